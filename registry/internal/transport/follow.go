@@ -1,0 +1,122 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// ErrAddress is matched by errors about where a server sends us: nonsense, a
+// loop, or a place that isn't safe.
+var ErrAddress = errors.New("bad address from the server")
+
+// maxRedirects is how many redirects are followed; real registries use one or
+// two.
+const maxRedirects = 8
+
+// Resolve is the one policy for addresses that a server supplies, be it in a
+// redirect, a token realm or a Link. It gives the address that to means in an
+// answer to from.
+//
+// What was asked by https is never continued by http: anyone between could read
+// it. A server behind a TLS proxy often doesn't know of that proxy and names
+// itself by http; the same host is then asked by https, as before.
+func Resolve(from *url.URL, to string) (*url.URL, error) {
+	u, err := from.Parse(strings.TrimSpace(to))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q is no URL", ErrAddress, redact(to))
+	}
+	if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%w: %q is no http address", ErrAddress, redact(to))
+	}
+	if from.Scheme == "https" && u.Scheme == "http" {
+		// A port that is neither http's nor its own is another server.
+		itself := u.Port() == "" || u.Port() == "80" || u.Port() == from.Port()
+		if !itself || !strings.EqualFold(u.Hostname(), from.Hostname()) {
+			return nil, fmt.Errorf("%w: from https://%s to http://%s, which isn't encrypted", ErrAddress, from.Host, u.Host)
+		}
+		u.Scheme, u.Host = from.Scheme, from.Host
+	}
+	u.User, u.Fragment = nil, ""
+	return u, nil
+}
+
+// SameOrigin says whether two addresses have scheme, host and port in common.
+// Only then does a credential for the one go to the other. A default port is
+// equal to none.
+func SameOrigin(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && hostPort(a) == hostPort(b)
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// redact leaves the query out: presigned addresses are secrets.
+func redact(s string) string {
+	s, _, _ = strings.Cut(s, "?")
+	if len(s) > 200 {
+		s = s[:200]
+	}
+	return s
+}
+
+type hereKey struct{}
+
+// Here makes requests with this context give a 303 back: it leads to something
+// else than what was asked for, which matters to some.
+func Here(ctx context.Context) context.Context { return context.WithValue(ctx, hereKey{}, true) }
+
+// Follow follows redirects of GET and HEAD. The credential stays behind when the
+// origin changes.
+type Follow struct{ Next http.RoundTripper }
+
+// RoundTrip sends the request to where it is answered. The request of the answer
+// is the last one sent.
+func (t *Follow) RoundTrip(req *http.Request) (*http.Response, error) {
+	for range maxRedirects {
+		resp, err := t.Next.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		resp.Request = req
+		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			return resp, nil
+		}
+		switch resp.StatusCode {
+		case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		case http.StatusSeeOther:
+			if req.Context().Value(hereKey{}) != nil {
+				return resp, nil
+			}
+		default:
+			return resp, nil
+		}
+		location := resp.Header.Get("Location")
+		_, _ = io.CopyN(io.Discard, resp.Body, 4096)
+		resp.Body.Close()
+		if location == "" {
+			return nil, fmt.Errorf("%w: %d without a Location", ErrAddress, resp.StatusCode)
+		}
+		u, err := Resolve(req.URL, location)
+		if err != nil {
+			return nil, err
+		}
+		next := req.Clone(req.Context())
+		next.URL, next.Host, next.Response = u, "", resp // leads back to the first
+		if !SameOrigin(req.URL, u) {
+			next.Header.Del("Authorization")
+		}
+		req = next
+	}
+	return nil, fmt.Errorf("%w: more than %d redirects, the last to %s", ErrAddress, maxRedirects, redact(req.URL.String()))
+}

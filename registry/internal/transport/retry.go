@@ -1,0 +1,144 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// pauses are what is waited between attempts where the server names no time.
+// Together they are short: a person waits for a file.
+var pauses = []time.Duration{200 * time.Millisecond, 600 * time.Millisecond, 1800 * time.Millisecond}
+
+// Retry repeats GET and HEAD requests that failed in a way that may pass: 408,
+// 429, 500, 502, 503, 504, and connections that were reset or refused. A
+// Retry-After is kept to as long as all waits of one request stay within MaxWait;
+// beyond that the answer is given back at once.
+type Retry struct {
+	Next    http.RoundTripper
+	MaxWait time.Duration
+
+	mu  sync.Mutex
+	far map[string]far // hosts that asked for more than MaxWait, a moment ago
+}
+
+// far is a wait that is too long for us. It is believed for farFor without
+// asking again, as whoever runs the registry may end it at any time.
+type far struct{ until, told time.Time }
+
+const farFor = 2 * time.Second
+
+// Throttled is of a request that wasn't sent, as its host had just asked for a
+// longer wait than is allowed.
+type Throttled struct {
+	Host string
+	Wait time.Duration
+}
+
+func (e *Throttled) Error() string {
+	return fmt.Sprintf("%s asks to wait %s", e.Host, e.Wait.Round(time.Second))
+}
+
+func (t *Retry) throttled(host string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f, ok := t.far[host]; ok && time.Since(f.told) < farFor {
+		return &Throttled{host, time.Until(f.until)}
+	}
+	return nil
+}
+
+// RoundTrip sends the request until an answer is final.
+func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		return t.Next.RoundTrip(req)
+	}
+	if err := t.throttled(req.URL.Host); err != nil {
+		return nil, err
+	}
+	var waited time.Duration
+	for attempt := 0; ; attempt++ {
+		resp, err := t.Next.RoundTrip(req)
+		pause, again := t.again(resp, err, attempt)
+		if again && resp != nil && pause > t.MaxWait {
+			t.mu.Lock()
+			if t.far == nil {
+				t.far = map[string]far{}
+			}
+			t.far[req.URL.Host] = far{time.Now().Add(pause), time.Now()}
+			t.mu.Unlock()
+		}
+		if !again || waited+pause > t.MaxWait {
+			return resp, err
+		}
+		if resp != nil {
+			_, _ = io.CopyN(io.Discard, resp.Body, 4096) // so that the connection can be used again
+			resp.Body.Close()
+		}
+		if err := sleep(req.Context(), pause); err != nil {
+			return nil, err
+		}
+		waited += pause
+	}
+}
+
+// again says whether to try again, and after how long.
+func (t *Retry) again(resp *http.Response, err error, attempt int) (time.Duration, bool) {
+	if attempt >= len(pauses) {
+		return 0, false
+	}
+	// Jitter only makes a pause longer: what a server asked for is the least.
+	pause := pauses[attempt]
+	pause += rand.N(pause / 4)
+	if err != nil {
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return pause, attempt == 0
+		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+			strings.Contains(err.Error(), "server sent GOAWAY"):
+			return pause, true
+		}
+		return 0, false
+	}
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if asked, ok := ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
+			return asked + rand.N(100*time.Millisecond), true
+		}
+		return pause, true
+	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return pause, true
+	}
+	return 0, false
+}
+
+// ParseRetryAfter reads both forms of Retry-After (RFC 9110, section 10.2.3).
+func ParseRetryAfter(v string, now time.Time) (time.Duration, bool) {
+	v = strings.TrimSpace(v)
+	if n, err := strconv.ParseUint(v, 10, 32); err == nil {
+		return time.Duration(n) * time.Second, true
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(0, at.Sub(now)), true
+	}
+	return 0, false
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
