@@ -1,0 +1,280 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// maxBreaks is how often a body may break off without a byte in between.
+const maxBreaks = 4
+
+// Body is a blob, or its rest, on its way. It isn't safe for concurrent use.
+type Body struct {
+	Size int64 // of the whole blob; -1: not told
+
+	c       *Client
+	ctx     context.Context // of the call that this body is the answer of
+	call    call
+	offset  int64 // of the next byte
+	end     int64 // where to stop; -1: at the end
+	cur     *idleReader
+	release func()
+	breaks  int
+}
+
+// BlobRange gets the bytes of a blob from offset on, length of them, or all where
+// length is negative (spec, "Pulling blobs"; RFC 9110, section 14). The bytes
+// aren't verified: a part has no digest. A body that breaks off or falls silent
+// is continued from where it stopped, a few times.
+//
+// ctx is over the body as well. Close must be called.
+func (c *Client) BlobRange(ctx context.Context, r ref.Repository, d digest.Digest, offset, length int64) (*Body, error) {
+	if _, err := checkReference(r, d.String()); err != nil {
+		return nil, err
+	}
+	release, err := c.slot(ctx, r.Host)
+	if err != nil {
+		return nil, err
+	}
+	b := &Body{Size: -1, c: c, ctx: ctx, call: blobCall(http.MethodGet, r, d), offset: offset, end: -1, release: release}
+	if length >= 0 {
+		b.end = offset + length
+	}
+	if err := b.open(); err != nil {
+		release()
+		return nil, err
+	}
+	return b, nil
+}
+
+// open asks for what is left.
+func (b *Body) open() error {
+	k := b.call
+	if b.offset > 0 || b.end >= 0 {
+		k.header = k.header.Clone()
+		last := ""
+		if b.end >= 0 {
+			last = strconv.FormatInt(max(b.end-1, b.offset), 10)
+		}
+		k.header.Set("Range", fmt.Sprintf("bytes=%d-%s", b.offset, last))
+	}
+	resp, err := b.c.do(b.ctx, k, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
+	if err != nil {
+		return err
+	}
+	skip, before := int64(0), b.Size
+	switch resp.StatusCode {
+	case http.StatusRequestedRangeNotSatisfiable: // nothing is left
+		resp.Body.Close()
+		resp.Body = http.NoBody
+	case http.StatusPartialContent:
+		start, size, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		if !ok || start != b.offset {
+			resp.Body.Close()
+			return &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Status: resp.StatusCode,
+				Err: fmt.Errorf("asked for the bytes from %d on, it sends %q", b.offset, plain(resp.Header.Get("Content-Range")))}
+		}
+		b.Size = size
+	default: // the whole, whatever was asked for
+		skip = b.offset
+		b.Size = resp.ContentLength
+	}
+	if before >= 0 && b.Size >= 0 && b.Size != before {
+		resp.Body.Close()
+		return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: fmt.Errorf("it had %d bytes, and now has %d", before, b.Size)}
+	}
+	b.Size = max(b.Size, before)
+	b.cur = &idleReader{body: resp.Body, limit: b.c.idle}
+	if _, err := io.CopyN(io.Discard, b.cur, skip); err != nil {
+		b.closeCurrent()
+		return b.call.body(b.ctx, err)
+	}
+	return nil
+}
+
+// parseContentRange reads "bytes FIRST-LAST/SIZE"; SIZE may be "*", which is -1.
+func parseContentRange(v string) (start, size int64, ok bool) {
+	v, ok = strings.CutPrefix(v, "bytes ")
+	if !ok {
+		return 0, 0, false
+	}
+	span, total, ok := strings.Cut(v, "/")
+	first, last, ok2 := strings.Cut(span, "-")
+	start, err := strconv.ParseInt(first, 10, 64)
+	end, err2 := strconv.ParseInt(last, 10, 64)
+	if !ok || !ok2 || err != nil || err2 != nil || start < 0 || end < start {
+		return 0, 0, false
+	}
+	if total == "*" {
+		return start, -1, true
+	}
+	size, err = strconv.ParseInt(total, 10, 64)
+	return start, size, err == nil && size > end
+}
+
+// Read reads what comes, and continues what breaks off.
+func (b *Body) Read(p []byte) (int, error) {
+	if b.end >= 0 {
+		if b.offset >= b.end {
+			return 0, io.EOF
+		}
+		p = p[:min(int64(len(p)), b.end-b.offset)]
+	}
+	for {
+		n, err := b.cur.Read(p)
+		b.offset += int64(n)
+		if n > 0 {
+			b.breaks = 0
+			return n, nil // an error comes again
+		}
+		if err == nil {
+			continue
+		}
+		if err == io.EOF && (b.Size < 0 || b.offset >= b.Size || b.end >= 0 && b.offset >= b.end) {
+			return 0, io.EOF
+		}
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		b.closeCurrent()
+		if err := b.again(err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// again opens the body anew after it broke off, unless that happened too often.
+func (b *Body) again(cause error) error {
+	for {
+		b.breaks++
+		var e *Error
+		if b.ctx.Err() == nil && b.breaks > maxBreaks && errors.As(cause, &e) {
+			return e
+		}
+		if b.ctx.Err() != nil || b.breaks > maxBreaks {
+			return b.call.body(b.ctx, cause)
+		}
+		b.c.opts.Logger.Info("a blob broke off and is continued", "blob", b.call.name, "offset", b.offset, "cause", cause)
+		if b.breaks > 1 {
+			t := time.NewTimer(time.Duration(b.breaks) * 100 * time.Millisecond)
+			select {
+			case <-t.C:
+			case <-b.ctx.Done():
+				t.Stop()
+			}
+		}
+		err := b.open()
+		// No answer, or a presigned address that is over: the registry is asked again.
+		passing := errors.Is(err, errBroken) || errors.As(err, &e) && (e.elsewhere || errors.Is(err, ErrUnreachable))
+		if !passing {
+			return err
+		}
+		cause = err
+	}
+}
+
+func (b *Body) closeCurrent() {
+	if b.cur != nil {
+		b.cur.stop()
+		b.cur.body.Close()
+	}
+}
+
+// Close ends the transfer.
+func (b *Body) Close() error {
+	b.closeCurrent()
+	b.release()
+	return nil
+}
+
+// errStalled is of a body that fell silent.
+var errStalled = &stalled{}
+
+type stalled struct{}
+
+func (*stalled) Error() string { return "no byte came for too long" }
+func (*stalled) Timeout() bool { return true }
+
+// idleReader ends a body that is silent for longer than limit.
+type idleReader struct {
+	body  io.ReadCloser
+	limit time.Duration
+	timer *time.Timer
+	late  atomic.Bool
+}
+
+func (r *idleReader) Read(p []byte) (int, error) {
+	if r.timer == nil {
+		r.timer = time.AfterFunc(r.limit, func() {
+			r.late.Store(true)
+			r.body.Close() // wakes the one who reads
+		})
+	} else {
+		r.timer.Reset(r.limit)
+	}
+	n, err := r.body.Read(p)
+	r.timer.Stop() // the time that the caller takes doesn't count
+	if err != nil && err != io.EOF && r.late.Load() {
+		err = errStalled
+	}
+	return n, err
+}
+
+func (r *idleReader) stop() {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+// Blob gets a whole blob and verifies it: its reader ends with io.EOF only when
+// digest and size matched, else with ErrCorrupt, and it never gives more bytes
+// than desc has. Close must be called.
+func (c *Client) Blob(ctx context.Context, r ref.Repository, desc v1.Descriptor) (io.ReadCloser, error) {
+	b, err := c.BlobRange(ctx, r, desc.Digest, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	return &verified{b, desc, desc.Digest.Algorithm().Hash(), 0}, nil
+}
+
+type verified struct {
+	*Body
+	want v1.Descriptor
+	hash hash.Hash
+	n    int64
+}
+
+func (v *verified) Read(p []byte) (int, error) {
+	n, err := v.Body.Read(p)
+	v.hash.Write(p[:n])
+	v.n += int64(n)
+	switch {
+	case v.n > v.want.Size:
+		return 0, v.mismatch("it is longer than its %d bytes", v.want.Size)
+	case err != io.EOF:
+		return n, err
+	case v.n < v.want.Size:
+		return 0, v.mismatch("it ended after %d of %d bytes", v.n, v.want.Size)
+	}
+	if got := digest.NewDigest(v.want.Digest.Algorithm(), v.hash); got != v.want.Digest {
+		return 0, v.mismatch("its digest is %s", got)
+	}
+	return n, io.EOF
+}
+
+func (v *verified) mismatch(format string, args ...any) error {
+	return &Error{Op: v.call.op(), Name: v.call.name, Kind: ErrCorrupt, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,35 @@
+// Package registry is a client of the distribution API, by its reading half:
+// manifests, blobs, tags, the catalog and referrers.
+//
+// # Nouns
+//
+// A Client speaks to any number of registries. A Manifest is an image manifest
+// or an index, byte for byte as it was served, with a decoded form beside the
+// bytes. Resolved is what a HEAD tells of a manifest or a blob. A Body is a blob
+// on its way.
+//
+// # What is verified
+//
+// A manifest is returned only when its bytes match the digest that was asked
+// for, or the one that the registry gave with them, and when every descriptor in
+// it is well formed. Blob verifies as it goes: its reader ends with io.EOF only
+// when digest and size matched. BlobRange can't know, so its caller verifies.
+//
+// # Where requests go
+//
+// https, except to hosts that were named as plain and to loopback hosts that
+// answer https in plain text. A server may send the client elsewhere by a
+// redirect, a token realm or a Link; internal/transport/follow.go is the one place that decides
+// what is followed, and whether the credential goes along.
+//
+// # Waiting
+//
+// Every request is bounded: connecting, the wait for an answer, and silence
+// within a body. What can be repeated is, a few times, with growing pauses; a
+// Retry-After is kept to up to Options.RetryMaxWait, and beyond that the call
+// fails at once. A body that breaks off or falls silent is continued by Range.
+// Blob bodies take one of Options.Downloads places per host, so metadata never
+// stands behind layers.
+//
+// The specification is https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md.
+package registry

@@ -1,0 +1,152 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strings"
+)
+
+// The kinds of errors, for errors.Is. Every error of this package is of one, or
+// is the context's own.
+var (
+	// ErrNotFound: the registry doesn't have it. It is also fs.ErrNotExist.
+	ErrNotFound = fmt.Errorf("not found: %w", fs.ErrNotExist)
+	// ErrDenied: 401 or 403 after the best credentials.
+	ErrDenied = errors.New("denied")
+	// ErrCorrupt: a digest or size that doesn't match, or a malformed manifest.
+	ErrCorrupt = errors.New("corrupt")
+	// ErrTooManyRequests: 429 after the waits allowed.
+	ErrTooManyRequests = errors.New("too many requests")
+	// ErrServer: 5xx after retries, or an answer that makes no sense.
+	ErrServer = errors.New("registry failure")
+	// ErrUnreachable: no route, refused, DNS, TLS.
+	ErrUnreachable = errors.New("unreachable")
+	// ErrTimeout: no answer in time.
+	ErrTimeout = errors.New("time-out")
+	// ErrUnsupported: the registry doesn't offer it.
+	ErrUnsupported = errors.New("not offered")
+)
+
+// Error is what went wrong between this client and a registry.
+type Error struct {
+	Op         string // what was done: "GET manifest"
+	Name       string // to what: "ghcr.io/org/app:v1"
+	Kind       error  // one of the kinds above
+	Status     int    // of the answer; 0: there was none
+	Codes      []Code // what the registry said
+	Credential string // which credential was used; "" for none. Never a secret.
+	Err        error  // the cause, where it isn't the answer
+
+	elsewhere bool // the refusal is of where a redirect led, not the registry's
+}
+
+// Code is an error as a registry tells it (spec, "Error Codes").
+type Code struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Error tells what was done, to what, and what came of it.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s: ", e.Op, e.Name)
+	switch {
+	case e.Status == 0:
+		b.WriteString(e.Kind.Error())
+	case e.Kind == ErrNotFound:
+		fmt.Fprintf(&b, "not found (%d)", e.Status)
+	default:
+		fmt.Fprintf(&b, "%v (%d %s)", e.Kind, e.Status, http.StatusText(e.Status))
+	}
+	for _, c := range e.Codes {
+		fmt.Fprintf(&b, ": %s %s", c.Code, c.Message)
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	if e.Kind == ErrDenied {
+		if e.Credential != "" {
+			fmt.Fprintf(&b, " (with the credential of %s)", e.Credential)
+		} else {
+			b.WriteString(" (without a credential)")
+		}
+	}
+	return b.String()
+}
+
+// Unwrap gives the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// has says whether the registry gave this code.
+func (e *Error) has(code string) bool {
+	for _, c := range e.Codes {
+		if c.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// kindOf gives the kind of a status that is no success.
+func kindOf(status int) error {
+	switch {
+	case status == http.StatusNotFound:
+		return ErrNotFound
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return ErrDenied
+	case status == http.StatusTooManyRequests:
+		return ErrTooManyRequests
+	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
+		return ErrUnsupported
+	case status == http.StatusRequestTimeout:
+		return ErrTimeout
+	default:
+		return ErrServer
+	}
+}
+
+// Bounds of an error body: what is read of it, and what is shown.
+const (
+	maxErrorBody = 64 << 10
+	maxCodes     = 5
+	maxMessage   = 300
+)
+
+// parseCodes reads the error body of the spec. Anything else gives nothing.
+func parseCodes(r io.Reader) []Code {
+	b, _ := io.ReadAll(io.LimitReader(r, maxErrorBody)) // what came is what there is
+	var body struct {
+		Errors []Code `json:"errors"`
+	}
+	if json.Unmarshal(b, &body) != nil {
+		return nil
+	}
+	codes := body.Errors[:min(len(body.Errors), maxCodes)]
+	for i := range codes {
+		codes[i].Code, codes[i].Message = plain(codes[i].Code), plain(codes[i].Message)
+	}
+	return codes
+}
+
+// plain bounds a text of a stranger and keeps it on one line.
+func plain(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > maxMessage {
+		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
+	}
+	return s
+}

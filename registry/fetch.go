@@ -1,0 +1,183 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// Resolved is what a HEAD tells of a manifest or a blob. Size is -1 where that
+// wasn't told.
+type Resolved struct {
+	v1.Descriptor
+	LastModified time.Time // zero: not told
+	// Manifest is set where a GET was needed, so that nobody sends another.
+	Manifest *Manifest
+}
+
+func manifestCall(method string, r ref.Repository, reference string) call {
+	return call{
+		method: method, repo: r, path: r.Path + "/manifests/" + reference,
+		header: http.Header{"Accept": {acceptManifests}},
+		what:   "manifest", name: named(r, reference),
+	}
+}
+
+func named(r ref.Repository, object string) string {
+	return ref.Reference{Repository: r, Object: object}.String()
+}
+
+// checkReference says whether reference is a tag or a digest. What is neither is
+// never sent.
+func checkReference(r ref.Repository, reference string) (digest.Digest, error) {
+	if ref.ValidTag(reference) {
+		return "", nil
+	}
+	d, err := ref.ParseDigest(reference)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %w", r, ErrNotFound, err)
+	}
+	return d, nil
+}
+
+// Manifest gets a manifest by tag or digest: one GET (spec, "Pulling
+// manifests"). Its bytes match the digest asked for or the one that came with
+// them.
+func (c *Client) Manifest(ctx context.Context, r ref.Repository, reference string) (*Manifest, error) {
+	want, err := checkReference(r, reference)
+	if err != nil {
+		return nil, err
+	}
+	k := manifestCall(http.MethodGet, r, reference)
+	for attempt := 0; ; attempt++ {
+		m, err := c.getManifest(ctx, k, want)
+		if !errors.Is(err, errBroken) || attempt == 2 {
+			return m, err
+		}
+	}
+}
+
+// errBroken is of a body that broke off.
+var errBroken = errors.New("the answer broke off")
+
+func (c *Client) getManifest(ctx context.Context, k call, want digest.Digest) (*Manifest, error) {
+	resp, err := c.do(ctx, k, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := c.readAll(ctx, resp, MaxManifest)
+	if err != nil {
+		return nil, k.body(ctx, err)
+	}
+	if want == "" {
+		// The digest that came along is what there is to compare with.
+		if d, err := ref.ParseDigest(resp.Header.Get("Docker-Content-Digest")); err == nil {
+			want = d
+		}
+	}
+	m, err := ParseManifest(raw, resp.Header.Get("Content-Type"), want)
+	if err != nil {
+		return nil, &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: err}
+	}
+	m.LastModified = lastModified(resp.Header)
+	return m, nil
+}
+
+// body makes an *Error of what went wrong within an answer.
+func (k call) body(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s %s: %w", k.op(), k.name, ctx.Err())
+	}
+	if errors.Is(err, ErrCorrupt) {
+		return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: err}
+	}
+	return &Error{Op: k.op(), Name: k.name, Kind: kindOfFailure(err), Err: fmt.Errorf("%w: %w", errBroken, err)}
+}
+
+// readAll reads a body of at most limit bytes. Silence within it is bounded.
+func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64) ([]byte, error) {
+	defer resp.Body.Close()
+	r := &idleReader{body: resp.Body, limit: c.idle}
+	defer r.stop()
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, corrupt("the answer is larger than the %d MiB that are read", limit>>20)
+	}
+	return b, nil
+}
+
+// ResolveManifest tells what a tag or a digest stands for: one HEAD, and a GET
+// where the registry has no HEAD or leaves the digest out.
+func (c *Client) ResolveManifest(ctx context.Context, r ref.Repository, reference string) (Resolved, error) {
+	want, err := checkReference(r, reference)
+	if err != nil {
+		return Resolved{}, err
+	}
+	k := manifestCall(http.MethodHead, r, reference)
+	resp, err := c.do(ctx, k, http.StatusOK, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
+	if err != nil {
+		return Resolved{}, err
+	}
+	resp.Body.Close()
+	d, derr := ref.ParseDigest(resp.Header.Get("Docker-Content-Digest"))
+	if derr != nil && want != "" && resp.Header.Get("Docker-Content-Digest") == "" {
+		d, derr = want, nil
+	}
+	if resp.StatusCode == http.StatusOK && derr == nil && (want == "" || d == want) {
+		return Resolved{
+			Descriptor:   v1.Descriptor{MediaType: bareType(resp.Header.Get("Content-Type")), Digest: d, Size: resp.ContentLength},
+			LastModified: lastModified(resp.Header),
+		}, nil
+	}
+	m, err := c.Manifest(ctx, r, reference)
+	if err != nil {
+		return Resolved{}, err
+	}
+	return Resolved{m.Descriptor(), m.LastModified, m}, nil
+}
+
+func blobCall(method string, r ref.Repository, d digest.Digest) call {
+	return call{
+		method: method, repo: r, path: r.Path + "/blobs/" + d.String(),
+		header: http.Header{"Accept": {"*/*"}},
+		what:   "blob", name: named(r, d.String()),
+	}
+}
+
+// ResolveBlob tells whether a repository has a blob, and its size: one HEAD, and
+// the head of a GET where the registry has no HEAD or leaves the size out.
+func (c *Client) ResolveBlob(ctx context.Context, r ref.Repository, d digest.Digest) (Resolved, error) {
+	if _, err := checkReference(r, d.String()); err != nil {
+		return Resolved{}, err
+	}
+	resp, err := c.do(ctx, blobCall(http.MethodHead, r, d), http.StatusOK, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
+	if err != nil {
+		return Resolved{}, err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 {
+		k := blobCall(http.MethodGet, r, d)
+		if resp, err = c.do(ctx, k, http.StatusOK); err != nil {
+			return Resolved{}, err
+		}
+		resp.Body.Close()
+		if resp.ContentLength < 0 {
+			return Resolved{}, &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: errors.New("the registry doesn't tell the blob's size")}
+		}
+	}
+	return Resolved{
+		Descriptor:   v1.Descriptor{MediaType: bareType(resp.Header.Get("Content-Type")), Digest: d, Size: resp.ContentLength},
+		LastModified: lastModified(resp.Header),
+	}, nil
+}

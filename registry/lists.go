@@ -1,0 +1,180 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/ocifs/ocifs/registry/internal/transport"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// maxPages bounds a chain of pages.
+const maxPages = 10_000
+
+// Tags lists the tags of a repository, a page a step and a GET a page (spec,
+// "Listing Tags"). Order and duplicates are the registry's. An error ends it.
+func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[[]string, error] {
+	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String()}
+	return c.names(ctx, k, "tags")
+}
+
+// Catalog lists the repositories of a registry, a page a step. Registries that
+// don't offer it give ErrUnsupported or ErrDenied.
+func (c *Client) Catalog(ctx context.Context, host string) iter.Seq2[[]string, error] {
+	k := call{method: http.MethodGet, repo: ref.Repository{Host: host}, path: "_catalog", what: "catalog", name: host}
+	return func(yield func([]string, error) bool) {
+		for names, err := range c.names(ctx, k, "repositories") {
+			var e *Error
+			if errors.As(err, &e) && e.Status == http.StatusNotFound {
+				e.Kind = ErrUnsupported
+			}
+			if !yield(names, err) {
+				return
+			}
+		}
+	}
+}
+
+// names lists the strings in a field of each page.
+func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[[]string, error] {
+	return func(yield func([]string, error) bool) {
+		for page, err := range c.pages(ctx, k) {
+			var fields map[string]json.RawMessage
+			var names []string // null is none
+			if err == nil {
+				err = json.Unmarshal(page.body, &fields)
+				if err == nil && fields[field] != nil {
+					err = json.Unmarshal(fields[field], &names)
+				}
+				if err != nil {
+					err = &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: fmt.Errorf("the answer is no list: %w", err)}
+				}
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(names, nil) {
+				return
+			}
+		}
+	}
+}
+
+// page is one page of a list.
+type page struct {
+	body   []byte
+	header http.Header
+}
+
+// pages gets page after page by their Links (RFC 8288), which stay on the
+// origin. A page that came before, or one too many, is an error.
+func (c *Client) pages(ctx context.Context, k call) iter.Seq2[page, error] {
+	return func(yield func(page, error) bool) {
+		seen := map[string]bool{}
+		var origin *url.URL
+		for range maxPages {
+			p, at, next, err := c.page(ctx, k)
+			if err == nil && origin == nil {
+				origin = at
+				seen[at.String()] = true
+			}
+			if err == nil && next != nil && !transport.SameOrigin(origin, next) {
+				err = &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: fmt.Errorf("its next page is at %s, another server", next.Host)}
+			}
+			if err == nil && next != nil && seen[next.String()] {
+				err = &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: errors.New("its pages go in a circle")}
+			}
+			if !yield(p, err) || err != nil || next == nil {
+				return
+			}
+			seen[next.String()] = true
+			k.url = next
+		}
+		yield(page{}, &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: fmt.Errorf("it has more than %d pages", maxPages)})
+	}
+}
+
+// page gets one page, the address that was asked for it, before any redirect,
+// and that of the next.
+func (c *Client) page(ctx context.Context, k call) (p page, at, next *url.URL, err error) {
+	for attempt := 0; ; attempt++ {
+		resp, err := c.do(ctx, k, http.StatusOK)
+		if err != nil {
+			return page{}, nil, nil, err
+		}
+		b, err := c.readAll(ctx, resp, maxList)
+		if err != nil {
+			if err = k.body(ctx, err); errors.Is(err, errBroken) && attempt < 2 {
+				continue
+			}
+			return page{}, nil, nil, err
+		}
+		first := resp.Request
+		for first.Response != nil {
+			first = first.Response.Request
+		}
+		link, ok := nextLink(resp.Header.Values("Link"))
+		if !ok {
+			return page{b, resp.Header}, first.URL, nil, nil
+		}
+		next, err := transport.Resolve(resp.Request.URL, link)
+		if err != nil {
+			return page{}, nil, nil, &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: err}
+		}
+		return page{b, resp.Header}, first.URL, next, nil
+	}
+}
+
+// nextLink finds the target of rel="next" in Link headers:
+//
+//	Link       = #( "<" URI-Reference ">" *( ";" param ) )
+//
+// A server that leaves the angle brackets off, or the rel, has no next page.
+func nextLink(headers []string) (string, bool) {
+	for _, h := range headers {
+		for h != "" {
+			_, rest, ok := strings.Cut(h, "<")
+			if !ok {
+				break
+			}
+			target, params, ok := strings.Cut(rest, ">")
+			if !ok {
+				break
+			}
+			params, h = cutLink(params)
+			for p := range strings.SplitSeq(params, ";") {
+				name, value, _ := strings.Cut(p, "=")
+				if !strings.EqualFold(strings.TrimSpace(name), "rel") {
+					continue
+				}
+				for rel := range strings.FieldsSeq(strings.Trim(strings.TrimSpace(value), `"`)) {
+					if strings.EqualFold(rel, "next") {
+						return target, true
+					}
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+// cutLink cuts the parameters of one link from the links that follow.
+func cutLink(s string) (params, rest string) {
+	quoted := false
+	for i := range len(s) {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == ',' && !quoted:
+			return s[:i], s[i+1:]
+		}
+	}
+	return s, ""
+}

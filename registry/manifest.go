@@ -1,0 +1,240 @@
+package registry
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// Media types of manifests besides the OCI's own.
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+	schema1        = "application/vnd.docker.distribution.manifest.v1+json"
+	schema1Signed  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+)
+
+// MaxManifest is the largest manifest that is read, in bytes. Registries must
+// take 4 MiB.
+const MaxManifest = 8 << 20
+
+// acceptManifests are the types that are asked for, the best first. Schema 1
+// comes last: it is shown raw where a registry has nothing else.
+var acceptManifests = strings.Join([]string{v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, dockerList, dockerManifest, schema1Signed + ";q=0.5", schema1 + ";q=0.5"}, ", ")
+
+// IsIndexType says whether a media type is of an index: OCI's or Docker's list.
+func IsIndexType(mediaType string) bool {
+	return mediaType == v1.MediaTypeImageIndex || mediaType == dockerList
+}
+
+// IsManifestType says whether a media type is of a manifest of any kind, an
+// index included.
+func IsManifestType(mediaType string) bool {
+	switch mediaType {
+	case v1.MediaTypeImageManifest, dockerManifest, schema1, schema1Signed:
+		return true
+	}
+	return IsIndexType(mediaType)
+}
+
+// Manifest is an image manifest or an index. It is not changed once made, and
+// so safe for concurrent use.
+type Manifest struct {
+	MediaType    string
+	Digest       digest.Digest
+	Raw          []byte    // as served, byte for byte
+	LastModified time.Time // zero: not told
+
+	// The decoded form. Unknown fields are left alone.
+	ArtifactType string
+	Config       *v1.Descriptor
+	Layers       []v1.Descriptor
+	Manifests    []v1.Descriptor
+	Subject      *v1.Descriptor
+	Annotations  map[string]string
+}
+
+// IsIndex says whether the manifest is an index.
+func (m *Manifest) IsIndex() bool { return IsIndexType(m.MediaType) }
+
+// Descriptor describes the manifest.
+func (m *Manifest) Descriptor() v1.Descriptor {
+	return v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw))}
+}
+
+func corrupt(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrCorrupt, fmt.Errorf(format, args...))
+}
+
+// ParseManifest decodes and checks the bytes of a manifest. contentType is the
+// answer's, or "" for bytes from elsewhere; d is the digest that they must have,
+// or "" where it isn't known. All errors are ErrCorrupt.
+func ParseManifest(raw []byte, contentType string, d digest.Digest) (*Manifest, error) {
+	if len(raw) > MaxManifest {
+		return nil, corrupt("the manifest has %d bytes, more than the %d MiB that are read", len(raw), MaxManifest>>20)
+	}
+	var f struct {
+		MediaType    string                     `json:"mediaType"`
+		ArtifactType string                     `json:"artifactType"`
+		Config       *v1.Descriptor             `json:"config"`
+		Layers       []v1.Descriptor            `json:"layers"`
+		Manifests    []v1.Descriptor            `json:"manifests"`
+		Subject      *v1.Descriptor             `json:"subject"`
+		Annotations  map[string]string          `json:"annotations"`
+		Fields       map[string]json.RawMessage `json:"-"`
+	}
+	if err := json.Unmarshal(raw, &f.Fields); err != nil || f.Fields == nil {
+		return nil, corrupt("the manifest is no JSON object")
+	}
+	// Field by field, as encoding/json would take MediaType for mediaType, and
+	// other readers of the same bytes don't.
+	for name, to := range map[string]any{
+		"mediaType": &f.MediaType, "artifactType": &f.ArtifactType, "config": &f.Config, "layers": &f.Layers,
+		"manifests": &f.Manifests, "subject": &f.Subject, "annotations": &f.Annotations,
+	} {
+		if v, ok := f.Fields[name]; ok {
+			if err := json.Unmarshal(v, to); err != nil {
+				return nil, corrupt("the manifest's %s is malformed: %v", name, err)
+			}
+		}
+	}
+	if f.Manifests != nil && (f.Config != nil || f.Layers != nil) {
+		// Readers differ in which of the two they see.
+		return nil, corrupt("it is both an index and an image manifest")
+	}
+	mediaType, err := manifestType(contentType, f.MediaType, f.Fields)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manifest{MediaType: mediaType, Raw: raw, ArtifactType: f.ArtifactType, Annotations: f.Annotations}
+	if err := m.verify(d, f.Fields); err != nil {
+		return nil, err
+	}
+	switch {
+	case m.IsIndex():
+		m.Manifests, m.Subject = f.Manifests, f.Subject
+	case mediaType == v1.MediaTypeImageManifest || mediaType == dockerManifest:
+		m.Config, m.Layers, m.Subject = f.Config, f.Layers, f.Subject
+	}
+	for _, ds := range [][]v1.Descriptor{m.Manifests, m.Layers, one(m.Config), one(m.Subject)} {
+		for _, x := range ds {
+			if _, err := ref.ParseDigest(x.Digest.String()); err != nil {
+				return nil, corrupt("a descriptor in the manifest: %v", err)
+			}
+			if x.Size < 0 {
+				return nil, corrupt("the descriptor of %s has the size %d", x.Digest, x.Size)
+			}
+		}
+	}
+	return m, nil
+}
+
+func one(d *v1.Descriptor) []v1.Descriptor {
+	if d == nil {
+		return nil
+	}
+	return []v1.Descriptor{*d}
+}
+
+// manifestType decides what a manifest is: what it says of itself, else what
+// the answer said, else what its fields show. Two that say different things are
+// an error.
+func manifestType(contentType, own string, fields map[string]json.RawMessage) (string, error) {
+	told := bareType(contentType)
+	if told == "application/octet-stream" || told == "application/json" || told == "text/plain" {
+		told = ""
+	}
+	if own != "" && told != "" && own != told {
+		return "", corrupt("the registry calls the manifest %s, and it calls itself %s", told, own)
+	}
+	if own != "" {
+		return own, nil
+	}
+	if told != "" {
+		return told, nil
+	}
+	has := func(name string) bool { _, ok := fields[name]; return ok }
+	switch {
+	case has("manifests"):
+		return v1.MediaTypeImageIndex, nil
+	case has("config") || has("layers"):
+		return v1.MediaTypeImageManifest, nil
+	case has("fsLayers") && has("signatures"):
+		return schema1Signed, nil
+	case has("fsLayers"):
+		return schema1, nil
+	}
+	return "", corrupt("nothing tells what kind of manifest it is")
+}
+
+// bareType is a media type without its parameters.
+func bareType(contentType string) string {
+	if t, _, err := mime.ParseMediaType(contentType); err == nil {
+		return t
+	}
+	t, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(t))
+}
+
+// verify checks the digest d over the bytes, or computes it. A signed schema 1
+// manifest has the digest of its payload.
+func (m *Manifest) verify(d digest.Digest, fields map[string]json.RawMessage) error {
+	algo := digest.Canonical
+	if d != "" {
+		algo = d.Algorithm()
+		if !algo.Available() {
+			return corrupt("digest %q can't be verified", d)
+		}
+	}
+	m.Digest = algo.FromBytes(m.Raw)
+	if d == "" || m.Digest == d {
+		return nil
+	}
+	if fields["signatures"] != nil && fields["fsLayers"] != nil {
+		if p, err := signedPayload(m.Raw, fields["signatures"]); err == nil && algo.FromBytes(p) == d {
+			m.Digest = d
+			return nil
+		}
+	}
+	return corrupt("the manifest's digest is %s, where %s was promised", m.Digest, d)
+}
+
+// signedPayload gives the bytes that the signatures of a schema 1 manifest are
+// over: its first so many bytes, and an end that the signature tells.
+func signedPayload(raw []byte, signatures json.RawMessage) ([]byte, error) {
+	var sigs []struct{ Protected string }
+	if err := json.Unmarshal(signatures, &sigs); err != nil || len(sigs) == 0 {
+		return nil, corrupt("no signatures")
+	}
+	header, err := base64.RawURLEncoding.DecodeString(sigs[0].Protected)
+	if err != nil {
+		return nil, err
+	}
+	var p struct {
+		FormatLength int
+		FormatTail   string
+	}
+	if err := json.Unmarshal(header, &p); err != nil {
+		return nil, err
+	}
+	tail, err := base64.RawURLEncoding.DecodeString(p.FormatTail)
+	if err != nil || p.FormatLength < 0 || p.FormatLength > len(raw) {
+		return nil, corrupt("malformed signature")
+	}
+	return append(append([]byte{}, raw[:p.FormatLength]...), tail...), nil
+}
+
+// lastModified reads the header, or gives the zero time.
+func lastModified(h http.Header) time.Time {
+	t, _ := http.ParseTime(h.Get("Last-Modified"))
+	return t
+}

@@ -1,0 +1,134 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/internal/transport"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// noAPIFor is how long it is believed that a host has no referrers API.
+const noAPIFor = 5 * time.Minute
+
+// Referrers lists what refers to d: by the API, all pages, or by the tag schema
+// where the registry has none (spec, "Listing Referrers" and "Referrers Tag
+// Schema"). The sizes in the descriptors are the registry's word alone.
+func (c *Client) Referrers(ctx context.Context, r ref.Repository, d digest.Digest) ([]v1.Descriptor, error) {
+	if _, err := checkReference(r, d.String()); err != nil {
+		return nil, err
+	}
+	if c.hasReferrers(r.Host) {
+		ds, err := c.referrersAPI(ctx, r, d)
+		if !errors.Is(err, errNoAPI) {
+			return ds, err
+		}
+	}
+	return c.referrersTag(ctx, r, d)
+}
+
+func (c *Client) hasReferrers(host string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().After(c.noAPI[host])
+}
+
+func (c *Client) lacksReferrers(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noAPI[host] = time.Now().Add(noAPIFor)
+}
+
+// errNoAPI is of a registry without the referrers API.
+var errNoAPI = errors.New("no referrers API")
+
+func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Digest) ([]v1.Descriptor, error) {
+	k := call{
+		method: http.MethodGet, repo: r, path: r.Path + "/referrers/" + d.String(),
+		header: http.Header{"Accept": {v1.MediaTypeImageIndex}},
+		what:   "referrers", name: named(r, d.String()),
+	}
+	all := []v1.Descriptor{}
+	first := true
+	for p, err := range c.pages(transport.Here(ctx), k) {
+		var e *Error
+		if first && errors.As(err, &e) {
+			switch e.Status {
+			case http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable, http.StatusMethodNotAllowed, http.StatusSeeOther:
+				if e.has("NAME_UNKNOWN") { // the API is there, the repository isn't
+					return nil, err
+				}
+				c.lacksReferrers(r.Host)
+				return nil, errNoAPI
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		ds, ok := parseIndex(p.body, p.header.Get("Content-Type"))
+		if !ok && first {
+			c.lacksReferrers(r.Host)
+			return nil, errNoAPI
+		}
+		if !ok {
+			return nil, &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: errors.New("a page is no index")}
+		}
+		all = append(all, ds...)
+		first = false
+	}
+	return all, nil
+}
+
+// parseIndex reads an index and leaves out descriptors that can't be valid.
+func parseIndex(b []byte, contentType string) ([]v1.Descriptor, bool) {
+	var index struct {
+		MediaType string           `json:"mediaType"`
+		Manifests *[]v1.Descriptor `json:"manifests"`
+	}
+	if json.Unmarshal(b, &index) != nil {
+		return nil, false
+	}
+	isIndex := index.MediaType == v1.MediaTypeImageIndex || index.MediaType == "" && bareType(contentType) == v1.MediaTypeImageIndex
+	if !isIndex {
+		return nil, false
+	}
+	ds := []v1.Descriptor{}
+	if index.Manifests != nil {
+		for _, x := range *index.Manifests {
+			if _, err := ref.ParseDigest(x.Digest.String()); err == nil && x.Size >= 0 {
+				ds = append(ds, x)
+			}
+		}
+	}
+	return ds, true
+}
+
+// referrersTag reads the tag that stands for the API. No tag is no referrers.
+func (c *Client) referrersTag(ctx context.Context, r ref.Repository, d digest.Digest) ([]v1.Descriptor, error) {
+	m, err := c.Manifest(ctx, r, fallbackTag(d))
+	var e *Error
+	if errors.As(err, &e) && e.Kind == ErrNotFound && !e.has("NAME_UNKNOWN") {
+		return []v1.Descriptor{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m.MediaType != v1.MediaTypeImageIndex || m.Digest == d {
+		// Someone's image, or the subject itself, as GitLab gives it.
+		return []v1.Descriptor{}, nil
+	}
+	return m.Manifests, nil
+}
+
+// fallbackTag is the tag of the tag schema: at most 32 characters of the
+// algorithm and 64 of the digits.
+func fallbackTag(d digest.Digest) string {
+	algo, hex := d.Algorithm().String(), d.Encoded()
+	return algo[:min(len(algo), 32)] + "-" + hex[:min(len(hex), 64)]
+}
