@@ -1,0 +1,107 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"testing"
+)
+
+func TestALargerThanTheStoreEvictsNothing(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
+	d := fill(t, s, content(1, 1000))
+	fill(t, s, content(2, 50_000))
+	if _, err := os.Stat(s.blob(d)); err != nil || s.Stats().Evictions != 0 {
+		t.Errorf("%v, %+v", err, s.Stats())
+	}
+}
+
+func TestTheBoundHoldsWhereSizesArentKnown(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
+	for i := range 30 {
+		src := &source{b: content(byte(i), 1000)}
+		w := src.want()
+		w.Size = -1
+		f := get(t, s, w)
+		_ = f.Close()
+		if n := s.Stats().Bytes; n > 10_000 {
+			t.Fatalf("%d bytes after %d downloads", n, i+1)
+		}
+	}
+}
+
+func TestTheBoundHoldsForDownloadsAtTheSameTime(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
+	all := make(chan struct{})
+	var cs []<-chan outcome
+	for i := range 10 {
+		b := content(byte(i), 4000)
+		src := &source{b: b}
+		w := src.want()
+		w.Fetch = func(_ context.Context, off int64) (io.ReadCloser, error) {
+			<-all
+			return io.NopCloser(bytes.NewReader(b[off:])), nil
+		}
+		cs = append(cs, start(t.Context(), s, w, 1))
+	}
+	eventually(t, "all are under way", func() bool { return len(s.Transfers()) == 10 })
+	close(all)
+	for _, c := range cs {
+		o := <-c
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		_ = o.f.Close()
+	}
+	if n := s.Stats().Bytes; n > 10_000 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+func TestTheBoundHoldsAgainOnceFilesAreClosed(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
+	var fs []*File
+	for i := range 15 {
+		src := &source{b: content(byte(i), 1000)}
+		f := get(t, s, src.want())
+		fs = append(fs, f)
+	}
+	for i, f := range fs { // open ones stay, though it is too much
+		holds(t, f, content(byte(i), 1000))
+		if _, err := os.Stat(s.blob(f.Digest())); err != nil {
+			t.Errorf("unlinked while open: %v", err)
+		}
+	}
+	for _, f := range fs {
+		_ = f.Close()
+	}
+	if n := s.Stats().Bytes; n > 10_000 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+func TestACompletePartialOfUnknownSizeIsNoTrap(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	src := &source{b: content(1, 1000)}
+	w := src.want()
+	w.Size = -1
+	w.Fetch = func(ctx context.Context, off int64) (io.ReadCloser, error) {
+		if off == 1000 {
+			off++ // as a registry that answers 416
+		}
+		return src.fetch(ctx, off)
+	}
+	leave(t, s, w.Digest, src.b)
+	holds(t, get(t, s, w), src.b)
+}
+
+func TestAfterTheLastCloseNothingIsOpen(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	for i := range 200 {
+		fill(t, s, content(byte(i), 10))
+		if n := s.Stats().Open; n != 0 {
+			t.Fatalf("%d open", n)
+		}
+	}
+}

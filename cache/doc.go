@@ -1,0 +1,51 @@
+// Package cache keeps content on disk by its digest: complete and verified, or
+// not there.
+//
+// # Nouns
+//
+// A Store is a cache directory. A Want is a blob that someone needs, and how to
+// fetch it. A File is an open blob. A Pointer is what a name was last seen to
+// point at.
+//
+// # What can be relied on
+//
+// A blob gets its name in the store by one rename, after all its bytes were
+// hashed on their way to the disk, matched digest and size, and were synced. A
+// crash at any moment leaves a complete blob or a partial file. The directory
+// isn't synced: a rename that a power cut takes back is only a miss. A partial
+// file is hashed again and continued by whoever wants the blob next; if the
+// whole of it doesn't match then, it is fetched once more from the start, as the
+// fault may be the part that was left.
+//
+// There is one download per digest, however many wait for it, in however many
+// processes: the one that holds the lock on the partial file downloads, the
+// others wait and look again. A download runs under a context of its own. It
+// lives for as long as anyone waits, and then for Options.Grace; one who stops
+// waiting leaves at once.
+//
+// The store is bounded in bytes. Room is made before a download where its size
+// is known, by unlinking what wasn't used for longest, down to a low watermark,
+// so that it isn't done for each file. Files that this process has open are
+// never unlinked, and no file is ever truncated: a reader, or a kernel that reads
+// past us, goes on undisturbed. A blob larger than the whole bound is served
+// while it is open and then kept nowhere. Recency stands in a file's mtime,
+// set at most once a minute.
+//
+// The disk is the truth, the index in memory a hint: several processes share a
+// directory, each finds what the others added, and takes what they evicted for
+// a miss. A new Store serves at once and reads the directory behind.
+//
+// Where the directory can't be written any more, blobs are served from unnamed
+// temporary files, and the log says so once.
+//
+// # Layout
+//
+//	DIR/CACHEDIR.TAG              tells backups to leave it out
+//	DIR/v1/blobs/<algo>/<hh>/<hex>     the blob's own bytes, nothing else
+//	DIR/v1/partial/<algo>-<hex>        a download under way, locked; or what is left of one
+//	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
+//	DIR/v1/quarantine/                 what turned out to be damaged
+//
+// A directory that has another version, or that holds anything else, is refused
+// and left as it is.
+package cache

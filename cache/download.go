@@ -1,0 +1,302 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Fetch gives the bytes of a blob from offset on. The context ends when nobody
+// wants them any more.
+type Fetch func(ctx context.Context, offset int64) (io.ReadCloser, error)
+
+// Want is a blob that someone needs.
+type Want struct {
+	Digest digest.Digest
+	Size   int64  // in bytes; -1: not known
+	From   string // where it comes from, for Transfers
+	Fetch  Fetch
+}
+
+// buffers are what downloads copy through, so that memory doesn't grow with
+// their sizes.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+// download is the one download of a digest in this process.
+type download struct {
+	want    Want
+	started time.Time
+	done    atomic.Int64 // bytes that are on disk
+	ended   chan struct{}
+	cancel  context.CancelFunc
+
+	// Guarded by Store.mu.
+	waiters int
+	idle    *time.Timer // runs while nobody waits
+	over    bool
+	file    *shared // the outcome: with a reference for each waiter
+	err     error
+}
+
+// Get gives a blob: from the cache, or by the one download that all who want it
+// share. It returns as soon as ctx ends, whatever becomes of the download.
+func (s *Store) Get(ctx context.Context, w Want) (*File, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := s.open(w.Digest, w.Size)
+	if err == nil {
+		s.mu.Lock()
+		s.stats.Hits++
+		s.mu.Unlock()
+		return f, nil
+	}
+	if w.Digest.Validate() != nil {
+		return nil, err
+	}
+	dl, err := s.join(w)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-dl.ended:
+		if dl.err != nil {
+			return nil, dl.err
+		}
+		return &File{s: dl.file}, nil
+	case <-ctx.Done():
+		s.leave(dl)
+		return nil, ctx.Err()
+	}
+}
+
+// join makes one more wait for the download of a digest, and starts it where
+// there is none.
+func (s *Store) join(w Want) (*download, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	dl := s.downloads[w.Digest]
+	if dl == nil {
+		ctx, cancel := context.WithCancel(s.ctx)
+		dl = &download{want: w, started: s.now(), ended: make(chan struct{}), cancel: cancel}
+		s.downloads[w.Digest] = dl
+		s.stats.Misses++
+		s.work.Add(1)
+		go func() {
+			defer s.work.Done()
+			defer cancel()
+			f, err := s.run(ctx, dl)
+			s.finish(dl, f, err)
+		}()
+	}
+	if dl.idle != nil {
+		dl.idle.Stop()
+		dl.idle = nil
+	}
+	dl.waiters++
+	return dl, nil
+}
+
+// leave ends one wait. When it was the last, the download has the grace period
+// to go.
+func (s *Store) leave(dl *download) {
+	s.mu.Lock()
+	if dl.over { // it ended in the same moment: give back what was meant for us
+		f := dl.file
+		s.mu.Unlock()
+		if f != nil {
+			_ = f.release()
+		}
+		return
+	}
+	dl.waiters--
+	if dl.waiters == 0 {
+		dl.idle = time.AfterFunc(s.grace, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if dl.waiters == 0 && !dl.over {
+				s.forget(dl)
+				dl.cancel()
+			}
+		})
+	}
+	s.mu.Unlock()
+}
+
+// forget lets the next who wants the digest start anew. mu is held.
+func (s *Store) forget(dl *download) {
+	if s.downloads[dl.want.Digest] == dl {
+		delete(s.downloads, dl.want.Digest)
+	}
+}
+
+// finish hands the outcome to all who wait.
+func (s *Store) finish(dl *download, f *shared, err error) {
+	s.mu.Lock()
+	s.forget(dl)
+	dl.over, dl.file, dl.err = true, f, err
+	if err != nil && s.closed {
+		dl.err = ErrClosed
+	}
+	if dl.idle != nil {
+		dl.idle.Stop()
+	}
+	if f != nil {
+		f.refs += dl.waiters
+	}
+	if err == nil {
+		s.stats.Downloads++
+		s.evictLocked(s.limitLocked(), 0) // where its size wasn't known, or others came at the same time
+	} else {
+		s.stats.Failures++
+	}
+	s.mu.Unlock()
+	if f != nil {
+		_ = f.release() // the download's own reference: before a waiter can think its own is the last
+	}
+	close(dl.ended)
+	select {
+	case s.scans <- struct{}{}:
+	default:
+	}
+}
+
+// run downloads into a partial file and moves it to its place.
+func (s *Store) run(ctx context.Context, dl *download) (*shared, error) {
+	d := dl.want.Digest
+	if n := dl.want.Size; n > 0 && n <= s.limit() { // what is larger isn't kept: nothing has to go for it
+		s.reserve(n)
+		defer s.unreserve(n)
+	}
+	p, err := s.partialFile(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if p.found != nil { // another process was first
+		return p.found.s, nil
+	}
+	keep := p.path != "" && (dl.want.Size < 0 || dl.want.Size <= s.limit())
+	size, err := s.fill(ctx, dl, p)
+	if err == nil && keep {
+		err = noSpace(p.f.Sync())
+		keep = size <= s.limit()
+	}
+	if err != nil {
+		p.discard(errors.Is(err, ErrMismatch) || errors.Is(err, ErrNoSpace))
+		return nil, err
+	}
+	s.pin(d)
+	if keep {
+		to := s.blob(d)
+		if err := s.retry(filepath.Dir(to), func() error { return os.Rename(p.path, to) }); err != nil {
+			s.degrade(err)
+			keep = false
+		} else {
+			s.mu.Lock()
+			s.note(d, size)
+			s.mu.Unlock()
+		}
+	}
+	if !keep && p.path != "" {
+		_ = os.Remove(p.path) // served while it is open, and kept nowhere
+	}
+	unlock(p.f)
+	return &shared{store: s, f: p.f, digest: d, size: size, refs: 1}, nil
+}
+
+// fill brings the whole blob into the partial file, from where that ends, and
+// verifies it.
+func (s *Store) fill(ctx context.Context, dl *download, p *partial) (int64, error) {
+	h := dl.want.Digest.Algorithm().Hash()
+	had, err := p.rehash(ctx, h, dl.want.Size)
+	if err != nil {
+		return 0, err
+	}
+	dl.done.Store(had)
+	size, err := s.receive(ctx, dl, p, h, had)
+	if had > 0 && errors.Is(err, ErrMismatch) {
+		// The fault may be the part that was left.
+		s.log.Warn("a partial file didn't fit and is fetched anew", "digest", dl.want.Digest)
+		if err := p.f.Truncate(0); err != nil {
+			return 0, err
+		}
+		dl.done.Store(0)
+		h.Reset()
+		return s.receive(ctx, dl, p, h, 0)
+	}
+	return size, err
+}
+
+// receive fetches from offset to the end.
+func (s *Store) receive(ctx context.Context, dl *download, p *partial, h hash.Hash, offset int64) (int64, error) {
+	w := dl.want
+	if offset < w.Size || w.Size < 0 || w.Size == 0 && offset == 0 {
+		body, err := w.Fetch(ctx, offset)
+		if err != nil {
+			return 0, fmt.Errorf("fetch %s: %w", w.Digest, err)
+		}
+		defer body.Close()
+		bp := buffers.Get().(*[]byte)
+		defer buffers.Put(bp)
+		for {
+			n, rerr := body.Read(*bp)
+			if w.Size >= 0 && offset+int64(n) > w.Size {
+				return 0, fmt.Errorf("%w: %s is longer than its %d bytes", ErrMismatch, w.Digest, w.Size)
+			}
+			if n > 0 {
+				h.Write((*bp)[:n])
+				if err := s.write(p.f, (*bp)[:n], offset); err != nil {
+					return 0, err
+				}
+				offset += int64(n)
+				dl.done.Store(offset)
+			}
+			if rerr == io.EOF {
+				break
+			}
+			if rerr != nil {
+				return 0, fmt.Errorf("fetch %s: %w", w.Digest, rerr)
+			}
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if w.Size >= 0 && offset < w.Size {
+		return 0, fmt.Errorf("%w: %s ended after %d of its %d bytes", ErrMismatch, w.Digest, offset, w.Size)
+	}
+	if got := digest.NewDigest(w.Digest.Algorithm(), h); got != w.Digest {
+		return 0, fmt.Errorf("%w: what came for %s is %s", ErrMismatch, w.Digest, got)
+	}
+	return offset, nil
+}
+
+// write writes at offset. A full disk is tried once more, after eviction.
+func (s *Store) write(f *os.File, b []byte, offset int64) error {
+	_, err := f.WriteAt(b, offset)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		s.shrink(max(int64(len(b)), s.max/100*(100-lowWatermark)))
+		_, err = f.WriteAt(b, offset)
+	}
+	return noSpace(err)
+}
+
+// degrade tells, once, that the cache can't keep anything.
+func (s *Store) degrade(err error) {
+	s.degraded.Do(func() {
+		s.log.Error("the cache directory can't be written: going on without keeping anything", "dir", s.dir, "cause", err)
+	})
+}

@@ -1,0 +1,60 @@
+package cache
+
+import (
+	"os"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// File is an open blob, complete and verified. It is safe for concurrent use.
+// Its bytes stay readable until Close, whatever happens to the cache meanwhile.
+type File struct {
+	s      *shared
+	closed atomic.Bool
+}
+
+// shared is one descriptor that several Files read from: a thousand readers who
+// waited for one download take one.
+type shared struct {
+	store  *Store
+	f      *os.File
+	digest digest.Digest
+	size   int64
+	refs   int // guarded by store.mu
+}
+
+// ReadAt reads as io.ReaderAt does.
+func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.s.f.ReadAt(p, off) }
+
+// Size is the blob's size in bytes.
+func (f *File) Size() int64 { return f.s.size }
+
+// Digest is the blob's digest.
+func (f *File) Digest() digest.Digest { return f.s.digest }
+
+// Fd is a descriptor of the cache file, to be read only. It is valid until
+// Close.
+func (f *File) Fd() uintptr { return f.s.f.Fd() }
+
+// Close closes the file. A second call does nothing.
+func (f *File) Close() error {
+	if f.closed.Swap(true) {
+		return nil
+	}
+	return f.s.release()
+}
+
+func (s *shared) release() error {
+	s.store.mu.Lock()
+	s.refs--
+	last := s.refs == 0
+	s.store.mu.Unlock()
+	if !last {
+		return nil
+	}
+	err := s.f.Close()
+	s.store.unpin(s.digest)
+	s.store.settle()
+	return err
+}

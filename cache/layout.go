@@ -1,0 +1,80 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	tagName = "CACHEDIR.TAG"
+	tagText = "Signature: 8a477f597d28d172789f06886806bc55\n# ocifs keeps blobs of registries here. It can be removed while no ocifs runs.\n"
+	version = "v1"
+)
+
+// layout is where things are in a cache directory.
+type layout struct{ dir string }
+
+func (l layout) blobs() string      { return filepath.Join(l.dir, version, "blobs") }
+func (l layout) partials() string   { return filepath.Join(l.dir, version, "partial") }
+func (l layout) pointers() string   { return filepath.Join(l.dir, version, "pointers") }
+func (l layout) quarantine() string { return filepath.Join(l.dir, version, "quarantine") }
+
+func (l layout) blob(d digest.Digest) string {
+	hex := d.Encoded()
+	return filepath.Join(l.blobs(), d.Algorithm().String(), hex[:2], hex)
+}
+
+func (l layout) partial(d digest.Digest) string {
+	return filepath.Join(l.partials(), d.Algorithm().String()+"-"+d.Encoded())
+}
+
+// open makes the directory what it has to be, or says why it can't be one.
+func (l layout) open() error {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	for _, e := range entries {
+		if n := e.Name(); n != tagName && n != version {
+			return fmt.Errorf("%s holds %q, so it is no cache of this version of ocifs; it was left as it is: choose another directory, or empty this one", l.dir, n)
+		}
+	}
+	if err := os.Chmod(l.dir, 0o700); err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(l.dir, tagName), []byte(tagText), 0o600); err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	return l.make()
+}
+
+// make makes the directories that every operation needs. They may vanish under
+// a running daemon, and are made again then.
+func (l layout) make() error {
+	for _, d := range []string{l.blobs(), l.partials(), l.pointers()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fmt.Errorf("cache directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// retry runs f, and once more with the directories made again where they had
+// vanished.
+func (l layout) retry(dir string, f func() error) error {
+	err := f()
+	if errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		err = f()
+	}
+	return err
+}

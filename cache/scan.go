@@ -1,0 +1,117 @@
+package cache
+
+import (
+	"cmp"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	// scanEvery is how often the directory is read again at most, for what other
+	// processes did there.
+	scanEvery = 30 * time.Second
+	// leftFor is how long a partial file that nobody continues is kept, and what
+	// was set aside.
+	leftFor = 24 * time.Hour
+)
+
+// scanner reads the directory at the start, and again after downloads.
+func (s *Store) scanner() {
+	defer s.work.Done()
+	s.sweep()
+	for {
+		s.scan()
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(scanEvery):
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.scans:
+		}
+	}
+}
+
+// scan brings the index in line with the disk.
+func (s *Store) scan() {
+	type entry struct {
+		d    digest.Digest
+		size int64
+		used time.Time
+	}
+	var found []entry
+	on := map[digest.Digest]bool{}
+	// What can't be read is missed, not fatal: the disk is asked at each open.
+	_ = filepath.WalkDir(s.blobs(), func(path string, e fs.DirEntry, err error) error {
+		if s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		if err != nil || e.IsDir() {
+			return nil
+		}
+		d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(filepath.Dir(filepath.Dir(path)))), e.Name())
+		if st, err := e.Info(); err == nil && d.Validate() == nil {
+			found = append(found, entry{d, st.Size(), st.ModTime()})
+			on[d] = true
+		}
+		return nil
+	})
+	if s.ctx.Err() != nil {
+		return
+	}
+	slices.SortFunc(found, func(a, b entry) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The index knows better than a file's time what was used last: what it has
+	// stays younger than what is new to it.
+	var known []digest.Digest
+	for _, d := range s.index.Keys() {
+		if !on[d] {
+			if _, err := os.Lstat(s.blob(d)); err != nil { // not just downloaded: evicted by another
+				s.dropLocked(d)
+				continue
+			}
+		}
+		known = append(known, d)
+	}
+	for _, e := range found {
+		if !s.index.Contains(e.d) {
+			s.note(e.d, e.size)
+		}
+	}
+	for _, d := range known {
+		s.index.Get(d)
+	}
+	s.evictLocked(s.limitLocked(), 0)
+}
+
+// sweep removes what a crash left and nobody came for.
+func (s *Store) sweep() {
+	for _, dir := range []string{s.partials(), s.quarantine()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			st, err := e.Info()
+			if err != nil || s.now().Sub(st.ModTime()) < leftFor {
+				continue
+			}
+			if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
+				if tryLock(f) == nil || strings.HasPrefix(e.Name(), "tmp-") {
+					_ = os.Remove(path) // next time, then
+				}
+				f.Close()
+			}
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package cache
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Stats are the counts of a store since it was opened.
+type Stats struct {
+	Dir         string `json:"dir"`
+	Limit       int64  `json:"limit_bytes"` // of the moment: less than asked for where the disk is small
+	Bytes       int64  `json:"bytes"`       // held, as far as is known
+	Entries     int    `json:"entries"`
+	Open        int    `json:"open"` // blobs that are open now
+	Hits        int64  `json:"hits"`
+	Misses      int64  `json:"misses"`
+	Downloads   int64  `json:"downloads"` // that succeeded
+	Failures    int64  `json:"failures"`  // downloads that didn't
+	Evictions   int64  `json:"evictions"`
+	Quarantined int64  `json:"quarantined"`
+}
+
+// Stats gives the counts of this moment.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Dir, st.Limit, st.Bytes = s.dir, s.limitLocked(), s.total
+	st.Entries, st.Open = s.index.Len(), len(s.pinned)
+	return st
+}
+
+// Transfer is a download under way.
+type Transfer struct {
+	Kind    string        `json:"kind"` // "download"
+	Digest  digest.Digest `json:"digest"`
+	From    string        `json:"from"`
+	Done    int64         `json:"done"` // bytes
+	Size    int64         `json:"size"` // bytes; -1: not known
+	Waiters int           `json:"waiters"`
+	Started time.Time     `json:"started"`
+}
+
+// Transfers lists the downloads under way, the oldest first.
+func (s *Store) Transfers() []Transfer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ts := []Transfer{}
+	for _, dl := range s.downloads {
+		ts = append(ts, Transfer{"download", dl.want.Digest, dl.want.From, dl.done.Load(), dl.want.Size, dl.waiters, dl.started.UTC()})
+	}
+	slices.SortFunc(ts, func(a, b Transfer) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Digest, b.Digest))
+	})
+	return ts
+}

@@ -1,0 +1,226 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/opencontainers/go-digest"
+)
+
+// Errors of a store, for errors.Is.
+var (
+	// ErrMismatch: the bytes that came don't have the digest or the size that
+	// they should. Nothing of them was kept or shown.
+	ErrMismatch = errors.New("content doesn't match its digest")
+	// ErrNoSpace: the disk is full, even after eviction. It is also
+	// syscall.ENOSPC.
+	ErrNoSpace = fmt.Errorf("no space for the cache: %w", syscall.ENOSPC)
+	// ErrClosed: the store was closed meanwhile.
+	ErrClosed = errors.New("the cache is closed")
+)
+
+// Options says how a store behaves. The zero value is useful.
+type Options struct {
+	MaxBytes int64         // the bound; 0: 10 GiB
+	Grace    time.Duration // how long a download lives that nobody waits for; 0: 10 s
+	Logger   *slog.Logger  // nil: silent
+}
+
+// Store is a cache directory. It is safe for concurrent use, and several
+// processes may open one directory at the same time.
+type Store struct {
+	layout
+	max   int64
+	grace time.Duration
+	log   *slog.Logger
+	now   func() time.Time
+
+	ctx      context.Context // ends with Close; downloads are derived from it
+	cancel   context.CancelFunc
+	work     sync.WaitGroup // downloads and the scan
+	degraded sync.Once      // has been told
+	scans    chan struct{}  // asks for a scan
+
+	mu        sync.Mutex
+	closed    bool
+	index     *simplelru.LRU[digest.Digest, int64] // sizes; the oldest is used longest ago
+	total     int64                                // bytes in index
+	reserved  int64                                // bytes of downloads under way
+	pinned    map[digest.Digest]int                // open files of this process
+	downloads map[digest.Digest]*download
+	stats     Stats
+}
+
+// Open opens the cache in dir, and makes it where there is none. What it holds
+// is served at once; the index is filled behind. A directory that holds anything
+// else is refused.
+func Open(dir string, o Options) (*Store, error) {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 10 << 30
+	}
+	if o.Grace == 0 {
+		o.Grace = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := layout{dir}
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	index, err := simplelru.NewLRU[digest.Digest, int64](math.MaxInt, nil)
+	if err != nil {
+		return nil, err
+	}
+	// The one context that no call hands in: what a store does behind its
+	// callers ends with the store.
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Store{
+		layout: l, max: o.MaxBytes, grace: o.Grace, log: o.Logger, now: time.Now,
+		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1),
+		index: index, pinned: map[digest.Digest]int{}, downloads: map[digest.Digest]*download{},
+	}
+	s.work.Add(1)
+	go s.scanner()
+	return s, nil
+}
+
+// Close ends what is under way and waits for it. Files that are open stay so.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.work.Wait()
+	return nil
+}
+
+// Open opens a blob that is cached; fs.ErrNotExist where it isn't. size is what
+// it must have, or -1 where that isn't known.
+func (s *Store) Open(d digest.Digest, size int64) (*File, error) {
+	f, err := s.open(d, size)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.stats.Hits++
+	}
+	return f, err
+}
+
+func (s *Store) open(d digest.Digest, size int64) (*File, error) {
+	if err := d.Validate(); err != nil {
+		return nil, fmt.Errorf("digest %q: %w", d, err)
+	}
+	s.pin(d) // before it is opened: eviction mustn't come between
+	path := s.blob(d)
+	f, err := os.Open(path)
+	if err != nil {
+		s.unpin(d)
+		if errors.Is(err, fs.ErrNotExist) {
+			s.drop(d)
+		}
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && (!st.Mode().IsRegular() || size >= 0 && st.Size() != size) {
+		s.setAside(d, fmt.Sprintf("it has %d bytes, where %d were expected", st.Size(), size))
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		f.Close()
+		s.unpin(d)
+		return nil, fmt.Errorf("%s: %w", d, err)
+	}
+	now := s.now()
+	if age := now.Sub(st.ModTime()); age > time.Minute || age < 0 {
+		_ = os.Chtimes(path, now, now) // recency is a hint
+	}
+	s.mu.Lock()
+	s.note(d, st.Size())
+	s.mu.Unlock()
+	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), refs: 1}}, nil
+}
+
+// setAside takes a damaged blob out of the way, and keeps it for a look.
+func (s *Store) setAside(d digest.Digest, why string) {
+	s.log.Warn("damaged cache file set aside", "digest", d, "why", why)
+	to := filepath.Join(s.quarantine(), d.Encoded())
+	if os.MkdirAll(s.quarantine(), 0o700) != nil || os.Rename(s.blob(d), to) != nil {
+		_ = os.Remove(s.blob(d)) // gone is as good
+	}
+	s.drop(d)
+	s.mu.Lock()
+	s.stats.Quarantined++
+	s.mu.Unlock()
+}
+
+// Put keeps b, which must have the digest d. It is for what is small; larger
+// things come by Get.
+func (s *Store) Put(d digest.Digest, b []byte) error {
+	if err := d.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", d, err)
+	}
+	if got := d.Algorithm().FromBytes(b); got != d {
+		return fmt.Errorf("%w: %d bytes of %s are %s", ErrMismatch, len(b), d, got)
+	}
+	if st, err := os.Stat(s.blob(d)); err == nil && st.Size() == int64(len(b)) {
+		return nil
+	}
+	if int64(len(b)) > s.limit() {
+		return nil
+	}
+	s.reserve(int64(len(b)))
+	defer s.unreserve(int64(len(b)))
+	return s.writeFile(s.blob(d), b, true, func() { s.note(d, int64(len(b))) })
+}
+
+// writeFile writes a file in one step, and calls done, under the lock, when it
+// is there.
+func (s *Store) writeFile(path string, b []byte, sync bool, done func()) error {
+	var tmp *os.File
+	err := s.retry(s.partials(), func() (err error) {
+		tmp, err = os.CreateTemp(s.partials(), "tmp-*")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(b)
+	if err == nil && sync {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = s.retry(filepath.Dir(path), func() error { return os.Rename(tmp.Name(), path) })
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+		return noSpace(err)
+	}
+	if done != nil {
+		s.mu.Lock()
+		done()
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// noSpace names a full disk.
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w (%v)", ErrNoSpace, err)
+	}
+	return err
+}
