@@ -1,0 +1,80 @@
+package fs
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// controlDir is .ocifs/: what a person or a program wants to know of the mount
+// itself.
+func (t *Tree) controlDir(at place) directory {
+	d := &fixed{place: at, mtime: t.started}
+	for name, make := range map[string]func() []byte{
+		"version":        func() []byte { return []byte("ocifs " + t.opts.Version + "\n") },
+		"config.json":    func() []byte { return indented(t.opts.Config) },
+		"stats.json":     func() []byte { return indented(t.stats()) },
+		"transfers.json": func() []byte { return indented(t.transfers()) },
+		"errors.jsonl":   t.failures.jsonl,
+	} {
+		d.children = append(d.children, child{name, &controlFile{at.at(name), make}, forever})
+	}
+	return d
+}
+
+// controlFile is a file that is made anew each time it is opened.
+type controlFile struct {
+	place
+	make func() []byte
+}
+
+// stat tells the size of this moment. The kernel keeps none of it.
+func (f *controlFile) stat() stat {
+	st := f.fileStat("", int64(len(f.make())), time.Now())
+	st.ttl = 0
+	return st
+}
+
+func (f *controlFile) open(context.Context) (content, error) {
+	return &snapshot{f.make(), direct}, nil
+}
+
+func indented(v any) []byte {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil { // made of plain values by ourselves
+		panic(err)
+	}
+	return append(b, '\n')
+}
+
+// stats is .ocifs/stats.json.
+func (t *Tree) stats() map[string]any {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	t.mu.Lock()
+	repositories := len(t.seen)
+	t.mu.Unlock()
+	return map[string]any{
+		"version":      t.opts.Version,
+		"pid":          syscall.Getpid(),
+		"started":      t.started.UTC(),
+		"passthrough":  t.through.Load(),
+		"repositories": repositories,
+		"goroutines":   runtime.NumGoroutine(),
+		"heap_bytes":   m.HeapAlloc,
+		"panics":       t.panics.Load(),
+		"errors":       t.failures.count(),
+		"cache":        t.store.Stats(),
+	}
+}
+
+// transfers is .ocifs/transfers.json: an array, empty where nothing is under
+// way.
+func (t *Tree) transfers() any {
+	if ts := t.store.Transfers(); len(ts) > 0 {
+		return ts
+	}
+	return []struct{}{}
+}

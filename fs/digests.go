@@ -1,0 +1,75 @@
+package fs
+
+import (
+	"context"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// byDigest finds what stands at a place of manifests/, blobs/ or referrers/, and
+// for how long it does.
+type byDigest func(r *repository, ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error)
+
+// algorithms is manifests/, blobs/ or referrers/: a directory for each digest
+// algorithm. Looking them up sends nothing.
+func algorithms(at place, r *repository, find byDigest) *fixed {
+	d := &fixed{place: at, mtime: at.tree.started}
+	for _, a := range ref.Algorithms {
+		in := at.at(string(a))
+		d.children = append(d.children, child{string(a), &digestsDir{in, r, a, find}, forever})
+	}
+	return d
+}
+
+// digestsDir is manifests/<algo>/, blobs/<algo>/ or referrers/<algo>/. Registries
+// can't list digests, so it lists nothing; whoever knows a digest finds it.
+type digestsDir struct {
+	place
+	repo *repository
+	algo digest.Algorithm
+	find byDigest
+}
+
+func (d *digestsDir) stat() stat { return d.dirStat("", d.tree.started) }
+
+func (d *digestsDir) lookup(ctx context.Context, name string) (child, error) {
+	dgst, err := ref.NewDigest(string(d.algo), name)
+	if err != nil {
+		return child{}, err
+	}
+	e, ttl, err := d.find(d.repo, ctx, d.at(name), dgst)
+	if err != nil {
+		return child{}, err
+	}
+	return child{name, e, ttl}, nil
+}
+
+func (d *digestsDir) list(context.Context) (listing, error) {
+	return listing{}, nil
+}
+
+// manifestByDigest finds an image directory.
+func (r *repository) manifestByDigest(ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error) {
+	m, err := r.manifest(ctx, d)
+	if err != nil {
+		return nil, 0, err
+	}
+	// By digest alone the name is the one that tools assume.
+	return newImage(at, at.up(3), r, m, "latest"), forever, nil
+}
+
+// blobByDigest finds a blob.
+func (r *repository) blobByDigest(ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error) {
+	p, err := r.blob(ctx, d)
+	if err != nil {
+		return nil, 0, err
+	}
+	mtime := p.mtime
+	if mtime.IsZero() {
+		mtime = r.tree.started
+	}
+	return &blobFile{place: at, repo: r, digest: d, size: p.size, mtime: mtime}, forever, nil
+}

@@ -1,0 +1,108 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// dirNode is a directory as the kernel sees it.
+type dirNode struct {
+	gofs.Inode
+	dir directory
+}
+
+var (
+	_ gofs.NodeGetattrer      = (*dirNode)(nil)
+	_ gofs.NodeLookuper       = (*dirNode)(nil)
+	_ gofs.NodeOpendirHandler = (*dirNode)(nil)
+	_ gofs.NodeStatfser       = (*dirNode)(nil)
+)
+
+func (n *dirNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return getattr(n.dir, out)
+}
+
+// Lookup is bounded by seconds: a second lookup of the same name waits behind
+// it in the kernel, and can't be killed.
+func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	bounded, cancel := n.dir.where().tree.bound(ctx)
+	defer cancel()
+	c, err := n.dir.lookup(bounded, name)
+	if err != nil {
+		return nil, n.dir.where().at(name).fail(bounded, "lookup", err)
+	}
+	return newInode(ctx, n.EmbeddedInode(), c, out), 0
+}
+
+// OpendirHandle takes the whole listing: what can't be listed says so here,
+// where every program looks, and all that follows sends nothing.
+func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	l, err := n.dir.list(ctx)
+	if err != nil {
+		return nil, 0, n.dir.where().fail(ctx, "opendir", err)
+	}
+	return &dirHandle{node: n, listing: l}, 0, 0
+}
+
+// Statfs tells the longest name. Sizes stay 0: how much a registry holds, it
+// doesn't say.
+func (n *dirNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	out.NameLen = 255
+	out.Bsize = 4096
+	out.Frsize = 4096
+	return 0
+}
+
+// dirHandle is an open directory: the listing as it was when it was opened.
+// Offsets count entries, the first two being "." and "..".
+type dirHandle struct {
+	node    *dirNode
+	listing listing
+	next    int
+	last    child
+}
+
+var (
+	_ gofs.FileReaddirenter = (*dirHandle)(nil)
+	_ gofs.FileLookuper     = (*dirHandle)(nil)
+	_ gofs.FileSeekdirer    = (*dirHandle)(nil)
+)
+
+func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
+	i := h.next
+	if i >= len(h.listing.names)+2 {
+		return nil, 0
+	}
+	h.next++
+	e := &fuse.DirEntry{Off: uint64(h.next), Mode: syscall.S_IFDIR}
+	switch i {
+	case 0:
+		e.Name, e.Ino = ".", h.node.StableAttr().Ino
+	case 1:
+		e.Name, e.Ino = "..", h.node.StableAttr().Ino
+		if _, p := h.node.Parent(); p != nil {
+			e.Ino = p.StableAttr().Ino
+		}
+	default:
+		h.last = h.listing.child(h.listing.names[i-2])
+		st := h.last.stat()
+		e.Name, e.Ino, e.Mode = h.last.name, st.ino, st.mode&syscall.S_IFMT
+	}
+	return e, 0
+}
+
+// Lookup answers from the listing alone.
+func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if h.last.name != name {
+		h.last = h.listing.child(name)
+	}
+	return newInode(ctx, h.node.EmbeddedInode(), h.last, out), 0
+}
+
+func (h *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
+	h.next = int(min(off, uint64(len(h.listing.names)+2)))
+	return 0
+}

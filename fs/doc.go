@@ -1,0 +1,47 @@
+// Package fs is the tree: registries as directories and files, by go-fuse.
+//
+// # Nouns
+//
+// A Tree is what is mounted. An entry is one thing in it, a directory, a file or
+// a symlink, and stands at a place. Entries know registries and not the kernel;
+// dirNode, fileNode and linkNode show them to the kernel and know no registry. A
+// repository and a host are what the mount knows of each, shared by all entries
+// that show something of them; they alone decide what is asked and what is
+// answered from memory or from the cache.
+//
+// An image is an image directory: one manifest, bound to its digest for good. A
+// tag moves, its directory doesn't: when a tag points elsewhere, the next walk
+// along the path gets another directory, with another inode, and whoever stands
+// in the old one goes on seeing the old image whole. A directory that a listing
+// of tags made isn't bound yet; it is when someone looks into it, so listing
+// 100,000 tags asks for none.
+//
+// # What a lookup costs
+//
+// A host or a repository component is a directory if it could be one: nobody is
+// asked. A tag costs a GET the first time, a HEAD when its time is over, nothing
+// in between. What a manifest names is known with its size, so a layer's
+// attributes cost nothing and its bytes one GET. Only a digest that nothing
+// named costs a HEAD. Names that can't be valid cost nothing.
+//
+// # Waiting
+//
+// The kernel holds every other lookup of a name behind the first, and nothing
+// can kill those, so each lookup is bounded by Options.LookupBound. Everything
+// that several callers wait for runs in a flight: it lives for as long as anyone
+// waits, and one who is interrupted leaves at once. Opening a blob that isn't
+// cached sends nothing; its reads, which can be interrupted, wait for the whole
+// of it, because no byte is shown before all of them have matched the digest.
+//
+// # How files are read
+//
+// A cached blob is read by the kernel alone where it may pass reads through to
+// the cache file, else by way of the page cache, which is kept from one open to
+// the next. A blob that isn't cached yet is opened for direct reads. The mode
+// is one per inode for as long as it is open anywhere; see fileNode.
+//
+// # Errors
+//
+// errno.go decides every errno, and leaves a sentence with the cause and what to
+// do in the log and in .ocifs/errors.jsonl.
+package fs

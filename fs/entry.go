@@ -1,0 +1,174 @@
+package fs
+
+import (
+	"context"
+	"hash/fnv"
+	"path"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// place is where an entry stands: its tree, and its path below the mountpoint
+// ("" for the root).
+type place struct {
+	tree *Tree
+	path string
+}
+
+func (p place) at(name string) place { return place{p.tree, path.Join(p.path, name)} }
+
+// up is the place n levels above.
+func (p place) up(n int) place {
+	for range n {
+		p.path = path.Dir(p.path)
+	}
+	if p.path == "." {
+		p.path = ""
+	}
+	return p
+}
+
+// to is the way from this directory to another place, for a symlink.
+func (p place) to(target place) string {
+	rel, err := filepath.Rel("/"+p.path, "/"+target.path)
+	if err != nil { // both are absolute
+		panic(err)
+	}
+	return rel
+}
+
+// ino gives the inode number of what stands here with the content d ("" where
+// the content is not what tells it from another). It depends on the path from
+// the registry down and on the digest alone, so it is the same after a remount,
+// whatever part of the tree is mounted.
+func (p place) ino(d digest.Digest) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(path.Join(p.tree.prefix, p.path)))
+	h.Write([]byte{0})
+	h.Write([]byte(d))
+	// The upper half of the numbers is go-fuse's own, 1 is the root's.
+	return h.Sum64()&^(1<<63) | 2
+}
+
+// stat is what the attributes of an entry are made of.
+type stat struct {
+	ino   uint64
+	mode  uint32 // file type and permissions
+	size  int64
+	mtime time.Time
+	ttl   time.Duration // how long the kernel may keep the attributes
+}
+
+// entry is one thing in the tree: a directory, a file or a symlink. Entries
+// know nothing of the kernel; node.go shows them to it.
+type entry interface {
+	stat() stat
+	where() place
+}
+
+func (p place) where() place { return p }
+
+// directory is an entry that has children.
+type directory interface {
+	entry
+	// lookup finds one child. What can't exist is errNotExist.
+	lookup(ctx context.Context, name string) (child, error)
+	// list gives all children, in byte order of their names.
+	list(ctx context.Context) (listing, error)
+}
+
+// file is an entry with bytes.
+type file interface {
+	entry
+	// open must not wait for the network longer than a manifest takes.
+	open(ctx context.Context) (content, error)
+}
+
+// symlink is an entry that points elsewhere in the tree.
+type symlink interface {
+	entry
+	target() string
+}
+
+// attributed is an entry that has extended attributes.
+type attributed interface {
+	xattrs() map[string]string
+}
+
+// child is an entry under its name, and for how long that name means it.
+type child struct {
+	name string
+	entry
+	ttl time.Duration
+}
+
+// listing is the children of a directory at one moment. Children are made one
+// at a time: a directory of 100,000 names costs the names alone.
+type listing struct {
+	names []string
+	child func(name string) child
+}
+
+// forever is how long the kernel keeps what can't change. It is an hour, so
+// that what nobody uses is forgotten in the end.
+const forever = time.Hour
+
+// fixed is a directory whose children are known when it is made.
+type fixed struct {
+	place
+	mtime    time.Time
+	children []child
+}
+
+func (d *fixed) stat() stat { return d.dirStat("", d.mtime) }
+
+func (d *fixed) lookup(_ context.Context, name string) (child, error) {
+	for _, c := range d.children {
+		if c.name == name {
+			return c, nil
+		}
+	}
+	return child{}, errNotExist
+}
+
+func (d *fixed) list(context.Context) (listing, error) { return listChildren(d.children), nil }
+
+// listChildren makes a listing of children at hand.
+func listChildren(cs []child) listing {
+	byName := make(map[string]child, len(cs))
+	names := make([]string, 0, len(cs))
+	for _, c := range cs {
+		byName[c.name] = c
+		names = append(names, c.name)
+	}
+	slices.Sort(names)
+	return listing{names, func(name string) child { return byName[name] }}
+}
+
+// link is a symlink inside the tree. Its target is relative to the directory
+// that it stands in.
+type link struct {
+	place
+	to    string
+	mtime time.Time
+}
+
+func (l *link) target() string { return l.to }
+
+func (l *link) stat() stat {
+	return stat{ino: l.ino(digest.Digest(l.to)), mode: syscall.S_IFLNK | 0o777, size: int64(len(l.to)), mtime: l.mtime, ttl: forever}
+}
+
+// dirStat is the stat of a directory here with the content d.
+func (p place) dirStat(d digest.Digest, mtime time.Time) stat {
+	return stat{ino: p.ino(d), mode: syscall.S_IFDIR | 0o555, mtime: mtime, ttl: forever}
+}
+
+// fileStat is the stat of a file here with the content d.
+func (p place) fileStat(d digest.Digest, size int64, mtime time.Time) stat {
+	return stat{ino: p.ino(d), mode: syscall.S_IFREG | 0o444, size: size, mtime: mtime, ttl: forever}
+}

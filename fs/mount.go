@@ -1,0 +1,64 @@
+package fs
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// FSType is what the kernel lists the file system as: fuse.ocifs.
+const FSType = "ocifs"
+
+// negativeTTL is how long the kernel believes that a name doesn't exist. Only
+// ENOENT is kept, so never a registry that was out of reach.
+const negativeTTL = 5 * time.Second
+
+// Mount mounts the tree and returns when the kernel can use it. The caller
+// unmounts the server that it gets and waits for it.
+//
+// passthroughFile is a file beside the cache's blobs, or "": with it, the kernel
+// is asked once whether it may read cache files without asking.
+func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
+	negative := negativeTTL
+	o := &gofs.Options{
+		// Entry and attribute time-outs are each entry's own: a global one would
+		// stand in for a zero.
+		NegativeTimeout: &negative,
+		NullPermissions: true,
+		RootStableAttr:  &gofs.StableAttr{Ino: 1},
+		Logger:          slog.NewLogLogger(t.log.Handler(), slog.LevelDebug),
+	}
+	o.MountOptions = fuse.MountOptions{
+		Name:       FSType,
+		FsName:     FSType,
+		AllowOther: t.opts.AllowOther,
+		Options:    mountOptions(),
+		// Reads that wait for a download mustn't keep others from being sent.
+		MaxBackground:        512,
+		MaxStackDepth:        2, // a cache on overlayfs passes through as well
+		DisableXAttrs:        !t.opts.Xattr,
+		EnableSymlinkCaching: true,
+		DisableSplice:        true, // no faster than copying, and its pipes stay open
+		DirectMountStrict:    directMount,
+		DirectMountFlags:     directMountFlags,
+		ExtraCapabilities:    fuse.CAP_DIRECT_IO_ALLOW_MMAP,
+		Logger:               slog.NewLogLogger(t.log.Handler(), slog.LevelDebug),
+		PanicHandler: func(p any) fuse.Status {
+			t.panics.Add(1)
+			t.log.Error("panic", "cause", p, "stack", string(debug.Stack()))
+			return fuse.EIO
+		},
+	}
+	server, err := gofs.Mount(mountpoint, newNode(t.root), o)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
+	}
+	closeOnExec()
+	t.through.Store(canPassThrough(server, passthroughFile))
+	t.log.Info("mounted", "mountpoint", mountpoint, "passthrough", t.through.Load())
+	return server, nil
+}

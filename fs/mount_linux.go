@@ -1,0 +1,60 @@
+package fs
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Root mounts without a helper; everyone else by fusermount3.
+var directMount = os.Geteuid() == 0
+
+// The mount is ro: nothing below a registry changes by being written to, and
+// reads needn't touch an access time. mount(2) takes that as a flag, fusermount3
+// as an option.
+const directMountFlags = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_RDONLY
+
+func mountOptions() []string {
+	if directMount {
+		return []string{"default_permissions"}
+	}
+	return []string{"ro", "default_permissions"}
+}
+
+// closeOnExec keeps /dev/fuse from children: one that outlives the daemon would
+// keep the dead mount waiting instead of failing.
+func closeOnExec() {
+	const fds = "/proc/self/fd"
+	entries, err := os.ReadDir(fds)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink(filepath.Join(fds, e.Name())); err == nil && to == "/dev/fuse" {
+			if fd, err := strconv.Atoi(e.Name()); err == nil {
+				unix.CloseOnExec(fd)
+			}
+		}
+	}
+}
+
+// canPassThrough asks the kernel whether it may read file without asking us.
+func canPassThrough(s *fuse.Server, file string) bool {
+	if file == "" {
+		return false
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	id, errno := s.RegisterBackingFd(&fuse.BackingMap{Fd: int32(f.Fd())})
+	if errno != 0 {
+		return false
+	}
+	return s.UnregisterBackingFd(id) == 0
+}

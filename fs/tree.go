@@ -1,0 +1,220 @@
+package fs
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// Options says what a tree shows and how. Client and Store are required.
+type Options struct {
+	// Host and Path pick the root: nothing (every registry), a host, or a host
+	// and a repository.
+	Host, Path string
+
+	Client *registry.Client
+	Store  *cache.Store
+	// Hosts are the hosts that a listing of the root names from the start,
+	// such as those that credentials are for. Nil: none.
+	Hosts func() []string
+
+	TagTTL  time.Duration // how long a tag is believed
+	ListTTL time.Duration // how long lists of tags, repositories and referrers are
+	// LookupBound is the longest that a lookup or an open waits. Zero: 45 s.
+	LookupBound time.Duration
+
+	AllowOther bool
+	Xattr      bool
+	Version    string
+	// Config is the effective configuration, without secrets, as .ocifs/config.json
+	// shows it.
+	Config map[string]any
+	Logger *slog.Logger // nil: silent
+}
+
+// Tree is a mounted tree, or one to be mounted. It is safe for concurrent use.
+type Tree struct {
+	opts      Options
+	client    *registry.Client
+	store     *cache.Store
+	log       *slog.Logger
+	prefix    string // what the paths of the tree stand below
+	started   time.Time
+	uid, gid  uint32
+	root      directory
+	failures  *failures
+	manifests *lru.Cache[digest.Digest, *registry.Manifest]
+	panics    atomic.Int64
+	through   atomic.Bool // reads pass through to the cache files
+
+	mu           sync.Mutex
+	repositories map[ref.Repository]*repository
+	seen         map[ref.Repository]time.Time
+	hosts        map[string]*host
+}
+
+// maxManifests is how many decoded manifests are kept in memory.
+const maxManifests = 512
+
+// New makes a tree. It contacts nobody.
+func New(o Options) (*Tree, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.LookupBound == 0 {
+		o.LookupBound = 45 * time.Second
+	}
+	manifests, err := lru.New[digest.Digest, *registry.Manifest](maxManifests)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{
+		opts: o, client: o.Client, store: o.Store, log: o.Logger, started: time.Now(),
+		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
+		failures: newFailures(o.Logger), manifests: manifests,
+		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]time.Time{}, hosts: map[string]*host{},
+	}
+	at := place{tree: t}
+	switch {
+	case o.Host == "":
+		t.root = &hostsDir{place: at}
+	case o.Path == "":
+		h, err := ref.ParseHost(o.Host)
+		if err != nil {
+			return nil, err
+		}
+		t.prefix = hostName(h)
+		t.root = &namespace{place: at, host: t.host(h)}
+	default:
+		r, err := ref.NewRepository(o.Host, o.Path)
+		if err != nil {
+			return nil, err
+		}
+		t.prefix = path.Dir(t.repository(r).treePath(tagsName))
+		t.root = &namespace{place: at, host: t.host(r.Host), path: o.Path}
+	}
+	t.root = &withControl{t.root, t.controlDir(at.at(controlName))}
+	return t, nil
+}
+
+// bound is ctx with the longest wait of a lookup over it.
+func (t *Tree) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, t.opts.LookupBound)
+}
+
+// repository gives the one record of a repository.
+func (t *Tree) repository(r ref.Repository) *repository {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	repo, ok := t.repositories[r]
+	if !ok {
+		repo = newRepository(t, r)
+		t.repositories[r] = repo
+	}
+	return repo
+}
+
+func (t *Tree) host(name string) *host {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h, ok := t.hosts[name]
+	if !ok {
+		h = &host{tree: t, name: name}
+		t.hosts[name] = h
+	}
+	return h
+}
+
+// visit remembers that a repository exists: its registry just showed something
+// of it. Listings name it from now on.
+func (t *Tree) visit(r ref.Repository) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seen[r] = time.Now()
+}
+
+// visited says whether a repository showed something lately.
+func (t *Tree) visited(r ref.Repository) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, ok := t.seen[r]
+	return ok && time.Since(at) < t.opts.ListTTL
+}
+
+// visitedHosts lists the hosts of which something was seen.
+func (t *Tree) visitedHosts() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var hosts []string
+	for name, h := range t.hosts {
+		if h.answered.Load() {
+			hosts = append(hosts, name)
+		}
+	}
+	for r := range t.seen {
+		hosts = append(hosts, r.Host)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// visitedPaths lists the repositories of a host of which something was seen.
+func (t *Tree) visitedPaths(host string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var paths []string
+	for r := range t.seen {
+		if r.Host == host {
+			paths = append(paths, r.Path)
+		}
+	}
+	return paths
+}
+
+func components(path string) []string { return strings.Split(path, "/") }
+
+// withControl is a root with .ocifs/ beside its other children.
+type withControl struct {
+	directory
+	control directory
+}
+
+func (w *withControl) stat() stat {
+	st := w.directory.stat()
+	st.ino = 1
+	return st
+}
+
+func (w *withControl) lookup(ctx context.Context, name string) (child, error) {
+	if name == controlName {
+		return child{name, w.control, forever}, nil
+	}
+	return w.directory.lookup(ctx, name)
+}
+
+func (w *withControl) list(ctx context.Context) (listing, error) {
+	l, err := w.directory.list(ctx)
+	if err != nil {
+		return listing{}, err
+	}
+	names := append([]string{controlName}, l.names...)
+	return listing{names, func(name string) child {
+		if name == controlName {
+			return child{name, w.control, forever}
+		}
+		return l.child(name)
+	}}, nil
+}
