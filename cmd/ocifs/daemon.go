@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// readyFD names the descriptor on which a daemon tells the command that started
+// it how the mount went.
+const readyFD = "OCIFS_READY_FD"
+
+// maxLog is the size at which a log is put aside when a daemon starts.
+const maxLog = 10 << 20
+
+// daemonize runs this command again in the foreground form, apart from this
+// terminal, and waits until the mount answers.
+func daemonize(mountpoint string, s settings) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := append([]string{}, os.Args[1:]...)
+	args = append(args[:1:1], append([]string{"--foreground"}, args[1:]...)...)
+	if s.logFile == "" {
+		s.logFile = defaultLog()
+		args = append(args[:2:2], append([]string{"--log-file=" + s.logFile}, args[2:]...)...)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), readyFD+"=3")
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		w.Close()
+		return err
+	}
+	w.Close()
+	said, err := io.ReadAll(r) // until the daemon closes it, by reporting or by dying
+	if err != nil {
+		return err
+	}
+	if text, ok := strings.CutPrefix(string(said), "error: "); ok {
+		_ = cmd.Wait()
+		return errors.New(strings.TrimSpace(text))
+	}
+	if string(said) != "ready\n" {
+		return fmt.Errorf("the daemon died before the mount answered (%v); see %s", cmd.Wait(), s.logFile)
+	}
+	if err := answers(mountpoint); err != nil {
+		return fmt.Errorf("mounted, but the mount doesn't answer: %w; see %s", err, s.logFile)
+	}
+	return nil
+}
+
+// answers looks at the mount as any program would, for some seconds at most.
+func answers(mountpoint string) error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(filepath.Join(mountpoint, ".ocifs", "version"))
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(10 * time.Second):
+		return errors.New("no answer within 10 s")
+	}
+}
+
+var reported sync.Once
+
+// reportReady tells the command that started this daemon how the mount went.
+// Only the first call counts; without such a command it does nothing.
+func reportReady(err error) {
+	reported.Do(func() {
+		fd, convErr := strconv.Atoi(os.Getenv(readyFD))
+		if convErr != nil {
+			return
+		}
+		os.Unsetenv(readyFD)
+		w := os.NewFile(uintptr(fd), "ready")
+		if err != nil {
+			fmt.Fprintln(w, "error:", err)
+		} else {
+			fmt.Fprintln(w, "ready")
+		}
+		w.Close()
+	})
+}
+
+// openLog opens the log that the settings ask for.
+func openLog(s settings) (*slog.Logger, func() error, error) {
+	o := &slog.HandlerOptions{Level: s.logLevel}
+	if s.logFile == "" {
+		return slog.New(slog.NewTextHandler(os.Stderr, o)), func() error { return nil }, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(s.logFile), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("--log-file: %w", err)
+	}
+	if st, err := os.Stat(s.logFile); err == nil && st.Size() > maxLog {
+		_ = os.Rename(s.logFile, s.logFile+".1") // else it goes on growing
+	}
+	f, err := os.OpenFile(s.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--log-file: %w", err)
+	}
+	return slog.New(slog.NewTextHandler(f, o)), f.Close, nil
+}
+
+// raiseFileLimit makes room for many open blobs and connections.
+func raiseFileLimit() {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil {
+		l.Cur = l.Max
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l) // as it was, then
+	}
+}
+
+// warnOfRequestTimeout tells of a kernel setting that aborts mounts.
+func warnOfRequestTimeout(log *slog.Logger) {
+	b, err := os.ReadFile("/proc/sys/fs/fuse/default_request_timeout")
+	if n := strings.TrimSpace(string(b)); err == nil && n != "0" {
+		log.Warn("the kernel aborts a FUSE mount whose answer is slow; set fs.fuse.default_request_timeout to 0", "seconds", n)
+	}
+}

@@ -1,0 +1,17 @@
+// Command ocifs mounts OCI registries as a directory tree.
+//
+//	ocifs mount [SOURCE] MOUNTPOINT    mount; returns when the mount answers
+//	ocifs unmount MOUNTPOINT           unmount; returns when the mount is gone
+//	ocifs version
+//	ocifs completion bash|zsh|fish|powershell
+//
+// SOURCE picks the root of the tree: nothing (every registry), a host (ghcr.io)
+// or a repository (ghcr.io/org/app).
+//
+// mount starts a daemon: the command runs itself again in the foreground form,
+// as the leader of a session of its own, and waits until that one says over a
+// pipe that the mount answers, or what went wrong. With -f the command is the
+// daemon. SIGINT, SIGTERM and an unmount from outside end it with exit code 0.
+//
+// Usage errors end with exit code 2, all others with 1 and a sentence.
+package main

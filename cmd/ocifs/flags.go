@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// settings are what the flags of mount say.
+type settings struct {
+	foreground   bool
+	cacheDir     string
+	cacheSize    size
+	tagTTL       time.Duration
+	listTTL      time.Duration
+	plainHTTP    []string
+	retryMaxWait time.Duration
+	allowOther   bool
+	readOnly     bool
+	xattr        bool
+	logLevel     slog.Level
+	logFile      string
+}
+
+func (s *settings) register(f *pflag.FlagSet) {
+	s.cacheSize = 10 << 30
+	f.BoolVarP(&s.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
+	f.StringVar(&s.cacheDir, "cache-dir", defaultDir("XDG_CACHE_HOME", ".cache"), "where blobs and manifests are kept")
+	f.Var(&s.cacheSize, "cache-size", "how much is kept there at most: 500MB, 10GiB")
+	f.DurationVar(&s.tagTTL, "tag-ttl", time.Minute, "how long a tag is believed before the registry is asked again")
+	f.DurationVar(&s.listTTL, "list-ttl", time.Minute, "the same for lists of tags, repositories and referrers")
+	f.StringArrayVar(&s.plainHTTP, "plain-http", nil, "a `HOST[:PORT]` that is asked by http; may be given again (loopback hosts need no flag)")
+	f.DurationVar(&s.retryMaxWait, "retry-max-wait", 30*time.Second, "the longest wait that a registry may ask for before a program gets EBUSY")
+	f.BoolVar(&s.allowOther, "allow-other", false, "let other users read the mount")
+	f.BoolVar(&s.readOnly, "read-only", false, "mount read-only")
+	f.BoolVar(&s.xattr, "xattr", false, "offer extended attributes (ls -l of huge directories gets slower)")
+	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	f.StringVar(&s.logFile, "log-file", "", "where to log; without it "+defaultLog()+", or standard error in the foreground")
+}
+
+// check finds what no flag parser does, and makes paths absolute: the daemon
+// runs elsewhere.
+func (s *settings) check() error {
+	for i, h := range s.plainHTTP {
+		host, err := ref.ParseHost(h)
+		if err != nil {
+			return usageError{fmt.Errorf("--plain-http: %w", err)}
+		}
+		s.plainHTTP[i] = host
+	}
+	for flag, d := range map[string]time.Duration{"--tag-ttl": s.tagTTL, "--list-ttl": s.listTTL, "--retry-max-wait": s.retryMaxWait} {
+		if d < 0 {
+			return usageError{fmt.Errorf("%s: %s is negative", flag, d)}
+		}
+	}
+	if s.cacheDir == "" {
+		return usageError{fmt.Errorf("--cache-dir: where is the cache to be? $HOME isn't set")}
+	}
+	var err error
+	if s.cacheDir, err = filepath.Abs(s.cacheDir); err != nil {
+		return err
+	}
+	if s.logFile != "" {
+		s.logFile, err = filepath.Abs(s.logFile)
+	}
+	return err
+}
+
+// effective is what .ocifs/config.json shows.
+func (s *settings) effective(source, mountpoint string) map[string]any {
+	hosts := s.plainHTTP
+	if hosts == nil {
+		hosts = []string{}
+	}
+	return map[string]any{
+		"source": source, "mountpoint": mountpoint,
+		"cache_dir": s.cacheDir, "cache_size": int64(s.cacheSize),
+		"tag_ttl": s.tagTTL.String(), "list_ttl": s.listTTL.String(), "retry_max_wait": s.retryMaxWait.String(),
+		"plain_http": hosts, "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
+		"log_level": strings.ToLower(s.logLevel.String()), "log_file": s.logFile,
+	}
+}
+
+// defaultDir is ocifs' directory of a kind: below $env, else below ~/sub.
+func defaultDir(env, sub string) string {
+	if d := os.Getenv(env); filepath.IsAbs(d) {
+		return filepath.Join(d, "ocifs")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, sub, "ocifs")
+}
+
+func defaultLog() string {
+	return filepath.Join(defaultDir("XDG_STATE_HOME", ".local/state"), "ocifs.log")
+}
+
+// size is a number of bytes as people write it: 48MiB, 10GiB, 500MB, 4096.
+type size int64
+
+var units = []struct {
+	suffix string
+	bytes  int64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
+	{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1 << 40}, {"B", 1}, {"", 1},
+}
+
+func (s *size) Set(v string) error {
+	for _, u := range units {
+		number, ok := strings.CutSuffix(v, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || !(n > 0 && n*float64(u.bytes) < 1<<62) { // NaN is neither
+			break
+		}
+		*s = size(n * float64(u.bytes))
+		return nil
+	}
+	return fmt.Errorf("write a size as 48MiB, 10GiB or 500MB")
+}
+
+func (s *size) Type() string { return "SIZE" }
+
+func (s *size) String() string {
+	n, unit := int64(*s), ""
+	for _, u := range units[:4] {
+		if n%u.bytes == 0 && n >= u.bytes {
+			unit = u.suffix
+		}
+	}
+	for _, u := range units[:4] {
+		if u.suffix == unit && unit != "" {
+			n /= u.bytes
+		}
+	}
+	return strconv.FormatInt(n, 10) + unit
+}

@@ -1,0 +1,40 @@
+package main
+
+import "testing"
+
+// Sizes are read as people write them, and shown so again.
+func TestSizes(t *testing.T) {
+	for in, want := range map[string]int64{"48MiB": 48 << 20, "10GiB": 10 << 30, "500MB": 500e6, "4096": 4096, "1.5GiB": 3 << 29, "2G": 2 << 30, "7 kB": 7000} {
+		var s size
+		if err := s.Set(in); err != nil || int64(s) != want {
+			t.Errorf("%q is %d, %v; want %d", in, s, err, want)
+		}
+		var again size
+		if err := again.Set(s.String()); err != nil || again != s {
+			t.Errorf("%q is shown as %q, which is %d, %v", in, s.String(), again, err)
+		}
+	}
+	for _, in := range []string{"", "x", "-1", "0", "1XiB", "NaN", "1e99GiB"} {
+		var s size
+		if err := s.Set(in); err == nil {
+			t.Errorf("%q is taken for %d", in, s)
+		}
+	}
+}
+
+func TestSources(t *testing.T) {
+	for in, want := range map[string][2]string{
+		"": {}, "ghcr.io": {"ghcr.io"}, "ghcr.io/": {"ghcr.io"}, "https://ghcr.io": {"ghcr.io"},
+		"ghcr.io/org/app": {"ghcr.io", "org/app"}, "localhost:5000/a": {"localhost:5000", "a"},
+	} {
+		host, path, err := parseSource(in)
+		if err != nil || [2]string{host, path} != want {
+			t.Errorf("%q is %q, %q, %v", in, host, path, err)
+		}
+	}
+	for _, in := range []string{"alpine", "ghcr.io/Org", "ghcr.io/org:v1", "ghcr.io//a", "/tmp"} {
+		if h, p, err := parseSource(in); err == nil {
+			t.Errorf("%q is taken for %q, %q", in, h, p)
+		}
+	}
+}

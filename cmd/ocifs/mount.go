@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/spf13/cobra"
+
+	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs"
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+const (
+	// drainFor is how long programs that still use the mount have to finish
+	// after a signal.
+	drainFor = 5 * time.Second
+	// memoryLimit makes the collector give back what a burst of readers took.
+	memoryLimit = 64 << 20
+)
+
+func mountCommand() *cobra.Command {
+	var s settings
+	c := &cobra.Command{
+		Use:   "mount [SOURCE] MOUNTPOINT",
+		Short: "Mount a registry; return when the mount answers",
+		Long: `Mount OCI registries as a directory tree.
+
+SOURCE picks the root of the tree: nothing (every registry), a host (ghcr.io),
+or a repository (ghcr.io/org/app). The command returns when the mount answers;
+unmount it with 'ocifs unmount MOUNTPOINT'.`,
+		Example: "  ocifs mount ~/oci\n  ocifs mount ghcr.io ~/ghcr\n  ocifs mount docker.io/library/alpine /mnt",
+		Args:    arguments(cobra.RangeArgs(1, 2)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			source := ""
+			if len(args) == 2 {
+				source = args[0]
+			}
+			host, path, err := parseSource(source)
+			if err != nil {
+				return usageError{err}
+			}
+			if err := s.check(); err != nil {
+				return err
+			}
+			mountpoint, err := prepareMountpoint(args[len(args)-1], s.cacheDir)
+			if err != nil {
+				return err
+			}
+			if !s.foreground {
+				return daemonize(mountpoint, s)
+			}
+			err = serve(s, source, host, path, mountpoint)
+			reportReady(err)
+			return err
+		},
+	}
+	s.register(c.Flags())
+	return c
+}
+
+// parseSource reads SOURCE: nothing, HOST or HOST/REPOSITORY.
+func parseSource(source string) (host, path string, err error) {
+	source = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(source, "https://"), "oci://"), "/")
+	if source == "" {
+		return "", "", nil
+	}
+	host, path, hasPath := strings.Cut(source, "/")
+	if host, err = ref.ParseHost(host); err != nil {
+		return "", "", fmt.Errorf("SOURCE is HOST or HOST/REPOSITORY: %w", err)
+	}
+	if hasPath {
+		if _, err := ref.NewRepository(host, path); err != nil {
+			return "", "", fmt.Errorf("SOURCE is HOST or HOST/REPOSITORY, without a tag: %w", err)
+		}
+	}
+	return host, path, nil
+}
+
+// serve mounts, and serves until the mount is gone.
+func serve(s settings, source, host, path, mountpoint string) error {
+	log, closeLog, err := openLog(s)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	debug.SetMemoryLimit(memoryLimit)
+	raiseFileLimit()
+	if err := os.Chdir("/"); err != nil { // keep nobody from unmounting where we were started
+		return err
+	}
+
+	store, err := cache.Open(s.cacheDir, cache.Options{MaxBytes: int64(s.cacheSize), Logger: log})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	credentials := auth.Default(log)
+	client := registry.New(registry.Options{
+		UserAgent:    "ocifs/" + versionString(),
+		Credentials:  credentials,
+		PlainHTTP:    s.plainHTTP,
+		RetryMaxWait: s.retryMaxWait,
+		Logger:       log,
+	})
+	defer client.Close()
+	tree, err := fs.New(fs.Options{
+		Host: host, Path: path,
+		Client: client, Store: store, Hosts: credentials.Hosts,
+		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
+		AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
+		Config: s.effective(source, mountpoint), Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	warnOfRequestTimeout(log)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	server, err := tree.Mount(mountpoint, filepath.Join(s.cacheDir, "CACHEDIR.TAG"))
+	if err != nil {
+		return explainMount(err, s)
+	}
+	reportReady(nil)
+	gone := make(chan struct{})
+	go func() {
+		server.Wait()
+		close(gone)
+	}()
+	for {
+		select {
+		case <-gone:
+			log.Info("unmounted", "mountpoint", mountpoint)
+			return nil
+		case sig := <-signals:
+			if sig == syscall.SIGHUP { // the terminal is gone; the mount stays
+				continue
+			}
+			log.Info("unmounting", "signal", sig.String())
+			leave(server, mountpoint, gone)
+			return nil
+		}
+	}
+}
+
+// leave takes the mount away at once, so that nobody new comes in, and gives
+// those who are inside some time to finish.
+func leave(server *fuse.Server, mountpoint string, gone <-chan struct{}) {
+	if err := detach(mountpoint); err != nil && !errors.Is(err, syscall.EINVAL) {
+		_ = server.Unmount() // the other way; there is no third
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainFor)
+	defer cancel()
+	select {
+	case <-gone:
+	case <-ctx.Done():
+	}
+}
+
+// explainMount adds what to do to the error of a mount that failed.
+func explainMount(err error, s settings) error {
+	text := err.Error()
+	switch {
+	case errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) || strings.Contains(text, "/dev/fuse"):
+		return fmt.Errorf("%w; this machine has no usable /dev/fuse: load the fuse module, or give the container the device", err)
+	case strings.Contains(text, "fusermount"):
+		hint := "install the package fuse3"
+		if s.allowOther {
+			hint += ", and for --allow-other put user_allow_other into /etc/fuse.conf"
+		}
+		return fmt.Errorf("%w; %s", err, hint)
+	case errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("%w; mounting isn't permitted here: a container needs CAP_SYS_ADMIN and /dev/fuse", err)
+	}
+	return err
+}
