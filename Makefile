@@ -1,0 +1,83 @@
+# ocifs: build, test, try. `make` alone says what there is.
+#
+# Everything here works on a machine that has Go, make and git and nothing else:
+# what is missing is installed by integration/setup.sh, which says what it does.
+
+GO     ?= go
+PREFIX ?= /usr/local
+ARGS   ?=
+
+BIN     := $(CURDIR)/bin
+TOOLS   := $(BIN)/tools
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+
+# The code is formatted and checked for both systems that it is written for.
+SYSTEMS := linux darwin
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/ocifs
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ocifs ./cmd/ocifs
+
+# The same program with the race detector in it. The integration tests mount
+# with this one, so that a data race in the daemon fails them.
+.PHONY: race
+race:
+	CGO_ENABLED=1 $(GO) build -race -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ocifs-race ./cmd/ocifs
+
+.PHONY: install
+install: build ## bin/ocifs into PREFIX/bin (PREFIX=/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(BIN)/ocifs $(DESTDIR)$(PREFIX)/bin/ocifs
+
+.PHONY: setup
+setup: ## install what `make test` needs
+	@integration/setup.sh test
+
+# Packages are tested two at a time: the tests of several are about time, and a
+# machine of two cores is the usual one.
+.PHONY: test
+test: setup unit integration ## all tests: units, then real mounts of real registries
+
+.PHONY: unit
+unit:
+	$(GO) test -race -p 2 ./...
+
+.PHONY: integration
+integration: build race
+	$(GO) -C integration test -race -p 2 -count=1 -timeout 15m ./...
+
+.PHONY: demo
+demo: ## a registry, a mount and a short tour (ARGS=--once ends after the tour)
+	@integration/setup.sh demo
+	@$(MAKE) --no-print-directory -s build
+	@$(GO) -C integration build -o $(BIN)/demo ./cmd/demo
+	@$(BIN)/demo --ocifs $(BIN)/ocifs $(ARGS)
+
+.PHONY: bench
+bench: ## cold and warm reads against curl and the disk
+	@integration/setup.sh demo
+	@$(MAKE) --no-print-directory -s build
+	@$(GO) -C integration build -o $(BIN)/bench ./cmd/bench
+	@$(BIN)/bench --ocifs $(BIN)/ocifs $(ARGS)
+
+.PHONY: lint
+lint: ## gofmt, go vet for linux and darwin, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard -- '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:" $$unformatted >&2; exit 1; fi
+	@integration/setup.sh lint
+	@for system in $(SYSTEMS); do for module in . integration; do \
+		echo "vet and staticcheck of $$module for $$system"; \
+		GOOS=$$system $(GO) -C $$module vet ./... || exit 1; \
+		(cd $$module && GOOS=$$system $(TOOLS)/staticcheck ./...) || exit 1; \
+	done; done
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN)

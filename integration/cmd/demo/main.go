@@ -1,0 +1,162 @@
+// Command demo shows what ocifs does, with nothing else at hand: it starts a
+// registry on loopback, puts real images into it, mounts it, and runs a short
+// tour of commands, each printed with what it answered. Then it stays until
+// Ctrl-C, for the one who wants to look around; with --once it ends. It ends
+// with an error if any command of the tour did.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ocifs/ocifs/integration/internal/content"
+	"github.com/ocifs/ocifs/integration/internal/mount"
+	"github.com/ocifs/ocifs/integration/internal/registries"
+)
+
+func main() {
+	binary := flag.String("ocifs", "", "the program to show")
+	once := flag.Bool("once", false, "end after the tour")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *binary, *once); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// repository is where the demo's images are.
+const repository = "demo/app"
+
+func run(ctx context.Context, binary string, once bool) (err error) {
+	binary, err = filepath.Abs(binary)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "ocifs-demo-")
+	if err != nil {
+		return err
+	}
+	// The mount is gone by then, or this leaves it alone: RemoveAll can't
+	// remove a mountpoint.
+	defer os.RemoveAll(dir)
+	o := mount.Options{Binary: binary, Dir: filepath.Join(dir, "mnt"), Cache: filepath.Join(dir, "cache"), Home: filepath.Join(dir, "home")}
+	for _, d := range []string{o.Dir, o.Cache, o.Home} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return err
+		}
+	}
+
+	say("Starting a registry on loopback and pushing images to it.")
+	registry, err := registries.Olareg(registries.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, registry.Close()) }()
+	if err := fill(ctx, registry.Host); err != nil {
+		return err
+	}
+
+	// The mount lives through a Ctrl-C of this process, to be unmounted in order.
+	m, err := mount.Start(context.WithoutCancel(ctx), o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Unmount()) }()
+	say(bold("$ ocifs mount " + o.Dir))
+	if err := tour(ctx, o, registry.Host); err != nil {
+		return err
+	}
+	if !once {
+		say("The mount stays until Ctrl-C. Look around:\n  cd " + filepath.Join(o.Dir, treeName(registry.Host), repository))
+		<-ctx.Done()
+		say("Unmounting.")
+	}
+	return nil
+}
+
+// fill pushes two versions of an image, an index, and artifacts.
+func fill(ctx context.Context, host string) error {
+	repo, err := content.To(host, repository, "", "")
+	if err != nil {
+		return err
+	}
+	v1, err1 := repo.Image(ctx, "v1", content.Sample("1.0"))
+	_, err2 := repo.Image(ctx, "v2", content.Sample("2.0"))
+	_, err3 := repo.MultiPlatform(ctx, "multi")
+	_, err4 := repo.TitledArtifact(ctx, "model")
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return err
+	}
+	_, err = repo.Referrer(ctx, v1, "application/vnd.example.sbom+json", `{"packages":["hello"]}`)
+	return err
+}
+
+// steps is the tour: what is shown, the commands that show it, and the exit code
+// that is right (diff's is 1 where there are differences). They run in the
+// repository's directory.
+var steps = []struct {
+	title, command string
+	code           int
+}{
+	{"A registry is a directory tree", "ls . tags", 0},
+	{"A tag is a directory", "ls tags/v1", 0},
+	{"Manifest and config are files", "jq -c '.layers[] | {mediaType, size}' tags/v1/manifest.json", 0},
+	{"", "jq -r .architecture tags/v1/config.json", 0},
+	{"Layers are archives, in order", "ls -1 tags/v1/layers", 0},
+	{"", "tar tf tags/v1/layers/00-*", 0},
+	{"Two tags are two directories", "diff tags/v1/digest tags/v2/digest", 1},
+	{"", "diff -r tags/v1/layers tags/v2/layers", 1},
+	{"", "for v in v1 v2; do tar xOf tags/$v/layers/02-* srv/index.html; done", 0},
+	{"An index has its platforms", "ls tags/multi/platforms", 0},
+	{"Artifacts have their files", "ls tags/model/files", 0},
+	{"Signatures and SBOMs are found from what they are about", "jq -r '.manifests[].artifactType' tags/v1/referrers/index.json", 0},
+	{"An image directory is an OCI layout: any tool copies it, without a pull", "cp -r tags/v1 \"$OUT\"/copy && ls \"$OUT\"/copy/blobs/sha256 | wc -l", 0},
+	{"What went wrong is told", "cat tags/v3/digest", 1},
+	{"", "jq -r .cause \"$MOUNT\"/.ocifs/errors.jsonl", 0},
+}
+
+func tour(ctx context.Context, o mount.Options, host string) error {
+	root := filepath.Join(o.Dir, treeName(host), repository)
+	out := filepath.Dir(o.Dir)
+	say(bold("$ cd " + root))
+	for _, s := range steps {
+		if s.title != "" {
+			say(bold("# " + s.title))
+		}
+		fmt.Println(bold("$ " + s.command))
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		r, err := mount.Run(ctx, append(mount.Env(o.Home), "MOUNT="+o.Dir, "OUT="+out), "cd "+root+" && "+s.command)
+		cancel()
+		fmt.Print(r.Stdout, r.Stderr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.command, err)
+		}
+		if r.Code != s.code || strings.TrimSpace(r.Stdout+r.Stderr) == "" {
+			return fmt.Errorf("%s: exit code %d, and it printed %d bytes", s.command, r.Code, len(r.Stdout))
+		}
+	}
+	return nil
+}
+
+// treeName is how a host is written in the tree.
+func treeName(host string) string { return strings.ReplaceAll(host, ":", "_") }
+
+func say(s string) { fmt.Println("\n" + s) }
+
+// bold makes a line stand out from the output around it, on a terminal.
+func bold(s string) string {
+	if st, err := os.Stdout.Stat(); err != nil || st.Mode()&os.ModeCharDevice == 0 || os.Getenv("NO_COLOR") != "" {
+		return s
+	}
+	return "\x1b[1m" + s + "\x1b[0m"
+}

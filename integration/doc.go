@@ -1,0 +1,10 @@
+// Package integration tests the built program as a person uses it: the real
+// binary on real mountpoints against real registries, looked at by real readers,
+// from other processes. It never imports a package of the product.
+//
+// One file a topic: requests (what a step costs at the registry), tree (what
+// stands where), readers (skopeo, umoci, crane, oras, regctl, cp, rsync, tar),
+// auth, errors (what goes wrong, and how it reads), cache, command. The tests build
+// the program first, with the race detector, and mount that one; where memory is
+// measured they mount the plain one.
+package integration

@@ -1,0 +1,124 @@
+package integration
+
+import (
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// goPackage is what `go list` says of a package.
+type goPackage struct {
+	ImportPath, Dir, Doc, Name string
+	GoFiles, CgoFiles          []string
+	Imports, Deps              []string
+	TestImports, XTestImports  []string
+	Module                     *struct{ Path string }
+}
+
+const module = "github.com/ocifs/ocifs"
+
+// listed gives the packages of the product, as built for a system.
+func listed(t *testing.T, goos string) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json", "./...")
+	cmd.Dir = root
+	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		if exit := new(exec.ExitError); errors.As(err, &exit) {
+			t.Fatalf("go list: %v: %s", err, exit.Stderr)
+		}
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []goPackage
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		packages = append(packages, p)
+	}
+	return packages
+}
+
+// below says whether an import path is a package or stands below it.
+func below(path, parent string) bool {
+	return path == parent || strings.HasPrefix(path, parent+"/")
+}
+
+// The packages import each other as the design has it, on every system.
+func TestImportRules(t *testing.T) {
+	t.Parallel()
+	const goFuse = "github.com/hanwen/go-fuse/v2"
+	rules := []struct {
+		packages  string   // below the module
+		never     []string // import paths that they don't depend on, even indirectly
+		otherwise string
+	}{
+		{"registry", []string{module + "/cache", module + "/fs", module + "/cmd", goFuse}, "the client is a library by itself"},
+		{"cache", []string{module + "/registry", module + "/fs", module + "/cmd", goFuse}, "the store reads through an interface of its own"},
+		{"fs", []string{module + "/cmd"}, "the tree knows no command"},
+	}
+	for _, goos := range []string{"linux", "darwin"} {
+		packages := listed(t, goos)
+		if len(packages) < 5 {
+			t.Fatalf("go list found %d packages", len(packages))
+		}
+		for _, p := range packages {
+			for _, r := range rules {
+				if !below(p.ImportPath, module+"/"+r.packages) {
+					continue
+				}
+				for _, dep := range p.Deps {
+					if slices.ContainsFunc(r.never, func(n string) bool { return below(dep, n) }) {
+						t.Errorf("%s: %s depends on %s: %s", goos, p.ImportPath, dep, r.otherwise)
+					}
+				}
+			}
+			imports := slices.Concat(p.Imports, p.TestImports, p.XTestImports)
+			if slices.ContainsFunc(imports, func(i string) bool { return below(i, goFuse) }) &&
+				!below(p.ImportPath, module+"/fs") && !below(p.ImportPath, module+"/cmd") {
+				t.Errorf("%s: %s imports go-fuse, which stays below fs and cmd", goos, p.ImportPath)
+			}
+			if below(p.ImportPath, module+"/integration") {
+				t.Errorf("%s is a package of the product's module", p.ImportPath)
+			}
+		}
+	}
+}
+
+// Every package says what it is, in a doc comment of some length: the nouns
+// before the code.
+func TestPackageDocs(t *testing.T) {
+	t.Parallel()
+	for _, p := range listed(t, "linux") {
+		var doc string
+		for _, file := range slices.Concat(p.GoFiles, p.CgoFiles) {
+			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, file), nil, parser.PackageClauseOnly|parser.ParseComments)
+			if err != nil {
+				t.Error(err)
+			} else if f.Doc != nil {
+				if doc != "" {
+					t.Errorf("%s has a package doc in more than one file", p.ImportPath)
+				}
+				doc = f.Doc.Text()
+			}
+		}
+		start := "Package " + p.Name + " "
+		if p.Name == "main" {
+			start = "Command " + filepath.Base(p.ImportPath) + " "
+		}
+		if !strings.HasPrefix(doc, start) || strings.Count(doc, "\n") < 2 {
+			t.Errorf("%s: the package doc is %.60q, want it to begin with %q and to say more", p.ImportPath, doc, start)
+		}
+	}
+}

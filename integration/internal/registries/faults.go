@@ -1,0 +1,195 @@
+package registries
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Fault says which answers go wrong, and how. The first fault that matches a
+// request spoils its answer. A zero field changes nothing.
+type Fault struct {
+	// Method and Path select requests: an equal method, and a path that
+	// contains Path. Empty selects all.
+	Method, Path string
+	// Times is how many requests are spoiled before the fault is over; 0: all.
+	Times int
+
+	// Status is answered in place of the registry's answer, with Header.
+	Status int
+	Header http.Header
+
+	// Corrupt flips the bits of the body's byte at this offset, counted from 1
+	// and from the start of the answer.
+	Corrupt int64
+	// Short ends the body after Short bytes, with a Content-Length to match:
+	// a registry that believes its file to be shorter.
+	Short int64
+	// Cut drops the connection after that many bytes of the body, less than
+	// Content-Length promised.
+	Cut int64
+	// Stall sends that many bytes of the body and then nothing, with the
+	// connection open, until Release, Gone or the client's going away.
+	Stall int64
+	// Hold withholds the whole answer until Release, Gone or the client's
+	// going away.
+	Hold bool
+	// NoRange has the registry answer a Range with the whole.
+	NoRange bool
+}
+
+func (f *Fault) matches(r *http.Request) bool {
+	return (f.Method == "" || f.Method == r.Method) && strings.Contains(r.URL.Path, f.Path)
+}
+
+// faults is the part of a front that misbehaves.
+type faults struct {
+	mu       sync.Mutex
+	active   []*Fault
+	used     map[*Fault]int
+	released chan struct{} // closed by release; nil: nothing waits
+}
+
+// Fault makes answers go wrong from now on, before the faults that were there.
+func (f *faults) Fault(fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = slices.Insert(f.active, 0, &fault)
+}
+
+// Heal ends all faults. Answers that are held or stalled go on.
+func (f *faults) Heal() {
+	f.mu.Lock()
+	f.active, f.used = nil, nil
+	f.mu.Unlock()
+	f.release()
+}
+
+// release lets go of the answers that are being held or stalled.
+func (f *faults) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.released != nil {
+		close(f.released)
+		f.released = nil
+	}
+}
+
+// take finds the fault for a request and counts it.
+func (f *faults) take(r *http.Request) (Fault, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fault := range f.active {
+		if !fault.matches(r) || fault.Times > 0 && f.used[fault] >= fault.Times {
+			continue
+		}
+		if f.used == nil {
+			f.used = map[*Fault]int{}
+		}
+		f.used[fault]++
+		return *fault, true
+	}
+	return Fault{}, false
+}
+
+// wait holds an answer back.
+func (f *faults) wait(r *http.Request) {
+	f.mu.Lock()
+	if f.released == nil {
+		f.released = make(chan struct{})
+	}
+	released := f.released
+	f.mu.Unlock()
+	select {
+	case <-released:
+	case <-r.Context().Done():
+	}
+}
+
+// spoil answers as next does, but for the faults.
+func (f *faults) spoil(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fault, ok := f.take(r)
+		if !ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if fault.Hold {
+			f.wait(r)
+		}
+		if fault.Status != 0 {
+			for k, v := range fault.Header {
+				w.Header()[k] = v
+			}
+			http.Error(w, http.StatusText(fault.Status), fault.Status)
+			return
+		}
+		if fault.NoRange {
+			r = r.Clone(r.Context())
+			r.Header.Del("Range")
+		}
+		next.ServeHTTP(&spoilingWriter{ResponseWriter: w, faults: f, fault: fault, request: r}, r)
+	})
+}
+
+// spoilingWriter spoils the body of one answer.
+type spoilingWriter struct {
+	http.ResponseWriter
+	faults  *faults
+	fault   Fault
+	request *http.Request
+	sent    int64
+	begun   bool
+}
+
+func (w *spoilingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *spoilingWriter) WriteHeader(status int) {
+	if w.begun = true; w.fault.Short > 0 {
+		if n, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil && n > w.fault.Short {
+			w.Header().Set("Content-Length", strconv.FormatInt(w.fault.Short, 10))
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *spoilingWriter) Write(p []byte) (int, error) {
+	if !w.begun {
+		w.WriteHeader(http.StatusOK)
+	}
+	whole := len(p)
+	if at := w.fault.Corrupt - 1 - w.sent; at >= 0 && at < int64(len(p)) {
+		p = slices.Clone(p)
+		p[at] ^= 0xff
+	}
+	// What is beyond the end is swallowed: the registry believes it was sent.
+	if left := w.fault.Short - w.sent; w.fault.Short > 0 && int64(len(p)) > left {
+		p = p[:max(left, 0)]
+	}
+	if left := w.fault.Cut - w.sent; w.fault.Cut > 0 && int64(len(p)) >= left {
+		w.send(p[:max(left, 0)])
+		http.NewResponseController(w.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	if left := w.fault.Stall - w.sent; w.fault.Stall > 0 && left >= 0 && int64(len(p)) > left {
+		if err := w.send(p[:left]); err != nil {
+			return 0, err
+		}
+		http.NewResponseController(w.ResponseWriter).Flush()
+		w.faults.wait(w.request)
+		p = p[left:]
+		w.fault.Stall = 0
+	}
+	if err := w.send(p); err != nil {
+		return 0, err
+	}
+	return whole, nil
+}
+
+func (w *spoilingWriter) send(p []byte) error {
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return err
+}

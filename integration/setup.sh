@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Sets up what a make target needs: integration/setup.sh test|demo|lint
+#
+# On Debian and Ubuntu missing packages are installed (with sudo where this isn't
+# root). Elsewhere this prints what is missing and how to get it, and fails. It
+# says what it does, does nothing where nothing is missing, and asks nothing.
+set -euo pipefail
+
+# What is needed, as PROGRAM:PACKAGE, one package of Debian's for one program.
+base=(curl:curl jq:jq tar:tar gzip:gzip zstd:zstd diff:diffutils)
+[ "$(uname -s)" = Darwin ] || base+=(fusermount3:fuse3)
+# The race detector links C; the rest are registries and readers to test against.
+test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync)
+
+# Peers that are Go modules, staticcheck among them, at the versions that
+# integration/go.mod pins. They go to bin/tools.
+peers=(crane oras regctl umoci staticcheck)
+
+here=$(cd "$(dirname "$0")" && pwd)
+tools=$(dirname "$here")/bin/tools
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# missing_packages prints the packages of the PROGRAM:PACKAGE arguments whose
+# program isn't there. Some live in sbin, which not every user's PATH has.
+missing_packages() {
+	local want
+	for want in "$@"; do
+		PATH=$PATH:/usr/sbin:/sbin command -v "${want%%:*}" >/dev/null || echo "${want#*:}"
+	done
+}
+
+# has_libc says whether C programs can be linked: gcc alone doesn't bring the
+# headers of the C library.
+has_libc() {
+	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "this needs root, and there is no sudo: $*"
+	fi
+}
+
+install_packages() {
+	if ! command -v apt-get >/dev/null; then
+		say "missing here, by the names of Debian's packages: $*"
+		die "install them with this system's package manager, then run this again"
+	fi
+	say "installing $* with apt-get$([ "$(id -u)" = 0 ] || echo ' and sudo')"
+	as_root apt-get update -q </dev/null >&2
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends "$@" </dev/null >&2
+
+	# The package starts a registry on port 5000 and at every boot. The tests
+	# run one of their own.
+	case " $* " in *' docker-registry '*)
+		if [ -d /run/systemd/system ]; then
+			say "disabling the service that docker-registry's package brings"
+			as_root systemctl disable --now docker-registry.service >&2 || true
+		fi ;;
+	esac
+}
+
+setup_packages() {
+	local missing
+	missing=$(missing_packages "$@")
+	case " $* " in *' gcc:gcc '*)
+		has_libc || missing+=" libc6-dev" ;;
+	esac
+	# Names of packages have no spaces: each word is one.
+	# shellcheck disable=SC2086
+	[ -z "$missing" ] || install_packages $missing
+	missing=$(missing_packages "$@")
+	[ -z "$missing" ] || die "still missing after the installation:" $missing
+}
+
+# setup_fuse makes sure that this machine can mount at all.
+setup_fuse() {
+	if [ "$(uname -s)" = Darwin ]; then
+		[ -d /Library/Filesystems/macfuse.fs ] || die "there is no macFUSE: see https://macfuse.github.io"
+		return
+	fi
+	[ -e /dev/fuse ] || as_root modprobe fuse || true
+	[ -e /dev/fuse ] || die "there is no /dev/fuse: load the kernel's fuse module, or give it to the container (docker run --device /dev/fuse --cap-add SYS_ADMIN)"
+}
+
+# setup_peers builds the named peers, all of them again when a version changed.
+setup_peers() {
+	local stamp=$tools/.go.mod peer
+	cmp -s "$here/go.mod" "$stamp" || rm -rf "$tools"
+	mkdir -p "$tools"
+	for peer in "$@"; do
+		[ ! -x "$tools/$peer" ] || continue
+		say "building $peer into bin/tools"
+		GOBIN=$tools go -C "$here" install "$(package_of "$peer")"
+	done
+	cp "$here/go.mod" "$stamp"
+}
+
+# package_of finds a peer among the tools of go.mod.
+package_of() {
+	go -C "$here" list -f '{{.ImportPath}}' tool | grep "/$1\$" ||
+		die "$1 is no tool of integration/go.mod"
+}
+
+command -v go >/dev/null || die "there is no go: see https://go.dev/doc/install"
+
+case ${1:-} in
+test)
+	setup_packages "${base[@]}" "${test[@]}"
+	setup_fuse
+	setup_peers "${peers[@]}"
+	;;
+demo)
+	setup_packages "${base[@]}"
+	setup_fuse
+	;;
+lint)
+	setup_peers staticcheck
+	;;
+*)
+	die "usage: $0 test|demo|lint"
+	;;
+esac
