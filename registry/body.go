@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -30,7 +29,7 @@ type Body struct {
 	call    call
 	offset  int64 // of the next byte
 	end     int64 // where to stop; -1: at the end
-	cur     *idleReader
+	cur     io.ReadCloser
 	release func()
 	breaks  int
 }
@@ -97,7 +96,7 @@ func (b *Body) open() error {
 		return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: fmt.Errorf("it had %d bytes, and now has %d", before, b.Size)}
 	}
 	b.Size = max(b.Size, before)
-	b.cur = &idleReader{body: resp.Body, limit: b.c.idle}
+	b.cur = resp.Body
 	if _, err := io.CopyN(io.Discard, b.cur, skip); err != nil {
 		b.closeCurrent()
 		return b.call.body(b.ctx, err)
@@ -188,8 +187,7 @@ func (b *Body) again(cause error) error {
 
 func (b *Body) closeCurrent() {
 	if b.cur != nil {
-		b.cur.stop()
-		b.cur.body.Close()
+		b.cur.Close()
 	}
 }
 
@@ -198,45 +196,6 @@ func (b *Body) Close() error {
 	b.closeCurrent()
 	b.release()
 	return nil
-}
-
-// errStalled is of a body that fell silent.
-var errStalled = &stalled{}
-
-type stalled struct{}
-
-func (*stalled) Error() string { return "no byte came for too long" }
-func (*stalled) Timeout() bool { return true }
-
-// idleReader ends a body that is silent for longer than limit.
-type idleReader struct {
-	body  io.ReadCloser
-	limit time.Duration
-	timer *time.Timer
-	late  atomic.Bool
-}
-
-func (r *idleReader) Read(p []byte) (int, error) {
-	if r.timer == nil {
-		r.timer = time.AfterFunc(r.limit, func() {
-			r.late.Store(true)
-			r.body.Close() // wakes the one who reads
-		})
-	} else {
-		r.timer.Reset(r.limit)
-	}
-	n, err := r.body.Read(p)
-	r.timer.Stop() // the time that the caller takes doesn't count
-	if err != nil && err != io.EOF && r.late.Load() {
-		err = errStalled
-	}
-	return n, err
-}
-
-func (r *idleReader) stop() {
-	if r.timer != nil {
-		r.timer.Stop()
-	}
 }
 
 // Blob gets a whole blob and verifies it: its reader ends with io.EOF only when

@@ -24,7 +24,7 @@ const (
 	dialTimeout   = 10 * time.Second
 	answerTimeout = 20 * time.Second
 	idleTimeout   = 30 * time.Second // of silence within a body
-	maxList       = 32 << 20         // bytes of one page of a list
+	answerWhole   = 2 * time.Minute  // for all of an answer that isn't a blob
 )
 
 // Options says how a Client behaves. The zero value is useful.
@@ -42,7 +42,6 @@ type Client struct {
 	opts  Options
 	base  *http.Transport
 	auth  *auth.Authorizer
-	idle  time.Duration // idleTimeout, but for tests
 	mu    sync.Mutex
 	slots map[string]chan struct{} // of blob bodies, by host
 	noAPI map[string]time.Time     // hosts without the referrers API, and until when that is believed
@@ -76,10 +75,11 @@ func New(o Options) *Client {
 	named := func(host string) bool {
 		return slices.ContainsFunc(o.PlainHTTP, func(p string) bool { return ref.APIHost(p) == host })
 	}
-	c := &Client{opts: o, base: base, idle: idleTimeout, slots: map[string]chan struct{}{}, noAPI: map[string]time.Time{}}
+	c := &Client{opts: o, base: base, slots: map[string]chan struct{}{}, noAPI: map[string]time.Time{}}
 	c.auth = &auth.Authorizer{
 		Next: &agent{o.UserAgent, &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait,
-			Next: &transport.Plain{Next: base, Named: named, Loopback: ref.IsLoopback}}}},
+			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback,
+				Next: &transport.Idle{Next: base, Limit: idleTimeout}}}}},
 		Source:  o.Credentials,
 		Log:     o.Logger,
 		PlainOK: func(host string) bool { return named(host) || ref.IsLoopback(host) },
@@ -135,8 +135,10 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 	if slices.Contains(ok, resp.StatusCode) {
 		return resp, nil
 	}
-	defer resp.Body.Close()
-	e := &Error{Op: k.op(), Name: k.name, Kind: kindOf(resp.StatusCode), Status: resp.StatusCode, Codes: parseCodes(resp.Body), Credential: credential}
+	e := &Error{Op: k.op(), Name: k.name, Kind: kindOf(resp.StatusCode), Status: resp.StatusCode, Codes: parseCodes(transport.Aside(resp)), Credential: credential}
+	if e.Kind == ErrServer && e.has("NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID") {
+		e.Kind = ErrNotFound // the registry's grammar is narrower than the specification's
+	}
 	e.elsewhere = e.Kind == ErrDenied && resp.Request.URL.Host != u.Host
 	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
 		e.Kind = ErrTooManyRequests
@@ -148,6 +150,11 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 }
 
 func (k call) op() string { return k.method + " " + k.what }
+
+// nonsense makes an *Error of an answer that makes no sense.
+func (k call) nonsense(format string, args ...any) error {
+	return &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: fmt.Errorf(format, args...)}
+}
 
 // failed makes an *Error of what kept an answer away.
 func (k call) failed(ctx context.Context, err error, credential string) error {

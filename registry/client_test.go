@@ -137,6 +137,33 @@ func TestPagesAreFollowedOnTheirOriginOnly(t *testing.T) {
 	}
 }
 
+// A list that goes on without end is an error soon.
+func TestAListWithoutEndIsAnError(t *testing.T) {
+	for name, page := range map[string]func(n int) string{
+		"empty pages":         func(int) string { return `{"tags":[]}` },
+		"the same over again": func(int) string { return `{"tags":["a","b"]}` },
+		"too much": func(n int) string {
+			return fmt.Sprintf(`{"tags":["%d"]%s}`, n, strings.Repeat(" ", maxListTotal/4))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			cl, r := serve(t, func(w http.ResponseWriter, req *http.Request) {
+				n++
+				w.Header().Set("Link", fmt.Sprintf(`<?last=%d>; rel="next"`, n))
+				_, _ = io.WriteString(w, page(n))
+			})
+			var last error
+			for _, err := range cl.Tags(context.Background(), r) {
+				last = err
+			}
+			if !errors.Is(last, ErrServer) || n > 2*maxNoNews {
+				t.Errorf("after %d pages: %v", n, last)
+			}
+		})
+	}
+}
+
 func TestWhatIsMissingIsNotExist(t *testing.T) {
 	cl, r := serve(t, http.NotFound)
 	if _, err := cl.Manifest(context.Background(), r, "v1"); !errors.Is(err, fs.ErrNotExist) {
@@ -173,7 +200,7 @@ func FuzzParseContentRange(f *testing.F) {
 func FuzzParseCodes(f *testing.F) {
 	f.Add(`{"errors":[{"code":"A","message":"b"}]}`)
 	f.Fuzz(func(t *testing.T, s string) {
-		if n := len(parseCodes(strings.NewReader(s))); n > maxCodes {
+		if n := len(parseCodes([]byte(s))); n > maxCodes {
 			t.Errorf("%d codes", n)
 		}
 	})

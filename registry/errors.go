@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -86,22 +86,17 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-// has says whether the registry gave this code.
-func (e *Error) has(code string) bool {
-	for _, c := range e.Codes {
-		if c.Code == code {
-			return true
-		}
-	}
-	return false
+// has says whether the registry gave one of these codes.
+func (e *Error) has(codes ...string) bool {
+	return slices.ContainsFunc(e.Codes, func(c Code) bool { return slices.Contains(codes, c.Code) })
 }
 
 // kindOf gives the kind of a status that is no success.
 func kindOf(status int) error {
 	switch {
-	case status == http.StatusNotFound:
+	case status == http.StatusNotFound, status == http.StatusGone:
 		return ErrNotFound
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusUnavailableForLegalReasons:
 		return ErrDenied
 	case status == http.StatusTooManyRequests:
 		return ErrTooManyRequests
@@ -114,16 +109,14 @@ func kindOf(status int) error {
 	}
 }
 
-// Bounds of an error body: what is read of it, and what is shown.
+// Bounds of what is shown of an error body.
 const (
-	maxErrorBody = 64 << 10
-	maxCodes     = 5
-	maxMessage   = 300
+	maxCodes   = 5
+	maxMessage = 300
 )
 
 // parseCodes reads the error body of the spec. Anything else gives nothing.
-func parseCodes(r io.Reader) []Code {
-	b, _ := io.ReadAll(io.LimitReader(r, maxErrorBody)) // what came is what there is
+func parseCodes(b []byte) []Code {
 	var body struct {
 		Errors []Code `json:"errors"`
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -73,7 +73,7 @@ func (c *Client) getManifest(ctx context.Context, k call, want digest.Digest) (*
 	if err != nil {
 		return nil, err
 	}
-	raw, err := c.readAll(ctx, resp, MaxManifest)
+	raw, err := readAll(resp, MaxManifest)
 	if err != nil {
 		return nil, k.body(ctx, err)
 	}
@@ -102,12 +102,9 @@ func (k call) body(ctx context.Context, err error) error {
 	return &Error{Op: k.op(), Name: k.name, Kind: kindOfFailure(err), Err: fmt.Errorf("%w: %w", errBroken, err)}
 }
 
-// readAll reads a body of at most limit bytes. Silence within it is bounded.
-func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64) ([]byte, error) {
-	defer resp.Body.Close()
-	r := &idleReader{body: resp.Body, limit: c.idle}
-	defer r.stop()
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+// readAll reads a body of at most limit bytes.
+func readAll(resp *http.Response, limit int64) ([]byte, error) {
+	b, err := transport.Read(resp, limit+1, answerWhole)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +170,7 @@ func (c *Client) ResolveBlob(ctx context.Context, r ref.Repository, d digest.Dig
 		}
 		resp.Body.Close()
 		if resp.ContentLength < 0 {
-			return Resolved{}, &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: errors.New("the registry doesn't tell the blob's size")}
+			return Resolved{}, k.nonsense("the registry doesn't tell the blob's size")
 		}
 	}
 	return Resolved{

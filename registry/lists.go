@@ -4,18 +4,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// maxPages bounds a chain of pages.
-const maxPages = 10_000
+// Bounds of a list: a server may link page after page without end. The largest
+// that are met have some hundred thousand names.
+const (
+	maxPages     = 10_000
+	maxPage      = 32 << 20 // bytes
+	maxListTotal = 64 << 20 // bytes of all pages
+	maxNoNews    = 16       // pages on end that have no name, or the names of the page before
+)
 
 // Tags lists the tags of a repository, a page a step and a GET a page (spec,
 // "Listing Tags"). Order and duplicates are the registry's. An error ends it.
@@ -44,6 +50,8 @@ func (c *Client) Catalog(ctx context.Context, host string) iter.Seq2[[]string, e
 // names lists the strings in a field of each page.
 func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
+		var before []string
+		noNews := 0
 		for page, err := range c.pages(ctx, k) {
 			var fields map[string]json.RawMessage
 			var names []string // null is none
@@ -53,8 +61,14 @@ func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[[]st
 					err = json.Unmarshal(fields[field], &names)
 				}
 				if err != nil {
-					err = &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: fmt.Errorf("the answer is no list: %w", err)}
+					err = k.nonsense("the answer is no list: %w", err)
 				}
+			}
+			if noNews++; len(names) > 0 && !slices.Equal(names, before) {
+				noNews = 0
+			}
+			if before = names; err == nil && noNews > maxNoNews {
+				err = k.nonsense("its pages go on without anything new")
 			}
 			if err != nil {
 				yield(nil, err)
@@ -79,17 +93,21 @@ func (c *Client) pages(ctx context.Context, k call) iter.Seq2[page, error] {
 	return func(yield func(page, error) bool) {
 		seen := map[string]bool{}
 		var origin *url.URL
+		total := 0
 		for range maxPages {
 			p, at, next, err := c.page(ctx, k)
+			if total += len(p.body); err == nil && total > maxListTotal {
+				err = k.nonsense("it has more than %d MiB", maxListTotal>>20)
+			}
 			if err == nil && origin == nil {
 				origin = at
 				seen[at.String()] = true
 			}
 			if err == nil && next != nil && !transport.SameOrigin(origin, next) {
-				err = &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: fmt.Errorf("its next page is at %s, another server", next.Host)}
+				err = k.nonsense("its next page is at %s, another server", next.Host)
 			}
 			if err == nil && next != nil && seen[next.String()] {
-				err = &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: errors.New("its pages go in a circle")}
+				err = k.nonsense("its pages go in a circle")
 			}
 			if !yield(p, err) || err != nil || next == nil {
 				return
@@ -97,7 +115,7 @@ func (c *Client) pages(ctx context.Context, k call) iter.Seq2[page, error] {
 			seen[next.String()] = true
 			k.url = next
 		}
-		yield(page{}, &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: fmt.Errorf("it has more than %d pages", maxPages)})
+		yield(page{}, k.nonsense("it has more than %d pages", maxPages))
 	}
 }
 
@@ -109,7 +127,7 @@ func (c *Client) page(ctx context.Context, k call) (p page, at, next *url.URL, e
 		if err != nil {
 			return page{}, nil, nil, err
 		}
-		b, err := c.readAll(ctx, resp, maxList)
+		b, err := readAll(resp, maxPage)
 		if err != nil {
 			if err = k.body(ctx, err); errors.Is(err, errBroken) && attempt < 2 {
 				continue
@@ -126,7 +144,7 @@ func (c *Client) page(ctx context.Context, k call) (p page, at, next *url.URL, e
 		}
 		next, err := transport.Resolve(resp.Request.URL, link)
 		if err != nil {
-			return page{}, nil, nil, &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: err}
+			return page{}, nil, nil, k.nonsense("its next page: %w", err)
 		}
 		return page{b, resp.Header}, first.URL, next, nil
 	}

@@ -77,7 +77,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 			return nil, errNoAPI
 		}
 		if !ok {
-			return nil, &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Err: errors.New("a page is no index")}
+			return nil, k.nonsense("a page is no index")
 		}
 		all = append(all, ds...)
 		first = false

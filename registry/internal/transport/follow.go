@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -102,8 +101,7 @@ func (t *Follow) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		location := resp.Header.Get("Location")
-		_, _ = io.CopyN(io.Discard, resp.Body, 4096)
-		resp.Body.Close()
+		Aside(resp)
 		if location == "" {
 			return nil, fmt.Errorf("%w: %d without a Location", ErrAddress, resp.StatusCode)
 		}

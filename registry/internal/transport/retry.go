@@ -80,8 +80,7 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, err
 		}
 		if resp != nil {
-			_, _ = io.CopyN(io.Discard, resp.Body, 4096) // so that the connection can be used again
-			resp.Body.Close()
+			Aside(resp)
 		}
 		if err := sleep(req.Context(), pause); err != nil {
 			return nil, err
