@@ -48,48 +48,64 @@ type download struct {
 	err     error
 }
 
+// maxJoined is how many downloads that others began, and that failed, one who
+// wants the same waits for before their failure is its own.
+const maxJoined = 3
+
 // Get gives a blob: from the cache, or by the one download that all who want it
 // share. It returns as soon as ctx ends, whatever becomes of the download.
+//
+// A download that failed for another, who wanted it from elsewhere or promised
+// another size, says little: it is tried again for this want.
 func (s *Store) Get(ctx context.Context, w Want) (*File, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	f, err := s.open(w.Digest, w.Size)
-	if err == nil {
-		s.mu.Lock()
-		s.stats.Hits++
-		s.mu.Unlock()
-		return f, nil
-	}
-	if w.Digest.Validate() != nil {
-		return nil, err
-	}
-	dl, err := s.join(w)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-dl.ended:
-		if dl.err != nil {
+	for joined := 0; ; joined++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		f, err := s.Open(w.Digest, w.Size)
+		if err == nil {
+			return f, nil
+		}
+		if w.Digest.Validate() != nil {
+			return nil, err
+		}
+		if errors.Is(err, errOtherSize) {
+			if err := s.examine(ctx, w); err != nil {
+				return nil, err
+			}
+		}
+		dl, began, err := s.join(w)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-dl.ended:
+		case <-ctx.Done():
+			s.leave(dl)
+			return nil, ctx.Err()
+		}
+		switch {
+		case dl.err == nil && (w.Size < 0 || w.Size == dl.file.size):
+			return &File{s: dl.file}, nil
+		case dl.err == nil:
+			_ = dl.file.release() // ours of it; who has the rest will close it
+			return nil, fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, dl.file.size, w.Size)
+		case began || joined == maxJoined || dl.want.From == w.From && dl.want.Size == w.Size:
 			return nil, dl.err
 		}
-		return &File{s: dl.file}, nil
-	case <-ctx.Done():
-		s.leave(dl)
-		return nil, ctx.Err()
 	}
 }
 
-// join makes one more wait for the download of a digest, and starts it where
+// join makes one more wait for the download of a digest, and begins it where
 // there is none.
-func (s *Store) join(w Want) (*download, error) {
+func (s *Store) join(w Want) (dl *download, began bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
-	dl := s.downloads[w.Digest]
-	if dl == nil {
+	dl = s.downloads[w.Digest]
+	if began = dl == nil; began {
 		ctx, cancel := context.WithCancel(s.ctx)
 		dl = &download{want: w, started: s.now(), ended: make(chan struct{}), cancel: cancel}
 		s.downloads[w.Digest] = dl
@@ -107,7 +123,7 @@ func (s *Store) join(w Want) (*download, error) {
 		dl.idle = nil
 	}
 	dl.waiters++
-	return dl, nil
+	return dl, began, nil
 }
 
 // leave ends one wait. When it was the last, the download has the grace period

@@ -101,18 +101,22 @@ func (p *partial) rehash(ctx context.Context, h hash.Hash, size int64) (int64, e
 	if size < 0 || st.Size() > size {
 		return 0, p.f.Truncate(0)
 	}
+	return hashFrom(ctx, p.f, h, 0)
+}
+
+// hashFrom hashes what r has from an offset on, and gives where it ends.
+func hashFrom(ctx context.Context, r io.ReaderAt, h hash.Hash, offset int64) (int64, error) {
 	bp := buffers.Get().(*[]byte)
 	defer buffers.Put(bp)
-	var n int64
 	for {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		k, err := p.f.ReadAt(*bp, n)
-		h.Write((*bp)[:k])
-		n += int64(k)
+		n, err := r.ReadAt(*bp, offset)
+		h.Write((*bp)[:n])
+		offset += int64(n)
 		if err == io.EOF {
-			return n, nil
+			return offset, nil
 		}
 		if err != nil {
 			return 0, err

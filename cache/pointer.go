@@ -16,6 +16,7 @@ import (
 type Pointer struct {
 	Digest  digest.Digest
 	Checked time.Time // when that was so
+	Told    string    // whom it was told, for those who tell accounts apart
 }
 
 // maxPointer is the largest pointer file that is read.
@@ -26,6 +27,7 @@ type pointerFile struct {
 	Key     string        `json:"key"`
 	Digest  digest.Digest `json:"digest"`
 	Checked time.Time     `json:"checked"`
+	Told    string        `json:"told,omitempty"`
 }
 
 func (s *Store) pointer(key string) string {
@@ -37,7 +39,7 @@ func (s *Store) pointer(key string) string {
 // Remember keeps a pointer under a key. It isn't synced: what a crash takes is
 // asked for again.
 func (s *Store) Remember(key string, p Pointer) error {
-	b, err := json.Marshal(pointerFile{key, p.Digest, p.Checked})
+	b, err := json.Marshal(pointerFile{key, p.Digest, p.Checked, p.Told})
 	if err != nil {
 		return fmt.Errorf("remember %q: %w", key, err)
 	}
@@ -61,7 +63,7 @@ func parsePointer(b []byte, key string) (Pointer, bool) {
 	if json.Unmarshal(b, &p) != nil || p.Key != key || p.Digest.Validate() != nil {
 		return Pointer{}, false
 	}
-	return Pointer{p.Digest, p.Checked}, true
+	return Pointer{p.Digest, p.Checked, p.Told}, true
 }
 
 // Forget drops what Remember kept.

@@ -133,8 +133,7 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	}
 	st, err := f.Stat()
 	if err == nil && (!st.Mode().IsRegular() || size >= 0 && st.Size() != size) {
-		s.setAside(d, fmt.Sprintf("it has %d bytes, where %d were expected", st.Size(), size))
-		err = fs.ErrNotExist
+		err = fmt.Errorf("%w: it has %d, where %d were expected", errOtherSize, st.Size(), size)
 	}
 	if err != nil {
 		f.Close()
@@ -149,6 +148,31 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	s.note(d, st.Size())
 	s.mu.Unlock()
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), refs: 1}}, nil
+}
+
+// errOtherSize is of a blob that is cached with another size than was asked for:
+// to whom asks it isn't cached.
+var errOtherSize = fmt.Errorf("cached with another number of bytes: %w", fs.ErrNotExist)
+
+// examine finds out who is wrong where a blob is cached with another size than is
+// wanted: a file that was damaged is set aside, and a want that no content with
+// this digest can have is ErrMismatch.
+func (s *Store) examine(ctx context.Context, w Want) error {
+	f, err := s.open(w.Digest, -1)
+	if err != nil {
+		return nil // gone by now
+	}
+	defer f.Close()
+	h := w.Digest.Algorithm().Hash()
+	n, err := hashFrom(ctx, f, h, 0)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == nil && digest.NewDigest(w.Digest.Algorithm(), h) == w.Digest:
+		return fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, n, w.Size)
+	}
+	s.setAside(w.Digest, fmt.Sprintf("it has %d bytes, where %d were expected", n, w.Size))
+	return nil
 }
 
 // setAside takes a damaged blob out of the way, and keeps it for a look.

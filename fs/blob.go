@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
@@ -31,6 +32,9 @@ func (b *blobFile) stat() stat { return b.fileStat(b.digest, b.size, b.mtime) }
 // nothing: the first read does.
 func (b *blobFile) open(context.Context) (content, error) {
 	if b.size == 0 {
+		if b.digest != b.digest.Algorithm().FromBytes(nil) {
+			return nil, fmt.Errorf("%s can't be of 0 bytes, as was promised: %w", b.digest, registry.ErrCorrupt)
+		}
 		return &snapshot{how: cached}, nil
 	}
 	c := &blobContent{blob: b}

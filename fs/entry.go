@@ -120,11 +120,12 @@ const forever = time.Hour
 // fixed is a directory whose children are known when it is made.
 type fixed struct {
 	place
+	version  digest.Digest // of what it shows; "" where it never shows anything else
 	mtime    time.Time
 	children []child
 }
 
-func (d *fixed) stat() stat { return d.dirStat("", d.mtime) }
+func (d *fixed) stat() stat { return d.dirStat(d.version, d.mtime) }
 
 func (d *fixed) lookup(_ context.Context, name string) (child, error) {
 	for _, c := range d.children {

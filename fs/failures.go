@@ -40,9 +40,6 @@ func newFailures(log *slog.Logger) *failures {
 
 func (f *failures) add(path, op string, v verdict, err error) {
 	line := failure{time.Now().UTC(), path, op, unix.ErrnoName(v.errno), err.Error(), v.hint}
-	if v.errno == 0 { // no program was failed, but a person should know
-		line.Errno = ""
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[line.Errno]++

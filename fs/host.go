@@ -174,7 +174,10 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 		if d.path == "" {
 			rest, ok = p, true
 		}
-		if c, _, _ := strings.Cut(rest, "/"); ok && ref.ValidComponent(c) {
+		if _, err := ref.NewRepository(d.host.name, p); err != nil {
+			continue // nothing that could be entered
+		}
+		if c, _, _ := strings.Cut(rest, "/"); ok {
 			names[componentName(c)] = true
 		}
 	}

@@ -30,6 +30,7 @@ type image struct {
 	mtime    time.Time
 
 	mu      sync.Mutex
+	shown   *fixed          // what the directory shows, once someone looked
 	closure []v1.Descriptor // all that is reachable, once it is known
 }
 
@@ -58,27 +59,29 @@ func created(m *registry.Manifest, otherwise time.Time) time.Time {
 func (i *image) stat() stat { return i.dirStat(i.manifest.Digest, i.mtime) }
 
 func (i *image) lookup(ctx context.Context, name string) (child, error) {
-	if f, err := i.children(ctx); err != nil {
-		return child{}, err
-	} else if c, err := f.lookup(ctx, name); err != nil {
-		return child{}, err
-	} else {
-		return c, nil
-	}
+	return i.children().lookup(ctx, name)
 }
 
-func (i *image) list(ctx context.Context) (listing, error) {
-	f, err := i.children(ctx)
-	if err != nil {
-		return listing{}, err
+func (i *image) list(ctx context.Context) (listing, error) { return i.children().list(ctx) }
+
+// children is what the directory shows, made when someone first looks.
+func (i *image) children() *fixed {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.shown == nil {
+		i.shown = i.show()
 	}
-	return f.list(ctx)
+	return i.shown
 }
 
-// children makes the entries of the directory. It is cheap and sends nothing
-// but what files/ of an old Helm chart needs.
-func (i *image) children(ctx context.Context) (*fixed, error) {
-	d := &fixed{place: i.place, mtime: i.mtime}
+// fixed is a directory of this image at a place, to be filled.
+func (i *image) fixed(at place) *fixed {
+	return &fixed{place: at, version: i.manifest.Digest, mtime: i.mtime}
+}
+
+// show makes the entries of the directory. It sends nothing.
+func (i *image) show() *fixed {
+	d := i.fixed(i.place)
 	add := func(name string, e entry) { d.children = append(d.children, child{name, e, forever}) }
 	file := func(name string, b []byte) {
 		add(name, &small{i.at(name), b, i.manifest.Digest, i.mtime})
@@ -89,44 +92,38 @@ func (i *image) children(ctx context.Context) (*fixed, error) {
 	file("manifest.json", m.Raw)
 	file("digest", []byte(m.Digest+"\n"))
 	file("oci-layout", []byte(`{"imageLayoutVersion":"`+v1.ImageLayoutVersion+`"}`))
-	index, err := i.index()
-	if err != nil {
-		return nil, err
-	}
-	file("index.json", index)
+	file("index.json", i.index())
 	add("blobs", &layoutDir{i.at("blobs"), i})
 	symlink("referrers", i.to(i.base.at(referrersName).at(hexPath(m.Digest))))
 	if m.IsIndex() {
 		add("platforms", i.platforms())
-		return d, nil
+		return d
 	}
 	if m.Config != nil {
 		symlink("config.json", "blobs/"+hexPath(m.Config.Digest))
 	}
 	add("layers", i.layers())
 	if isArtifact(m) {
-		files, err := i.files(ctx)
-		if err != nil {
-			return nil, err
-		}
-		add("files", files)
+		add("files", &filesDir{place: i.at("files"), image: i})
 	}
-	return d, nil
+	return d
 }
 
 // index makes index.json: one descriptor, under one name.
-func (i *image) index() ([]byte, error) {
+func (i *image) index() []byte {
 	desc := i.manifest.Descriptor()
 	desc.Annotations = map[string]string{v1.AnnotationRefName: i.name}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	err := e.Encode(v1.Index{
+	if err := e.Encode(v1.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: v1.MediaTypeImageIndex,
 		Manifests: []v1.Descriptor{desc},
-	})
-	return b.Bytes(), err
+	}); err != nil {
+		panic(err) // made of plain values by ourselves
+	}
+	return b.Bytes()
 }
 
 func (i *image) xattrs() map[string]string {

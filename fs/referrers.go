@@ -66,10 +66,10 @@ func (d *referrersDir) children(ctx context.Context) (*fixed, error) {
 		}
 		t := types[name]
 		if t == nil {
-			t = &fixed{place: d.at(name), mtime: d.tree.started}
-			types[name] = t
 			// Its inode is of the referrers that it shows: another set is another directory.
-			f.children = append(f.children, child{name, &dated{t, index.digest}, left})
+			t = &fixed{place: d.at(name), version: index.digest, mtime: d.tree.started}
+			types[name] = t
+			f.children = append(f.children, child{name, t, left})
 		}
 		link := &link{t.at(r.Digest.Algorithm().String() + "-" + r.Digest.Encoded()), t.to(d.up(3).at(manifestsName).at(hexPath(r.Digest))), d.tree.started}
 		t.children = append(t.children, child{link.path[len(t.path)+1:], link, left})
@@ -79,14 +79,6 @@ func (d *referrersDir) children(ctx context.Context) (*fixed, error) {
 	}
 	return f, nil
 }
-
-// dated is a fixed directory that is one of several in the course of time.
-type dated struct {
-	*fixed
-	version digest.Digest
-}
-
-func (d *dated) stat() stat { return d.dirStat(d.version, d.mtime) }
 
 // referrers is what refers to one digest.
 type referrers struct {

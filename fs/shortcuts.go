@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync"
 	"unicode"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -16,7 +17,7 @@ import (
 
 // layers is layers/: symlinks to the layers, in order.
 func (i *image) layers() *fixed {
-	d := &fixed{place: i.at("layers"), mtime: i.mtime}
+	d := i.fixed(i.at("layers"))
 	width := max(2, len(fmt.Sprint(len(i.manifest.Layers)-1)))
 	for n, l := range i.manifest.Layers {
 		name := fmt.Sprintf("%0*d-%.12s%s", width, n, l.Digest.Encoded(), extension(l.MediaType))
@@ -33,6 +34,8 @@ func extension(mediaType string) string {
 	switch {
 	case strings.HasSuffix(base, ".tar.gzip"): // Docker's spelling
 		return ".tar.gz"
+	case strings.HasSuffix(base, ".tar.zstd"):
+		return ".tar.zst"
 	case strings.HasSuffix(base, ".tar") || strings.HasSuffix(base, "/tar") || strings.HasSuffix(base, "/x-tar"):
 		ext = ".tar"
 	case base == "application/json":
@@ -63,7 +66,7 @@ func extension(mediaType string) string {
 // children. Of several for one platform, as Windows has them, the later ones
 // carry their digest. Attestations, which are for no platform, are left out.
 func (i *image) platforms() *fixed {
-	d := &fixed{place: i.at("platforms"), mtime: i.mtime}
+	d := i.fixed(i.at("platforms"))
 	seen := map[string]bool{}
 	for _, m := range i.manifest.Manifests {
 		name, ok := platformName(m.Platform)
@@ -111,10 +114,57 @@ func isArtifact(m *registry.Manifest) bool {
 	return m.Config != nil && m.Config.MediaType != v1.MediaTypeImageConfig && m.Config.MediaType != dockerConfig
 }
 
-// files is files/: symlinks to an artifact's blobs by their titles. A title
-// that leads out of the directory, or that an earlier one has, is left out.
+// filesDir is files/. It is made when someone looks into it, as an old Helm
+// chart's name stands in its config alone.
+type filesDir struct {
+	place
+	image *image
+
+	mu    sync.Mutex
+	shown *fixed
+}
+
+func (d *filesDir) stat() stat { return d.dirStat(d.image.manifest.Digest, d.image.mtime) }
+
+func (d *filesDir) lookup(ctx context.Context, name string) (child, error) {
+	f, err := d.children(ctx)
+	if err != nil {
+		return child{}, err
+	}
+	return f.lookup(ctx, name)
+}
+
+func (d *filesDir) list(ctx context.Context) (listing, error) {
+	f, err := d.children(ctx)
+	if err != nil {
+		return listing{}, err
+	}
+	return f.list(ctx)
+}
+
+func (d *filesDir) children(ctx context.Context) (*fixed, error) {
+	d.mu.Lock()
+	shown := d.shown
+	d.mu.Unlock()
+	if shown != nil {
+		return shown, nil
+	}
+	// Not under the lock: it may wait for the network.
+	shown, err := d.image.files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shown = shown
+	return shown, nil
+}
+
+// files makes what files/ shows: symlinks to an artifact's blobs by their titles.
+// A title that leads out of the directory, or that an earlier one has, is left
+// out.
 func (i *image) files(ctx context.Context) (*fixed, error) {
-	root := &fixed{place: i.at("files"), mtime: i.mtime}
+	root := i.fixed(i.at("files"))
 	chart := ""
 	if c := i.manifest.Config; c != nil && c.MediaType == helmConfig {
 		var err error
@@ -160,7 +210,7 @@ func (i *image) addFile(d *fixed, title string, l v1.Descriptor) {
 			d.children = append(d.children, child{p, &link{d.at(p), up + "blobs/" + hexPath(l.Digest), i.mtime}, forever})
 			return
 		case err != nil:
-			below = &fixed{place: d.at(p), mtime: i.mtime}
+			below = i.fixed(d.at(p))
 			d.children = append(d.children, child{p, below, forever})
 		}
 		d = below

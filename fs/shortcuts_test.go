@@ -16,6 +16,7 @@ func TestExtensions(t *testing.T) {
 		v1.MediaTypeImageLayerGzip:                                  ".tar.gz",
 		v1.MediaTypeImageLayerZstd:                                  ".tar.zst",
 		"application/vnd.docker.image.rootfs.diff.tar.gzip":         ".tar.gz",
+		"application/vnd.docker.image.rootfs.diff.tar.zstd":         ".tar.zst",
 		"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip": ".tar.gz",
 		"application/vnd.oci.image.layer.v1.tar+gzip+encrypted":     ".tar.gz.enc",
 		"application/vnd.cncf.helm.chart.content.v1.tar+gzip":       ".tar.gz",

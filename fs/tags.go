@@ -21,59 +21,53 @@ type tagsDir struct {
 func (d *tagsDir) stat() stat { return d.dirStat("", d.tree.started) }
 
 // lookup asks for a tag that no listing named. Where one did, the tag is a
-// directory without a request, and resolved when someone looks into it.
+// directory without a request, and bound when someone looks into it.
 func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 	if !ref.ValidTag(name) {
 		return child{}, errNotExist
 	}
-	if c, ok := d.atHand(name); ok {
-		return c, nil
+	l := d.repo.knownTags()
+	_, listed := slices.BinarySearch(l.names, name)
+	if _, remembered := d.repo.recall(ctx, name); listed && !remembered {
+		return d.listed(l, name), nil
 	}
 	res, err := d.repo.tag(ctx, name)
 	if err != nil {
 		return child{}, err
 	}
-	return d.bound(name, res), nil
-}
-
-// atHand gives a tag's directory where no request is needed for it.
-func (d *tagsDir) atHand(name string) (child, bool) {
-	if dgst, expires, ok := d.repo.fresh(name); ok {
-		if t := d.repo.listedTag(name, d.place); t != nil && t.boundTo(dgst) {
-			return child{name, t, time.Until(expires)}, true
-		}
-		d.repo.confirm(dgst)
-		if m := d.repo.cachedManifest(dgst); m != nil {
-			d.repo.admit(m)
-			return d.bound(name, resolution{m, expires}), true
-		}
-		return child{}, false
+	t, ok := d.boundTo(name, res.manifest.Digest)
+	if !ok {
+		t.bind(res)
 	}
-	l := d.repo.knownTags()
-	if _, listed := slices.BinarySearch(l.names, name); !listed {
-		return child{}, false
-	}
-	return child{name, d.repo.listTag(d.place, name), min(time.Until(l.expires), d.tree.opts.TagTTL)}, true
+	return child{name, t, time.Until(res.expires)}, nil
 }
 
-func (d *tagsDir) bound(name string, res resolution) child {
-	at := d.at(name)
-	t := &tagDir{place: at, repo: d.repo, tag: name, id: res.manifest.Digest, expires: res.expires}
-	t.image = newImage(at, at.up(2), d.repo, res.manifest, name)
-	return child{name, t, time.Until(res.expires)}
-}
-
+// list asks for the names alone, and for no tag.
 func (d *tagsDir) list(ctx context.Context) (listing, error) {
 	l, err := d.repo.tagNames(ctx)
 	if err != nil {
 		return listing{}, err
 	}
-	return listing{l.names, func(name string) child {
-		if c, ok := d.atHand(name); ok {
-			return c
-		}
-		return child{name, d.repo.listTag(d.place, name), min(time.Until(l.expires), d.tree.opts.TagTTL)}
-	}}, nil
+	return listing{l.names, func(name string) child { return d.listed(l, name) }}, nil
+}
+
+// listed gives the directory of a tag that the list l names. It sends nothing.
+func (d *tagsDir) listed(l tagList, name string) child {
+	if dgst, expires, ok := d.repo.freshInMemory(name); ok {
+		t, _ := d.boundTo(name, dgst)
+		return child{name, t, time.Until(expires)}
+	}
+	return child{name, d.repo.listTag(d.place, name), min(time.Until(l.expires), d.tree.opts.TagTTL)}
+}
+
+// boundTo gives the directory of a tag that is known to point at a digest: the
+// one that a listing made, where that was bound to it since, else one that isn't
+// bound yet and can be bound to nothing else.
+func (d *tagsDir) boundTo(name string, dgst digest.Digest) (t *tagDir, bound bool) {
+	if t := d.repo.listedTag(d.place, name); t != nil && t.isBoundTo(dgst) {
+		return t, true
+	}
+	return &tagDir{place: d.at(name), repo: d.repo, tag: name, id: dgst, digest: dgst}, false
 }
 
 // tagDir is the directory of a tag. It is bound to one digest for good: at once
@@ -82,13 +76,13 @@ func (d *tagsDir) list(ctx context.Context) (listing, error) {
 // directory of this tag had before.
 type tagDir struct {
 	place
-	repo *repository
-	tag  string
-	id   digest.Digest // what tells this directory from others of the tag
+	repo   *repository
+	tag    string
+	id     digest.Digest // what tells this directory from others of the tag
+	digest digest.Digest // "" until that is known
 
-	mu      sync.Mutex
-	image   *image // nil until bound
-	expires time.Time
+	mu    sync.Mutex
+	image *image // nil until bound
 }
 
 func (t *tagDir) stat() stat {
@@ -101,13 +95,30 @@ func (t *tagDir) stat() stat {
 	return t.dirStat(t.id, mtime)
 }
 
-func (t *tagDir) boundTo(d digest.Digest) bool {
+func (t *tagDir) isBound() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.image != nil
+}
+
+func (t *tagDir) isBoundTo(d digest.Digest) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.image != nil && t.image.manifest.Digest == d
 }
 
-// resolve binds the directory, once.
+// bind binds the directory, once, and gives what it is bound to.
+func (t *tagDir) bind(res resolution) *image {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.image == nil {
+		t.image = newImage(t.place, t.up(2), t.repo, res.manifest, t.tag)
+	}
+	return t.image
+}
+
+// resolve binds the directory where it isn't yet: to the digest that it is known
+// to be of, else to what the tag points at now.
 func (t *tagDir) resolve(ctx context.Context) (*image, error) {
 	t.mu.Lock()
 	img := t.image
@@ -115,17 +126,18 @@ func (t *tagDir) resolve(ctx context.Context) (*image, error) {
 	if img != nil {
 		return img, nil
 	}
-	res, err := t.repo.tag(ctx, t.tag)
+	var res resolution
+	var err error
+	if t.digest != "" {
+		t.repo.confirm(t.digest)
+		res.manifest, err = t.repo.manifest(ctx, t.digest)
+	} else {
+		res, err = t.repo.tag(ctx, t.tag)
+	}
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.image == nil {
-		t.image = newImage(t.place, t.place.up(2), t.repo, res.manifest, t.tag)
-		t.expires = res.expires
-	}
-	return t.image, nil
+	return t.bind(res), nil
 }
 
 func (t *tagDir) lookup(ctx context.Context, name string) (child, error) {
@@ -162,24 +174,19 @@ func (r *repository) listTag(tags place, name string) *tagDir {
 	t := r.listed[at.path]
 	if t == nil || t.isBound() {
 		r.generation++
-		t = &tagDir{place: at, repo: r, tag: name, id: digest.Digest(fmt.Sprint("listed ", r.generation))}
-		if r.listed[at.path] == nil {
-			t.id = "listed" // the same at each mount
+		id := digest.Digest(fmt.Sprint("listed ", r.generation))
+		if t == nil {
+			id = "listed" // the same at each mount
 		}
+		t = &tagDir{place: at, repo: r, tag: name, id: id}
 		r.listed[at.path] = t
 	}
 	return t
 }
 
 // listedTag gives the last directory that listTag gave, or nil.
-func (r *repository) listedTag(name string, tags place) *tagDir {
+func (r *repository) listedTag(tags place, name string) *tagDir {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.listed[tags.at(name).path]
-}
-
-func (t *tagDir) isBound() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.image != nil
 }

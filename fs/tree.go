@@ -4,9 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"path"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,7 +101,7 @@ func New(o Options) (*Tree, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.prefix = path.Dir(t.repository(r).treePath(tagsName))
+		t.prefix = treePath(r)
 		t.root = &namespace{place: at, host: t.host(r.Host), path: o.Path}
 	}
 	t.root = &withControl{t.root, t.controlDir(at.at(controlName))}
@@ -183,8 +181,6 @@ func (t *Tree) visitedPaths(host string) []string {
 	}
 	return paths
 }
-
-func components(path string) []string { return strings.Split(path, "/") }
 
 // withControl is a root with .ocifs/ beside its other children.
 type withControl struct {

@@ -87,6 +87,23 @@ func New(o Options) *Client {
 	return c
 }
 
+// Account names the account that r was last asked by; "" for nobody. It says
+// nothing about who may do what, and holds no secret.
+func (c *Client) Account(r ref.Repository) string { return c.auth.Account(r) }
+
+// HasAccount says whether the credential that r would be asked by is of that
+// account. Nobody is whoever asks.
+func (c *Client) HasAccount(ctx context.Context, r ref.Repository, account string) bool {
+	if account == "" {
+		return true
+	}
+	if c.opts.Credentials == nil {
+		return false
+	}
+	cred, err := c.opts.Credentials.Credential(ctx, r)
+	return err == nil && cred.Account() == account
+}
+
 // agent names this program in every request, and asks for bytes as they are.
 type agent struct {
 	name string

@@ -8,6 +8,8 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -24,6 +26,20 @@ type Credential struct {
 // Empty says whether there is nothing to prove anything with.
 func (c Credential) Empty() bool {
 	return c.Username == "" && c.Password == "" && c.IdentityToken == "" && c.RegistryToken == ""
+}
+
+// Account names whom the credential is of, to tell one account from another: ""
+// for nobody. Four hexadecimal digits of a hash of all of it tell two credentials
+// of one name apart, which is too little to guess a secret by.
+func (c Credential) Account() string {
+	if c.Empty() {
+		return ""
+	}
+	h := sha256.New()
+	for _, s := range []string{c.Username, c.Password, c.IdentityToken, c.RegistryToken} {
+		fmt.Fprintf(h, "%d %s", len(s), s)
+	}
+	return fmt.Sprintf("%s#%x", c.Username, h.Sum(nil)[:2])
 }
 
 // Source finds credentials. It is safe for concurrent use.

@@ -47,6 +47,14 @@ func (a *Authorizer) grant(r ref.Repository) *grant {
 	return g
 }
 
+// Account names the account that r was last asked by; "" for nobody.
+func (a *Authorizer) Account(r ref.Repository) string {
+	g := a.grant(r)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.account
+}
+
 // Do sends a request for something of r, and answers the challenge that comes
 // back, once. A refusal of what the credential asks for is tried once more
 // without it: an expired credential mustn't hide what is public. It gives the
@@ -178,7 +186,7 @@ func (a *Authorizer) answer(ctx context.Context, g *grant, r ref.Repository, cs 
 			return err
 		}
 	}
-	header, life := "", time.Duration(0)
+	header, life, account := "", time.Duration(0), cred.Account()
 	switch {
 	case c.Scheme == "basic":
 		if cred.Username != "" || cred.Password != "" {
@@ -194,6 +202,7 @@ func (a *Authorizer) answer(ctx context.Context, g *grant, r ref.Repository, cs 
 		if errors.As(err, &refused) && refused.denied() && !cred.Empty() {
 			// What is public can be had without. What isn't says so by its own answer.
 			a.warn().Warn("the token endpoint refused a credential: trying without it", "repository", r, "credential", cred.Origin, "cause", err)
+			account = ""
 			token, life, err = a.token(ctx, c, realm, r, Credential{})
 		}
 		if err != nil {
@@ -209,7 +218,7 @@ func (a *Authorizer) answer(ctx context.Context, g *grant, r ref.Repository, cs 
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.challenge, g.realm, g.header, g.origin = c, realm, header, cred.Origin
+	g.challenge, g.realm, g.header, g.origin, g.account = c, realm, header, cred.Origin, account
 	g.expires = time.Time{}
 	if life > 0 {
 		g.expires = time.Now().Add(life - min(earlyBy, life/4))

@@ -18,6 +18,7 @@ type grant struct {
 	challenge *Challenge
 	realm     *url.URL
 	origin    string    // of the credential
+	account   string    // that was let in; "" for nobody
 	back      time.Time // when the credential is tried again
 	failed    error     // of the last answer that failed, and when
 	failedAt  time.Time
@@ -40,7 +41,7 @@ func (g *grant) goAnonymous() bool {
 	if g.anonymous {
 		return false
 	}
-	g.anonymous, g.header = true, ""
+	g.anonymous, g.header, g.account = true, "", ""
 	return true
 }
 

@@ -1,0 +1,122 @@
+package fs
+
+import (
+	"fmt"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+const (
+	// knownFor is how long it is believed that a repository has something that
+	// it named or showed, missingFor that it doesn't have what it denied.
+	knownFor   = time.Hour
+	missingFor = 5 * time.Second
+	// maxKnown bounds what is remembered of one repository.
+	maxKnown = 1 << 14
+)
+
+// object is something that a repository may have. Manifests and blobs are apart:
+// a registry answers for each at an endpoint of its own, and what isn't there as
+// the one may be there as the other.
+type object struct {
+	kind   objectKind
+	digest digest.Digest
+}
+
+type objectKind int
+
+const (
+	blobKind objectKind = iota
+	manifestKind
+)
+
+func blobObject(d digest.Digest) object     { return object{blobKind, d} }
+func manifestObject(d digest.Digest) object { return object{manifestKind, d} }
+
+// objectOf is what a manifest names by a descriptor.
+func objectOf(d v1.Descriptor) object {
+	if registry.IsManifestType(d.MediaType) {
+		return manifestObject(d.Digest)
+	}
+	return blobObject(d.Digest)
+}
+
+// presence is whether the repository has an object.
+type presence struct {
+	missing bool
+	size    int64     // -1: not known
+	mtime   time.Time // zero: not known
+	expires time.Time
+}
+
+// objects is what is known of the objects of one repository. It is safe for
+// concurrent use.
+type objects struct {
+	lru *lru.Cache[object, presence]
+}
+
+func newObjects() objects {
+	c, err := lru.New[object, presence](maxKnown)
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	return objects{c}
+}
+
+// has says what is known, and still believed, of o.
+func (os objects) has(o object) (presence, bool) {
+	p, ok := os.lru.Get(o)
+	return p, ok && time.Now().Before(p.expires)
+}
+
+// denied remembers that the repository doesn't have o.
+func (os objects) denied(o object) {
+	os.lru.Add(o, presence{missing: true, expires: time.Now().Add(missingFor)})
+}
+
+// saw remembers that the repository has o, of size bytes.
+func (r *repository) saw(o object, size int64, mtime time.Time) presence {
+	p := presence{size: size, mtime: mtime, expires: time.Now().Add(knownFor)}
+	r.known.lru.Add(o, p)
+	r.tree.visit(r.Repository)
+	return p
+}
+
+// confirm believes that the repository has the manifest d, as its tag said so.
+func (r *repository) confirm(d digest.Digest) {
+	if p, ok := r.known.has(manifestObject(d)); !ok || p.missing {
+		r.saw(manifestObject(d), -1, time.Time{})
+	}
+}
+
+// admit takes in a manifest that the repository showed: it and all that it
+// names can be had here.
+func (r *repository) admit(m *registry.Manifest) {
+	r.saw(manifestObject(m.Digest), int64(len(m.Raw)), m.LastModified)
+	for _, d := range named(m) {
+		if p, ok := r.known.has(objectOf(d)); !ok || p.missing {
+			r.saw(objectOf(d), d.Size, time.Time{})
+		}
+	}
+	r.tree.manifests.Add(m.Digest, m)
+}
+
+// keep is admit for a manifest that came from the registry: it goes to the
+// cache as well.
+func (r *repository) keep(m *registry.Manifest) {
+	r.admit(m)
+	if err := r.tree.store.Put(m.Digest, m.Raw); err != nil {
+		// It was shown all the same; the next mount asks again.
+		r.tree.log.Debug("manifest not cached", "digest", m.Digest, "cause", err)
+	}
+}
+
+// notFound is the error of a digest that the repository denied moments ago.
+func notFound(r *repository, d digest.Digest) error {
+	return fmt.Errorf("%s@%s: %w", r, d, registry.ErrNotFound)
+}

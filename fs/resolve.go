@@ -1,0 +1,171 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+// resolution is a tag with its manifest.
+type resolution struct {
+	manifest *registry.Manifest
+	expires  time.Time
+}
+
+// tag gives the manifest that a tag points at, and until when that holds. Cold
+// it costs one GET, later one HEAD where the time is over, else nothing.
+func (r *repository) tag(ctx context.Context, tag string) (resolution, error) {
+	return r.resolving.do(ctx, tag, func(ctx context.Context) (resolution, error) {
+		if d, expires, ok := r.fresh(ctx, tag); ok {
+			r.confirm(d)
+			m, err := r.manifest(ctx, d)
+			return resolution{m, expires}, err
+		}
+		if p, ok := r.recall(ctx, tag); ok {
+			return r.revalidate(ctx, tag, p)
+		}
+		m, err := r.tree.client.Manifest(ctx, r.Repository, tag)
+		if err != nil {
+			return resolution{}, err
+		}
+		r.keep(m)
+		return resolution{m, r.remember(tag, m.Digest)}, nil
+	})
+}
+
+// revalidate asks whether a tag still points where it did. Where the registry
+// can't be asked, what is known is better than nothing, and a person is told.
+func (r *repository) revalidate(ctx context.Context, tag string, p pointer) (resolution, error) {
+	res, err := r.tree.client.ResolveManifest(ctx, r.Repository, tag)
+	switch {
+	case err == nil && res.Manifest != nil:
+		r.keep(res.Manifest)
+		return resolution{res.Manifest, r.remember(tag, res.Manifest.Digest)}, nil
+	case err == nil:
+		r.confirm(res.Digest)
+		m, err := r.manifest(ctx, res.Digest)
+		if err != nil {
+			return resolution{}, err
+		}
+		return resolution{m, r.remember(tag, res.Digest)}, nil
+	case errors.Is(err, registry.ErrNotFound):
+		r.forget(tag)
+		return resolution{}, err
+	case outOfReach(err):
+		r.confirm(p.digest)
+		m, merr := r.manifest(ctx, p.digest)
+		if merr != nil {
+			return resolution{}, err
+		}
+		why := verdict{judge(ctx, err).errno, "nothing to do: what was known is shown until the registry can be reached"}
+		r.tree.failures.add(r.path(tagsName+"/"+tag), "lookup", why,
+			fmt.Errorf("showing %s as it was %s ago: %w", tag, time.Since(p.checked).Round(time.Second), err))
+		return resolution{m, time.Now().Add(missingFor)}, nil
+	default:
+		return resolution{}, err
+	}
+}
+
+// outOfReach says whether err is of a registry that can't be asked now, as
+// opposed to one that said no.
+func outOfReach(err error) bool {
+	return errors.Is(err, registry.ErrUnreachable) || errors.Is(err, registry.ErrTimeout) ||
+		errors.Is(err, registry.ErrServer) || errors.Is(err, registry.ErrTooManyRequests) ||
+		errors.Is(err, context.DeadlineExceeded)
+}
+
+// manifest gives a manifest by digest: a GET once, ever, and a HEAD where the
+// cache has it and this repository hasn't confirmed it.
+func (r *repository) manifest(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
+	p, confirmed := r.known.has(manifestObject(d))
+	if confirmed && p.missing {
+		return nil, notFound(r, d)
+	}
+	if m, ok := r.tree.manifests.Get(d); ok && confirmed {
+		return m, nil
+	}
+	return r.fetching.do(ctx, d, func(ctx context.Context) (*registry.Manifest, error) {
+		m := r.cachedManifest(d)
+		if m != nil && !confirmed {
+			switch res, err := r.tree.client.ResolveManifest(ctx, r.Repository, d.String()); {
+			case errors.Is(err, registry.ErrNotFound):
+				r.known.denied(manifestObject(d))
+				return nil, err
+			case err != nil:
+				return nil, err
+			default:
+				again := *m // the other is another repository's as well
+				again.LastModified = res.LastModified
+				m = &again
+			}
+		}
+		if m != nil {
+			r.admit(m)
+			return m, nil
+		}
+		m, err := r.tree.client.Manifest(ctx, r.Repository, d.String())
+		if errors.Is(err, registry.ErrNotFound) {
+			r.known.denied(manifestObject(d))
+		}
+		if err != nil {
+			return nil, err
+		}
+		r.keep(m)
+		return m, nil
+	})
+}
+
+// cachedManifest reads a manifest from the cache; nil where that hasn't it.
+func (r *repository) cachedManifest(d digest.Digest) *registry.Manifest {
+	if m, ok := r.tree.manifests.Get(d); ok {
+		return m
+	}
+	f, err := r.tree.store.Open(d, -1)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if f.Size() > registry.MaxManifest {
+		return nil
+	}
+	raw, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
+	if err != nil {
+		return nil
+	}
+	m, err := registry.ParseManifest(raw, "", d)
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+// blob says whether the repository has the blob d: a HEAD where nothing named
+// it yet. A manifest that the repository showed counts as one.
+func (r *repository) blob(ctx context.Context, d digest.Digest) (presence, error) {
+	if p, ok := r.known.has(manifestObject(d)); ok && !p.missing && p.size >= 0 {
+		return p, nil
+	}
+	p, ok := r.known.has(blobObject(d))
+	if ok && p.missing {
+		return presence{}, notFound(r, d)
+	}
+	if ok {
+		return p, nil
+	}
+	return r.probing.do(ctx, d, func(ctx context.Context) (presence, error) {
+		res, err := r.tree.client.ResolveBlob(ctx, r.Repository, d)
+		if errors.Is(err, registry.ErrNotFound) {
+			r.known.denied(blobObject(d))
+		}
+		if err != nil {
+			return presence{}, err
+		}
+		return r.saw(blobObject(d), res.Size, res.LastModified), nil
+	})
+}
