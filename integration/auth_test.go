@@ -128,9 +128,18 @@ func TestCacheIsNoWayAroundAuthorisation(t *testing.T) {
 		blob := image.Layers[0]
 		friend := testMount(t, mounting{cache: cache, setup: dockerLogin(t, s, "jane", jane["jane"])})
 		friend.holds(friend.at(s, testImage, "blobs/sha256", blob.Digest.Encoded()), blob.Bytes)
+		friend.holds(friend.at(s, testImage, "tags/v1/manifest.json"), image.Bytes)
 
 		stranger := testMount(t, mounting{cache: cache})
 		stranger.probe("EACCES", "read", stranger.at(s, testImage, "blobs/sha256", blob.Digest.Encoded()))
 		stranger.probe("EACCES", "read", stranger.at(s, testImage, "manifests/sha256", image.Digest.Encoded(), "manifest.json"))
+		stranger.probe("EACCES", "read", stranger.at(s, testImage, "tags/v1/manifest.json"))
+
+		again := testMount(t, mounting{cache: cache, setup: dockerLogin(t, s, "jane", jane["jane"])})
+		s.Forget()
+		again.holds(again.at(s, testImage, "tags/v1/manifest.json"), image.Bytes)
+		if got := s.Counts(); len(got) != 0 {
+			t.Errorf("a tag within its time cost the friend, after a remount, %v", got)
+		}
 	})
 }

@@ -109,6 +109,21 @@ func TestRequests(t *testing.T) {
 	})
 }
 
+// A digest that isn't there as a blob may be there as a manifest, and the other
+// way round.
+func TestBlobsAndManifestsAreApart(t *testing.T) {
+	t.Parallel()
+	onEvery(t, registries.Options{}, func(t *testing.T, s *registries.Server) {
+		image := must(repo(t, s, testImage).Image(t.Context(), "v1", content.Small("x")))(t)
+		m := testMount(t, mounting{})
+		manifest, layer := image.Digest.Encoded(), image.Layers[0].Digest.Encoded()
+		m.probed("stat", m.at(s, testImage, "blobs/sha256", manifest)) // some registries have it there
+		m.holds(m.at(s, testImage, "manifests/sha256", manifest, "manifest.json"), image.Bytes)
+		m.probed("stat", m.at(s, testImage, "manifests/sha256", layer)) // docker-registry answers 500
+		m.holds(m.at(s, testImage, "blobs/sha256", layer), image.Layers[0].Bytes)
+	})
+}
+
 // A tag is believed for its time, and then costs one HEAD.
 func TestRequestsAfterTagTime(t *testing.T) {
 	t.Parallel()

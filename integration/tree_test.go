@@ -412,6 +412,8 @@ func TestTagMoves(t *testing.T) {
 		person := m.shell()
 		person("cd " + dir)
 		person("exec 3<manifest.json")
+		m.sh("ls -lR %s", dir) // the kernel knows everything in it
+		person("ls layers >$HOME/old-layers")
 
 		fresh := must(app.Image(t.Context(), "v", content.Sample("new")))(t)
 		time.Sleep(time.Second)
@@ -431,6 +433,10 @@ func TestTagMoves(t *testing.T) {
 			if got := strings.Fields(person("sha256sum blobs/sha256/" + l.Digest.Encoded()))[0]; got != l.Digest.Encoded() {
 				t.Errorf("a layer of the old image has digest %s", got)
 			}
+		}
+		person("ls layers | cmp - $HOME/old-layers")
+		if got := m.list(dir + "/layers"); len(got) != len(fresh.Layers) || !strings.HasPrefix(got[2], "02-"+fresh.Layers[2].Digest.Encoded()[:12]) {
+			t.Errorf("layers/ of the moved tag holds %q", got)
 		}
 		if got := person("cat digest"); got != string(old.Digest)+"\n" {
 			t.Errorf("the old directory's digest is %s", got)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,31 +17,27 @@ import (
 )
 
 // readyFD names the descriptor on which a daemon tells the command that started
-// it how the mount went.
+// it how the mount went. Where it is set, this process is that daemon.
 const readyFD = "OCIFS_READY_FD"
+
+func isDaemon() bool { return os.Getenv(readyFD) != "" }
 
 // maxLog is the size at which a log is put aside when a daemon starts.
 const maxLog = 10 << 20
 
-// daemonize runs this command again in the foreground form, apart from this
-// terminal, and waits until the mount answers.
+// daemonize runs this very command again as the daemon, apart from this terminal,
+// and waits until the mount answers.
 func daemonize(mountpoint string, s settings) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
-	}
-	args := append([]string{}, os.Args[1:]...)
-	args = append(args[:1:1], append([]string{"--foreground"}, args[1:]...)...)
-	if s.logFile == "" {
-		s.logFile = defaultLog()
-		args = append(args[:2:2], append([]string{"--log-file=" + s.logFile}, args[2:]...)...)
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	cmd := exec.Command(self, args...)
+	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), readyFD+"=3")
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -116,6 +113,9 @@ func openLog(s settings) (*slog.Logger, func() error, error) {
 	}
 	f, err := os.OpenFile(s.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
+		return nil, nil, fmt.Errorf("--log-file: %w", err)
+	}
+	if err := debug.SetCrashOutput(f, debug.CrashOptions{}); err != nil { // a daemon has no other place for it
 		return nil, nil, fmt.Errorf("--log-file: %w", err)
 	}
 	return slog.New(slog.NewTextHandler(f, o)), f.Close, nil

@@ -51,17 +51,19 @@ unmount it with 'ocifs unmount MOUNTPOINT'.`,
 			if err != nil {
 				return usageError{err}
 			}
+			if !s.foreground && s.logFile == "" {
+				s.logFile = defaultLog()
+			}
 			if err := s.check(); err != nil {
 				return err
 			}
 			mountpoint, err := prepareMountpoint(args[len(args)-1], s.cacheDir)
-			if err != nil {
-				return err
-			}
-			if !s.foreground {
+			switch {
+			case err == nil && !s.foreground && !isDaemon():
 				return daemonize(mountpoint, s)
+			case err == nil:
+				err = serve(s, source, host, path, mountpoint)
 			}
-			err = serve(s, source, host, path, mountpoint)
 			reportReady(err)
 			return err
 		},

@@ -53,10 +53,7 @@ func prepareMountpoint(dir, cacheDir string) (string, error) {
 	if len(entries) > 0 {
 		return "", fmt.Errorf("mountpoint %s is not empty (it has %s); take an empty directory", abs, entries[0].Name())
 	}
-	cache := cacheDir
-	if c, err := filepath.EvalSymlinks(cacheDir); err == nil {
-		cache = c
-	}
+	cache := realPath(cacheDir)
 	if within(cache, abs) {
 		return "", fmt.Errorf("the cache %s is inside the mountpoint %s; choose another --cache-dir", cacheDir, abs)
 	}
@@ -64,6 +61,17 @@ func prepareMountpoint(dir, cacheDir string) (string, error) {
 		return "", fmt.Errorf("the mountpoint %s is inside the cache %s; choose another mountpoint", abs, cacheDir)
 	}
 	return abs, nil
+}
+
+// realPath is path without symlinks, as far as it exists.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if dir := filepath.Dir(path); dir != path {
+		return filepath.Join(realPath(dir), filepath.Base(path))
+	}
+	return path
 }
 
 // within says whether path is dir or below it.

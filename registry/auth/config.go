@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,8 +31,8 @@ const (
 
 // Default finds credentials where docker and podman keep them: config.json in
 // $DOCKER_CONFIG or ~/.docker, and auth.json in $REGISTRY_AUTH_FILE, the runtime
-// or the configuration directory. Podman's come first, as podman itself has it.
-// Files are read again when they change.
+// directory (containers-auth.json(5)) or the configuration directory. Podman's
+// come first, as podman itself has it. Files are read again when they change.
 func Default(log *slog.Logger) Source {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -46,7 +47,11 @@ func Default(log *slog.Logger) Source {
 	if f := os.Getenv("REGISTRY_AUTH_FILE"); f != "" {
 		paths = append(paths, f)
 	} else {
-		add(os.Getenv("XDG_RUNTIME_DIR"), "containers", "auth.json")
+		if x := os.Getenv("XDG_RUNTIME_DIR"); x != "" {
+			add(x, "containers", "auth.json")
+		} else {
+			add("/run/containers", strconv.Itoa(os.Getuid()), "auth.json")
+		}
 		if x := os.Getenv("XDG_CONFIG_HOME"); x != "" {
 			add(x, "containers", "auth.json")
 		} else {

@@ -29,8 +29,15 @@ func (t *Plain) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.Next.RoundTrip(req)
 	}
 	host := req.URL.Host
-	if _, ok := t.found.Load(host); ok || t.Named(host) {
+	if t.Named(host) {
 		return t.Next.RoundTrip(byHTTP(req))
+	}
+	if _, ok := t.found.Load(host); ok {
+		resp, err := t.Next.RoundTrip(byHTTP(req))
+		if err == nil && resp.StatusCode == http.StatusBadRequest {
+			t.found.Delete(host) // it may speak TLS by now, and is asked anew next time
+		}
+		return resp, err
 	}
 	var shook atomic.Bool // a handshake came to its end: the other side does speak TLS
 	trace := &httptrace.ClientTrace{
