@@ -1,11 +1,15 @@
 package integration
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/integration/internal/content"
 	"github.com/ocifs/ocifs/integration/internal/mount"
@@ -75,6 +79,29 @@ func TestDigestMismatch(t *testing.T) {
 	b.probe("EBADMSG", "read", b.at(b.s, testImage, "tags/v2/manifest.json"))
 	b.probe("EBADMSG", "read", b.at(b.s, testImage, "manifests/sha256", other.Digest.Encoded(), "manifest.json"))
 	b.s.Heal()
+}
+
+// A manifest that lies about a size is EBADMSG where its word is taken, and harms
+// nobody who was told the truth.
+func TestLiesAboutSizes(t *testing.T) {
+	t.Parallel()
+	b := newBroken(t, 300_000, mounting{})
+	b.probe(b.whole(), "read", b.file)
+	liar := repo(t, b.s, "team/liar")
+	must(liar.Blob(t.Context(), b.layer.MediaType, b.layer.Bytes))(t)
+	config := must(liar.Blob(t.Context(), "application/vnd.example.config", []byte("{}")))(t)
+	for _, size := range []int64{0, 299_999, 300_001} {
+		lie := b.layer.Descriptor
+		lie.Size = size
+		tag := fmt.Sprint("size-", size)
+		raw := must(json.Marshal(ocispec.Manifest{
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+			Config: config.Descriptor, Layers: []ocispec.Descriptor{lie},
+		}))(t)
+		must(liar.Put(t.Context(), tag, ocispec.MediaTypeImageManifest, raw))(t)
+		b.fails("EBADMSG", b.at(b.s, "team/liar/tags", tag, "files/noise"))
+	}
+	costs(t, b.s, "the blob, for who was told the truth", counts{}, func() { b.probe(b.whole(), "read", b.file) })
 }
 
 // A body that ends early is never a shorter file.

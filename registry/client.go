@@ -22,7 +22,7 @@ import (
 // Bounds of one request, besides what the caller's context has.
 const (
 	dialTimeout   = 10 * time.Second
-	answerTimeout = 20 * time.Second
+	answerTimeout = 30 * time.Second
 	idleTimeout   = 30 * time.Second // of silence within a body
 	answerWhole   = 2 * time.Minute  // for all of an answer that isn't a blob
 )
