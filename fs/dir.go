@@ -62,7 +62,6 @@ type dirHandle struct {
 	node    *dirNode
 	listing listing
 	next    int
-	last    child
 }
 
 var (
@@ -87,19 +86,15 @@ func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) 
 			e.Ino = p.StableAttr().Ino
 		}
 	default:
-		h.last = h.listing.child(h.listing.names[i-2])
-		st := h.last.stat()
-		e.Name, e.Ino, e.Mode = h.last.name, st.ino, st.mode&syscall.S_IFMT
+		e.Name = h.listing.names[i-2]
+		e.Ino, e.Mode = h.listing.dirent(e.Name)
 	}
 	return e, 0
 }
 
 // Lookup answers from the listing alone.
 func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	if h.last.name != name {
-		h.last = h.listing.child(name)
-	}
-	return newInode(ctx, h.node.EmbeddedInode(), h.last, out), 0
+	return newInode(ctx, h.node.EmbeddedInode(), h.listing.child(name), out), 0
 }
 
 func (h *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {

@@ -107,10 +107,23 @@ type child struct {
 }
 
 // listing is the children of a directory at one moment. Children are made one
-// at a time: a directory of 100,000 names costs the names alone.
+// at a time and when they are looked at: a directory of 100,000 names costs the
+// names alone.
 type listing struct {
 	names []string
 	child func(name string) child
+	// ino gives the inode number of a child that is a directory, without making it.
+	// Nil: the children say.
+	ino func(name string) uint64
+}
+
+// dirent gives the inode number and the file type of a child.
+func (l listing) dirent(name string) (ino uint64, mode uint32) {
+	if l.ino != nil {
+		return l.ino(name), syscall.S_IFDIR
+	}
+	st := l.child(name).stat()
+	return st.ino, st.mode & syscall.S_IFMT
 }
 
 // forever is how long the kernel keeps what can't change. It is an hour, so
@@ -147,7 +160,7 @@ func listChildren(cs []child) listing {
 		names = append(names, c.name)
 	}
 	slices.Sort(names)
-	return listing{names, func(name string) child { return byName[name] }}
+	return listing{names: names, child: func(name string) child { return byName[name] }}
 }
 
 // link is a symlink inside the tree. Its target is relative to the directory

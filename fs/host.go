@@ -200,7 +200,7 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 		}
 	}
 	sorted := slices.Sorted(maps.Keys(names))
-	return listing{sorted, func(name string) child {
+	return listing{names: sorted, child: func(name string) child {
 		c, err := d.lookup(ctx, name)
 		if err != nil { // can't be: the names were checked above
 			panic(err)

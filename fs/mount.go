@@ -45,8 +45,10 @@ func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 		DisableSplice:        true, // no faster than copying, and its pipes stay open
 		DirectMountStrict:    directMount,
 		DirectMountFlags:     directMountFlags,
-		ExtraCapabilities:    fuse.CAP_DIRECT_IO_ALLOW_MMAP,
-		Logger:               slog.NewLogLogger(t.log.Handler(), slog.LevelDebug),
+		// Only who looks at the entries of a directory, as ls -l does, is given
+		// more than their names.
+		ExtraCapabilities: fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_READDIRPLUS_AUTO,
+		Logger:            slog.NewLogLogger(t.log.Handler(), slog.LevelDebug),
 		PanicHandler: func(p any) fuse.Status {
 			t.panics.Add(1)
 			t.log.Error("panic", "cause", p, "stack", string(debug.Stack()))

@@ -32,10 +32,10 @@ type repository struct {
 
 	mu     sync.Mutex
 	tags   map[string]pointer
-	listed map[string]*tagDir // directories of tags that a listing named, by path
+	listed map[string]listedTag // by the path of the tag's directory
 	names  tagList
 
-	generation int // counts what listTag made
+	generation int // counts what boundTag remembered
 
 	recent recentReferrers
 
@@ -53,7 +53,7 @@ type tagList struct {
 }
 
 func newRepository(t *Tree, r ref.Repository) *repository {
-	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]*tagDir{},
+	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{},
 		recent: recentReferrers{m: map[digest.Digest]*referrers{}}}
 }
 

@@ -1,7 +1,9 @@
 package fs
 
 import (
+	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -100,4 +102,36 @@ func TestPlatforms(t *testing.T) {
 	if got, want := d.children[0].entry.(symlink).target(), "../../../manifests/"+hexPath(digest.FromString("a")); got != want {
 		t.Errorf("linux-amd64 points to %q, want %q", got, want)
 	}
+}
+
+// Whatever a title is, files/ has safe names alone, and symlinks that lead to the
+// image's blobs.
+func FuzzTitles(f *testing.F) {
+	for _, title := range []string{"a.txt", "sub/dir/b.txt", "../evil", "/etc/passwd", "a/../b", "a//b", "\x00", "a/\n", strings.Repeat("x/", 3000)} {
+		f.Add(title, title)
+	}
+	f.Fuzz(func(t *testing.T, one, two string) {
+		i := testImage(&registry.Manifest{Layers: []v1.Descriptor{layer("a", one), layer("b", two)}})
+		files, err := i.files(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var walk func(d *fixed)
+		walk = func(d *fixed) {
+			for _, c := range d.children {
+				if !safeName(c.name) {
+					t.Errorf("%q and %q give the name %q", one, two, c.name)
+				}
+				switch e := c.entry.(type) {
+				case *fixed:
+					walk(e)
+				case *link:
+					if to := path.Join("/"+d.path, e.to); !strings.HasPrefix(to, "/"+i.path+"/blobs/") {
+						t.Errorf("%q and %q: %s leads to %s", one, two, c.name, to)
+					}
+				}
+			}
+		}
+		walk(files)
+	})
 }

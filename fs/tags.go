@@ -48,7 +48,17 @@ func (d *tagsDir) list(ctx context.Context) (listing, error) {
 	if err != nil {
 		return listing{}, err
 	}
-	return listing{l.names, func(name string) child { return d.listed(l, name) }}, nil
+	return listing{l.names, func(name string) child { return d.listed(l, name) }, d.listedIno}, nil
+}
+
+// listedIno is the inode number of what listed gives.
+func (d *tagsDir) listedIno(name string) uint64 {
+	at := d.at(name)
+	if dgst, _, ok := d.repo.freshInMemory(name); ok {
+		t, _ := d.boundTo(name, dgst)
+		return at.ino(t.id)
+	}
+	return at.ino(d.repo.listedTag(at).next)
 }
 
 // listed gives the directory of a tag that the list l names. It sends nothing.
@@ -64,10 +74,11 @@ func (d *tagsDir) listed(l tagList, name string) child {
 // one that a listing made, where that was bound to it since, else one that isn't
 // bound yet and can be bound to nothing else.
 func (d *tagsDir) boundTo(name string, dgst digest.Digest) (t *tagDir, bound bool) {
-	if t := d.repo.listedTag(d.place, name); t != nil && t.isBoundTo(dgst) {
+	at := d.at(name)
+	if t := d.repo.listedTag(at).bound; t != nil && t.isBoundTo(dgst) {
 		return t, true
 	}
-	return &tagDir{place: d.at(name), repo: d.repo, tag: name, id: dgst, digest: dgst}, false
+	return &tagDir{place: at, repo: d.repo, tag: name, id: dgst, digest: dgst}, false
 }
 
 // tagDir is the directory of a tag. It is bound to one digest for good: at once
@@ -81,8 +92,8 @@ type tagDir struct {
 	id     digest.Digest // what tells this directory from others of the tag
 	digest digest.Digest // "" until that is known
 
-	mu    sync.Mutex
-	image *image // nil until bound
+	mu    sync.Mutex // before repository.mu
+	image *image     // nil until bound
 }
 
 func (t *tagDir) stat() stat {
@@ -93,12 +104,6 @@ func (t *tagDir) stat() stat {
 		mtime = t.image.mtime
 	}
 	return t.dirStat(t.id, mtime)
-}
-
-func (t *tagDir) isBound() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.image != nil
 }
 
 func (t *tagDir) isBoundTo(d digest.Digest) bool {
@@ -113,6 +118,9 @@ func (t *tagDir) bind(res resolution) *image {
 	defer t.mu.Unlock()
 	if t.image == nil {
 		t.image = newImage(t.place, t.up(2), t.repo, res.manifest, t.tag)
+		if t.digest == "" {
+			t.repo.boundTag(t)
+		}
 	}
 	return t.image
 }
@@ -165,28 +173,36 @@ func (t *tagDir) xattrs() map[string]string {
 	return t.image.xattrs()
 }
 
-// listTag gives the directory of a tag that a listing named: the one given
-// before as long as it isn't bound, else a new one.
-func (r *repository) listTag(tags place, name string) *tagDir {
-	at := tags.at(name)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	t := r.listed[at.path]
-	if t == nil || t.isBound() {
-		r.generation++
-		id := digest.Digest(fmt.Sprint("listed ", r.generation))
-		if t == nil {
-			id = "listed" // the same at each mount
-		}
-		t = &tagDir{place: at, repo: r, tag: name, id: id}
-		r.listed[at.path] = t
-	}
-	return t
+// firstListed tells the first directory that a listing made of a tag from those
+// that came later. It is the same at each mount.
+const firstListed = digest.Digest("listed")
+
+// listedTag is what has become of the directories that listings made of one tag.
+// Those that nobody looked into are all the same, and aren't kept.
+type listedTag struct {
+	bound *tagDir       // the last that was bound
+	next  digest.Digest // what tells the next one from those before
 }
 
-// listedTag gives the last directory that listTag gave, or nil.
-func (r *repository) listedTag(tags place, name string) *tagDir {
+// listTag makes the directory of a tag that a listing named.
+func (r *repository) listTag(tags place, name string) *tagDir {
+	at := tags.at(name)
+	return &tagDir{place: at, repo: r, tag: name, id: r.listedTag(at).next}
+}
+
+func (r *repository) listedTag(at place) listedTag {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.listed[tags.at(name).path]
+	if l, ok := r.listed[at.path]; ok {
+		return l
+	}
+	return listedTag{next: firstListed}
+}
+
+// boundTag remembers that a directory that a listing made was bound.
+func (r *repository) boundTag(t *tagDir) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.generation++
+	r.listed[t.path] = listedTag{t, digest.Digest(fmt.Sprint("listed ", r.generation))}
 }

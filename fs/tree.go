@@ -207,7 +207,7 @@ func (w *withControl) list(ctx context.Context) (listing, error) {
 		return listing{}, err
 	}
 	names := append([]string{controlName}, l.names...)
-	return listing{names, func(name string) child {
+	return listing{names: names, child: func(name string) child {
 		if name == controlName {
 			return child{name, w.control, forever}
 		}

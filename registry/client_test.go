@@ -205,3 +205,16 @@ func FuzzParseCodes(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseIndex(f *testing.F) {
+	f.Add([]byte(`{"manifests":[{"digest":"sha256:00","size":-1}]}`), v1.MediaTypeImageIndex+"; charset=utf-8")
+	f.Add([]byte(`{"mediaType":"`+v1.MediaTypeImageIndex+`","manifests":null}`), "")
+	f.Fuzz(func(t *testing.T, b []byte, contentType string) {
+		ds, _ := parseIndex(b, contentType)
+		for _, d := range ds {
+			if _, err := ref.ParseDigest(d.Digest.String()); err != nil || d.Size < 0 {
+				t.Errorf("a descriptor that can't be: %v", d)
+			}
+		}
+	})
+}

@@ -26,8 +26,9 @@ const (
 	// drainFor is how long programs that still use the mount have to finish
 	// after a signal.
 	drainFor = 5 * time.Second
-	// memoryLimit makes the collector give back what a burst of readers took.
-	memoryLimit = 64 << 20
+	// memoryLimit makes the collector give back what a burst of readers took. With
+	// the program itself the process stays below 128 MiB.
+	memoryLimit = 96 << 20
 )
 
 func mountCommand() *cobra.Command {

@@ -119,14 +119,19 @@ func (t *Retry) again(resp *http.Response, err error, attempt int) (time.Duratio
 	return 0, false
 }
 
-// ParseRetryAfter reads both forms of Retry-After (RFC 9110, section 10.2.3).
+// maxAsked is the longest wait that is understood: nobody waits for it, and it
+// can be reckoned with.
+const maxAsked = 365 * 24 * time.Hour
+
+// ParseRetryAfter reads both forms of Retry-After (RFC 9110, section 10.2.3). What
+// is longer than maxAsked is that.
 func ParseRetryAfter(v string, now time.Time) (time.Duration, bool) {
 	v = strings.TrimSpace(v)
 	if n, err := strconv.ParseUint(v, 10, 32); err == nil {
-		return time.Duration(n) * time.Second, true
+		return min(time.Duration(n)*time.Second, maxAsked), true
 	}
 	if at, err := http.ParseTime(v); err == nil {
-		return max(0, at.Sub(now)), true
+		return min(max(0, at.Sub(now)), maxAsked), true
 	}
 	return 0, false
 }

@@ -1,0 +1,96 @@
+package auth
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// source writes a file of docker's form and reads credentials from it.
+func source(t *testing.T, config string) Source {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return FromFiles(slog.New(slog.DiscardHandler), file)
+}
+
+// The longest key that leads to the repository wins; keys may carry what old
+// clients wrote there.
+func TestTheClosestKeyOfAuthsCounts(t *testing.T) {
+	s := source(t, `{"auths":{
+		"https://index.docker.io/v1/": {"username":"hub","password":"p"},
+		"registry.example":            {"username":"host","password":"p"},
+		"registry.example/team":       {"username":"team","password":"p"},
+		"registry.example/team/app":   {"username":"app","password":"p"},
+		"http://old.example:5000/v1/": {"username":"old","password":"p"},
+		"https://new.example/v2":      {"username":"new","password":"p"},
+		"empty.example":               {},
+		"broken.example":              {"auth":"%%%"}
+	}}`)
+	for where, want := range map[ref.Repository]string{
+		{Host: "docker.io", Path: "library/alpine"}:        "hub",
+		{Host: "registry.example"}:                         "host",
+		{Host: "registry.example", Path: "other/app"}:      "host",
+		{Host: "registry.example", Path: "teams/app"}:      "host",
+		{Host: "registry.example", Path: "team/x"}:         "team",
+		{Host: "registry.example", Path: "team/app"}:       "app",
+		{Host: "registry.example", Path: "team/app/child"}: "app",
+		{Host: "old.example:5000", Path: "a"}:              "old",
+		{Host: "new.example", Path: "a"}:                   "new",
+		{Host: "empty.example", Path: "a"}:                 "",
+		{Host: "broken.example", Path: "a"}:                "",
+		{Host: "example", Path: "a"}:                       "",
+	} {
+		c, err := s.Credential(t.Context(), where)
+		if err != nil || c.Username != want || (want != "") != (c.Origin != "") {
+			t.Errorf("%v: %q of %q, %v; want %q", where, c.Username, c.Origin, err, want)
+		}
+	}
+	if got, want := s.Hosts(), []string{"broken.example", "docker.io", "empty.example", "new.example", "old.example:5000", "registry.example"}; !slices.Equal(got, want) {
+		t.Errorf("hosts %q, want %q", got, want)
+	}
+}
+
+// Two accounts are told apart, also where they differ in the secret alone, and
+// the name that tells them apart holds none.
+func TestAccounts(t *testing.T) {
+	seen := map[string]Credential{}
+	for _, c := range []Credential{
+		{}, {Username: "jane", Password: "one"}, {Username: "jane", Password: "two"}, {Username: "joe", Password: "one"},
+		{IdentityToken: "one"}, {RegistryToken: "one"},
+	} {
+		name := c.Account()
+		if other, twice := seen[name]; twice {
+			t.Errorf("%+v and %+v are both %q", c, other, name)
+		}
+		seen[name] = c
+		if (name == "") != c.Empty() || len(name) > len(c.Username)+5 {
+			t.Errorf("%+v is called %q", c, name)
+		}
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add(`{"auths":{"a.example/b":{"auth":"dTpw"}},"credHelpers":{"b.example":""}}`)
+	f.Add(`{"auths":{"https://":{"auth":"Og=="},"/":{"auth":"dQ=="}}}`)
+	f.Fuzz(func(t *testing.T, s string) {
+		var c config
+		if json.Unmarshal([]byte(s), &c) != nil {
+			return
+		}
+		r := ref.Repository{Host: "a.example", Path: "b/c"}
+		c.helper(r)
+		if key, e, ok := c.entry(r); ok && e == (authEntry{}) {
+			t.Errorf("the empty entry %q was chosen", key)
+		} else {
+			_, _ = e.credential()
+		}
+	})
+}
