@@ -64,6 +64,12 @@ func judge(ctx context.Context, err error) verdict {
 	return verdict{syscall.EIO, ""}
 }
 
+// tell leaves the sentence of a failure that no program sees, as what was known
+// is shown in place of what couldn't be asked for.
+func (p place) tell(ctx context.Context, op, hint string, err error) {
+	p.tree.failures.add(p.path, op, verdict{judge(ctx, err).errno, hint}, err)
+}
+
 // fail decides the errno of a failed operation and leaves its sentence where a
 // person will find it.
 func (p place) fail(ctx context.Context, op string, err error) syscall.Errno {

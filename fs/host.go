@@ -169,6 +169,9 @@ func (d *namespace) entry(repo *repository, name string) entry {
 func (d *namespace) list(ctx context.Context) (listing, error) {
 	names := map[string]bool{}
 	paths, catalogErr := d.host.catalog(ctx)
+	if ctx.Err() != nil {
+		return listing{}, ctx.Err()
+	}
 	for _, p := range append(slices.Clone(paths), d.tree.visitedPaths(d.host.name)...) {
 		rest, ok := strings.CutPrefix(p, d.path+"/")
 		if d.path == "" {
@@ -180,6 +183,9 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 		if c, _, _ := strings.Cut(rest, "/"); ok {
 			names[componentName(c)] = true
 		}
+	}
+	if catalogErr != nil && len(names) > 0 {
+		d.tell(ctx, "opendir", "what this mount has visited is listed until the registry can be asked", catalogErr)
 	}
 	if d.path == "" {
 		if catalogErr != nil && len(names) == 0 {

@@ -45,9 +45,10 @@ func newImage(at, base place, r *repository, m *registry.Manifest, name string) 
 	return &image{place: at, base: base, repo: r, manifest: m, name: name, mtime: created(m, at.tree.started)}
 }
 
-// created is when the registry says that a manifest was made.
+// created is when the registry says that a manifest was made. What was before
+// 1970, as some builders have it that leave times out, is none.
 func created(m *registry.Manifest, otherwise time.Time) time.Time {
-	if t, err := time.Parse(time.RFC3339, m.Annotations[v1.AnnotationCreated]); err == nil {
+	if t, err := time.Parse(time.RFC3339, m.Annotations[v1.AnnotationCreated]); err == nil && t.Unix() >= 0 {
 		return t
 	}
 	if !m.LastModified.IsZero() {

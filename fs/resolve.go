@@ -63,8 +63,7 @@ func (r *repository) revalidate(ctx context.Context, tag string, p pointer) (res
 		if merr != nil {
 			return resolution{}, err
 		}
-		why := verdict{judge(ctx, err).errno, "nothing to do: what was known is shown until the registry can be reached"}
-		r.tree.failures.add(r.path(tagsName+"/"+tag), "lookup", why,
+		place{r.tree, r.path(tagsName + "/" + tag)}.tell(ctx, "lookup", "nothing to do: what was known is shown until the registry can be reached",
 			fmt.Errorf("showing %s as it was %s ago: %w", tag, time.Since(p.checked).Round(time.Second), err))
 		return resolution{m, time.Now().Add(missingFor)}, nil
 	default:

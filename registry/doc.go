@@ -24,8 +24,8 @@
 //
 // # Waiting
 //
-// Every request is bounded: connecting, the wait for an answer, and silence
-// within a body. What can be repeated is, a few times, with growing pauses; a
+// Every request is bounded: connecting, the wait for an answer, silence within a
+// body, and the whole of what isn't a blob. What can be repeated is, a few times, with growing pauses; a
 // Retry-After is kept to up to Options.RetryMaxWait, and beyond that the call
 // fails at once. A body that breaks off or falls silent is continued by Range.
 // Blob bodies take one of Options.Downloads places per host, so metadata never

@@ -28,7 +28,7 @@ const (
 	drainFor = 5 * time.Second
 	// memoryLimit makes the collector give back what a burst of readers took. With
 	// the program itself the process stays below 128 MiB.
-	memoryLimit = 96 << 20
+	memoryLimit = 80 << 20
 )
 
 func mountCommand() *cobra.Command {
