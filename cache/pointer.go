@@ -16,7 +16,10 @@ import (
 type Pointer struct {
 	Digest  digest.Digest
 	Checked time.Time // when that was so
-	Told    string    // whom it was told, for those who tell accounts apart
+	// Modified is when what it points at was made, as its origin says; zero where
+	// that isn't told.
+	Modified time.Time
+	Told     string // whom it was told, for those who tell accounts apart
 }
 
 // maxPointer is the largest pointer file that is read.
@@ -24,10 +27,11 @@ const maxPointer = 4096
 
 // pointerFile is a Pointer on disk. The key stands in it, as its name is a hash.
 type pointerFile struct {
-	Key     string        `json:"key"`
-	Digest  digest.Digest `json:"digest"`
-	Checked time.Time     `json:"checked"`
-	Told    string        `json:"told,omitempty"`
+	Key      string        `json:"key"`
+	Digest   digest.Digest `json:"digest"`
+	Checked  time.Time     `json:"checked"`
+	Modified time.Time     `json:"modified,omitzero"`
+	Told     string        `json:"told,omitempty"`
 }
 
 func (s *Store) pointer(key string) string {
@@ -39,7 +43,7 @@ func (s *Store) pointer(key string) string {
 // Remember keeps a pointer under a key. It isn't synced: what a crash takes is
 // asked for again.
 func (s *Store) Remember(key string, p Pointer) error {
-	b, err := json.Marshal(pointerFile{key, p.Digest, p.Checked, p.Told})
+	b, err := json.Marshal(pointerFile{key, p.Digest, p.Checked, p.Modified, p.Told})
 	if err != nil {
 		return fmt.Errorf("remember %q: %w", key, err)
 	}
@@ -63,7 +67,7 @@ func parsePointer(b []byte, key string) (Pointer, bool) {
 	if json.Unmarshal(b, &p) != nil || p.Key != key || p.Digest.Validate() != nil {
 		return Pointer{}, false
 	}
-	return Pointer{p.Digest, p.Checked, p.Told}, true
+	return Pointer{p.Digest, p.Checked, p.Modified, p.Told}, true
 }
 
 // Forget drops what Remember kept.

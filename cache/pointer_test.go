@@ -20,11 +20,11 @@ func TestAPointerIsRememberedUntilForgotten(t *testing.T) {
 		t.Errorf("recalled before it was remembered: %v", p)
 	}
 	for _, body := range []string{"one", "two"} {
-		want := Pointer{digest.FromString(body), time.Now().Round(0), "jane"}
+		want := Pointer{digest.FromString(body), time.Now().Round(0), time.Unix(1e9, 0), "jane"}
 		if err := s.Remember(key, want); err != nil {
 			t.Fatal(err)
 		}
-		if p, ok := open(t, dir, Options{}).Recall(key); !ok || p.Digest != want.Digest || !p.Checked.Equal(want.Checked) || p.Told != want.Told {
+		if p, ok := open(t, dir, Options{}).Recall(key); !ok || p.Digest != want.Digest || !p.Checked.Equal(want.Checked) || !p.Modified.Equal(want.Modified) || p.Told != want.Told {
 			t.Errorf("recalled %v, %v; want %v", p, ok, want)
 		}
 	}
@@ -45,7 +45,7 @@ func TestAPointerThatCantBeReadIsNone(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	d := digest.FromString("x").String()
 	good := `{"key":"k","digest":"` + d + `","checked":"2026-01-02T03:04:05Z"}`
-	if err := s.Remember("k", Pointer{digest.Digest(d), time.Now(), ""}); err != nil {
+	if err := s.Remember("k", Pointer{Digest: digest.Digest(d), Checked: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	path := s.pointer("k")

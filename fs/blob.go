@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/registry"
@@ -56,10 +57,8 @@ func (b *blobFile) xattrs() map[string]string {
 	if err == nil {
 		f.Close()
 	}
-	x := map[string]string{"user.oci.digest": b.digest.String(), "user.ocifs.cached": strconv.FormatBool(err == nil)}
-	if b.mediaType != "" {
-		x["user.oci.mediaType"] = b.mediaType
-	}
+	x := described(v1.Descriptor{Digest: b.digest, MediaType: b.mediaType})
+	x["user.ocifs.cached"] = strconv.FormatBool(err == nil)
 	return x
 }
 
@@ -119,41 +118,25 @@ func (c *blobContent) close() {
 	}
 }
 
-// manifestFile is the bytes of a manifest that an index names.
+// manifestFile is the bytes of a manifest.
 type manifestFile struct {
 	place
-	repo      *repository
-	digest    digest.Digest
-	size      int64
-	mtime     time.Time
-	mediaType string
+	repo  *repository
+	desc  v1.Descriptor
+	mtime time.Time
 }
 
-func (f *manifestFile) stat() stat { return f.fileStat(f.digest, f.size, f.mtime) }
+func (f *manifestFile) stat() stat { return f.fileStat(f.desc.Digest, f.desc.Size, f.mtime) }
 
 func (f *manifestFile) open(ctx context.Context) (content, error) {
-	m, err := f.repo.child(ctx, f.digest, f.size)
+	m, err := f.repo.child(ctx, f.desc)
 	if err != nil {
 		return nil, err
 	}
 	return &snapshot{m.Raw, cached}, nil
 }
 
-func (f *manifestFile) xattrs() map[string]string {
-	return map[string]string{"user.oci.digest": f.digest.String(), "user.oci.mediaType": f.mediaType}
-}
-
-// child is manifest for one that an index names with its size.
-func (r *repository) child(ctx context.Context, d digest.Digest, size int64) (*registry.Manifest, error) {
-	m, err := r.manifest(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(m.Raw)) != size {
-		return nil, wrongSize(d, size, int64(len(m.Raw)))
-	}
-	return m, nil
-}
+func (f *manifestFile) xattrs() map[string]string { return described(f.desc) }
 
 // small is a file of a few bytes that can't change.
 type small struct {

@@ -51,6 +51,7 @@ type presence struct {
 	missing bool
 	size    int64     // -1: not known
 	mtime   time.Time // zero: not known
+	named   bool      // what this manifest names is known as well
 	expires time.Time
 }
 
@@ -79,37 +80,53 @@ func (os objects) denied(o object) {
 	os.lru.Add(o, presence{missing: true, expires: time.Now().Add(missingFor)})
 }
 
-// saw remembers that the repository has o, of size bytes.
+// saw remembers that the repository has o. Size and time, where they weren't told
+// now, are what was told before.
 func (r *repository) saw(o object, size int64, mtime time.Time) presence {
 	p := presence{size: size, mtime: mtime, expires: time.Now().Add(knownFor)}
+	if before, ok := r.known.lru.Peek(o); ok && !before.missing {
+		if size < 0 {
+			p.size = before.size
+		}
+		if mtime.IsZero() {
+			p.mtime = before.mtime
+		}
+		p.named = before.named && time.Now().Before(before.expires)
+	}
 	r.known.lru.Add(o, p)
 	r.tree.visit(r.Repository)
 	return p
 }
 
 // confirm believes that the repository has the manifest d, as its tag said so.
-func (r *repository) confirm(d digest.Digest) {
-	if p, ok := r.known.has(manifestObject(d)); !ok || p.missing {
-		r.saw(manifestObject(d), -1, time.Time{})
-	}
+func (r *repository) confirm(d digest.Digest, mtime time.Time) {
+	r.saw(manifestObject(d), -1, mtime)
 }
 
 // admit takes in a manifest that the repository showed: it and all that it
 // names can be had here.
-func (r *repository) admit(m *registry.Manifest) {
-	r.saw(manifestObject(m.Digest), int64(len(m.Raw)), m.LastModified)
+func (r *repository) admit(m *registry.Manifest, modified time.Time) {
 	for _, d := range named(m) {
 		if p, ok := r.known.has(objectOf(d)); !ok || p.missing {
 			r.saw(objectOf(d), d.Size, time.Time{})
 		}
 	}
-	r.tree.manifests.Add(m.Digest, m)
+	p := r.saw(manifestObject(m.Digest), int64(len(m.Raw)), modified)
+	p.named = true
+	r.known.lru.Add(manifestObject(m.Digest), p)
+	r.tree.manifests.add(m)
+}
+
+// admitted says whether that was done, and is still believed.
+func (r *repository) admitted(d digest.Digest) bool {
+	p, ok := r.known.has(manifestObject(d))
+	return ok && p.named
 }
 
 // keep is admit for a manifest that came from the registry: it goes to the
 // cache as well.
 func (r *repository) keep(m *registry.Manifest) {
-	r.admit(m)
+	r.admit(m, m.LastModified)
 	if err := r.tree.store.Put(m.Digest, m.Raw); err != nil {
 		// It was shown all the same; the next mount asks again.
 		r.tree.log.Debug("manifest not cached", "digest", m.Digest, "cause", err)

@@ -11,8 +11,9 @@ import (
 
 // pointer is what a tag points at, and when the registry last said so.
 type pointer struct {
-	digest  digest.Digest
-	checked time.Time
+	digest   digest.Digest
+	checked  time.Time
+	modified time.Time // the manifest's, as the registry says; zero: not told
 }
 
 // pointerKey is what a tag's pointer is kept under in the cache.
@@ -36,7 +37,7 @@ func (r *repository) recall(ctx context.Context, tag string) (pointer, bool) {
 	if p, ok := r.tags[tag]; ok { // of the registry itself, meanwhile
 		return p, true
 	}
-	r.tags[tag] = pointer{kept.Digest, kept.Checked}
+	r.tags[tag] = pointer{kept.Digest, kept.Checked, kept.Modified}
 	return r.tags[tag], true
 }
 
@@ -44,10 +45,11 @@ func (r *repository) recall(ctx context.Context, tag string) (pointer, bool) {
 // is believed.
 func (r *repository) remember(tag string, d digest.Digest) time.Time {
 	now := time.Now()
+	told, _ := r.known.has(manifestObject(d))
 	r.mu.Lock()
-	r.tags[tag] = pointer{d, now}
+	r.tags[tag] = pointer{d, now, told.mtime}
 	r.mu.Unlock()
-	p := cache.Pointer{Digest: d, Checked: now, Told: r.tree.client.Account(r.Repository)}
+	p := cache.Pointer{Digest: d, Checked: now, Modified: told.mtime, Told: r.tree.client.Account(r.Repository)}
 	if err := r.tree.store.Remember(r.pointerKey(tag), p); err != nil {
 		r.tree.log.Debug("tag not remembered on disk", "repository", r, "tag", tag, "cause", err)
 	}
@@ -62,21 +64,20 @@ func (r *repository) forget(tag string) {
 	r.tree.store.Forget(r.pointerKey(tag))
 }
 
-// fresh gives what a tag points at where that needn't be asked.
-func (r *repository) fresh(ctx context.Context, tag string) (d digest.Digest, expires time.Time, ok bool) {
-	if _, ok := r.recall(ctx, tag); !ok {
-		return "", time.Time{}, false
-	}
-	return r.freshInMemory(tag)
+// fresh gives what a tag points at where that needn't be asked, and until when.
+// It looks at no disk, as listings of many tags ask it.
+func (r *repository) fresh(tag string) (p pointer, expires time.Time, ok bool) {
+	r.mu.Lock()
+	p, ok = r.tags[tag]
+	r.mu.Unlock()
+	expires, believed := r.believed(p)
+	return p, expires, ok && believed
 }
 
-// freshInMemory is fresh without a look at the disk, for listings of many tags.
-func (r *repository) freshInMemory(tag string) (d digest.Digest, expires time.Time, ok bool) {
-	r.mu.Lock()
-	p, ok := r.tags[tag]
-	r.mu.Unlock()
+// believed says whether a pointer is, and until when.
+func (r *repository) believed(p pointer) (until time.Time, ok bool) {
 	// A clock that was set back doesn't make old knowledge new.
 	now := time.Now()
-	expires = p.checked.Add(r.tree.opts.TagTTL)
-	return p.digest, expires, ok && now.Before(expires) && !p.checked.After(now.Add(time.Second))
+	until = p.checked.Add(r.tree.opts.TagTTL)
+	return until, now.Before(until) && !p.checked.After(now.Add(time.Second))
 }

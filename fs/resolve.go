@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
 )
@@ -22,13 +23,14 @@ type resolution struct {
 // it costs one GET, later one HEAD where the time is over, else nothing.
 func (r *repository) tag(ctx context.Context, tag string) (resolution, error) {
 	return r.resolving.do(ctx, tag, func(ctx context.Context) (resolution, error) {
-		if d, expires, ok := r.fresh(ctx, tag); ok {
-			r.confirm(d)
-			m, err := r.manifest(ctx, d)
-			return resolution{m, expires}, err
-		}
 		if p, ok := r.recall(ctx, tag); ok {
-			return r.revalidate(ctx, tag, p)
+			until, believed := r.believed(p)
+			if !believed {
+				return r.revalidate(ctx, tag, p)
+			}
+			r.confirm(p.digest, p.modified)
+			m, err := r.manifest(ctx, p.digest)
+			return resolution{m, until}, err
 		}
 		m, err := r.tree.client.Manifest(ctx, r.Repository, tag)
 		if err != nil {
@@ -48,7 +50,7 @@ func (r *repository) revalidate(ctx context.Context, tag string, p pointer) (res
 		r.keep(res.Manifest)
 		return resolution{res.Manifest, r.remember(tag, res.Manifest.Digest)}, nil
 	case err == nil:
-		r.confirm(res.Digest)
+		r.confirm(res.Digest, res.LastModified)
 		m, err := r.manifest(ctx, res.Digest)
 		if err != nil {
 			return resolution{}, err
@@ -58,11 +60,11 @@ func (r *repository) revalidate(ctx context.Context, tag string, p pointer) (res
 		r.forget(tag)
 		return resolution{}, err
 	case outOfReach(err):
-		r.confirm(p.digest)
-		m, merr := r.manifest(ctx, p.digest)
+		m, merr := r.held(ctx, p.digest)
 		if merr != nil {
 			return resolution{}, err
 		}
+		r.confirm(p.digest, p.modified)
 		place{r.tree, r.path(tagsName + "/" + tag)}.tell(ctx, "lookup", "nothing to do: what was known is shown until the registry can be reached",
 			fmt.Errorf("showing %s as it was %s ago: %w", tag, time.Since(p.checked).Round(time.Second), err))
 		return resolution{m, time.Now().Add(missingFor)}, nil
@@ -86,43 +88,71 @@ func (r *repository) manifest(ctx context.Context, d digest.Digest) (*registry.M
 	if confirmed && p.missing {
 		return nil, notFound(r, d)
 	}
-	if m, ok := r.tree.manifests.Get(d); ok && confirmed {
-		return m, nil
+	if confirmed {
+		return r.held(ctx, d)
 	}
 	return r.fetching.do(ctx, d, func(ctx context.Context) (*registry.Manifest, error) {
 		m := r.cachedManifest(d)
-		if m != nil && !confirmed {
-			switch res, err := r.tree.client.ResolveManifest(ctx, r.Repository, d.String()); {
-			case errors.Is(err, registry.ErrNotFound):
-				r.known.denied(manifestObject(d))
-				return nil, err
-			case err != nil:
-				return nil, err
-			default:
-				again := *m // the other is another repository's as well
-				again.LastModified = res.LastModified
-				m = &again
-			}
+		if m == nil {
+			return r.fetch(ctx, d)
 		}
-		if m != nil {
-			r.admit(m)
-			return m, nil
-		}
-		m, err := r.tree.client.Manifest(ctx, r.Repository, d.String())
-		if errors.Is(err, registry.ErrNotFound) {
+		res, err := r.tree.client.ResolveManifest(ctx, r.Repository, d.String())
+		switch {
+		case errors.Is(err, registry.ErrNotFound):
 			r.known.denied(manifestObject(d))
-		}
-		if err != nil {
+			return nil, err
+		case err != nil:
 			return nil, err
 		}
-		r.keep(m)
+		r.admit(m, res.LastModified)
 		return m, nil
 	})
 }
 
+// held gives a manifest by digest to whom this repository has shown that it has
+// it: from memory, from the cache, or by a GET.
+func (r *repository) held(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
+	if m := r.tree.manifests.get(d); m != nil && r.admitted(d) {
+		return m, nil
+	}
+	return r.fetching.do(ctx, d, func(ctx context.Context) (*registry.Manifest, error) {
+		m := r.cachedManifest(d)
+		if m == nil {
+			return r.fetch(ctx, d)
+		}
+		r.admit(m, time.Time{})
+		return m, nil
+	})
+}
+
+// fetch gets a manifest by digest from the registry.
+func (r *repository) fetch(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
+	m, err := r.tree.client.Manifest(ctx, r.Repository, d.String())
+	if errors.Is(err, registry.ErrNotFound) {
+		r.known.denied(manifestObject(d))
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.keep(m)
+	return m, nil
+}
+
+// child is manifest for one that another names with its size.
+func (r *repository) child(ctx context.Context, d v1.Descriptor) (*registry.Manifest, error) {
+	m, err := r.held(ctx, d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(m.Raw)) != d.Size {
+		return nil, fmt.Errorf("%s is %d bytes, where %d were promised: %w", d.Digest, len(m.Raw), d.Size, registry.ErrCorrupt)
+	}
+	return m, nil
+}
+
 // cachedManifest reads a manifest from the cache; nil where that hasn't it.
 func (r *repository) cachedManifest(d digest.Digest) *registry.Manifest {
-	if m, ok := r.tree.manifests.Get(d); ok {
+	if m := r.tree.manifests.get(d); m != nil {
 		return m
 	}
 	f, err := r.tree.store.Open(d, -1)

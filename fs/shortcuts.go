@@ -7,7 +7,6 @@ import (
 	"io"
 	"path"
 	"strings"
-	"sync"
 	"unicode"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -15,15 +14,50 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// layers is layers/: symlinks to the layers, in order.
-func (i *image) layers() *fixed {
-	d := i.fixed(i.at("layers"))
-	width := max(2, len(fmt.Sprint(len(i.manifest.Layers)-1)))
-	for n, l := range i.manifest.Layers {
+// shortcutsDir is platforms/, layers/ or files/: names for what is elsewhere in the
+// tree. It is made anew each time that someone looks, from a manifest that is at
+// hand, as keeping it for whoever may look again would take more.
+type shortcutsDir struct {
+	place
+	image *image
+	show  func(context.Context, *registry.Manifest) (*fixed, error)
+}
+
+func (d *shortcutsDir) stat() stat { return d.dirStat(d.image.desc.Digest, d.image.mtime) }
+
+func (d *shortcutsDir) children(ctx context.Context) (*fixed, error) {
+	m, err := d.image.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.show(ctx, m)
+}
+
+func (d *shortcutsDir) lookup(ctx context.Context, name string) (child, error) {
+	f, err := d.children(ctx)
+	if err != nil {
+		return child{}, err
+	}
+	return f.lookup(ctx, name)
+}
+
+func (d *shortcutsDir) list(ctx context.Context) (listing, error) {
+	f, err := d.children(ctx)
+	if err != nil {
+		return listing{}, err
+	}
+	return f.list(ctx)
+}
+
+// layers makes layers/: symlinks to the layers, in order.
+func (i *image) layers(_ context.Context, m *registry.Manifest) (*fixed, error) {
+	d := i.fixed(i.at(layersName))
+	width := max(2, len(fmt.Sprint(len(m.Layers)-1)))
+	for n, l := range m.Layers {
 		name := fmt.Sprintf("%0*d-%.12s%s", width, n, l.Digest.Encoded(), extension(l.MediaType))
 		d.children = append(d.children, child{name, &link{d.at(name), "../blobs/" + hexPath(l.Digest), i.mtime}, forever})
 	}
-	return d
+	return d, nil
 }
 
 // extension is the file name extension that a media type means, or none.
@@ -62,13 +96,13 @@ func extension(mediaType string) string {
 	return ext
 }
 
-// platforms is platforms/: symlinks to the image directories of an index's
+// platforms makes platforms/: symlinks to the image directories of an index's
 // children. Of several for one platform, as Windows has them, the later ones
 // carry their digest. Attestations, which are for no platform, are left out.
-func (i *image) platforms() *fixed {
-	d := i.fixed(i.at("platforms"))
+func (i *image) platforms(_ context.Context, index *registry.Manifest) (*fixed, error) {
+	d := i.fixed(i.at(platformsName))
 	seen := map[string]bool{}
-	for _, m := range i.manifest.Manifests {
+	for _, m := range index.Manifests {
 		name, ok := platformName(m.Platform)
 		if !ok {
 			continue
@@ -83,7 +117,7 @@ func (i *image) platforms() *fixed {
 		to := d.to(i.base.at(manifestsName).at(hexPath(m.Digest)))
 		d.children = append(d.children, child{name, &link{d.at(name), to, i.mtime}, forever})
 	}
-	return d
+	return d, nil
 }
 
 func platformName(p *v1.Platform) (string, bool) {
@@ -114,65 +148,19 @@ func isArtifact(m *registry.Manifest) bool {
 	return m.Config != nil && m.Config.MediaType != v1.MediaTypeImageConfig && m.Config.MediaType != dockerConfig
 }
 
-// filesDir is files/. It is made when someone looks into it, as an old Helm
-// chart's name stands in its config alone.
-type filesDir struct {
-	place
-	image *image
-
-	mu    sync.Mutex
-	shown *fixed
-}
-
-func (d *filesDir) stat() stat { return d.dirStat(d.image.manifest.Digest, d.image.mtime) }
-
-func (d *filesDir) lookup(ctx context.Context, name string) (child, error) {
-	f, err := d.children(ctx)
-	if err != nil {
-		return child{}, err
-	}
-	return f.lookup(ctx, name)
-}
-
-func (d *filesDir) list(ctx context.Context) (listing, error) {
-	f, err := d.children(ctx)
-	if err != nil {
-		return listing{}, err
-	}
-	return f.list(ctx)
-}
-
-func (d *filesDir) children(ctx context.Context) (*fixed, error) {
-	d.mu.Lock()
-	shown := d.shown
-	d.mu.Unlock()
-	if shown != nil {
-		return shown, nil
-	}
-	// Not under the lock: it may wait for the network.
-	shown, err := d.image.files(ctx)
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.shown = shown
-	return shown, nil
-}
-
-// files makes what files/ shows: symlinks to an artifact's blobs by their titles.
-// A title that leads out of the directory, or that an earlier one has, is left
-// out.
-func (i *image) files(ctx context.Context) (*fixed, error) {
-	root := i.fixed(i.at("files"))
+// files makes files/: symlinks to an artifact's blobs by their titles. A title
+// that leads out of the directory, or that an earlier one has, is left out. Only
+// an old Helm chart asks for anything: its name stands in its config alone.
+func (i *image) files(ctx context.Context, m *registry.Manifest) (*fixed, error) {
+	root := i.fixed(i.at(filesName))
 	chart := ""
-	if c := i.manifest.Config; c != nil && c.MediaType == helmConfig {
+	if c := m.Config; c != nil && c.MediaType == helmConfig {
 		var err error
-		if chart, err = i.chartName(ctx); err != nil {
+		if chart, err = i.chartName(ctx, m); err != nil {
 			return nil, err
 		}
 	}
-	for _, l := range i.manifest.Layers {
+	for _, l := range m.Layers {
 		title := l.Annotations[v1.AnnotationTitle]
 		switch {
 		case chart != "" && l.MediaType == helmChart:
@@ -228,11 +216,11 @@ func safeName(s string) bool {
 
 // chartName is <name>-<version> of a Helm chart: from the manifest's
 // annotations where Helm wrote them, else from the config.
-func (i *image) chartName(ctx context.Context) (string, error) {
-	a := i.manifest.Annotations
+func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, error) {
+	a := m.Annotations
 	chart := struct{ Name, Version string }{a[v1.AnnotationTitle], a[v1.AnnotationVersion]}
 	if chart.Name == "" || chart.Version == "" {
-		c := i.manifest.Config
+		c := m.Config
 		f, err := i.tree.store.Get(ctx, i.repo.want(c.Digest, c.Size))
 		if err != nil {
 			return "", err

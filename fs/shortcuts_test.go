@@ -10,6 +10,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 )
 
 func TestExtensions(t *testing.T) {
@@ -36,7 +37,7 @@ func TestExtensions(t *testing.T) {
 
 func testImage(m *registry.Manifest) *image {
 	t := &Tree{}
-	r := &repository{tree: t}
+	r := newRepository(t, ref.Repository{Host: "h", Path: "r"})
 	return newImage(place{t, "h/r/tags/v1"}, place{t, "h/r"}, r, m, "v1")
 }
 
@@ -55,7 +56,7 @@ func TestTitles(t *testing.T) {
 		layer("e", "../evil"), layer("f", "/etc/passwd"), layer("g", "a/../b"), layer("h", ""), layer("i", "sub"), layer("j", "a.txt/x"),
 		layer("k", "new\nline"), layer("l", "./x"), layer("m", "sub/"),
 	}}
-	files, err := testImage(m).files(t.Context())
+	files, err := testImage(m).files(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,10 @@ func TestPlatforms(t *testing.T) {
 		child("f", &v1.Platform{OS: "windows", Architecture: "amd64", OSVersion: "10.0.2"}),
 		child("g", &v1.Platform{OS: "../..", Architecture: "x/y"}),
 	}}
-	d := testImage(m).platforms()
+	d, err := testImage(m).platforms(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := []string{"linux-amd64", "linux-arm-v7", "windows-amd64", "windows-amd64-" + digest.FromString("f").Encoded()[:12]}
 	if got := namesOf(d); !slices.Equal(got, want) {
 		t.Errorf("platforms/ has %q, want %q", got, want)
@@ -111,8 +115,9 @@ func FuzzTitles(f *testing.F) {
 		f.Add(title, title)
 	}
 	f.Fuzz(func(t *testing.T, one, two string) {
-		i := testImage(&registry.Manifest{Layers: []v1.Descriptor{layer("a", one), layer("b", two)}})
-		files, err := i.files(t.Context())
+		m := &registry.Manifest{Layers: []v1.Descriptor{layer("a", one), layer("b", two)}}
+		i := testImage(m)
+		files, err := i.files(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}

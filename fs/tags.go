@@ -54,8 +54,8 @@ func (d *tagsDir) list(ctx context.Context) (listing, error) {
 // listedIno is the inode number of what listed gives.
 func (d *tagsDir) listedIno(name string) uint64 {
 	at := d.at(name)
-	if dgst, _, ok := d.repo.freshInMemory(name); ok {
-		t, _ := d.boundTo(name, dgst)
+	if p, _, ok := d.repo.fresh(name); ok {
+		t, _ := d.boundTo(name, p.digest)
 		return at.ino(t.id)
 	}
 	return at.ino(d.repo.listedTag(at).next)
@@ -63,8 +63,8 @@ func (d *tagsDir) listedIno(name string) uint64 {
 
 // listed gives the directory of a tag that the list l names. It sends nothing.
 func (d *tagsDir) listed(l tagList, name string) child {
-	if dgst, expires, ok := d.repo.freshInMemory(name); ok {
-		t, _ := d.boundTo(name, dgst)
+	if p, expires, ok := d.repo.fresh(name); ok {
+		t, _ := d.boundTo(name, p.digest)
 		return child{name, t, time.Until(expires)}
 	}
 	return child{name, d.repo.listTag(d.place, name), min(time.Until(l.expires), d.tree.opts.TagTTL)}
@@ -109,7 +109,7 @@ func (t *tagDir) stat() stat {
 func (t *tagDir) isBoundTo(d digest.Digest) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.image != nil && t.image.manifest.Digest == d
+	return t.image != nil && t.image.desc.Digest == d
 }
 
 // bind binds the directory, once, and gives what it is bound to.
@@ -137,8 +137,7 @@ func (t *tagDir) resolve(ctx context.Context) (*image, error) {
 	var res resolution
 	var err error
 	if t.digest != "" {
-		t.repo.confirm(t.digest)
-		res.manifest, err = t.repo.manifest(ctx, t.digest)
+		res.manifest, err = t.repo.held(ctx, t.digest)
 	} else {
 		res, err = t.repo.tag(ctx, t.tag)
 	}
@@ -149,6 +148,9 @@ func (t *tagDir) resolve(ctx context.Context) (*image, error) {
 }
 
 func (t *tagDir) lookup(ctx context.Context, name string) (child, error) {
+	if !isImageEntry(name) { // not worth a request
+		return child{}, errNotExist
+	}
 	img, err := t.resolve(ctx)
 	if err != nil {
 		return child{}, err

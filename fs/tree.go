@@ -10,7 +10,7 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/registry"
@@ -54,7 +54,8 @@ type Tree struct {
 	uid, gid  uint32
 	root      directory
 	failures  *failures
-	manifests *lru.Cache[digest.Digest, *registry.Manifest]
+	manifests *manifests
+	closures  *lru.Cache[closure, []v1.Descriptor]
 	panics    atomic.Int64
 	through   atomic.Bool // reads pass through to the cache files
 
@@ -64,9 +65,6 @@ type Tree struct {
 	hosts        map[string]*host
 }
 
-// maxManifests is how many decoded manifests are kept in memory.
-const maxManifests = 512
-
 // New makes a tree. It contacts nobody.
 func New(o Options) (*Tree, error) {
 	if o.Logger == nil {
@@ -75,14 +73,14 @@ func New(o Options) (*Tree, error) {
 	if o.LookupBound == 0 {
 		o.LookupBound = 45 * time.Second
 	}
-	manifests, err := lru.New[digest.Digest, *registry.Manifest](maxManifests)
+	closures, err := lru.New[closure, []v1.Descriptor](maxClosures)
 	if err != nil {
 		return nil, err
 	}
 	t := &Tree{
 		opts: o, client: o.Client, store: o.Store, log: o.Logger, started: time.Now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		failures: newFailures(o.Logger), manifests: manifests,
+		failures: newFailures(o.Logger), manifests: newManifests(), closures: closures,
 		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]time.Time{}, hosts: map[string]*host{},
 	}
 	at := place{tree: t}
