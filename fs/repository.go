@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/registry"
@@ -78,7 +79,7 @@ func treePath(r ref.Repository) string {
 // want is how the cache gets a blob of this repository.
 func (r *repository) want(d digest.Digest, size int64) cache.Want {
 	return cache.Want{Digest: d, Size: size, From: r.String(), Fetch: func(ctx context.Context, offset int64) (io.ReadCloser, error) {
-		b, err := r.tree.client.BlobRange(ctx, r.Repository, d, offset, -1)
+		b, err := r.tree.client.BlobRange(ctx, r.Repository, v1.Descriptor{Digest: d, Size: size}, offset, -1)
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/ocifs/ocifs/integration/internal/content"
 	"github.com/ocifs/ocifs/integration/internal/mount"
 	"github.com/ocifs/ocifs/integration/internal/registries"
@@ -235,4 +237,20 @@ func TestMemoryOfBigBlob(t *testing.T) {
 	m.probe(want, "read", file)
 	m.isSmall()
 	m.leavesNothing()
+}
+
+// Nor with how many manifests are read, however large.
+func TestMemoryOfBigManifests(t *testing.T) {
+	t.Parallel()
+	s := startOlareg(t, registries.Options{})
+	r := repo(t, s, testImage)
+	for i := range 150 {
+		raw := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[],"annotations":{"n":"%d","noise":"%01000000d"}}`, ocispec.MediaTypeImageIndex, i, i)
+		must(r.Put(t.Context(), fmt.Sprint("t", i), ocispec.MediaTypeImageIndex, raw))(t)
+	}
+	m := testMount(t, mounting{plain: true})
+	if got := strings.Fields(m.sh("cat %s/*/digest | sort -u | wc -l; cat %[1]s/*/manifest.json | wc -c", m.at(s, testImage, "tags"))); got[0] != "150" || len(got[1]) != 9 {
+		t.Errorf("read %q", got)
+	}
+	m.isSmall()
 }

@@ -24,6 +24,7 @@ func TestRequests(t *testing.T) {
 		must(repo(t, s, "team/config").Image(ctx, "v1", content.Sample("config")))(t)
 		must(repo(t, s, "team/list").Image(ctx, "v1", content.Sample("list")))(t)
 		index := must(repo(t, s, "team/multi").MultiPlatform(ctx, "v1"))(t)
+		must(repo(t, s, "team/later").MultiPlatform(ctx, "v1"))(t)
 		many := repo(t, s, "team/many")
 		tagged := must(many.Image(ctx, "t00", content.Small("tagged often")))(t)
 		for i := range tags - 1 {
@@ -85,6 +86,18 @@ func TestRequests(t *testing.T) {
 		})
 		costs(t, s, "ls -lR of an index", counts{"GET manifest": 1 + len(index.Children)}, func() {
 			m.sh("ls -lR %s", m.at(s, "team/multi/tags/v1"))
+		})
+		costs(t, s, "names that no image has, in one that nobody looked into", counts{"GET tags": 1}, func() {
+			m.sh("ls %s", m.at(s, "team/later/tags"))
+			for _, name := range []string{".git", ".hg", "HEAD", "autorun.inf"} {
+				m.probe("ENOENT", "stat", m.at(s, "team/later/tags/v1", name))
+			}
+		})
+		m.sh("stat %s", m.at(s, "team/later/tags/v1/blobs"))
+		costs(t, s, "names that no layout has", nothing, func() {
+			for _, name := range []string{".git", "sha256/.git", "md5", "sha256/" + strings.Repeat("x", 64)} {
+				m.probe("ENOENT", "stat", m.at(s, "team/later/tags/v1/blobs", name))
+			}
 		})
 		costs(t, s, "ls of tags", counts{"GET tags": pages}, func() {
 			if got := len(m.list(m.at(s, "team/many/tags"))); got != tags {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -391,6 +392,54 @@ func TestAttributes(t *testing.T) {
 		if _, _, _, inode := again.stat(again.at(s, p)); inode != inodes[p] {
 			t.Errorf("%s: inode %d before the remount, %d after", p, inodes[p], inode)
 		}
+	}
+}
+
+// The times that the registry tells are those of an image, also after a remount
+// that asks for nothing, or for a HEAD alone.
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	s := startOlareg(t, registries.Options{})
+	must(repo(t, s, testImage).Image(t.Context(), "v1", content.Small("x")))(t)
+	made := time.Date(2015, 10, 21, 7, 28, 0, 0, time.UTC)
+	s.Fault(registries.Fault{Path: "/manifests/", Header: http.Header{"Last-Modified": {made.Format(http.TimeFormat)}}})
+	cache := filepath.Join(t.TempDir(), "cache")
+	for i, flags := range [][]string{nil, nil, {"--tag-ttl", "1ms"}} {
+		m := testMount(t, mounting{cache: cache, flags: flags})
+		if got := m.sh("stat -c %%Y %s", m.at(s, testImage, "tags/v1/manifest.json")); got != fmt.Sprintln(made.Unix()) {
+			t.Errorf("mount %d: manifest.json is of %s, want %d", i, got, made.Unix())
+		}
+		m.unmount()
+	}
+}
+
+// A tag that was listed, looked into and then asked for again is the same
+// directory as long as it points to the same image.
+func TestListedTagKeepsItsDirectory(t *testing.T) {
+	t.Parallel()
+	s := startOlareg(t, registries.Options{})
+	app := repo(t, s, testImage)
+	must(app.Image(t.Context(), "v1", content.Small("old")))(t)
+	for name, flags := range map[string][]string{
+		"the list outlives the tag": {"--tag-ttl", "300ms"},
+		"the tag outlives the list": {"--list-ttl", "300ms"},
+		"neither":                   {"--list-ttl", "300ms", "--tag-ttl", "300ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := testMount(t, mounting{flags: flags})
+			dir := m.at(s, testImage, "tags/v1")
+			m.sh("ls -l %s/..", dir)
+			_, _, _, before := m.stat(dir)
+			person := m.shell()
+			person("cd " + dir + " && cat digest")
+			for range 3 {
+				time.Sleep(500 * time.Millisecond)
+				if _, _, _, after := m.stat(dir); after != before {
+					t.Errorf("the directory's inode was %d and is %d", before, after)
+				}
+				person("[ \"$(/bin/pwd)\" = " + dir + " ]")
+			}
+		})
 	}
 }
 

@@ -9,16 +9,26 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// maxBreaks is how often a body may break off without a byte in between.
-const maxBreaks = 4
+const (
+	// maxBreaks is how often on end a body may break off before a byte comes,
+	// maxStalls how often it may fall silent before much comes.
+	maxBreaks = 4
+	maxStalls = 2
+	much      = 64 << 10
+	// slowAfter is how long a body may take for much before it gives up its place:
+	// slow ones aren't what the places are counted for, and mustn't keep others out.
+	slowAfter = 5 * time.Second
+)
 
 // Body is a blob, or its rest, on its way. It isn't safe for concurrent use.
 type Body struct {
@@ -31,24 +41,31 @@ type Body struct {
 	end     int64 // where to stop; -1: at the end
 	cur     io.ReadCloser
 	release func()
+	whole   bool // the registry can't be asked for a part
 	breaks  int
+	stalls  int
+	since   int64        // bytes since the last silence
+	came    atomic.Int64 // bytes within slowAfter
+	closed  atomic.Bool
 }
 
 // BlobRange gets the bytes of a blob from offset on, length of them, or all where
-// length is negative (spec, "Pulling blobs"; RFC 9110, section 14). The bytes
-// aren't verified: a part has no digest. A body that breaks off or falls silent
-// is continued from where it stopped, a few times.
+// length is negative (spec, "Pulling blobs"; RFC 9110, section 14). desc says its
+// digest and its size, -1 where that isn't known. The bytes aren't verified, as a
+// part has no digest, but a blob of another size is refused. A body that breaks
+// off or falls silent is continued from where it stopped, a few times: by Range,
+// or, where the registry doesn't do that right, from the start.
 //
 // ctx is over the body as well. Close must be called.
-func (c *Client) BlobRange(ctx context.Context, r ref.Repository, d digest.Digest, offset, length int64) (*Body, error) {
-	if _, err := checkReference(r, d.String()); err != nil {
+func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
+	if _, err := checkReference(r, desc.Digest.String()); err != nil {
 		return nil, err
 	}
 	release, err := c.slot(ctx, r.Host)
 	if err != nil {
 		return nil, err
 	}
-	b := &Body{Size: -1, c: c, ctx: ctx, call: blobCall(http.MethodGet, r, d), offset: offset, end: -1, release: release}
+	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: blobCall(http.MethodGet, r, desc.Digest), offset: offset, end: -1, release: release}
 	if length >= 0 {
 		b.end = offset + length
 	}
@@ -56,13 +73,26 @@ func (c *Client) BlobRange(ctx context.Context, r ref.Repository, d digest.Diges
 		release()
 		return nil, err
 	}
+	time.AfterFunc(slowAfter, b.watch)
 	return b, nil
+}
+
+// watch gives up the place of a body that is slow.
+func (b *Body) watch() {
+	switch {
+	case b.closed.Load():
+	case b.came.Swap(0) < much:
+		b.release()
+	default:
+		time.AfterFunc(slowAfter, b.watch)
+	}
 }
 
 // open asks for what is left.
 func (b *Body) open() error {
 	k := b.call
-	if b.offset > 0 || b.end >= 0 {
+	part := !b.whole && (b.offset > 0 || b.end >= 0)
+	if part {
 		k.header = k.header.Clone()
 		last := ""
 		if b.end >= 0 {
@@ -71,37 +101,53 @@ func (b *Body) open() error {
 		k.header.Set("Range", fmt.Sprintf("bytes=%d-%s", b.offset, last))
 	}
 	resp, err := b.c.do(b.ctx, k, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
+	var e *Error
+	if part && errors.As(err, &e) && (e.Kind == ErrUnsupported || e.Status == http.StatusBadRequest) {
+		return b.openWhole(err)
+	}
 	if err != nil {
 		return err
 	}
-	skip, before := int64(0), b.Size
+	skip, size := int64(0), b.Size
 	switch resp.StatusCode {
-	case http.StatusRequestedRangeNotSatisfiable: // nothing is left
+	case http.StatusRequestedRangeNotSatisfiable:
 		resp.Body.Close()
-		resp.Body = http.NoBody
+		if part && b.offset < b.Size {
+			return b.openWhole(k.nonsense("it has nothing from %d on, of %d bytes", b.offset, b.Size))
+		}
+		resp.Body = http.NoBody // nothing is left
 	case http.StatusPartialContent:
-		start, size, ok := parseContentRange(resp.Header.Get("Content-Range"))
+		start, total, ok := parseContentRange(resp.Header.Get("Content-Range"))
 		if !ok || start != b.offset {
 			resp.Body.Close()
-			return &Error{Op: k.op(), Name: k.name, Kind: ErrServer, Status: resp.StatusCode,
-				Err: fmt.Errorf("asked for the bytes from %d on, it sends %q", b.offset, plain(resp.Header.Get("Content-Range")))}
+			err := k.nonsense("asked for the bytes from %d on, it sends %q", b.offset, plain(resp.Header.Get("Content-Range")))
+			if part {
+				return b.openWhole(err)
+			}
+			return err
 		}
-		b.Size = size
+		size = total
 	default: // the whole, whatever was asked for
-		skip = b.offset
-		b.Size = resp.ContentLength
+		skip, size = b.offset, resp.ContentLength
 	}
-	if before >= 0 && b.Size >= 0 && b.Size != before {
+	if b.Size >= 0 && size >= 0 && size != b.Size {
 		resp.Body.Close()
-		return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: fmt.Errorf("it had %d bytes, and now has %d", before, b.Size)}
+		return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: fmt.Errorf("it has %d bytes, where %d were promised", size, b.Size)}
 	}
-	b.Size = max(b.Size, before)
+	b.Size = max(b.Size, size)
 	b.cur = resp.Body
 	if _, err := io.CopyN(io.Discard, b.cur, skip); err != nil {
 		b.closeCurrent()
 		return b.call.body(b.ctx, err)
 	}
 	return nil
+}
+
+// openWhole asks for all of it, as asking for a part came to nothing.
+func (b *Body) openWhole(why error) error {
+	b.c.opts.Logger.Info("a part of a blob can't be had: all of it is asked for", "blob", b.call.name, "offset", b.offset, "cause", why)
+	b.whole = true
+	return b.open()
 }
 
 // parseContentRange reads "bytes FIRST-LAST/SIZE"; SIZE may be "*", which is -1.
@@ -135,8 +181,12 @@ func (b *Body) Read(p []byte) (int, error) {
 	for {
 		n, err := b.cur.Read(p)
 		b.offset += int64(n)
+		b.came.Add(int64(n))
 		if n > 0 {
 			b.breaks = 0
+			if b.since += int64(n); b.since >= much {
+				b.stalls = 0
+			}
 			return n, nil // an error comes again
 		}
 		if err == nil {
@@ -159,11 +209,15 @@ func (b *Body) Read(p []byte) (int, error) {
 func (b *Body) again(cause error) error {
 	for {
 		b.breaks++
-		var e *Error
-		if b.ctx.Err() == nil && b.breaks > maxBreaks && errors.As(cause, &e) {
-			return e
+		if errors.Is(cause, transport.ErrStalled) {
+			b.stalls++
+			b.since = 0
 		}
-		if b.ctx.Err() != nil || b.breaks > maxBreaks {
+		if b.ctx.Err() != nil || b.breaks > maxBreaks || b.stalls >= maxStalls {
+			var e *Error
+			if b.ctx.Err() == nil && errors.As(cause, &e) {
+				return e
+			}
 			return b.call.body(b.ctx, cause)
 		}
 		b.c.opts.Logger.Info("a blob broke off and is continued", "blob", b.call.name, "offset", b.offset, "cause", cause)
@@ -177,6 +231,7 @@ func (b *Body) again(cause error) error {
 		}
 		err := b.open()
 		// No answer, or a presigned address that is over: the registry is asked again.
+		var e *Error
 		passing := errors.Is(err, errBroken) || errors.As(err, &e) && (e.elsewhere || errors.Is(err, ErrUnreachable))
 		if !passing {
 			return err
@@ -193,6 +248,7 @@ func (b *Body) closeCurrent() {
 
 // Close ends the transfer.
 func (b *Body) Close() error {
+	b.closed.Store(true)
 	b.closeCurrent()
 	b.release()
 	return nil
@@ -202,7 +258,7 @@ func (b *Body) Close() error {
 // digest and size matched, else with ErrCorrupt, and it never gives more bytes
 // than desc has. Close must be called.
 func (c *Client) Blob(ctx context.Context, r ref.Repository, desc v1.Descriptor) (io.ReadCloser, error) {
-	b, err := c.BlobRange(ctx, r, desc.Digest, 0, -1)
+	b, err := c.BlobRange(ctx, r, desc, 0, -1)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,12 +40,13 @@ type Options struct {
 
 // Client reads from registries. It is safe for concurrent use.
 type Client struct {
-	opts  Options
-	base  *http.Transport
-	auth  *auth.Authorizer
-	mu    sync.Mutex
-	slots map[string]chan struct{} // of blob bodies, by host
-	noAPI map[string]time.Time     // hosts without the referrers API, and until when that is believed
+	opts   Options
+	base   *http.Transport
+	auth   *auth.Authorizer
+	mu     sync.Mutex
+	slots  map[string]chan struct{}     // of blob bodies, by host
+	warned map[string]bool              // what was logged of warnings, by host and text
+	noAPI  map[ref.Repository]time.Time // those without the referrers API, and until when that is believed
 }
 
 // New makes a client.
@@ -75,7 +77,7 @@ func New(o Options) *Client {
 	named := func(host string) bool {
 		return slices.ContainsFunc(o.PlainHTTP, func(p string) bool { return ref.APIHost(p) == host })
 	}
-	c := &Client{opts: o, base: base, slots: map[string]chan struct{}{}, noAPI: map[string]time.Time{}}
+	c := &Client{opts: o, base: base, slots: map[string]chan struct{}{}, warned: map[string]bool{}, noAPI: map[ref.Repository]time.Time{}}
 	c.auth = &auth.Authorizer{
 		Next: &agent{o.UserAgent, &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait,
 			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback,
@@ -148,6 +150,7 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 	if err != nil {
 		return nil, k.failed(ctx, err, credential)
 	}
+	c.heed(resp)
 	c.opts.Logger.Debug("request", "method", k.method, "host", resp.Request.URL.Host, "path", resp.Request.URL.Path, "status", resp.StatusCode)
 	if slices.Contains(ok, resp.StatusCode) {
 		return resp, nil
@@ -156,7 +159,10 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 	if e.Kind == ErrServer && e.has("NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID") {
 		e.Kind = ErrNotFound // the registry's grammar is narrower than the specification's
 	}
-	e.elsewhere = e.Kind == ErrDenied && resp.Request.URL.Host != u.Host
+	if e.elsewhere = e.Kind == ErrDenied && resp.Request.URL.Host != u.Host; e.elsewhere {
+		e.Credential = "" // which didn't go there
+		e.Err = fmt.Errorf("said by %s, where the registry led", resp.Request.URL.Host)
+	}
 	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
 		e.Kind = ErrTooManyRequests
 	}
@@ -164,6 +170,26 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 		e.Err = fmt.Errorf("it asks to wait %s", plain(wait))
 	}
 	return nil, e
+}
+
+// maxWarnings bounds the texts that are remembered as logged.
+const maxWarnings = 100
+
+// heed logs what a registry warns of (spec, "Warnings"), each text once.
+func (c *Client) heed(resp *http.Response) {
+	for _, w := range resp.Header.Values("Warning") {
+		text, ok := strings.CutPrefix(w, "299 ")
+		key := resp.Request.URL.Host + " " + text
+		c.mu.Lock()
+		known := c.warned[key] || len(c.warned) >= maxWarnings
+		if ok && !known {
+			c.warned[key] = true
+		}
+		c.mu.Unlock()
+		if ok && !known {
+			c.opts.Logger.Warn("the registry warns", "host", resp.Request.URL.Host, "warning", plain(text))
+		}
+	}
 }
 
 func (k call) op() string { return k.method + " " + k.what }

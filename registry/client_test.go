@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -39,14 +40,21 @@ func TestAManifestIsVerified(t *testing.T) {
 		body, contentType, header, reference string
 		want                                 error
 	}{
-		"as it is":              {index, v1.MediaTypeImageIndex, "", "v1", nil},
-		"parameters":            {index, v1.MediaTypeImageIndex + "; charset=utf-8", "", "v1", nil},
-		"octet-stream":          {index, "application/octet-stream", "", "v1", nil},
-		"another digest":        {index, v1.MediaTypeImageIndex, "", other, ErrCorrupt},
-		"another in the header": {index, v1.MediaTypeImageIndex, other, "v1", ErrCorrupt},
-		"another type":          {index, v1.MediaTypeImageManifest, "", "v1", ErrCorrupt},
-		"too large":             {strings.Repeat(" ", MaxManifest) + index, v1.MediaTypeImageIndex, "", "v1", ErrCorrupt},
-		"negative size":         {`{"manifests":[{"digest":"` + other + `","size":-1}]}`, v1.MediaTypeImageIndex, "", "v1", ErrCorrupt},
+		"as it is":               {index, v1.MediaTypeImageIndex, "", "v1", nil},
+		"parameters":             {index, v1.MediaTypeImageIndex + "; charset=utf-8", "", "v1", nil},
+		"octet-stream":           {index, "application/octet-stream", "", "v1", nil},
+		"another digest":         {index, v1.MediaTypeImageIndex, "", other, ErrCorrupt},
+		"another in the header":  {index, v1.MediaTypeImageIndex, other, "v1", ErrCorrupt},
+		"another type":           {index, v1.MediaTypeImageManifest, "", "v1", ErrCorrupt},
+		"too large":              {strings.Repeat(" ", MaxManifest) + index, v1.MediaTypeImageIndex, "", "v1", ErrCorrupt},
+		"no type at all":         {`{"manifests":null}`, "text/html", "", "v1", nil},
+		"an image, called index": {`{"config":{"digest":"` + other + `","size":1}}`, v1.MediaTypeImageIndex, "", "v1", ErrCorrupt},
+		"an index, called image": {`{"manifests":[]}`, v1.MediaTypeImageManifest, "", "v1", ErrCorrupt},
+		"an empty image":         {`{}`, v1.MediaTypeImageManifest, "", "v1", ErrCorrupt},
+		"an error with 200":      {`{"errors":[]}`, v1.MediaTypeImageManifest, "", "v1", ErrCorrupt},
+		"malformed header":       {index, v1.MediaTypeImageIndex, "sha256:xyz", "v1", ErrCorrupt},
+		"unknown header":         {index, v1.MediaTypeImageIndex, "md5:00", "v1", nil},
+		"negative size":          {`{"manifests":[{"digest":"` + other + `","size":-1}]}`, v1.MediaTypeImageIndex, "", "v1", ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl, r := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -88,6 +96,68 @@ func TestABlobIsContinuedWhereItBrokeOff(t *testing.T) {
 				t.Errorf("got %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// Where a registry does Range wrong, the rest comes from the start.
+func TestABlobIsContinuedWithoutRange(t *testing.T) {
+	for name, answer := range map[string]func(w http.ResponseWriter){
+		"another part": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Range", "bytes 5-9/10")
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = io.WriteString(w, blob[5:])
+		},
+		"a part, it doesn't say which": func(w http.ResponseWriter) { w.WriteHeader(http.StatusPartialContent) },
+		"bad request":                  func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadRequest) },
+		"not implemented":              func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotImplemented) },
+		"not satisfiable":              func(w http.ResponseWriter) { w.WriteHeader(http.StatusRequestedRangeNotSatisfiable) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ranges []string
+			cl, r := serve(t, func(w http.ResponseWriter, req *http.Request) {
+				ranges = append(ranges, req.Header.Get("Range"))
+				switch len(ranges) {
+				case 1:
+					w.Header().Set("Content-Length", "10")
+					_, _ = io.WriteString(w, blob[:4])
+				case 2:
+					answer(w)
+				default:
+					_, _ = io.WriteString(w, blob)
+				}
+			})
+			if got, err := get(cl, r, 10); err != nil || got != blob {
+				t.Errorf("got %q, %v", got, err)
+			}
+			if want := []string{"", "bytes=4-", ""}; !slices.Equal(ranges, want) {
+				t.Errorf("asked for %q, want %q", ranges, want)
+			}
+		})
+	}
+}
+
+// A body without a length that ends with its connection is known by the size that
+// was promised not to be all.
+func TestABlobThatEndsWithItsConnectionIsContinued(t *testing.T) {
+	n := 0
+	cl, r := serve(t, func(w http.ResponseWriter, req *http.Request) {
+		if n++; n > 1 {
+			w.Header().Set("Content-Range", "bytes 4-9/10")
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = io.WriteString(w, blob[4:])
+			return
+		}
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = rw.WriteString("HTTP/1.0 200 OK\r\n\r\n" + blob[:4])
+		_ = rw.Flush()
+	})
+	if got, err := get(cl, r, 10); err != nil || got != blob {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -59,7 +60,7 @@ func (c *Client) Manifest(ctx context.Context, r ref.Repository, reference strin
 	k := manifestCall(http.MethodGet, r, reference)
 	for attempt := 0; ; attempt++ {
 		m, err := c.getManifest(ctx, k, want)
-		if !errors.Is(err, errBroken) || attempt == 2 {
+		if !errors.Is(err, errBroken) || errors.Is(err, ErrTimeout) || attempt == 2 {
 			return m, err
 		}
 	}
@@ -79,8 +80,11 @@ func (c *Client) getManifest(ctx context.Context, k call, want digest.Digest) (*
 	}
 	if want == "" {
 		// The digest that came along is what there is to compare with.
-		if d, err := ref.ParseDigest(resp.Header.Get("Docker-Content-Digest")); err == nil {
-			want = d
+		told := resp.Header.Get("Docker-Content-Digest")
+		if algo, _, _ := strings.Cut(told, ":"); ref.ValidAlgorithm(algo) {
+			if want, err = ref.ParseDigest(told); err != nil {
+				return nil, &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: err}
+			}
 		}
 	}
 	m, err := ParseManifest(raw, resp.Header.Get("Content-Type"), want)

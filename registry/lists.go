@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -21,6 +22,7 @@ const (
 	maxPage      = 32 << 20 // bytes
 	maxListTotal = 64 << 20 // bytes of all pages
 	maxNoNews    = 16       // pages on end that have no name, or the names of the page before
+	maxListTime  = 5 * time.Minute
 )
 
 // Tags lists the tags of a repository, a page a step and a GET a page (spec,
@@ -93,11 +95,17 @@ func (c *Client) pages(ctx context.Context, k call) iter.Seq2[page, error] {
 	return func(yield func(page, error) bool) {
 		seen := map[string]bool{}
 		var origin *url.URL
-		total := 0
-		for range maxPages {
+		total, began := 0, time.Now()
+		for n := range maxPages {
 			p, at, next, err := c.page(ctx, k)
 			if total += len(p.body); err == nil && total > maxListTotal {
 				err = k.nonsense("it has more than %d MiB", maxListTotal>>20)
+			}
+			if e := (*Error)(nil); n > 0 && errors.As(err, &e) && e.Kind == ErrNotFound {
+				e.Kind = ErrServer // it began this list itself
+			}
+			if err == nil && next != nil && time.Since(began) > maxListTime {
+				err = k.nonsense("its pages go on for more than %s", maxListTime)
 			}
 			if err == nil && origin == nil {
 				origin = at
@@ -129,7 +137,7 @@ func (c *Client) page(ctx context.Context, k call) (p page, at, next *url.URL, e
 		}
 		b, err := readAll(resp, maxPage)
 		if err != nil {
-			if err = k.body(ctx, err); errors.Is(err, errBroken) && attempt < 2 {
+			if err = k.body(ctx, err); errors.Is(err, errBroken) && !errors.Is(err, ErrTimeout) && attempt < 2 {
 				continue
 			}
 			return page{}, nil, nil, err

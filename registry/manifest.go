@@ -145,35 +145,61 @@ func one(d *v1.Descriptor) []v1.Descriptor {
 	return []v1.Descriptor{*d}
 }
 
-// manifestType decides what a manifest is: what it says of itself, else what
-// the answer said, else what its fields show. Two that say different things are
-// an error.
+// manifestType decides what a manifest is: what it says of itself, else what its
+// fields show, so that the same bytes are the same at every registry. What the
+// answer said must agree; where it named no type of a manifest, it said nothing.
 func manifestType(contentType, own string, fields map[string]json.RawMessage) (string, error) {
 	told := bareType(contentType)
-	if told == "application/octet-stream" || told == "application/json" || told == "text/plain" {
+	if !IsManifestType(told) {
 		told = ""
 	}
 	if own != "" && told != "" && own != told {
 		return "", corrupt("the registry calls the manifest %s, and it calls itself %s", told, own)
 	}
-	if own != "" {
-		return own, nil
+	has := func(name string) bool {
+		v, ok := fields[name]
+		return ok && string(v) != "null"
 	}
-	if told != "" {
-		return told, nil
-	}
-	has := func(name string) bool { _, ok := fields[name]; return ok }
+	_, list := fields["manifests"] // which may be null
+	shown := ""
 	switch {
-	case has("manifests"):
-		return v1.MediaTypeImageIndex, nil
-	case has("config") || has("layers"):
-		return v1.MediaTypeImageManifest, nil
+	case list:
+		shown = v1.MediaTypeImageIndex
+	case has("config"):
+		shown = v1.MediaTypeImageManifest
 	case has("fsLayers") && has("signatures"):
-		return schema1Signed, nil
+		shown = schema1Signed
 	case has("fsLayers"):
-		return schema1, nil
+		shown = schema1
+	}
+	if own != "" && !IsManifestType(own) {
+		return own, nil // of a kind that isn't known here: shown as it is
+	}
+	for _, t := range []string{own, told} {
+		if t != "" && kindOfManifest(t) != kindOfManifest(shown) {
+			return "", corrupt("it is called %s, and its fields are not those of one", t)
+		}
+	}
+	switch {
+	case own != "":
+		return own, nil
+	case shown != "":
+		return shown, nil
 	}
 	return "", corrupt("nothing tells what kind of manifest it is")
+}
+
+// kindOfManifest gives one type for all that have the same fields.
+func kindOfManifest(mediaType string) string {
+	switch mediaType {
+	case dockerList:
+		return v1.MediaTypeImageIndex
+	case dockerManifest:
+		return v1.MediaTypeImageManifest
+	case schema1Signed:
+		return schema1
+	}
+	return mediaType
 }
 
 // bareType is a media type without its parameters.

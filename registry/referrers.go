@@ -14,7 +14,9 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// noAPIFor is how long it is believed that a host has no referrers API.
+// noAPIFor is how long it is believed that there is no referrers API. It is
+// believed of a repository: some registries answer the same for one that they
+// don't have.
 const noAPIFor = 5 * time.Minute
 
 // Referrers lists what refers to d: by the API, all pages, or by the tag schema
@@ -24,7 +26,7 @@ func (c *Client) Referrers(ctx context.Context, r ref.Repository, d digest.Diges
 	if _, err := checkReference(r, d.String()); err != nil {
 		return nil, err
 	}
-	if c.hasReferrers(r.Host) {
+	if c.hasReferrers(r) {
 		ds, err := c.referrersAPI(ctx, r, d)
 		if !errors.Is(err, errNoAPI) {
 			return ds, err
@@ -33,16 +35,21 @@ func (c *Client) Referrers(ctx context.Context, r ref.Repository, d digest.Diges
 	return c.referrersTag(ctx, r, d)
 }
 
-func (c *Client) hasReferrers(host string) bool {
+func (c *Client) hasReferrers(r ref.Repository) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().After(c.noAPI[host])
+	return time.Now().After(c.noAPI[r])
 }
 
-func (c *Client) lacksReferrers(host string) {
+func (c *Client) lacksReferrers(r ref.Repository) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.noAPI[host] = time.Now().Add(noAPIFor)
+	for old, until := range c.noAPI { // bounded by what was asked within the time
+		if time.Now().After(until) {
+			delete(c.noAPI, old)
+		}
+	}
+	c.noAPI[r] = time.Now().Add(noAPIFor)
 }
 
 // errNoAPI is of a registry without the referrers API.
@@ -56,7 +63,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 	}
 	all := []v1.Descriptor{}
 	first := true
-	for p, err := range c.pages(transport.Here(ctx), k) {
+	for p, err := range c.pages(transport.Here(ctx, true), k) {
 		var e *Error
 		if first && errors.As(err, &e) {
 			switch e.Status {
@@ -64,7 +71,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 				if e.has("NAME_UNKNOWN") { // the API is there, the repository isn't
 					return nil, err
 				}
-				c.lacksReferrers(r.Host)
+				c.lacksReferrers(r)
 				return nil, errNoAPI
 			}
 		}
@@ -73,7 +80,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 		}
 		ds, ok := parseIndex(p.body, p.header.Get("Content-Type"))
 		if !ok && first {
-			c.lacksReferrers(r.Host)
+			c.lacksReferrers(r)
 			return nil, errNoAPI
 		}
 		if !ok {
@@ -88,8 +95,8 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 // parseIndex reads an index and leaves out descriptors that can't be valid.
 func parseIndex(b []byte, contentType string) ([]v1.Descriptor, bool) {
 	var index struct {
-		MediaType string           `json:"mediaType"`
-		Manifests *[]v1.Descriptor `json:"manifests"`
+		MediaType string            `json:"mediaType"`
+		Manifests []json.RawMessage `json:"manifests"`
 	}
 	if json.Unmarshal(b, &index) != nil {
 		return nil, false
@@ -99,11 +106,13 @@ func parseIndex(b []byte, contentType string) ([]v1.Descriptor, bool) {
 		return nil, false
 	}
 	ds := []v1.Descriptor{}
-	if index.Manifests != nil {
-		for _, x := range *index.Manifests {
-			if _, err := ref.ParseDigest(x.Digest.String()); err == nil && x.Size >= 0 {
-				ds = append(ds, x)
-			}
+	for _, raw := range index.Manifests {
+		var d v1.Descriptor
+		if json.Unmarshal(raw, &d) != nil || d.Size < 0 {
+			continue
+		}
+		if _, err := ref.ParseDigest(d.Digest.String()); err == nil {
+			ds = append(ds, d)
 		}
 	}
 	return ds, true

@@ -17,7 +17,8 @@ type Fault struct {
 	// Times is how many requests are spoiled before the fault is over; 0: all.
 	Times int
 
-	// Status is answered in place of the registry's answer, with Header.
+	// Status is answered in place of the registry's answer, with Header. Without
+	// it, the registry's answer has Header besides its own.
 	Status int
 	Header http.Header
 
@@ -119,10 +120,10 @@ func (f *faults) spoil(next http.Handler) http.Handler {
 		if fault.Hold {
 			f.wait(r)
 		}
+		for k, v := range fault.Header {
+			w.Header()[k] = v
+		}
 		if fault.Status != 0 {
-			for k, v := range fault.Header {
-				w.Header()[k] = v
-			}
 			http.Error(w, http.StatusText(fault.Status), fault.Status)
 			return
 		}

@@ -71,9 +71,11 @@ func redact(s string) string {
 
 type hereKey struct{}
 
-// Here makes requests with this context give a 303 back: it leads to something
-// else than what was asked for, which matters to some.
-func Here(ctx context.Context) context.Context { return context.WithValue(ctx, hereKey{}, true) }
+// Here makes requests with this context give a 303 back, or no longer: it leads to
+// something else than what was asked for, which matters to some.
+func Here(ctx context.Context, here bool) context.Context {
+	return context.WithValue(ctx, hereKey{}, here)
+}
 
 // Follow follows redirects of GET and HEAD. The credential stays behind when the
 // origin changes.
@@ -94,7 +96,7 @@ func (t *Follow) RoundTrip(req *http.Request) (*http.Response, error) {
 		switch resp.StatusCode {
 		case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		case http.StatusSeeOther:
-			if req.Context().Value(hereKey{}) != nil {
+			if req.Context().Value(hereKey{}) == true {
 				return resp, nil
 			}
 		default:

@@ -7,13 +7,18 @@ import (
 	"time"
 )
 
-// Idle ends answers that fall silent: a body that brings no byte for as long as
-// Limit ends with ErrStalled. The time that its reader takes in between doesn't
+// Idle ends answers that fall silent, or come to next to nothing: a body for which
+// its reader has waited as long as Limit, and which brought less than enough in that
+// time, ends with ErrStalled. The time that its reader takes in between doesn't
 // count.
 type Idle struct {
 	Next  http.RoundTripper
 	Limit time.Duration
 }
+
+// enough is what a body has to bring within Idle.Limit, if it doesn't end: 1 KiB a
+// second, at 30 s.
+const enough = 30 << 10
 
 // RoundTrip sends the request and watches over the body of the answer.
 func (t *Idle) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -37,22 +42,30 @@ func (stalled) Temporary() bool { return true }
 
 type idleBody struct {
 	io.ReadCloser
-	limit time.Duration
-	timer *time.Timer // runs while a Read waits
-	late  atomic.Bool
+	limit  time.Duration
+	timer  *time.Timer // runs while a Read waits
+	late   atomic.Bool
+	waited time.Duration // since enough came
+	came   int           // bytes, since then
 }
 
 func (b *idleBody) Read(p []byte) (int, error) {
+	left := max(b.limit-b.waited, 0)
 	if b.timer == nil {
-		b.timer = time.AfterFunc(b.limit, func() {
+		b.timer = time.AfterFunc(left, func() {
 			b.late.Store(true)
 			b.ReadCloser.Close() // wakes the one who reads
 		})
 	} else {
-		b.timer.Reset(b.limit)
+		b.timer.Reset(left)
 	}
+	began := time.Now()
 	n, err := b.ReadCloser.Read(p)
 	b.timer.Stop()
+	b.waited += time.Since(began)
+	if b.came += n; b.came >= enough {
+		b.came, b.waited = 0, 0
+	}
 	if err != nil && err != io.EOF && b.late.Load() {
 		err = ErrStalled
 	}
@@ -80,7 +93,7 @@ func Read(resp *http.Response, n int64, within time.Duration) ([]byte, error) {
 // Bounds of an answer that isn't what was asked for: an error, a redirect.
 const (
 	maxAside  = 64 << 10
-	asideTime = 5 * time.Second
+	asideTime = 2 * time.Second
 )
 
 // Aside reads and closes an answer that isn't what was asked for, and gives what

@@ -54,6 +54,29 @@ func TestSilenceIsATimeout(t *testing.T) {
 	}
 }
 
+// A byte now and then is as good as none.
+func TestATrickleIsSilence(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		for req.Context().Err() == nil {
+			_, _ = io.WriteString(w, "x")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(time.Millisecond)
+		}
+	}))
+	defer s.Close()
+	req, err := http.NewRequest(http.MethodGet, s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&Idle{Next: http.DefaultTransport, Limit: 100 * time.Millisecond}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(resp.Body); !errors.Is(err, ErrStalled) || len(b) == 0 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
 func TestAnAnswerIsReadWithinItsTime(t *testing.T) {
 	resp, err := http.DefaultTransport.RoundTrip(silent(t, http.StatusOK))
 	if err != nil {
