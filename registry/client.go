@@ -225,7 +225,7 @@ func kindOfFailure(err error) error {
 		return ErrTooManyRequests
 	case errors.Is(err, auth.ErrChallenge):
 		return ErrDenied
-	case errors.Is(err, transport.ErrAddress):
+	case errors.Is(err, transport.ErrAddress), errors.Is(err, auth.ErrToken):
 		return ErrServer
 	case errors.As(err, &dns):
 		return ErrUnreachable

@@ -114,7 +114,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		UserAgent:    "ocifs/" + versionString(),
 		Credentials:  credentials,
 		PlainHTTP:    s.plainHTTP,
-		RetryMaxWait: s.retryMaxWait,
+		RetryMaxWait: max(s.retryMaxWait, 1), // zero is the client's own choice
 		Logger:       log,
 	})
 	defer client.Close()

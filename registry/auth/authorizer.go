@@ -232,6 +232,7 @@ var ErrChallenge = errors.New("no way to answer the registry's challenge")
 
 // choose picks the strongest challenge that can be answered.
 func choose(cs []Challenge, from *url.URL) (*Challenge, *url.URL, error) {
+	var bad error
 	for _, scheme := range []string{"bearer", "basic"} {
 		for _, c := range cs {
 			if c.Scheme != scheme {
@@ -244,8 +245,14 @@ func choose(cs []Challenge, from *url.URL) (*Challenge, *url.URL, error) {
 				continue
 			}
 			realm, err := transport.Resolve(from, c.Params["realm"])
-			return &c, realm, err
+			if err == nil {
+				return &c, realm, nil
+			}
+			bad = err
 		}
+	}
+	if bad != nil {
+		return nil, nil, bad
 	}
 	var names []string
 	for _, c := range cs {

@@ -26,11 +26,12 @@ func TestATokenIsFetchedOncePerRepository(t *testing.T) {
 		noPost           bool
 		tokens, requests int32
 	}{
-		"anonymous":             {Credential{}, `{"token":"T"}`, false, 1, 4},
-		"access_token":          {Credential{}, `{"access_token":"T","expires_in":300}`, false, 1, 4},
-		"password":              {Credential{Username: "u", Password: "p"}, `{"token":"T"}`, false, 1, 4},
-		"identity token":        {Credential{IdentityToken: "i"}, `{"access_token":"T"}`, false, 1, 4},
-		"identity token by GET": {Credential{IdentityToken: "i"}, `{"token":"T"}`, true, 2, 4},
+		"anonymous":              {Credential{}, `{"token":"T"}`, false, 1, 4},
+		"access_token":           {Credential{}, `{"access_token":"T","expires_in":300}`, false, 1, 4},
+		"expires_in as a string": {Credential{}, `{"token":"T","expires_in":"300"}`, false, 1, 4},
+		"password":               {Credential{Username: "u", Password: "p"}, `{"token":"T"}`, false, 1, 4},
+		"identity token":         {Credential{IdentityToken: "i"}, `{"access_token":"T"}`, false, 1, 4},
+		"identity token by GET":  {Credential{IdentityToken: "i"}, `{"token":"T"}`, true, 2, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tokens, requests atomic.Int32
@@ -49,7 +50,7 @@ func TestATokenIsFetchedOncePerRepository(t *testing.T) {
 				}
 				requests.Add(1)
 				if req.Header.Get("Authorization") != "Bearer T" {
-					w.Header().Set("WWW-Authenticate", `Bearer realm="/token",service="s"`)
+					w.Header().Set("WWW-Authenticate", `Bearer realm="ftp://x/y", Bearer realm="/token",service="s"`)
 					w.WriteHeader(http.StatusUnauthorized)
 				}
 			}))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,10 @@ const (
 	maxToken     = 1 << 20
 	clientID     = "ocifs"
 )
+
+// ErrToken is matched by the errors of a token endpoint whose answer makes no
+// sense.
+var ErrToken = errors.New("the token endpoint's answer is none")
 
 // tokenError is a token endpoint's refusal.
 type tokenError struct {
@@ -106,13 +111,17 @@ func (a *Authorizer) ask(ctx context.Context, method string, realm *url.URL, for
 	if cred.Username != "" || cred.Password != "" {
 		req.Header.Set("Authorization", basic(cred))
 	}
-	resp, err := a.Next.RoundTrip(req)
+	resp, err := a.Next.RoundTrip(req.WithContext(transport.Here(ctx, false)))
 	if err != nil {
 		return "", 0, err
 	}
 	if resp.StatusCode != http.StatusOK {
 		transport.Aside(resp)
-		return "", 0, &tokenError{u.Scheme + "://" + u.Host + u.Path, resp.StatusCode}
+		status := resp.StatusCode
+		if status == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
+			status = http.StatusTooManyRequests // which is what it means
+		}
+		return "", 0, &tokenError{u.Scheme + "://" + u.Host + u.Path, status}
 	}
 	b, err := transport.Read(resp, maxToken, tokenTimeout)
 	if err != nil {
@@ -124,22 +133,22 @@ func (a *Authorizer) ask(ctx context.Context, method string, realm *url.URL, for
 // parseToken reads a token endpoint's answer.
 func parseToken(b []byte) (string, time.Duration, error) {
 	var t struct {
-		Token       string  `json:"token"`
-		AccessToken string  `json:"access_token"`
-		ExpiresIn   float64 `json:"expires_in"`
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+		ExpiresIn   any    `json:"expires_in"` // a number; some write it as a string
 	}
 	if err := json.Unmarshal(b, &t); err != nil {
-		return "", 0, fmt.Errorf("%w: the token endpoint's answer is no JSON", ErrChallenge)
+		return "", 0, fmt.Errorf("%w: no JSON object", ErrToken)
 	}
 	if t.Token == "" {
 		t.Token = t.AccessToken
 	}
 	if t.Token == "" || strings.ContainsFunc(t.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", 0, fmt.Errorf("%w: the token endpoint's answer has no token", ErrChallenge)
+		return "", 0, fmt.Errorf("%w: it has no token", ErrToken)
 	}
 	life := defaultLife
-	if t.ExpiresIn >= 1 && t.ExpiresIn < 1e9 {
-		life = time.Duration(t.ExpiresIn * float64(time.Second))
+	if n, err := strconv.ParseFloat(fmt.Sprint(t.ExpiresIn), 64); err == nil && n >= 1 && n < 1e9 {
+		life = time.Duration(n * float64(time.Second))
 	}
 	return t.Token, life, nil
 }
