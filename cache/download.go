@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,9 +33,11 @@ type Want struct {
 // their sizes.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
-// download is the one download of a digest in this process.
+// download is a download of a digest, the only one in this process but where that
+// was too slow for someone.
 type download struct {
 	want    Want
+	alone   bool // another is under way
 	started time.Time
 	done    atomic.Int64 // bytes that are on disk
 	ended   chan struct{}
@@ -48,16 +51,24 @@ type download struct {
 	err     error
 }
 
-// maxJoined is how many downloads that others began, and that failed, one who
-// wants the same waits for before their failure is its own.
-const maxJoined = 3
+const (
+	// maxJoined is how many downloads that others began, and that failed, one who
+	// wants the same waits for before their failure is its own.
+	maxJoined = 3
+	// patience is how long one waits for a download from elsewhere that brings
+	// less than fast in that time.
+	patience = 2 * time.Second
+	fast     = 64 << 10
+)
 
 // Get gives a blob: from the cache, or by the one download that all who want it
 // share. It returns as soon as ctx ends, whatever becomes of the download.
 //
-// A download that failed for another, who wanted it from elsewhere or promised
-// another size, says little: it is tried again for this want.
+// A download that fails for another, who wanted it from elsewhere or promised
+// another size, says little, and so does one that is slow: then one is begun for
+// this want.
 func (s *Store) Get(ctx context.Context, w Want) (*File, error) {
+	alone := false // others have tried our patience
 	for joined := 0; ; joined++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -74,41 +85,71 @@ func (s *Store) Get(ctx context.Context, w Want) (*File, error) {
 				return nil, err
 			}
 		}
-		dl, began, err := s.join(w)
+		dl, began, err := s.join(w, alone)
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case <-dl.ended:
-		case <-ctx.Done():
-			s.leave(dl)
-			return nil, ctx.Err()
-		}
-		switch {
+		switch slow, err := s.wait(ctx, dl, w); {
+		case err != nil:
+			return nil, err
+		case slow:
+			alone = true
 		case dl.err == nil && (w.Size < 0 || w.Size == dl.file.size):
 			return &File{s: dl.file}, nil
 		case dl.err == nil:
 			_ = dl.file.release() // ours of it; who has the rest will close it
 			return nil, fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, dl.file.size, w.Size)
-		case began || joined == maxJoined || dl.want.From == w.From && dl.want.Size == w.Size:
+		case began || joined == maxJoined || dl.is(w):
 			return nil, dl.err
 		}
 	}
 }
 
-// join makes one more wait for the download of a digest, and begins it where
-// there is none.
-func (s *Store) join(w Want) (dl *download, began bool, err error) {
+// wait waits for a download's end, or for that of ctx, or, where the download is of
+// another want, until it is too slow. In the two latter cases the wait is given up.
+func (s *Store) wait(ctx context.Context, dl *download, w Want) (slow bool, err error) {
+	var tick <-chan time.Time
+	if !dl.is(w) {
+		t := time.NewTicker(patience)
+		defer t.Stop()
+		tick = t.C
+	}
+	for last := dl.done.Load(); ; last = dl.done.Load() {
+		select {
+		case <-dl.ended:
+			return false, nil
+		case <-ctx.Done():
+			s.leave(dl)
+			return false, ctx.Err()
+		case <-tick:
+			if dl.done.Load()-last < fast {
+				s.leave(dl)
+				return true, nil
+			}
+		}
+	}
+}
+
+// is says whether a download is for the same want, or for one like it.
+func (dl *download) is(w Want) bool { return dl.want.From == w.From && dl.want.Size == w.Size }
+
+// join makes one more wait for a download of a digest, and begins one where there
+// is none, or, if alone, none for this very want.
+func (s *Store) join(w Want, alone bool) (dl *download, began bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, false, ErrClosed
 	}
-	dl = s.downloads[w.Digest]
+	for _, x := range s.downloads[w.Digest] {
+		if x.is(w) || dl == nil && !alone {
+			dl = x
+		}
+	}
 	if began = dl == nil; began {
 		ctx, cancel := context.WithCancel(s.ctx)
-		dl = &download{want: w, started: s.now(), ended: make(chan struct{}), cancel: cancel}
-		s.downloads[w.Digest] = dl
+		dl = &download{want: w, alone: alone, started: s.now(), ended: make(chan struct{}), cancel: cancel}
+		s.downloads[w.Digest] = append(s.downloads[w.Digest], dl)
 		s.stats.Misses++
 		s.work.Add(1)
 		go func() {
@@ -154,8 +195,10 @@ func (s *Store) leave(dl *download) {
 
 // forget lets the next who wants the digest start anew. mu is held.
 func (s *Store) forget(dl *download) {
-	if s.downloads[dl.want.Digest] == dl {
-		delete(s.downloads, dl.want.Digest)
+	d := dl.want.Digest
+	s.downloads[d] = slices.DeleteFunc(s.downloads[d], func(x *download) bool { return x == dl })
+	if len(s.downloads[d]) == 0 {
+		delete(s.downloads, d)
 	}
 }
 
@@ -193,11 +236,9 @@ func (s *Store) finish(dl *download, f *shared, err error) {
 // run downloads into a partial file and moves it to its place.
 func (s *Store) run(ctx context.Context, dl *download) (*shared, error) {
 	d := dl.want.Digest
-	if n := dl.want.Size; n > 0 && n <= s.limit() { // what is larger isn't kept: nothing has to go for it
-		s.reserve(n)
-		defer s.unreserve(n)
-	}
-	p, err := s.partialFile(ctx, d)
+	var reserved int64
+	defer func() { s.unreserve(reserved) }()
+	p, err := s.partialFile(ctx, d, dl.alone)
 	if err != nil {
 		return nil, err
 	}
@@ -205,13 +246,20 @@ func (s *Store) run(ctx context.Context, dl *download) (*shared, error) {
 		return p.found.s, nil
 	}
 	keep := p.path != "" && (dl.want.Size < 0 || dl.want.Size <= s.limit())
-	size, err := s.fill(ctx, dl, p)
+	size, err := s.fill(ctx, dl, p, func() {
+		// Not before the bytes are on their way: a promise alone makes nothing go. What
+		// is larger than the bound isn't kept, and nothing has to go for it either.
+		if n := dl.want.Size; reserved == 0 && n > 0 && n <= s.limit() {
+			reserved = n
+			s.reserve(n)
+		}
+	})
 	if err == nil && keep {
 		err = noSpace(p.f.Sync())
 		keep = size <= s.limit()
 	}
 	if err != nil {
-		p.discard(errors.Is(err, ErrMismatch) || errors.Is(err, ErrNoSpace))
+		s.abandon(p, errors.Is(err, ErrMismatch) || errors.Is(err, ErrNoSpace))
 		return nil, err
 	}
 	s.pin(d)
@@ -234,15 +282,15 @@ func (s *Store) run(ctx context.Context, dl *download) (*shared, error) {
 }
 
 // fill brings the whole blob into the partial file, from where that ends, and
-// verifies it.
-func (s *Store) fill(ctx context.Context, dl *download, p *partial) (int64, error) {
+// verifies it. It calls coming when the registry has begun to send.
+func (s *Store) fill(ctx context.Context, dl *download, p *partial, coming func()) (int64, error) {
 	h := dl.want.Digest.Algorithm().Hash()
 	had, err := p.rehash(ctx, h, dl.want.Size)
 	if err != nil {
 		return 0, err
 	}
 	dl.done.Store(had)
-	size, err := s.receive(ctx, dl, p, h, had)
+	size, err := s.receive(ctx, dl, p, h, had, coming)
 	if had > 0 && errors.Is(err, ErrMismatch) {
 		// The fault may be the part that was left.
 		s.log.Warn("a partial file didn't fit and is fetched anew", "digest", dl.want.Digest)
@@ -251,13 +299,13 @@ func (s *Store) fill(ctx context.Context, dl *download, p *partial) (int64, erro
 		}
 		dl.done.Store(0)
 		h.Reset()
-		return s.receive(ctx, dl, p, h, 0)
+		return s.receive(ctx, dl, p, h, 0, coming)
 	}
 	return size, err
 }
 
 // receive fetches from offset to the end.
-func (s *Store) receive(ctx context.Context, dl *download, p *partial, h hash.Hash, offset int64) (int64, error) {
+func (s *Store) receive(ctx context.Context, dl *download, p *partial, h hash.Hash, offset int64, coming func()) (int64, error) {
 	w := dl.want
 	if offset < w.Size || w.Size < 0 || w.Size == 0 && offset == 0 {
 		body, err := w.Fetch(ctx, offset)
@@ -265,6 +313,7 @@ func (s *Store) receive(ctx context.Context, dl *download, p *partial, h hash.Ha
 			return 0, fmt.Errorf("fetch %s: %w", w.Digest, err)
 		}
 		defer body.Close()
+		coming()
 		bp := buffers.Get().(*[]byte)
 		defer buffers.Put(bp)
 		for {

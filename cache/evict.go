@@ -1,7 +1,11 @@
 package cache
 
 import (
+	"cmp"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -66,7 +70,7 @@ func (s *Store) limitLocked() int64 {
 	if err != nil {
 		return s.max
 	}
-	return min(s.max, max(0, s.total+free-min(freeReserve, size/100*freePercent)))
+	return min(s.max, max(0, s.total+s.leftLocked()+free-min(freeReserve, size/100*freePercent)))
 }
 
 // reserve makes room for n bytes that are going to be downloaded.
@@ -99,16 +103,31 @@ func (s *Store) shrink(n int64) {
 	s.evictLocked(s.limitLocked(), n)
 }
 
-// evictLocked unlinks the oldest blobs that nobody here has open, if the cache is
-// beyond limit, or extra bytes are needed besides.
+// leftLocked is how many bytes are left over by downloads.
+func (s *Store) leftLocked() (n int64) {
+	for _, size := range s.left {
+		n += size
+	}
+	return n
+}
+
+// evictLocked unlinks what downloads left over, and then the oldest blobs that
+// nobody here has open, if the cache is beyond limit, or extra bytes are needed
+// besides.
 func (s *Store) evictLocked(limit, extra int64) {
-	used := s.total + s.reserved
-	if used <= limit && extra == 0 {
+	used := func() int64 { return s.total + s.reserved + s.leftLocked() }
+	if used() <= limit && extra == 0 {
 		return
 	}
-	goal := min(limit/100*lowWatermark, used-extra)
+	goal := min(limit/100*lowWatermark, used()-extra)
+	for _, name := range slices.SortedFunc(maps.Keys(s.left), s.olderPartial) {
+		if used() <= goal {
+			return
+		}
+		s.dropPartial(name)
+	}
 	for _, d := range s.index.Keys() {
-		if s.total+s.reserved <= goal || s.total == 0 {
+		if used() <= goal || s.total == 0 {
 			return
 		}
 		if s.pinned[d] > 0 {
@@ -120,4 +139,35 @@ func (s *Store) evictLocked(limit, extra int64) {
 		s.dropLocked(d)
 		s.stats.Evictions++
 	}
+}
+
+// olderPartial orders partial files by when they were last written.
+func (s *Store) olderPartial(a, b string) int {
+	written := func(name string) int64 {
+		st, err := os.Lstat(filepath.Join(s.partials(), name))
+		if err != nil {
+			return 0 // gone
+		}
+		return st.ModTime().UnixNano()
+	}
+	return cmp.Compare(written(a), written(b))
+}
+
+// dropPartial unlinks a partial file, unless another process continues it. mu is
+// held.
+func (s *Store) dropPartial(name string) {
+	path := filepath.Join(s.partials(), name)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		defer f.Close()
+		if tryLock(f) != nil {
+			return
+		}
+		err = os.Remove(path)
+	}
+	if err != nil && !os.IsNotExist(err) {
+		s.log.Warn("partial file not evicted", "file", name, "cause", err)
+		return
+	}
+	delete(s.left, name)
 }

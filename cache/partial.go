@@ -7,28 +7,41 @@ import (
 	"hash"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// lockPoll is how often it is looked whether another process is through with a
-// download.
-const lockPoll = 50 * time.Millisecond
+const (
+	// lockPoll is how often it is looked whether another process is through with a
+	// download.
+	lockPoll = 50 * time.Millisecond
+	// lockPatience is how long another process is waited for that brings less than
+	// fast in that time. It may be hashing what it found.
+	lockPatience = 5 * time.Second
+)
 
 // partial is a download's file, locked against other processes.
 type partial struct {
-	f     *os.File
-	path  string // "" for an unnamed file, which is never kept
-	found *File  // set instead of all else where the blob appeared meanwhile
+	f      *os.File
+	path   string // "" for an unnamed file, which is never kept
+	beside bool   // another has the name that the next one would look for
+	found  *File  // set instead of all else where the blob appeared meanwhile
 }
 
-// partialFile opens and locks the partial file of d. While another process has
-// it, this waits; what that one made is taken.
-func (s *Store) partialFile(ctx context.Context, d digest.Digest) (*partial, error) {
+// partialFile opens and locks the partial file of d. While another has it, this
+// waits, unless it is to be alone or the other is too slow: then it is a file
+// beside. What another made meanwhile is taken.
+func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*partial, error) {
 	path := s.partial(d)
+	slow := time.Now().Add(lockPatience)
+	var seen int64
 	for {
+		if alone || time.Now().After(slow) {
+			return s.besideFile(d)
+		}
 		var f *os.File
 		err := s.retry(s.partials(), func() (err error) {
 			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -40,6 +53,9 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest) (*partial, err
 		}
 		switch err := tryLock(f); {
 		case errors.Is(err, syscall.EWOULDBLOCK):
+			if st, err := f.Stat(); err == nil && st.Size()-seen >= fast {
+				seen, slow = st.Size(), time.Now().Add(lockPatience)
+			}
 			f.Close()
 			select {
 			case <-ctx.Done():
@@ -63,8 +79,28 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest) (*partial, err
 			f.Close()
 			return &partial{found: found}, nil
 		}
+		s.mu.Lock()
+		delete(s.left, filepath.Base(path))
+		s.mu.Unlock()
 		return &partial{f: f, path: path}, nil
 	}
+}
+
+// besideFile makes a partial file that nobody else looks for.
+func (s *Store) besideFile(d digest.Digest) (*partial, error) {
+	var f *os.File
+	err := s.retry(s.partials(), func() (err error) {
+		f, err = os.CreateTemp(s.partials(), filepath.Base(s.partial(d))+".*")
+		return err
+	})
+	if err != nil {
+		s.degrade(err)
+		return unnamed()
+	}
+	if err := tryLock(f); err != nil { // nobody else can have it
+		s.log.Debug("partial file not locked", "cause", err)
+	}
+	return &partial{f: f, path: f.Name(), beside: true}, nil
 }
 
 // unnamed is a file for when the cache directory can't be written.
@@ -124,14 +160,19 @@ func hashFrom(ctx context.Context, r io.ReaderAt, h hash.Hash, offset int64) (in
 	}
 }
 
-// discard gives the file up: its bytes are kept for the next to continue, unless
-// they are of no use.
-func (p *partial) discard(useless bool) {
-	if st, err := p.f.Stat(); err == nil && st.Size() == 0 {
-		useless = true
-	}
-	if useless && p.path != "" {
+// abandon gives a partial file up: its bytes are kept for the next to continue, and
+// counted, unless they are of no use.
+func (s *Store) abandon(p *partial, useless bool) {
+	st, err := p.f.Stat()
+	if useless = useless || p.beside || err == nil && st.Size() == 0; useless && p.path != "" {
 		_ = os.Remove(p.path) // under the lock; else the next one finds out
 	}
 	p.f.Close()
+	if useless || p.path == "" || err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left[filepath.Base(p.path)] = st.Size()
+	s.evictLocked(s.limitLocked(), 0)
 }

@@ -67,6 +67,7 @@ func (s *Store) scan() {
 	if s.ctx.Err() != nil {
 		return
 	}
+	left := s.readPartials()
 	slices.SortFunc(found, func(a, b entry) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +91,27 @@ func (s *Store) scan() {
 	for _, d := range known {
 		s.index.Get(d)
 	}
+	for d := range s.downloads { // which are counted as reserved
+		delete(left, filepath.Base(s.partial(d)))
+	}
+	s.left = left
 	s.evictLocked(s.limitLocked(), 0)
+}
+
+// readPartials gives the sizes of what downloads left over, or another process
+// downloads, by name.
+func (s *Store) readPartials() map[string]int64 {
+	left := map[string]int64{}
+	entries, err := os.ReadDir(s.partials())
+	if err != nil {
+		return left // made again when it is needed
+	}
+	for _, e := range entries {
+		if st, err := e.Info(); err == nil && !strings.HasPrefix(e.Name(), "tmp-") {
+			left[e.Name()] = st.Size()
+		}
+	}
+	return left
 }
 
 // sweep removes what a crash left and nobody came for.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 // Stats are the counts of a store since it was opened.
 type Stats struct {
 	Dir         string `json:"dir"`
-	Limit       int64  `json:"limit_bytes"` // of the moment: less than asked for where the disk is small
-	Bytes       int64  `json:"bytes"`       // held, as far as is known
+	Limit       int64  `json:"limit_bytes"`   // of the moment: less than asked for where the disk is small
+	Bytes       int64  `json:"bytes"`         // held, as far as is known
+	Partial     int64  `json:"partial_bytes"` // left over by downloads, besides
 	Entries     int    `json:"entries"`
 	Open        int    `json:"open"` // blobs that are open now
 	Hits        int64  `json:"hits"`
@@ -28,7 +30,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
-	st.Dir, st.Limit, st.Bytes = s.dir, s.limitLocked(), s.total
+	st.Dir, st.Limit, st.Bytes, st.Partial = s.dir, s.limitLocked(), s.total, s.leftLocked()
 	st.Entries, st.Open = s.index.Len(), len(s.pinned)
 	return st
 }
@@ -44,12 +46,25 @@ type Transfer struct {
 	Started time.Time     `json:"started"`
 }
 
+// underWay gives all downloads. mu is held.
+func (s *Store) underWay() iter.Seq[*download] {
+	return func(yield func(*download) bool) {
+		for _, of := range s.downloads {
+			for _, dl := range of {
+				if !yield(dl) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Transfers lists the downloads under way, the oldest first.
 func (s *Store) Transfers() []Transfer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ts := []Transfer{}
-	for _, dl := range s.downloads {
+	for dl := range s.underWay() {
 		ts = append(ts, Transfer{"download", dl.want.Digest, dl.want.From, dl.done.Load(), dl.want.Size, dl.waiters, dl.started.UTC()})
 	}
 	slices.SortFunc(ts, func(a, b Transfer) int {

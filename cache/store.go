@@ -57,7 +57,8 @@ type Store struct {
 	total     int64                                // bytes in index
 	reserved  int64                                // bytes of downloads under way
 	pinned    map[digest.Digest]int                // open files of this process
-	downloads map[digest.Digest]*download
+	downloads map[digest.Digest][]*download
+	left      map[string]int64 // sizes of partial files that nobody here continues, by name
 	stats     Stats
 }
 
@@ -88,7 +89,7 @@ func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		layout: l, max: o.MaxBytes, grace: o.Grace, log: o.Logger, now: time.Now,
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1),
-		index: index, pinned: map[digest.Digest]int{}, downloads: map[digest.Digest]*download{},
+		index: index, pinned: map[digest.Digest]int{}, downloads: map[digest.Digest][]*download{}, left: map[string]int64{},
 	}
 	s.work.Add(1)
 	go s.scanner()

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -98,3 +99,90 @@ func TestAnotherSourceIsTriedAfterAFailure(t *testing.T) {
 	holds(t, o.f, b)
 	_ = o.f.Close()
 }
+
+// A source that brings nothing holds nobody up who knows another.
+func TestASlowSourceHoldsNobodyUp(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	b := content(1, 1000)
+	good, let, fetches := held(b)
+	close(let)
+	slow := good
+	slow.From = "a slow registry"
+	slow.Fetch = func(ctx context.Context, _ int64) (io.ReadCloser, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	stuck := start(ctx, s, slow, 1)
+	eventually(t, "the first waits", func() bool { return waiting(s) == 1 })
+	both := start(t.Context(), s, good, 2)
+	for range 2 {
+		o := <-both
+		if o.err != nil {
+			t.Fatal(o.err)
+		}
+		holds(t, o.f, b)
+		_ = o.f.Close()
+	}
+	if fetches.Load() != 1 {
+		t.Errorf("the two fetched %d times", fetches.Load())
+	}
+	interrupt()
+	if o := <-stuck; !errors.Is(o.err, context.Canceled) {
+		t.Errorf("the one who waits for the slow source: %v", o.err)
+	}
+}
+
+// A promise of much makes nothing go before a byte of it came.
+func TestAPromiseAloneEvictsNothing(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
+	d := fill(t, s, content(1, 5000))
+	src := &source{b: content(2, 9000)}
+	w := src.want()
+	w.Fetch = func(context.Context, int64) (io.ReadCloser, error) { return nil, errors.New("not found") }
+	if _, err := s.Get(t.Context(), w); err == nil {
+		t.Error("got it")
+	}
+	f, err := s.Open(d, 5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+}
+
+// What interrupted downloads leave counts, and goes before what is whole.
+func TestLeftoversCount(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{MaxBytes: 10_000})
+	d := fill(t, s, content(100, 1000))
+	broken := errors.New("broken off")
+	for i := range 10 {
+		src := &source{b: content(byte(i), 4000)}
+		w := src.want()
+		w.Fetch = func(context.Context, int64) (io.ReadCloser, error) {
+			return io.NopCloser(io.MultiReader(bytes.NewReader(src.b[:3000]), failing{broken})), nil
+		}
+		if _, err := s.Get(t.Context(), w); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		if st := s.Stats(); st.Bytes+st.Partial > 10_000 || st.Partial == 0 {
+			t.Fatalf("after %d downloads: %+v", i+1, st)
+		}
+		if n := len(files(t, s.partials())); n > 3 {
+			t.Fatalf("%d files are left", n)
+		}
+	}
+	if _, err := s.Open(d, 1000); err != nil {
+		t.Errorf("what was whole went first: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, dir, Options{MaxBytes: 3500})
+	eventually(t, "after a reopen it counts as well", func() bool { return len(files(t, again.partials())) == 0 })
+}
+
+// failing is a reader that fails.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
