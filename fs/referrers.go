@@ -61,7 +61,7 @@ func (d *referrersDir) children(ctx context.Context) (*fixed, error) {
 		if name == "" {
 			name = "unknown"
 		}
-		if !safeName(name) || name == "index.json" {
+		if !safeName(name) || strings.HasPrefix(name, ".") || name == "index.json" {
 			continue
 		}
 		t := types[name]

@@ -52,6 +52,12 @@ func (r *repository) revalidate(ctx context.Context, tag string, p pointer) (res
 	case err == nil:
 		r.confirm(res.Digest, res.LastModified)
 		m, err := r.manifest(ctx, res.Digest)
+		if errors.Is(err, registry.ErrNotFound) { // its HEAD was wrong, or it moved just now
+			if m, err = r.tree.client.Manifest(ctx, r.Repository, tag); err == nil {
+				r.keep(m)
+				return resolution{m, r.remember(tag, m.Digest)}, nil
+			}
+		}
 		if err != nil {
 			return resolution{}, err
 		}

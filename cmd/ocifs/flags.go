@@ -64,6 +64,9 @@ func (s *settings) check() error {
 	if s.cacheDir == "" {
 		return usageError{fmt.Errorf("--cache-dir: where is the cache to be? $HOME isn't set")}
 	}
+	if s.logFile == "" && !s.foreground {
+		return usageError{fmt.Errorf("--log-file: where is the log to be? $HOME isn't set")}
+	}
 	var err error
 	if s.cacheDir, err = filepath.Abs(s.cacheDir); err != nil {
 		return err
@@ -101,8 +104,13 @@ func defaultDir(env, sub string) string {
 	return filepath.Join(home, sub, "ocifs")
 }
 
+// defaultLog is where a daemon logs, or "" where there is no home.
 func defaultLog() string {
-	return filepath.Join(defaultDir("XDG_STATE_HOME", ".local/state"), "ocifs.log")
+	dir := defaultDir("XDG_STATE_HOME", ".local/state")
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "ocifs.log")
 }
 
 // size is a number of bytes as people write it: 48MiB, 10GiB, 500MB, 4096.
