@@ -35,6 +35,7 @@ type Options struct {
 	PlainHTTP    []string      // hosts that are asked by http
 	RetryMaxWait time.Duration // the longest wait that a registry may ask for; 0: 30 s
 	Downloads    int           // blob bodies open at once, per host; 0: 8
+	Uploads      int           // blob bodies sent at once, per host; 0: 4
 	Logger       *slog.Logger  // nil: silent
 }
 
@@ -56,6 +57,9 @@ func New(o Options) *Client {
 	}
 	if o.Downloads == 0 {
 		o.Downloads = 8
+	}
+	if o.Uploads == 0 {
+		o.Uploads = 4
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "ocifs"

@@ -29,6 +29,15 @@ var (
 	ErrTimeout = errors.New("time-out")
 	// ErrUnsupported: the registry doesn't offer it.
 	ErrUnsupported = errors.New("not offered")
+	// ErrExists: an immutable tag points elsewhere.
+	ErrExists = errors.New("the tag can't be moved")
+	// ErrInUse: a deletion is refused, as a tag points at it or an index lists it.
+	ErrInUse = errors.New("in use")
+	// ErrTooLarge: the registry takes nothing as large as that.
+	ErrTooLarge = errors.New("too large for the registry")
+	// ErrBlobUnknown: a manifest names a blob or a manifest that the repository
+	// lacks. It is also ErrNotFound.
+	ErrBlobUnknown = fmt.Errorf("something that the manifest names is unknown: %w", ErrNotFound)
 )
 
 // Error is what went wrong between this client and a registry.
