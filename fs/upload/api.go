@@ -1,0 +1,137 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// Errors of this package, for errors.Is. What a disk would say of the same
+// operation is a syscall.Errno; what a registry said is of package registry.
+var (
+	// ErrMismatch: a file was renamed to a digest that its bytes don't have.
+	ErrMismatch = errors.New("its bytes don't have the digest that its name says")
+	// ErrNoManifest: what was to be pushed as a manifest is none.
+	ErrNoManifest = errors.New("no manifest")
+	// ErrNoSpace: the staging area is full. It is also syscall.ENOSPC.
+	ErrNoSpace = fmt.Errorf("no space for what is to be pushed: %w", syscall.ENOSPC)
+	// ErrClosed: the mount ends.
+	ErrClosed = errors.New("the mount ends")
+)
+
+// Options says how an area behaves. Dir, Client and Tree are required.
+type Options struct {
+	Dir      string // where mounts stage; on the file system of the cache
+	MaxBytes int64  // of all that is staged by this mount; 0: as the disk has
+	Client   *registry.Client
+	Tree     Tree
+	// Path is where upload/ of a repository is kept below a mount's directory, and
+	// how it is shown to people: "ghcr.io/org/app".
+	Path   func(ref.Repository) string
+	Logger *slog.Logger // nil: silent
+}
+
+// Blob is content that a repository has. It is comparable.
+type Blob struct {
+	Repository ref.Repository
+	Digest     digest.Digest
+	Size       int64
+}
+
+// Tree is what the mount knows, holds and shows besides what is staged. All its
+// methods may be called concurrently.
+type Tree interface {
+	// Blob gives the size of a blob (or manifest) that the repository has, from memory
+	// or by a HEAD; registry.ErrNotFound where it hasn't.
+	Blob(ctx context.Context, r ref.Repository, d digest.Digest) (size int64, err error)
+	// Lacks says, from memory alone, that the repository denied the blob moments ago.
+	Lacks(r ref.Repository, d digest.Digest) bool
+	// Manifest gives a manifest by digest; registry.ErrNotFound where the repository
+	// hasn't got it.
+	Manifest(ctx context.Context, r ref.Repository, d digest.Digest) (*registry.Manifest, error)
+	// OpenBlob opens the bytes of a blob, verified: from the cache, or by downloading it.
+	OpenBlob(ctx context.Context, b Blob) (Content, error)
+	// Adopt moves a file with that digest and size into the cache. An error leaves it
+	// where it is.
+	Adopt(d digest.Digest, size int64, path string) error
+	// MakeRoom frees n bytes on the disk that the cache and the staging area share, if
+	// the cache can.
+	MakeRoom(n int64)
+	// PushedBlob and PushedManifest are told what a repository has from now on, so that
+	// it is shown at once. With tags: they point at the manifest.
+	PushedBlob(b Blob)
+	PushedManifest(r ref.Repository, m *registry.Manifest, tags ...string)
+}
+
+// Content is the open bytes of a blob.
+type Content interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// States of a Record.
+const (
+	Pushing = "pushing" // under way
+	Pushed  = "pushed"  // the registry has it
+	Waiting = "waiting" // for pieces that aren't staged yet
+	Failed  = "failed"
+	Left    = "left" // by a mount that ended before it was pushed
+)
+
+// Record is what became of a push: an element of uploads.json.
+type Record struct {
+	Repository string    `json:"repository"`
+	Target     string    `json:"target"` // tag or digest
+	State      string    `json:"state"`
+	Error      string    `json:"error"` // "" where there is none
+	Time       time.Time `json:"time"`  // of the last change
+}
+
+// Transfer is an upload under way: an element of transfers.json.
+type Transfer struct {
+	Kind    string        `json:"kind"` // "upload"
+	Digest  digest.Digest `json:"digest"`
+	To      string        `json:"to"`
+	Done    int64         `json:"done"` // bytes
+	Size    int64         `json:"size"` // bytes
+	Started time.Time     `json:"started"`
+}
+
+// Attr are the attributes of a node. They are kept in memory alone.
+type Attr struct {
+	Mode     uint32 // permissions
+	UID, GID uint32
+	Size     int64 // in bytes; set for files and symlinks
+	Mtime    time.Time
+}
+
+// Change is what is to change of a node's attributes: nil is nothing.
+type Change struct {
+	Mode     *uint32
+	UID, GID *uint32
+	Size     *int64 // of files alone
+	Mtime    *time.Time
+}
+
+// Node is a *Dir, a *File or a *Symlink.
+type Node interface {
+	// ID tells a node from all others of its area, for as long as that lives.
+	ID() uint64
+	Attr() Attr
+	Set(Change) error
+}
+
+// descriptor is what a blob is pushed as.
+func (b Blob) descriptor() v1.Descriptor {
+	return v1.Descriptor{MediaType: "application/octet-stream", Digest: b.Digest, Size: b.Size}
+}

@@ -1,0 +1,331 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// File is a staged file. Its bytes are on the staging disk, or it stands for a blob
+// that a repository has, as a copy of one does and what was pushed.
+type File struct {
+	header
+	turn chan struct{} // held by the one who commits it
+	link *Symlink      // what it is shown as in upload/blobs/, once pushed; guarded by Root.mu
+
+	mu      sync.Mutex
+	content Blob // what it stands for; the zero value: its bytes are on disk
+	size    int64
+	written time.Time  // the last change of bytes, since a time was set
+	disk    *os.File   // while refs
+	retired []*os.File // what disk was before the cache took it; closed with disk
+	refs    int        // who needs disk
+	writers int        // handles that may write
+	sum     runningSum
+	digest  digest.Digest // of all bytes; "": not known
+	changes int           // counts what changes the bytes or the place
+	settled int           // changes that result is of; -1: none
+	result  error
+	pushed  bool // the registry has these bytes
+	// adopting is closed when the cache has taken the bytes over: until then nobody
+	// may write them.
+	adopting chan struct{}
+	manifest bool // the bytes are a manifest's, and not for the blobs of the cache
+}
+
+// runningSum is the hash of the first n bytes: writers write from 0 on, so that
+// nothing has to be read again.
+type runningSum struct {
+	algo digest.Algorithm
+	hash hash.Hash
+	n    int64
+}
+
+func newFile(h header) *File {
+	return &File{header: h, turn: make(chan struct{}, 1), settled: -1}
+}
+
+// Attr gives the attributes, the size among them.
+func (f *File) Attr() Attr {
+	f.mu.Lock()
+	size, written := f.size, f.written
+	f.mu.Unlock()
+	a := f.attr(size)
+	if !written.IsZero() {
+		a.Mtime = written
+	}
+	return a
+}
+
+// Set changes attributes. A new size truncates.
+func (f *File) Set(c Change) error {
+	if c.Size != nil {
+		h, err := f.Open(true, false)
+		if err != nil {
+			return err
+		}
+		defer h.Release()
+		if err := h.truncate(f.root.area.ctx, *c.Size); err != nil {
+			return err
+		}
+	}
+	f.set(c)
+	if c.Mtime != nil {
+		f.mu.Lock()
+		f.written = time.Time{}
+		f.mu.Unlock()
+	}
+	return nil
+}
+
+// Blob is the content that the whole file is known to be, without its bytes being
+// here.
+func (f *File) Blob() (Blob, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.content.Digest != "" {
+		return f.content, f.size == f.content.Size
+	}
+	if f.pushed && f.digest != "" && !f.manifest {
+		return Blob{f.root.repo, f.digest, f.size}, true
+	}
+	return Blob{}, false
+}
+
+// known is the digest of all bytes, or "". mu is held.
+func (f *File) known() digest.Digest {
+	if f.content.Digest != "" {
+		return f.content.Digest
+	}
+	return f.digest
+}
+
+// changed forgets what was known of the bytes. mu is held.
+func (f *File) changed() {
+	f.changes++
+	f.written = time.Now()
+	f.digest, f.pushed, f.manifest = "", false, false
+}
+
+// hold opens the bytes on disk, and makes the file where there is none yet. Only
+// to write is that needed of a file that stands for a blob. Each call is paired with
+// one of letGo.
+func (f *File) hold(write bool) error {
+	if err := f.root.begin(); err != nil {
+		return err
+	}
+	f.root.mu.Lock()
+	path := f.path()
+	orphan := f.parent == nil
+	f.root.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.disk == nil && (write || f.content.Digest == "") {
+		if orphan {
+			return syscall.ESTALE // nobody can have it open
+		}
+		disk, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if errors.Is(err, os.ErrNotExist) {
+			if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+				disk, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+			}
+		}
+		if err != nil {
+			return noSpace(err)
+		}
+		f.disk = disk
+	}
+	f.refs++
+	return nil
+}
+
+func (f *File) letGo() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.letGoLocked()
+}
+
+// letGoLocked is letGo for who holds mu.
+func (f *File) letGoLocked() {
+	if f.refs--; f.refs > 0 {
+		return
+	}
+	for _, disk := range append(f.retired, f.disk) {
+		if disk != nil {
+			disk.Close()
+		}
+	}
+	f.disk, f.retired = nil, nil
+}
+
+// writeAt writes to the disk, and hashes what comes in order. mu is held, and disk.
+func (f *File) writeAt(p []byte, off int64) (int, error) {
+	grown := max(off+int64(len(p))-f.size, 0)
+	if err := f.root.area.reserve(grown); err != nil {
+		return 0, err
+	}
+	n, err := f.disk.WriteAt(p, off)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		f.root.area.o.Tree.MakeRoom(makeRoomEach)
+		n, err = f.disk.WriteAt(p, off)
+	}
+	f.changed()
+	switch {
+	case off == f.sum.n && n > 0:
+		if f.sum.hash == nil {
+			f.sum = runningSum{digest.SHA256, digest.SHA256.Hash(), 0}
+		}
+		f.sum.hash.Write(p[:n])
+		f.sum.n += int64(n)
+	case off < f.sum.n:
+		f.sum = runningSum{}
+	}
+	size := f.size
+	if n > 0 {
+		size = max(size, off+int64(n))
+	}
+	if err != nil {
+		_ = f.root.area.reserve(size - f.size - grown) // less than was asked for: never refused
+		err = noSpace(err)
+	}
+	f.size = size
+	return n, err
+}
+
+// digestOf hashes all bytes with an algorithm.
+func (f *File) digestOf(ctx context.Context, algo digest.Algorithm) (digest.Digest, error) {
+	f.mu.Lock()
+	b, size := f.content, f.size
+	f.mu.Unlock()
+	if b.Digest != "" && size == b.Size && b.Digest.Algorithm() == algo {
+		return b.Digest, nil
+	}
+	if err := f.hold(true); err != nil {
+		return "", err
+	}
+	defer f.letGo()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.content.Digest != "" {
+		if err := f.fetch(ctx); err != nil {
+			return "", err
+		}
+	}
+	if f.digest != "" && f.digest.Algorithm() == algo {
+		return f.digest, nil
+	}
+	if f.sum.hash == nil || f.sum.algo != algo || f.sum.n > f.size {
+		f.sum = runningSum{algo, algo.Hash(), 0}
+	}
+	buf := make([]byte, 256<<10)
+	for f.sum.n < f.size {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		n, err := f.disk.ReadAt(buf[:min(int64(len(buf)), f.size-f.sum.n)], f.sum.n)
+		f.sum.hash.Write(buf[:n])
+		f.sum.n += int64(n)
+		if err != nil && (err != io.EOF || f.sum.n < f.size) {
+			return "", fmt.Errorf("reading what is staged: %w", err)
+		}
+	}
+	f.digest = digest.NewDigest(algo, f.sum.hash)
+	return f.digest, nil
+}
+
+// fetch brings the bytes of the blob that this stands for to the disk, as someone
+// is going to change them. mu is held, and disk.
+func (f *File) fetch(ctx context.Context) error {
+	if f.content.Digest == "" {
+		return nil
+	}
+	b, size := f.content, f.size
+	f.content, f.size, f.sum, f.digest = Blob{}, 0, runningSum{}, ""
+	err := f.fill(ctx, b, 0, 0, size)
+	if err != nil { // as it was: nothing of it is lost
+		_ = f.root.area.reserve(-f.size)
+		_ = f.disk.Truncate(0)
+		f.content, f.size, f.sum = b, size, runningSum{}
+	}
+	return err
+}
+
+// fill copies n bytes of a blob, from its byte off on, to at. mu is held, and disk.
+func (f *File) fill(ctx context.Context, b Blob, off, at, n int64) error {
+	c, err := f.root.area.o.Tree.OpenBlob(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	buf := make([]byte, 1<<20)
+	for done := int64(0); done < n; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		k, err := c.ReadAt(buf[:min(int64(len(buf)), n-done)], off+done)
+		if _, werr := f.writeAt(buf[:k], at+done); werr != nil {
+			return werr
+		}
+		done += int64(k)
+		if err != nil && (err != io.EOF || done < n) {
+			return fmt.Errorf("copying %s: %w", b.Digest, err)
+		}
+	}
+	return nil
+}
+
+// readAll reads a file that may be a manifest or an index: not more than limit
+// bytes.
+func (f *File) readAll(ctx context.Context, limit int64) ([]byte, error) {
+	h, err := f.Open(false, false)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Release()
+	f.mu.Lock()
+	size := f.size
+	f.mu.Unlock()
+	if size > limit {
+		return nil, fmt.Errorf("%w: it has %d bytes, and more than %d MiB aren't read", ErrNoManifest, size, limit>>20)
+	}
+	b := make([]byte, size)
+	for n := 0; n < len(b); {
+		k, err := h.ReadAt(ctx, b[n:], int64(n))
+		if err != nil {
+			return nil, err
+		}
+		if k == 0 {
+			return b[:n], nil
+		}
+		n += k
+	}
+	return b, nil
+}
+
+// drop frees what the file has on disk, as its last name is gone. Whoever has it
+// open reads on. Root.mu is held.
+func (f *File) drop(path string) {
+	_ = os.Remove(path) // there may be none
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.content.Digest == "" {
+		_ = f.root.area.reserve(-f.size)
+	}
+}
+
+// noSpace names a full disk.
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w (%v)", ErrNoSpace, err)
+	}
+	return err
+}

@@ -1,0 +1,206 @@
+package upload
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// Names in a mount's directory.
+const (
+	lockName    = "lock"
+	journalName = "pushed.jsonl"
+	treeName    = "tree"
+)
+
+// line is a line of the journal: where a repository is staged, or what of it was
+// pushed.
+type line struct {
+	Repository string `json:"repository"`
+	Path       string `json:"path,omitempty"`   // below tree/
+	Target     string `json:"target,omitempty"` // tag or digest
+}
+
+// note writes a line. mu is held.
+func (a *Area) note(l line) {
+	if a.journal == nil || a.closed && l.Path != "" {
+		return
+	}
+	if _, err := a.journal.Write(append(mustMarshal(l), '\n')); err != nil {
+		a.log.Debug("journal of pushes not written", "cause", err) // more is found to be left than is
+	}
+}
+
+// noted writes down that a target was pushed.
+func (a *Area) noted(repo ref.Repository, target string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.note(line{Repository: repo.String(), Target: target})
+}
+
+// findLeft looks through what earlier mounts left, and removes what is of no use.
+func (a *Area) findLeft() []Record {
+	entries, err := os.ReadDir(a.o.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Warn("the staging area can't be read", "dir", a.o.Dir, "cause", err)
+	}
+	var left []Record
+	for _, e := range entries {
+		dir := filepath.Join(a.o.Dir, e.Name())
+		lock, err := os.Open(filepath.Join(dir, lockName))
+		if err != nil {
+			continue // none of ours, or not made up yet
+		}
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { // else its mount is alive
+			left = append(left, a.look(dir)...)
+		}
+		lock.Close()
+	}
+	return left
+}
+
+// look finds what in a mount's directory wasn't pushed. Where that is nothing, the
+// directory is removed.
+func (a *Area) look(dir string) []Record {
+	_ = os.RemoveAll(filepath.Join(dir, adoptName)) // the registry has it
+	roots, pushed, err := readJournal(filepath.Join(dir, journalName))
+	if err != nil {
+		a.log.Warn("what a mount left can't be read", "dir", dir, "cause", err)
+		return nil
+	}
+	var left []Record
+	for path, repository := range roots {
+		top := filepath.Join(dir, treeName, filepath.FromSlash(path), "upload")
+		left = append(left, lookIn(top, repository, pushed)...)
+	}
+	if len(left) == 0 {
+		if err := os.RemoveAll(dir); err != nil {
+			a.log.Warn("staging area not removed", "dir", dir, "cause", err)
+		}
+	}
+	return left
+}
+
+func readJournal(path string) (roots map[string]string, pushed map[line]bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	roots, pushed = map[string]string{}, map[line]bool{}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var l line
+		if json.Unmarshal(s.Bytes(), &l) != nil {
+			continue // the last one, half written
+		}
+		if l.Path != "" && filepath.IsLocal(l.Path) {
+			roots[l.Path] = l.Repository
+		} else {
+			pushed[l] = true
+		}
+	}
+	return roots, pushed, nil
+}
+
+// lookIn finds what wasn't pushed of one upload/: a record for each tag or digest of
+// an index, and one for each other file.
+func lookIn(top, repository string, pushed map[line]bool) []Record {
+	done := func(target string) bool { return pushed[line{Repository: repository, Target: target}] }
+	var left []Record
+	add := func(target, path string, st fs.FileInfo) {
+		left = append(left, Record{repository, target, Left, fmt.Sprintf("kept in %s: copy it into upload/ to push it, or remove it", path), st.ModTime().UTC()})
+	}
+	indexed := map[string]bool{} // layouts that are listed
+	_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.Name() != indexName || !e.Type().IsRegular() {
+			return nil
+		}
+		st, err := e.Info()
+		if err != nil {
+			return nil
+		}
+		dir := filepath.Dir(path)
+		name := filepath.Base(dir)
+		for _, target := range targets(path, dir == top, name) {
+			if !done(target) {
+				add(target, dir, st)
+				indexed[dir] = true
+			}
+		}
+		return nil
+	})
+	_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || e.Name() == indexName || e.Name() == layoutName {
+			return nil
+		}
+		rel, err := filepath.Rel(top, path)
+		if err != nil {
+			return nil
+		}
+		st, err := e.Info()
+		parts := strings.Split(filepath.ToSlash(rel), "/")
+		layout, target := top, ""
+		if len(parts) > 2 && parts[len(parts)-3] == blobsName {
+			if d, derr := ref.NewDigest(parts[len(parts)-2], parts[len(parts)-1]); derr == nil {
+				target = d.String()
+			}
+		}
+		if parts[0] != blobsName && parts[0] != manifestsName && len(parts) > 1 {
+			layout = filepath.Join(top, parts[0])
+		}
+		switch {
+		case err != nil || indexed[layout] || target != "" && done(target):
+			return nil
+		case target != "", len(parts) == 2 && parts[0] == blobsName:
+		case len(parts) == 2 && parts[0] == manifestsName:
+			target = manifestTarget(parts[1])
+			if done(target) {
+				return nil
+			}
+		default:
+			return nil // what came along with a copy, or was never whole
+		}
+		if target == "" {
+			target = parts[len(parts)-1]
+		}
+		add(target, path, st)
+		return nil
+	})
+	return left
+}
+
+// manifestTarget is what a file in manifests/ is pushed as.
+func manifestTarget(name string) string {
+	if d, ok := digestName(name); ok {
+		return d.String()
+	}
+	return name
+}
+
+// targets are what the entries of an index on disk are pushed as.
+func targets(path string, top bool, name string) []string {
+	b, err := os.ReadFile(path)
+	var index v1.Index
+	if err != nil || json.Unmarshal(b, &index) != nil {
+		return nil
+	}
+	es, err := readEntries(index.Manifests, top, name)
+	if err != nil {
+		return nil
+	}
+	var ts []string
+	for _, e := range es {
+		ts = append(ts, e.target)
+	}
+	return ts
+}

@@ -1,0 +1,83 @@
+package upload
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// header is what all nodes have. Root.mu guards all but id and root.
+type header struct {
+	id   uint64
+	root *Root
+
+	parent *Dir // nil: it has no name any more, or is upload/ itself
+	name   string
+
+	mode     uint32
+	uid, gid uint32
+	mtime    time.Time
+}
+
+func (r *Root) header(parent *Dir, name string, mode uint32) header {
+	return header{
+		id: r.area.ids.Add(1), root: r, parent: parent, name: name,
+		mode: mode, uid: r.area.uid, gid: r.area.gid, mtime: time.Now(),
+	}
+}
+
+// ID tells this node from all others of the area.
+func (h *header) ID() uint64 { return h.id }
+
+func (h *header) attr(size int64) Attr {
+	h.root.mu.Lock()
+	defer h.root.mu.Unlock()
+	return Attr{Mode: h.mode, UID: h.uid, GID: h.gid, Size: size, Mtime: h.mtime}
+}
+
+func (h *header) set(c Change) {
+	h.root.mu.Lock()
+	defer h.root.mu.Unlock()
+	if c.Mode != nil {
+		h.mode = *c.Mode & 0o7777
+	}
+	if c.UID != nil {
+		h.uid = *c.UID
+	}
+	if c.GID != nil {
+		h.gid = *c.GID
+	}
+	if c.Mtime != nil {
+		h.mtime = *c.Mtime
+	}
+}
+
+// path is where the node stands on the staging disk. Root.mu is held.
+func (h *header) path() string {
+	if h.parent == nil {
+		return h.root.path
+	}
+	return filepath.Join(h.parent.path(), h.name)
+}
+
+// Symlink is a symlink: one that came along with a copy, or what a blob that was
+// written under a name of its own has become.
+type Symlink struct {
+	header
+	target string // guarded by Root.mu
+}
+
+// Attr gives the attributes.
+func (s *Symlink) Attr() Attr { return s.attr(int64(len(s.Target()))) }
+
+// Set changes attributes.
+func (s *Symlink) Set(c Change) error {
+	s.set(c)
+	return nil
+}
+
+// Target is where it points.
+func (s *Symlink) Target() string {
+	s.root.mu.Lock()
+	defer s.root.mu.Unlock()
+	return s.target
+}

@@ -1,0 +1,197 @@
+package upload
+
+import (
+	"context"
+	"errors"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// turn is held by the one who pushes a digest, so that it is pushed once, however
+// many files have it.
+type turn struct {
+	held chan struct{}
+	want int // who holds it or waits for it; guarded by Root.mu
+}
+
+// take waits for the turn to push d.
+func (r *Root) take(ctx context.Context, d digest.Digest) (done func(), err error) {
+	r.mu.Lock()
+	t := r.turns[d]
+	if t == nil {
+		t = &turn{held: make(chan struct{}, 1)}
+		r.turns[d] = t
+	}
+	t.want++
+	r.mu.Unlock()
+	leave := func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if t.want--; t.want == 0 {
+			delete(r.turns, d)
+		}
+	}
+	select {
+	case t.held <- struct{}{}:
+		return func() { <-t.held; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (r *Root) pushedAlready(d digest.Digest) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.has[d]
+}
+
+// lost forgets that the registry has d.
+func (r *Root) lost(d digest.Digest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.has, d)
+}
+
+// gained remembers that the registry has d.
+func (r *Root) gained(d digest.Digest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.has[d] = true
+}
+
+// pushBlob pushes the bytes of a file, which have the digest d, unless the registry
+// has them.
+func (r *Root) pushBlob(ctx context.Context, f *File, d digest.Digest) error {
+	return r.pushOnce(ctx, f, d, r.area.o.Tree.Lacks(r.repo, d))
+}
+
+// pushBlobAnew is pushBlob without asking whether the registry has them.
+func (r *Root) pushBlobAnew(ctx context.Context, f *File, d digest.Digest) error {
+	return r.pushOnce(ctx, f, d, true)
+}
+
+func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bool) error {
+	done, err := r.take(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer done()
+	f.mu.Lock()
+	changes := f.changes
+	b := Blob{r.repo, d, f.size}
+	from := f.content
+	f.mu.Unlock()
+	// What was copied from this very repository is there.
+	if !r.pushedAlready(d) && (from.Repository != r.repo || absent) {
+		err = r.send(ctx, f, b, from, absent)
+		r.area.record(r.repo, d.String(), err)
+		if err != nil {
+			return err
+		}
+	}
+	r.gained(d)
+	f.mu.Lock()
+	if f.changes == changes {
+		f.pushed = true
+	}
+	f.mu.Unlock()
+	return nil
+}
+
+// send pushes a blob, and shows its progress.
+func (r *Root) send(ctx context.Context, f *File, b, from Blob, absent bool) error {
+	a := r.area
+	t := a.active.begin(b)
+	defer a.active.end(t)
+	p := registry.Push{Absent: absent, Sent: t.sent.Store}
+	if from.Repository != (ref.Repository{}) && from.Repository.Host == r.repo.Host {
+		p.From = []ref.Repository{from.Repository}
+	}
+	_, err := a.o.Client.PushBlob(ctx, r.repo, b.descriptor(), f.source, p)
+	if err != nil {
+		return err
+	}
+	a.o.Tree.PushedBlob(b)
+	return nil
+}
+
+// source opens the bytes that are pushed.
+func (f *File) source(ctx context.Context) (registry.Source, error) {
+	f.mu.Lock()
+	b := f.content
+	f.mu.Unlock()
+	if b.Digest != "" {
+		return f.root.area.o.Tree.OpenBlob(ctx, b)
+	}
+	if err := f.hold(false); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &source{f, f.disk}, nil
+}
+
+type source struct {
+	f    *File
+	disk interface {
+		ReadAt(p []byte, off int64) (int, error)
+	}
+}
+
+func (s *source) ReadAt(p []byte, off int64) (int, error) { return s.disk.ReadAt(p, off) }
+
+func (s *source) Close() error {
+	s.f.letGo()
+	return nil
+}
+
+// pushManifest pushes a manifest by its tags, or by its digest where it has none,
+// and shows it.
+func (r *Root) pushManifest(ctx context.Context, m *registry.Manifest, tags []string) error {
+	if err := r.area.o.Client.PushManifest(ctx, r.repo, m, tags...); err != nil {
+		return err
+	}
+	r.gained(m.Digest)
+	if f := r.complete(m.Digest); f != nil {
+		f.mu.Lock()
+		f.pushed, f.manifest = true, true
+		f.mu.Unlock()
+	}
+	r.area.noted(r.repo, m.Digest.String())
+	r.area.o.Tree.PushedManifest(r.repo, m, tags...)
+	return nil
+}
+
+// pushNamedManifest pushes a manifest from upload/manifests/. What of it is staged
+// goes first; whether the rest is there, the registry knows.
+func (r *Root) pushNamedManifest(ctx context.Context, m *registry.Manifest, tag string) error {
+	p := &plan{blobs: map[digest.Digest]*File{}, missing: map[digest.Digest]bool{}, seen: map[digest.Digest]bool{}, skip: map[digest.Digest]bool{}}
+	blobs := m.Layers
+	if m.Config != nil {
+		blobs = append([]v1.Descriptor{*m.Config}, blobs...)
+	}
+	for _, b := range blobs {
+		if f := r.complete(b.Digest); f != nil && !r.pushedAlready(b.Digest) {
+			p.blobs[b.Digest] = f
+		}
+	}
+	for _, child := range m.Manifests {
+		if r.complete(child.Digest) == nil || r.pushedAlready(child.Digest) {
+			continue
+		}
+		if err := r.plan(ctx, p, child, 1); err != nil && !errors.Is(err, registry.ErrNotFound) {
+			return err
+		}
+	}
+	p.manifests = append(p.manifests, m)
+	var tags []string
+	if tag != "" {
+		tags = []string{tag}
+	}
+	return r.carryOut(ctx, p, tags)
+}

@@ -1,0 +1,147 @@
+package upload
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// maxRecords bounds the pushes that are remembered as done; those that aren't done
+// are all remembered.
+const maxRecords = 1000
+
+// records is what became of the pushes. It is safe for concurrent use.
+type records struct {
+	mu   sync.Mutex
+	of   map[recordKey]Record
+	left []Record // by earlier mounts
+	done int
+}
+
+type recordKey struct {
+	repo   ref.Repository
+	target string
+}
+
+// set records the state of a push.
+func (rs *records) set(repo ref.Repository, target, state, text string) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	k := recordKey{repo, target}
+	if rs.of == nil {
+		rs.of = map[recordKey]Record{}
+	}
+	if rs.of[k].State == Pushed {
+		rs.done--
+	}
+	rs.of[k] = Record{repo.String(), target, state, text, time.Now().UTC()}
+	if state != Pushed {
+		return
+	}
+	if rs.done++; rs.done > maxRecords {
+		rs.trim()
+	}
+}
+
+// trim forgets the older half of what is done. mu is held.
+func (rs *records) trim() {
+	var done []recordKey
+	for k, r := range rs.of {
+		if r.State == Pushed {
+			done = append(done, k)
+		}
+	}
+	slices.SortFunc(done, func(a, b recordKey) int { return rs.of[a].Time.Compare(rs.of[b].Time) })
+	for _, k := range done[:len(done)/2] {
+		delete(rs.of, k)
+	}
+	rs.done -= len(done) / 2
+}
+
+// forget drops a record that is in a state.
+func (rs *records) forget(repo ref.Repository, target, state string) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if k := (recordKey{repo, target}); rs.of[k].State == state {
+		delete(rs.of, k)
+	}
+}
+
+// found adds what an earlier mount left.
+func (rs *records) found(r Record) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.left = append(rs.left, r)
+}
+
+func (rs *records) all() []Record {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	all := slices.Clone(rs.left)
+	if all == nil {
+		all = []Record{}
+	}
+	for _, r := range rs.of {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b Record) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Target, b.Target))
+	})
+	return all
+}
+
+// record keeps what came of a push, over a crash as well.
+func (a *Area) record(repo ref.Repository, target string, err error) {
+	if err != nil {
+		a.records.set(repo, target, Failed, err.Error())
+		return
+	}
+	a.records.set(repo, target, Pushed, "")
+	a.noted(repo, target)
+}
+
+// transfers is the uploads under way.
+type transfers struct {
+	mu sync.Mutex
+	m  map[*transfer]bool
+}
+
+type transfer struct {
+	blob    Blob
+	started time.Time
+	sent    atomic.Int64
+}
+
+func (ts *transfers) begin(b Blob) *transfer {
+	t := &transfer{blob: b, started: time.Now().UTC()}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.m == nil {
+		ts.m = map[*transfer]bool{}
+	}
+	ts.m[t] = true
+	return t
+}
+
+func (ts *transfers) end(t *transfer) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	delete(ts.m, t)
+}
+
+func (ts *transfers) all() []Transfer {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	all := []Transfer{}
+	for t := range ts.m {
+		all = append(all, Transfer{"upload", t.blob.Digest, t.blob.Repository.String(), t.sent.Load(), t.blob.Size, t.started})
+	}
+	slices.SortFunc(all, func(a, b Transfer) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Digest, b.Digest))
+	})
+	return all
+}

@@ -1,0 +1,105 @@
+package upload
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// Names that mean something in upload/.
+const (
+	indexName     = v1.ImageIndexFile
+	layoutName    = v1.ImageLayoutFile
+	blobsName     = v1.ImageBlobsDir
+	manifestsName = "manifests"
+	ingestName    = "ingest" // where containerd's library and oras put what isn't whole yet
+)
+
+type roleKind int
+
+const (
+	staged    roleKind = iota // nothing but staged
+	blob                      // blobs/<algo>/<hex>: a blob or a manifest
+	namedBlob                 // blobs/<name>
+	manifest                  // manifests/<name>
+	index                     // index.json
+)
+
+// role is what a place makes of a file that stands there.
+type role struct {
+	kind   roleKind
+	layout *Dir          // of a blob or an index: the directory of the layout
+	digest digest.Digest // of a blob or a manifest; "" for a manifest that is pushed by tag
+	tag    string        // of a manifest
+}
+
+// roleAt is the role of name in d. Root.mu is held.
+func roleAt(d *Dir, name string) role {
+	switch {
+	case d == nil:
+	case name == indexName && d.isLayout():
+		return role{kind: index, layout: d}
+	case d.parent == nil || temporary(name):
+	case d.name == blobsName && d.parent == d.root.top && !ref.ValidAlgorithm(name):
+		return role{kind: namedBlob}
+	case d.name == manifestsName && d.parent == d.root.top:
+		r := role{kind: manifest, tag: name}
+		if dgst, ok := digestName(name); ok {
+			r.digest, r.tag = dgst, ""
+		}
+		return r
+	case d.parent.name == blobsName && d.parent.parent != nil && d.parent.parent.isLayout():
+		if dgst, err := ref.NewDigest(d.name, name); err == nil {
+			return role{kind: blob, layout: d.parent.parent, digest: dgst}
+		}
+	}
+	return role{}
+}
+
+// isLayout says whether d can be a layout: upload/ itself, or a directory in it
+// whose name can be a tag. Root.mu is held.
+func (d *Dir) isLayout() bool {
+	if d.parent == nil {
+		return d == d.root.top
+	}
+	if d.parent != d.root.top || temporary(d.name) || !ref.ValidTag(d.name) {
+		return false
+	}
+	return d.name != blobsName && d.name != manifestsName && d.name != ingestName
+}
+
+// temporary says whether a name is one that tools give to what isn't whole yet, or
+// that means nothing to a registry.
+func temporary(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, ".partial")
+}
+
+// digestName reads a digest as manifests/ has it: sha256-<hex>.
+func digestName(name string) (digest.Digest, bool) {
+	algo, hex, ok := strings.Cut(name, "-")
+	if !ok {
+		return "", false
+	}
+	d, err := ref.NewDigest(algo, hex)
+	return d, err == nil
+}
+
+// checkName refuses names that could never be pushed, where only what can be
+// pushed belongs. Root.mu is held.
+func checkName(d *Dir, name string, isDir bool) error {
+	switch {
+	case temporary(name), d.parent == nil && !isDir:
+		return nil
+	case isDir && d == d.root.top && !ref.ValidTag(name):
+		return fmt.Errorf("%w: a directory in upload/ is an image, and %q can be no tag", ref.ErrInvalid, name)
+	case !isDir && d.name == manifestsName && d.parent == d.root.top:
+		if _, ok := digestName(name); !ok && !ref.ValidTag(name) {
+			return fmt.Errorf("%w: %q is neither a tag nor <algorithm>-<digest>", ref.ErrInvalid, name)
+		}
+	}
+	return nil
+}

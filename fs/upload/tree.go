@@ -1,0 +1,421 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Dir is a directory of the staging area.
+type Dir struct {
+	header
+	children map[string]Node // guarded by Root.mu
+	// remote is what the registry has, and was looked up here. It isn't listed.
+	remote map[string]*File
+	layout layout // what is known of the index, where the directory is a layout
+}
+
+// Entry is a node under its name.
+type Entry struct {
+	Name string
+	Node Node
+}
+
+// maxRemote bounds what is remembered of lookups in one directory.
+const maxRemote = 1024
+
+func newDir(h header) *Dir {
+	return &Dir{header: h, children: map[string]Node{}, layout: newLayout()}
+}
+
+// Attr gives the attributes.
+func (d *Dir) Attr() Attr { return d.attr(0) }
+
+// Set changes attributes.
+func (d *Dir) Set(c Change) error {
+	d.set(c)
+	return nil
+}
+
+// Lookup finds a name. A digest in a layout's blobs/ that isn't staged is there if
+// the registry has it, which a HEAD asks.
+func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
+	r := d.root
+	r.mu.Lock()
+	n, ok := d.children[name]
+	role := roleAt(d, name)
+	if ok {
+		n = r.shown(n)
+	} else if f := r.named(role); f != nil {
+		n = f
+	}
+	r.mu.Unlock()
+	if n != nil {
+		return n, nil
+	}
+	if role.kind != blob {
+		return nil, fs.ErrNotExist
+	}
+	size, err := r.area.o.Tree.Blob(ctx, r.repo, role.digest)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n, ok := d.children[name]; ok { // meanwhile
+		return n, nil
+	}
+	if f := d.remote[name]; f != nil {
+		return f, nil
+	}
+	f := newFile(r.header(d, name, 0o444))
+	f.content, f.size, f.pushed = Blob{r.repo, role.digest, size}, size, true
+	if len(d.remote) >= maxRemote || d.remote == nil {
+		d.remote = map[string]*File{}
+	}
+	d.remote[name] = f
+	return f, nil
+}
+
+// stage makes a file that only the registry has one of the staging area's, as
+// someone is about to write it.
+func (r *Root) stage(f *File) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := f.parent; d != nil && d.children[f.name] == nil && d.remote[f.name] == f {
+		delete(d.remote, f.name)
+		d.children[f.name] = f
+	}
+}
+
+// shown is what a node is shown as: a blob that was pushed under a name of its own is
+// a symlink to its digest. mu is held.
+func (r *Root) shown(n Node) Node {
+	f, ok := n.(*File)
+	if !ok || roleAt(f.parent, f.name).kind != namedBlob {
+		return n
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.pushed {
+		return n
+	}
+	if f.link == nil {
+		f.link = &Symlink{header: r.header(f.parent, f.name, 0o777)}
+	}
+	d := f.known()
+	f.link.target = d.Algorithm().String() + "/" + d.Encoded()
+	return f.link
+}
+
+// named finds the one file that stands in upload/blobs/ under a name of its own and
+// was pushed by the digest of a role: who follows its symlink, to write to it, means
+// it. mu is held.
+func (r *Root) named(role role) *File {
+	blobs, ok := r.top.children[blobsName].(*Dir)
+	if !ok || role.kind != blob || role.layout != r.top {
+		return nil
+	}
+	var found *File
+	for _, n := range blobs.children {
+		f, ok := n.(*File)
+		if !ok {
+			continue
+		}
+		f.mu.Lock()
+		is := f.pushed && f.known() == role.digest
+		f.mu.Unlock()
+		if is && found != nil {
+			return nil // of two, nobody knows which is meant
+		}
+		if is {
+			found = f
+		}
+	}
+	return found
+}
+
+// List gives what is staged here, in byte order.
+func (d *Dir) List() []Entry {
+	d.root.mu.Lock()
+	defer d.root.mu.Unlock()
+	es := make([]Entry, 0, len(d.children))
+	for name, n := range d.children {
+		es = append(es, Entry{name, d.root.shown(n)})
+	}
+	slices.SortFunc(es, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	return es
+}
+
+// vacant says whether name can be made here. Root.mu is held.
+func (d *Dir) vacant(name string, isDir bool) error {
+	if d.children[name] != nil {
+		return syscall.EEXIST
+	}
+	if d.parent == nil && d != d.root.top {
+		return syscall.ENOENT // removed
+	}
+	return checkName(d, name, isDir)
+}
+
+// Create makes a file and opens it for writing.
+func (d *Dir) Create(name string, mode uint32) (*File, *Handle, error) {
+	f, err := d.create(name, mode)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := f.Open(true, false)
+	if err != nil {
+		_ = d.Unlink(name)
+		return nil, nil, err
+	}
+	return f, h, nil
+}
+
+func (d *Dir) create(name string, mode uint32) (*File, error) {
+	r := d.root
+	if err := r.begin(); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := d.vacant(name, false); err != nil {
+		return nil, err
+	}
+	f := newFile(r.header(d, name, mode))
+	d.children[name] = f
+	delete(d.remote, name)
+	return f, nil
+}
+
+// Link gives a name to a blob that a repository has. It is pushed as a copy of it
+// would be.
+func (d *Dir) Link(ctx context.Context, name string, b Blob) (*File, error) {
+	f, err := d.create(name, 0o444)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.content, f.size = b, b.Size
+	f.mu.Unlock()
+	if err := d.root.commit(ctx, f); err != nil {
+		_ = d.Unlink(name)
+		return nil, err
+	}
+	return f, nil
+}
+
+// Mkdir makes a directory.
+func (d *Dir) Mkdir(name string, mode uint32) (*Dir, error) {
+	r := d.root
+	if err := r.begin(); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := d.vacant(name, true); err != nil {
+		return nil, err
+	}
+	n := newDir(r.header(d, name, mode))
+	if err := os.MkdirAll(n.path(), 0o700); err != nil {
+		return nil, noSpace(err)
+	}
+	d.children[name] = n
+	return n, nil
+}
+
+// Symlink makes a symlink.
+func (d *Dir) Symlink(name, target string) (*Symlink, error) {
+	r := d.root
+	if err := r.begin(); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := d.vacant(name, false); err != nil {
+		return nil, err
+	}
+	s := &Symlink{r.header(d, name, 0o777), target}
+	if err := os.Symlink(target, s.path()); err != nil {
+		return nil, noSpace(err)
+	}
+	d.children[name] = s
+	return s, nil
+}
+
+// Unlink removes a file or a symlink from the staging area. The registry keeps
+// what it has.
+func (d *Dir) Unlink(name string) error {
+	r := d.root
+	if err := r.begin(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch n := d.children[name].(type) {
+	case nil:
+		if d.remote[name] == nil {
+			return fs.ErrNotExist
+		}
+		delete(d.remote, name)
+	case *Dir:
+		return syscall.EISDIR
+	case *File:
+		r.remove(d, name, n)
+	case *Symlink:
+		_ = os.Remove(n.path())
+		delete(d.children, name)
+		n.parent = nil
+	}
+	return nil
+}
+
+// remove takes a file's name away. Root.mu is held.
+func (r *Root) remove(d *Dir, name string, f *File) {
+	f.drop(f.path())
+	delete(d.children, name)
+	f.parent = nil
+	r.unstage(f)
+}
+
+// Rmdir removes an empty directory.
+func (d *Dir) Rmdir(name string) error {
+	r := d.root
+	if err := r.begin(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n, ok := d.children[name].(*Dir)
+	switch {
+	case d.children[name] == nil:
+		return fs.ErrNotExist
+	case !ok:
+		return syscall.ENOTDIR
+	case len(n.children) > 0:
+		return syscall.ENOTEMPTY
+	}
+	_ = os.Remove(n.path())
+	delete(d.children, name)
+	n.parent = nil
+	return nil
+}
+
+// Rename moves a node, and takes the place of what has the new name, if replace. A
+// file that gets the name of a digest must have it. What the new name makes of a
+// file is pushed.
+func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, replace bool) error {
+	r := d.root
+	if to.root != r {
+		return syscall.EXDEV
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	n := d.children[name]
+	role := roleAt(to, newName)
+	r.mu.Unlock()
+	if n == nil {
+		return fs.ErrNotExist
+	}
+	if d == to && name == newName {
+		return nil
+	}
+	if f, ok := n.(*File); ok {
+		if err := r.precheck(ctx, f, role); err != nil {
+			return err
+		}
+	}
+	if err := r.move(d, name, n, to, newName, replace); err != nil {
+		return err
+	}
+	switch n := n.(type) {
+	case *File:
+		n.mu.Lock()
+		n.changes++ // another place makes another thing of the same bytes
+		n.mu.Unlock()
+		return r.commit(ctx, n)
+	case *Dir:
+		return r.commitAll(ctx, n)
+	}
+	return nil
+}
+
+func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replace bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	moved, isDir := n.(*Dir)
+	if d.children[name] != n {
+		return fs.ErrNotExist // meanwhile
+	}
+	switch old := to.children[newName].(type) {
+	case nil:
+		if err := to.vacant(newName, isDir); err != nil {
+			return err
+		}
+	case *Dir:
+		switch {
+		case !replace:
+			return syscall.EEXIST
+		case !isDir:
+			return syscall.EISDIR
+		case len(old.children) > 0:
+			return syscall.ENOTEMPTY
+		}
+		_ = os.Remove(old.path())
+		old.parent = nil
+	default:
+		if !replace {
+			return syscall.EEXIST
+		}
+		if isDir {
+			return syscall.ENOTDIR
+		}
+	}
+	for p := to; isDir && p != nil; p = p.parent {
+		if p == moved {
+			return syscall.EINVAL
+		}
+	}
+	switch old := to.children[newName].(type) {
+	case *File:
+		r.remove(to, newName, old)
+	case *Symlink:
+		_ = os.Remove(old.path())
+		old.parent = nil
+	}
+	h := headerOf(n)
+	from := h.path()
+	delete(d.children, name)
+	h.parent, h.name = to, newName
+	to.children[newName] = n
+	delete(to.remote, newName)
+	if err := os.Rename(from, h.path()); err != nil && !errors.Is(err, os.ErrNotExist) { // it may stand for a blob
+		delete(to.children, newName)
+		h.parent, h.name = d, name
+		d.children[name] = n
+		return fmt.Errorf("staging area: %w", err)
+	}
+	if f, ok := n.(*File); ok {
+		r.unstage(f)
+	}
+	return nil
+}
+
+func headerOf(n Node) *header {
+	switch n := n.(type) {
+	case *Dir:
+		return &n.header
+	case *File:
+		return &n.header
+	case *Symlink:
+		return &n.header
+	}
+	panic("upload: a node is a directory, a file or a symlink")
+}
