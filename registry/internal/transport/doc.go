@@ -4,8 +4,9 @@
 //	Follow   goes where a redirect leads, by the policy for addresses
 //	Retry    tries again what may pass, and waits as it is told
 //	Plain    speaks http where a loopback host doesn't speak https
-//	Idle     ends answers that fall silent
+//	Idle     ends exchanges that fall silent
 //
-// Only GET and HEAD are repeated or redirected. Every RoundTripper is safe for
-// concurrent use.
+// What is repeated or redirected needs a body that can be had again, by GetBody.
+// Only GET, HEAD and what Repeatable marks is repeated. Every RoundTripper is safe
+// for concurrent use.
 package transport

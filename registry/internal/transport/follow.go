@@ -77,8 +77,8 @@ func Here(ctx context.Context, here bool) context.Context {
 	return context.WithValue(ctx, hereKey{}, here)
 }
 
-// Follow follows redirects of GET and HEAD. The credential stays behind when the
-// origin changes.
+// Follow follows redirects: all of GET and HEAD, and of other methods 307 and 308,
+// which don't change the method. The credential stays behind when the origin changes.
 type Follow struct{ Next http.RoundTripper }
 
 // RoundTrip sends the request to where it is answered. The request of the answer
@@ -90,13 +90,18 @@ func (t *Follow) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		resp.Request = req
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			return resp, nil
-		}
+		reads := req.Method == http.MethodGet || req.Method == http.MethodHead
 		switch resp.StatusCode {
-		case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+			if !canRewind(req) {
+				return resp, nil
+			}
+		case http.StatusMovedPermanently, http.StatusFound:
+			if !reads {
+				return resp, nil
+			}
 		case http.StatusSeeOther:
-			if req.Context().Value(hereKey{}) == true {
+			if !reads || req.Context().Value(hereKey{}) == true {
 				return resp, nil
 			}
 		default:
@@ -113,6 +118,9 @@ func (t *Follow) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		next := req.Clone(req.Context())
 		next.URL, next.Host, next.Response = u, "", resp // leads back to the first
+		if err := Rewind(next); err != nil {
+			return nil, err
+		}
 		if !SameOrigin(req.URL, u) {
 			next.Header.Del("Authorization")
 		}

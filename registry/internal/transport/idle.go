@@ -1,32 +1,71 @@
 package transport
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 )
 
-// Idle ends answers that fall silent, or come to next to nothing: a body for which
-// its reader has waited as long as Limit, and which brought less than enough in that
-// time, ends with ErrStalled. The time that its reader takes in between doesn't
-// count.
+// Idle ends exchanges that fall silent. A body for which its reader has waited as
+// long as Limit, and which brought less than enough in that time, ends with
+// ErrStalled; so does a request of whose body nothing was taken for that long. The
+// time that the reader, or the source of the request's body, takes in between
+// doesn't count. A request that was sent as a whole and isn't answered within Answer
+// (longer, where Work says so) ends with ErrLate.
 type Idle struct {
-	Next  http.RoundTripper
-	Limit time.Duration
+	Next   http.RoundTripper
+	Limit  time.Duration
+	Answer time.Duration // 0: as long as it takes
 }
 
 // enough is what a body has to bring within Idle.Limit, if it doesn't end: 1 KiB a
 // second, at 30 s.
 const enough = 30 << 10
 
-// RoundTrip sends the request and watches over the body of the answer.
+// RoundTrip sends the request and watches over it and the body of the answer.
 func (t *Idle) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.Next.RoundTrip(req)
+	ctx, cancel := context.WithCancelCause(req.Context())
+	w := &watch{end: cancel}
+	answer := t.Answer
+	if answer > 0 {
+		answer += work(ctx)
+	}
+	sent := req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			w.pause()
+			if info.Err == nil {
+				w.within(answer, ErrLate)
+			}
+		},
+	}))
+	if req.Body != nil && req.Body != http.NoBody {
+		sent.Body = &sentBody{req.Body, w, t.Limit}
+		if req.GetBody != nil { // for connections that turn out to be closed
+			sent.GetBody = func() (io.ReadCloser, error) {
+				body, err := req.GetBody()
+				if err != nil {
+					return nil, err
+				}
+				return &sentBody{body, w, t.Limit}, nil
+			}
+		}
+	}
+	resp, err := t.Next.RoundTrip(sent)
+	if late := w.stop(); late != nil && req.Context().Err() == nil {
+		if err == nil {
+			resp.Body.Close()
+		}
+		err = late
+	}
 	if err != nil {
+		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &idleBody{ReadCloser: resp.Body, limit: t.Limit}
+	resp.Request = req
+	resp.Body = &idleBody{ReadCloser: resp.Body, limit: t.Limit, done: func() { cancel(nil) }}
 	return resp, nil
 }
 
@@ -43,6 +82,7 @@ func (stalled) Temporary() bool { return true }
 type idleBody struct {
 	io.ReadCloser
 	limit  time.Duration
+	done   func()      // with the exchange
 	timer  *time.Timer // runs while a Read waits
 	late   atomic.Bool
 	waited time.Duration // since enough came
@@ -70,6 +110,12 @@ func (b *idleBody) Read(p []byte) (int, error) {
 		err = ErrStalled
 	}
 	return n, err
+}
+
+func (b *idleBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.done()
+	return err
 }
 
 // Read reads at most n bytes of an answer, takes no longer than within for it,

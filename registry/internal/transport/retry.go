@@ -14,17 +14,18 @@ import (
 	"time"
 )
 
-// pauses are what is waited between attempts where the server names no time.
+// DefaultPauses are what is waited between attempts where the server names no time.
 // Together they are short: a person waits for a file.
-var pauses = []time.Duration{200 * time.Millisecond, 600 * time.Millisecond, 1800 * time.Millisecond}
+var DefaultPauses = []time.Duration{200 * time.Millisecond, 600 * time.Millisecond, 1800 * time.Millisecond}
 
-// Retry repeats GET and HEAD requests that failed in a way that may pass: 408,
-// 429, 500, 502, 503, 504, and connections that were reset or refused. A
-// Retry-After is kept to as long as all waits of one request stay within MaxWait;
-// beyond that the answer is given back at once.
+// Retry repeats GET and HEAD requests, and those that Repeatable marks, when they
+// failed in a way that may pass: 408, 429, 500, 502, 503, 504, and connections that
+// were reset or refused. A Retry-After is kept to as long as all waits of one request
+// stay within MaxWait; beyond that the answer is given back at once.
 type Retry struct {
 	Next    http.RoundTripper
 	MaxWait time.Duration
+	Pauses  []time.Duration // between attempts; nil: DefaultPauses
 
 	mu  sync.Mutex
 	far map[string]far // hosts that asked for more than MaxWait, a moment ago
@@ -56,16 +57,63 @@ func (t *Retry) throttled(host string) error {
 	return nil
 }
 
+type repeatKey struct{}
+
+// Repeatable marks requests with this context as such that may be sent again, as
+// that changes nothing. repeats is how often it was; with nil none is marked.
+func Repeatable(ctx context.Context, repeats *int) context.Context {
+	return context.WithValue(ctx, repeatKey{}, repeats)
+}
+
+// repeatable gives where to count the repeats of a request, or nil where there must
+// be none.
+func repeatable(req *http.Request) *int {
+	if repeats, ok := req.Context().Value(repeatKey{}).(*int); ok && repeats != nil && canRewind(req) {
+		return repeats
+	}
+	if req.Method == http.MethodGet || req.Method == http.MethodHead {
+		return new(int)
+	}
+	return nil
+}
+
+func canRewind(req *http.Request) bool {
+	return req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
+}
+
+// Rewind gives a request that is sent once more its body anew.
+func Rewind(req *http.Request) error {
+	if req.Body == nil || req.Body == http.NoBody {
+		return nil
+	}
+	if req.GetBody == nil {
+		return errors.New("the request's body can't be sent again")
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return err
+	}
+	req.Body = body
+	return nil
+}
+
 // RoundTrip sends the request until an answer is final.
 func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodGet && req.Method != http.MethodHead {
-		return t.Next.RoundTrip(req)
-	}
 	if err := t.throttled(req.URL.Host); err != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
 		return nil, err
 	}
+	repeats := repeatable(req)
 	var waited time.Duration
 	for attempt := 0; ; attempt++ {
+		if attempt > 0 {
+			if err := Rewind(req); err != nil {
+				return nil, err
+			}
+			*repeats++
+		}
 		resp, err := t.Next.RoundTrip(req)
 		pause, again := t.again(resp, err, attempt)
 		if again && resp != nil && pause > t.MaxWait {
@@ -76,13 +124,13 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			t.far[req.URL.Host] = far{time.Now().Add(pause), time.Now()}
 			t.mu.Unlock()
 		}
-		if !again || waited+pause > t.MaxWait {
+		if !again || waited+pause > t.MaxWait || repeats == nil {
 			return resp, err
 		}
 		if resp != nil {
 			Aside(resp)
 		}
-		if err := sleep(req.Context(), pause); err != nil {
+		if err := Sleep(req.Context(), pause); err != nil {
 			return nil, err
 		}
 		waited += pause
@@ -91,12 +139,16 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // again says whether to try again, and after how long.
 func (t *Retry) again(resp *http.Response, err error, attempt int) (time.Duration, bool) {
+	pauses := t.Pauses
+	if pauses == nil {
+		pauses = DefaultPauses
+	}
 	if attempt >= len(pauses) {
 		return 0, false
 	}
 	// Jitter only makes a pause longer: what a server asked for is the least.
 	pause := pauses[attempt]
-	pause += rand.N(pause / 4)
+	pause += rand.N(pause/4 + 1)
 	if err != nil {
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
@@ -137,7 +189,8 @@ func ParseRetryAfter(v string, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits as long as ctx lets it.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -1,0 +1,107 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+)
+
+// ErrLate is of a request that was sent and not answered in time. It is a
+// time-out, as net.Error has it.
+var ErrLate error = late{}
+
+type late struct{}
+
+func (late) Error() string   { return "no answer came in time" }
+func (late) Timeout() bool   { return true }
+func (late) Temporary() bool { return true }
+
+// workRate is how many bytes a slow registry hashes and stores in a second.
+const workRate = 10 << 20
+
+type workKey struct{}
+
+// Work makes the answers to requests with this context be waited for longer: by
+// what a registry needs to hash so many bytes, which some do before they answer.
+func Work(ctx context.Context, bytes int64) context.Context {
+	return context.WithValue(ctx, workKey{}, bytes)
+}
+
+func work(ctx context.Context) time.Duration {
+	n, _ := ctx.Value(workKey{}).(int64)
+	return time.Duration(n/workRate) * time.Second
+}
+
+// watch ends one request, until its answer begins, when it is late. It leaves no
+// timer behind once it has ended.
+type watch struct {
+	end func(error) // of the request; a cancellation
+
+	mu       sync.Mutex
+	timer    *time.Timer
+	deadline time.Time // zero: there is none now
+	what     error     // that it is late with
+	late     error     // what it was late with
+	over     bool
+}
+
+// within gives the request so long for the next step.
+func (w *watch) within(d time.Duration, what error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over || d <= 0 {
+		return
+	}
+	w.deadline, w.what = time.Now().Add(d), what
+	if w.timer == nil {
+		w.timer = time.AfterFunc(d, w.fire)
+	} else {
+		w.timer.Reset(d)
+	}
+}
+
+// pause stops the clock.
+func (w *watch) pause() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline = time.Time{}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+func (w *watch) fire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// It may have been reset while it fired.
+	if w.over || w.deadline.IsZero() || time.Now().Before(w.deadline) {
+		return
+	}
+	w.late, w.over = w.what, true
+	w.end(w.late)
+}
+
+// stop ends the watch, and gives what the request was late with, if it was.
+func (w *watch) stop() error {
+	w.pause()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	return w.late
+}
+
+// sentBody is a request's body. Only the time that the network takes counts, not
+// what the source of the bytes takes.
+type sentBody struct {
+	io.ReadCloser
+	w     *watch
+	limit time.Duration
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.w.pause()
+	n, err := b.ReadCloser.Read(p)
+	b.w.within(b.limit, ErrStalled)
+	return n, err
+}
