@@ -23,7 +23,7 @@ import (
 // Bounds of one request, besides what the caller's context has.
 const (
 	dialTimeout   = 10 * time.Second
-	answerTimeout = 30 * time.Second
+	answerTimeout = 30 * time.Second // once it was sent; longer for what a registry has to hash
 	idleTimeout   = 30 * time.Second // of silence within a body
 	answerWhole   = 2 * time.Minute  // for all of an answer that isn't a blob
 )
@@ -39,19 +39,38 @@ type Options struct {
 	Logger       *slog.Logger  // nil: silent
 }
 
-// Client reads from registries. It is safe for concurrent use.
+// Client reads from registries and writes to them. It is safe for concurrent use.
 type Client struct {
 	opts   Options
+	bounds bounds
 	base   *http.Transport
 	auth   *auth.Authorizer
-	mu     sync.Mutex
-	slots  map[string]chan struct{}     // of blob bodies, by host
-	warned map[string]bool              // what was logged of warnings, by host and text
-	noAPI  map[ref.Repository]time.Time // those without the referrers API, and until when that is believed
+
+	mu       sync.Mutex
+	slots    map[string]chan struct{}     // of blob bodies that are read, by host
+	places   map[string]chan struct{}     // of those that are sent
+	warned   map[string]bool              // what was logged of warnings, by host and text
+	noAPI    map[ref.Repository]time.Time // those without the referrers API, and until when that is believed
+	noTags   map[string]time.Time         // hosts that don't take several tags at once, likewise
+	inChunks map[string]chunked           // hosts that don't take a blob in one piece, likewise
+	turns    map[string]*turn             // fallback tags that are written
+	leaving  int                          // sessions that are being cancelled
+	left     sync.Cond                    // on mu: leaving fell
+}
+
+// bounds are the times and sizes of a client that tests change.
+type bounds struct {
+	idle, answer time.Duration
+	pauses       []time.Duration // before another attempt
+	chunk        int64           // bytes of one part of a blob, where it is sent in parts
 }
 
 // New makes a client.
 func New(o Options) *Client {
+	return newClient(o, bounds{idleTimeout, answerTimeout, transport.DefaultPauses, 16 << 20})
+}
+
+func newClient(o Options, b bounds) *Client {
 	if o.RetryMaxWait == 0 {
 		o.RetryMaxWait = 30 * time.Second
 	}
@@ -72,7 +91,6 @@ func New(o Options) *Client {
 		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   dialTimeout,
-		ResponseHeaderTimeout: answerTimeout,
 		ExpectContinueTimeout: time.Second,
 		MaxIdleConnsPerHost:   32,
 		IdleConnTimeout:       90 * time.Second,
@@ -81,11 +99,16 @@ func New(o Options) *Client {
 	named := func(host string) bool {
 		return slices.ContainsFunc(o.PlainHTTP, func(p string) bool { return ref.APIHost(p) == host })
 	}
-	c := &Client{opts: o, base: base, slots: map[string]chan struct{}{}, warned: map[string]bool{}, noAPI: map[ref.Repository]time.Time{}}
+	c := &Client{
+		opts: o, bounds: b, base: base,
+		slots: map[string]chan struct{}{}, places: map[string]chan struct{}{}, warned: map[string]bool{},
+		noAPI: map[ref.Repository]time.Time{}, noTags: map[string]time.Time{}, inChunks: map[string]chunked{}, turns: map[string]*turn{},
+	}
+	c.left.L = &c.mu
 	c.auth = &auth.Authorizer{
-		Next: &agent{o.UserAgent, &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait,
+		Next: &agent{o.UserAgent, &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
 			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback,
-				Next: &transport.Idle{Next: base, Limit: idleTimeout}}}}},
+				Next: &transport.Idle{Next: base, Limit: b.idle, Answer: b.answer}}}}},
 		Source:  o.Credentials,
 		Log:     o.Logger,
 		PlainOK: func(host string) bool { return named(host) || ref.IsLoopback(host) },
@@ -122,8 +145,16 @@ func (a *agent) RoundTrip(req *http.Request) (*http.Response, error) {
 	return a.next.RoundTrip(req)
 }
 
-// Close closes the connections that aren't in use.
-func (c *Client) Close() { c.base.CloseIdleConnections() }
+// Close waits, some seconds at most, until sessions that were given up are
+// cancelled, and closes the connections that aren't in use.
+func (c *Client) Close() {
+	c.mu.Lock()
+	for c.leaving > 0 {
+		c.left.Wait()
+	}
+	c.mu.Unlock()
+	c.base.CloseIdleConnections()
+}
 
 // call is one request of the API.
 type call struct {
@@ -131,26 +162,37 @@ type call struct {
 	repo   ref.Repository // Path is empty for the host's own
 	path   string         // below /v2/: "library/alpine/tags/list"
 	url    *url.URL       // in place of path: an address that the registry gave
+	query  string         // with path
 	header http.Header
-	what   string // what is asked for, for errors: "tags"
-	name   string // of what, for errors
+	access auth.Access
+	sends  payload // nil: nothing
+	what   string  // what is asked for, for errors: "tags"
+	name   string  // of what, for errors
+
+	// foreign: the address is another server's. No credential goes there.
+	foreign bool
+}
+
+// payload is the body of a request. It can be had again.
+type payload interface {
+	size() int64
+	open() (io.ReadCloser, error)
 }
 
 // do sends a call. Any status that isn't in ok is an *Error; so is everything
 // that kept the answer away, but the caller's own context.
 func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, error) {
-	u := k.url
-	if u == nil {
-		u = &url.URL{Scheme: "https", Host: ref.APIHost(k.repo.Host), Path: "/v2/" + k.path}
-	}
-	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), nil)
+	req, err := k.request(ctx)
 	if err != nil {
 		return nil, k.failed(ctx, err, "")
 	}
-	for name, v := range k.header {
-		req.Header[name] = v
+	var resp *http.Response
+	credential := ""
+	if k.foreign {
+		resp, err = c.auth.Next.RoundTrip(req)
+	} else {
+		resp, credential, err = c.auth.Do(req, k.repo, k.access)
 	}
-	resp, credential, err := c.auth.Do(req, k.repo)
 	if err != nil {
 		return nil, k.failed(ctx, err, credential)
 	}
@@ -159,21 +201,29 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 	if slices.Contains(ok, resp.StatusCode) {
 		return resp, nil
 	}
-	e := &Error{Op: k.op(), Name: k.name, Kind: kindOf(resp.StatusCode), Status: resp.StatusCode, Codes: parseCodes(transport.Aside(resp)), Credential: credential}
-	if e.Kind == ErrServer && e.has("NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID") {
-		e.Kind = ErrNotFound // the registry's grammar is narrower than the specification's
+	return nil, k.refused(resp, req.URL.Host, credential)
+}
+
+// request makes the request of a call.
+func (k call) request(ctx context.Context) (*http.Request, error) {
+	u := k.url
+	if u == nil {
+		u = &url.URL{Scheme: "https", Host: ref.APIHost(k.repo.Host), Path: "/v2/" + k.path, RawQuery: k.query}
 	}
-	if e.elsewhere = e.Kind == ErrDenied && resp.Request.URL.Host != u.Host; e.elsewhere {
-		e.Credential = "" // which didn't go there
-		e.Err = fmt.Errorf("said by %s, where the registry led", resp.Request.URL.Host)
+	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), nil)
+	if err != nil {
+		return nil, err
 	}
-	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
-		e.Kind = ErrTooManyRequests
+	for name, v := range k.header {
+		req.Header[name] = v
 	}
-	if wait := resp.Header.Get("Retry-After"); wait != "" && e.Kind == ErrTooManyRequests {
-		e.Err = fmt.Errorf("it asks to wait %s", plain(wait))
+	if k.sends != nil && k.sends.size() > 0 {
+		req.GetBody, req.ContentLength = k.sends.open, k.sends.size()
+		if req.Body, err = k.sends.open(); err != nil {
+			return nil, err
+		}
 	}
-	return nil, e
+	return req, nil
 }
 
 // maxWarnings bounds the texts that are remembered as logged.
@@ -197,6 +247,28 @@ func (c *Client) heed(resp *http.Response) {
 }
 
 func (k call) op() string { return k.method + " " + k.what }
+
+// refused makes an *Error of an answer with a status that isn't wanted. host is the
+// one that was asked, and may have led elsewhere.
+func (k call) refused(resp *http.Response, host, credential string) *Error {
+	e := &Error{Op: k.op(), Name: k.name, Kind: kindOf(resp.StatusCode), Status: resp.StatusCode, Codes: parseCodes(transport.Aside(resp)), Credential: credential}
+	if e.Kind == ErrServer && e.has("NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID") {
+		e.Kind = ErrNotFound // the registry's grammar is narrower than the specification's
+	}
+	k.writing(e)
+	if e.elsewhere = e.Kind == ErrDenied && (k.foreign || resp.Request.URL.Host != host); e.elsewhere {
+		e.Credential = "" // which didn't go there
+		e.Err = fmt.Errorf("said by %s, where the registry led", resp.Request.URL.Host)
+	}
+	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
+		e.Kind = ErrTooManyRequests
+	}
+	if wait := resp.Header.Get("Retry-After"); wait != "" && e.Kind == ErrTooManyRequests {
+		e.Err = fmt.Errorf("it asks to wait %s", plain(wait))
+		e.wait, _ = transport.ParseRetryAfter(wait, time.Now())
+	}
+	return e
+}
 
 // nonsense makes an *Error of an answer that makes no sense.
 func (k call) nonsense(format string, args ...any) error {
@@ -245,11 +317,15 @@ func kindOfFailure(err error) error {
 
 // slot waits for one of the places for blob bodies at a host.
 func (c *Client) slot(ctx context.Context, host string) (release func(), err error) {
+	return c.take(ctx, c.slots, host, c.opts.Downloads)
+}
+
+func (c *Client) take(ctx context.Context, all map[string]chan struct{}, host string, n int) (release func(), err error) {
 	c.mu.Lock()
-	s := c.slots[host]
+	s := all[host]
 	if s == nil {
-		s = make(chan struct{}, c.opts.Downloads)
-		c.slots[host] = s
+		s = make(chan struct{}, n)
+		all[host] = s
 	}
 	c.mu.Unlock()
 	select {

@@ -2,24 +2,73 @@ package registry
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // DeleteTag deletes a tag, and never the manifest that it points at (spec,
-// "Deleting tags").
+// "Deleting tags"): ErrUnsupported where the registry doesn't offer that.
 func (c *Client) DeleteTag(ctx context.Context, r ref.Repository, tag string) error {
-	return ErrUnsupported
+	if !ref.ValidTag(tag) {
+		return fmt.Errorf("%s: %w: %q is no tag", r, ErrNotFound, tag)
+	}
+	err := c.delete(ctx, manifestCall(http.MethodDelete, r, tag))
+	var e *Error
+	if errors.As(err, &e) && e.Status == http.StatusBadRequest && e.Kind != ErrInUse {
+		e.Kind = ErrUnsupported // it wants a digest there
+	}
+	return err
 }
 
-// DeleteManifest deletes a manifest by its digest (spec, "Deleting Manifests").
+// DeleteManifest deletes a manifest by its digest, whatever tags point at it (spec,
+// "Deleting Manifests"). Where it has a subject and the registry has no referrers
+// API, it is taken off the list that the tag schema keeps; an error of that says so.
+// ErrInUse: the registry wants a tag or an index that points at it deleted first.
 func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, m *Manifest) error {
-	return ErrUnsupported
+	if _, err := checkReference(r, m.Digest.String()); err != nil {
+		return err
+	}
+	err := c.delete(ctx, manifestCall(http.MethodDelete, r, m.Digest.String()))
+	if err != nil || m.Subject == nil {
+		return err
+	}
+	if c.hasReferrers(r) {
+		if _, err := c.referrersAPI(ctx, r, m.Subject.Digest); !errors.Is(err, errNoAPI) {
+			return nil // its own list is its own business
+		}
+	}
+	return c.dropReferrer(ctx, r, m)
 }
 
-// DeleteBlob deletes a blob (spec, "Deleting Blobs").
+// DeleteBlob deletes a blob (spec, "Deleting Blobs"). Whether a manifest still needs
+// it is the registry's to know: ErrInUse.
 func (c *Client) DeleteBlob(ctx context.Context, r ref.Repository, d digest.Digest) error {
-	return ErrUnsupported
+	if _, err := checkReference(r, d.String()); err != nil {
+		return err
+	}
+	return c.delete(ctx, blobCall(http.MethodDelete, r, d))
+}
+
+// delete sends a DELETE. What isn't there any more after an attempt whose answer was
+// lost is deleted.
+func (c *Client) delete(ctx context.Context, k call) error {
+	k.access.Do = auth.Delete
+	k.header = nil
+	repeats := 0
+	resp, err := c.do(transport.Repeatable(ctx, &repeats), k, http.StatusAccepted, http.StatusNoContent, http.StatusOK)
+	var e *Error
+	switch {
+	case err == nil:
+		transport.Aside(resp)
+	case errors.As(err, &e) && e.Status == http.StatusNotFound && e.Kind == ErrNotFound && repeats > 0:
+		return nil
+	}
+	return err
 }

@@ -1,12 +1,14 @@
-// Package registry is a client of the distribution API, by its reading half:
-// manifests, blobs, tags, the catalog and referrers.
+// Package registry is a client of the distribution API: manifests, blobs, tags, the
+// catalog and referrers are read, pushed and deleted.
 //
 // # Nouns
 //
 // A Client speaks to any number of registries. A Manifest is an image manifest
 // or an index, byte for byte as it was served, with a decoded form beside the
 // bytes. Resolved is what a HEAD tells of a manifest or a blob. A Body is a blob
-// on its way.
+// on its way here. A Source is the bytes of a blob that is pushed, and a session is
+// how it gets there: an address that the registry gives, with as much of the blob as
+// it has taken.
 //
 // # What is verified
 //
@@ -19,8 +21,8 @@
 //
 // https, except to hosts that were named as plain and to loopback hosts that
 // answer https in plain text. A server may send the client elsewhere by a
-// redirect, a token realm or a Link; internal/transport/follow.go is the one place that decides
-// what is followed, and whether the credential goes along.
+// redirect, a token realm, a Link or a session's address; internal/transport/follow.go
+// is the one place that decides what is followed, and whether the credential goes along.
 //
 // # Waiting
 //
@@ -29,7 +31,15 @@
 // Retry-After is kept to up to Options.RetryMaxWait, and beyond that the call
 // fails at once. A body that breaks off or falls silent is continued by Range.
 // Blob bodies take one of Options.Downloads places per host, so metadata never
-// stands behind layers.
+// stands behind layers; those that are sent one of Options.Uploads.
+//
+// # Writing
+//
+// What is sent may have arrived although its answer didn't. So nothing that counts is
+// sent twice without a look: a session is asked how much of a blob it has, or the
+// registry whether it has all of it, and what goes on starts there. Manifests are
+// their own digest, and may be sent again. A manifest never comes before what it
+// names, by the caller's order; a tag comes last.
 //
 // The specification is https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md.
 package registry

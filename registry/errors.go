@@ -8,10 +8,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The kinds of errors, for errors.Is. Every error of this package is of one, or
-// is the context's own.
+// is the context's own, or that of the source of a blob that is pushed.
 var (
 	// ErrNotFound: the registry doesn't have it. It is also fs.ErrNotExist.
 	ErrNotFound = fmt.Errorf("not found: %w", fs.ErrNotExist)
@@ -50,7 +51,8 @@ type Error struct {
 	Credential string // which credential was used; "" for none. Never a secret.
 	Err        error  // the cause, where it isn't the answer
 
-	elsewhere bool // the refusal is of where a redirect led, not the registry's
+	elsewhere bool          // the refusal is of where a redirect led, not the registry's
+	wait      time.Duration // that the registry asks for, with ErrTooManyRequests
 }
 
 // Code is an error as a registry tells it (spec, "Error Codes").
@@ -98,6 +100,42 @@ func (e *Error) Unwrap() []error {
 // has says whether the registry gave one of these codes.
 func (e *Error) has(codes ...string) bool {
 	return slices.ContainsFunc(e.Codes, func(c Code) bool { return slices.Contains(codes, c.Code) })
+}
+
+// says tells whether the registry's codes or messages have one of these words, in
+// lower case.
+func (e *Error) says(words ...string) bool {
+	for _, c := range e.Codes {
+		text := strings.ToLower(c.Code + " " + c.Message)
+		if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// writing gives the refusal of a write the kind that it has there.
+func (k call) writing(e *Error) {
+	switch k.method {
+	case http.MethodDelete:
+		inUse := e.says("google_manifest_dangling", "imagereferencedbymanifestlist")
+		if inUse || e.Status == http.StatusConflict {
+			e.Kind = ErrInUse
+		}
+		if e.has("UNSUPPORTED") {
+			e.Kind = ErrUnsupported
+		}
+	case http.MethodPut, http.MethodPost, http.MethodPatch:
+		switch {
+		case k.what == manifestWhat && e.has("MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"):
+			e.Kind = ErrBlobUnknown
+		case e.Status >= http.StatusInternalServerError:
+		case e.has("MANIFEST_INVALID", "DIGEST_INVALID", "SIZE_INVALID"):
+			e.Kind = ErrCorrupt
+		case e.Status == http.StatusRequestEntityTooLarge:
+			e.Kind = ErrTooLarge
+		}
+	}
 }
 
 // kindOf gives the kind of a status that is no success.

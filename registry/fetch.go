@@ -24,11 +24,14 @@ type Resolved struct {
 	Manifest *Manifest
 }
 
+// manifestWhat is what errors call a manifest.
+const manifestWhat = "manifest"
+
 func manifestCall(method string, r ref.Repository, reference string) call {
 	return call{
 		method: method, repo: r, path: r.Path + "/manifests/" + reference,
 		header: http.Header{"Accept": {acceptManifests}},
-		what:   "manifest", name: named(r, reference),
+		what:   manifestWhat, name: named(r, reference),
 	}
 }
 
@@ -57,7 +60,10 @@ func (c *Client) Manifest(ctx context.Context, r ref.Repository, reference strin
 	if err != nil {
 		return nil, err
 	}
-	k := manifestCall(http.MethodGet, r, reference)
+	return c.manifest(ctx, manifestCall(http.MethodGet, r, reference), want)
+}
+
+func (c *Client) manifest(ctx context.Context, k call, want digest.Digest) (*Manifest, error) {
 	for attempt := 0; ; attempt++ {
 		m, err := c.getManifest(ctx, k, want)
 		if !errors.Is(err, errBroken) || errors.Is(err, ErrTimeout) || attempt == 2 {
@@ -91,7 +97,7 @@ func (c *Client) getManifest(ctx context.Context, k call, want digest.Digest) (*
 	if err != nil {
 		return nil, &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: err}
 	}
-	m.LastModified = lastModified(resp.Header)
+	m.LastModified, m.etag = lastModified(resp.Header), resp.Header.Get("ETag")
 	return m, nil
 }
 
@@ -125,7 +131,10 @@ func (c *Client) ResolveManifest(ctx context.Context, r ref.Repository, referenc
 	if err != nil {
 		return Resolved{}, err
 	}
-	k := manifestCall(http.MethodHead, r, reference)
+	return c.resolveManifest(ctx, manifestCall(http.MethodHead, r, reference), want)
+}
+
+func (c *Client) resolveManifest(ctx context.Context, k call, want digest.Digest) (Resolved, error) {
 	resp, err := c.do(ctx, k, http.StatusOK, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
 	if err != nil {
 		return Resolved{}, err
@@ -141,7 +150,8 @@ func (c *Client) ResolveManifest(ctx context.Context, r ref.Repository, referenc
 			LastModified: lastModified(resp.Header),
 		}, nil
 	}
-	m, err := c.Manifest(ctx, r, reference)
+	k.method = http.MethodGet
+	m, err := c.manifest(ctx, k, want)
 	if err != nil {
 		return Resolved{}, err
 	}

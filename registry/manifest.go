@@ -53,6 +53,7 @@ type Manifest struct {
 	Digest       digest.Digest
 	Raw          []byte    // as served, byte for byte
 	LastModified time.Time // zero: not told
+	etag         string    // of the answer, for a write that depends on it
 
 	// The decoded form. Unknown fields are left alone.
 	ArtifactType string

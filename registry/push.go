@@ -2,10 +2,17 @@ package registry
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"net/url"
+	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -24,7 +31,8 @@ type Push struct {
 	// Absent: the repository is known not to have it, and isn't asked.
 	Absent bool
 	// Sent is told how many bytes of the blob have been sent, by one goroutine at a
-	// time. It may go back, when a part is sent again. nil: nobody is told.
+	// time, and must return at once. It may go back, when a part is sent again. nil:
+	// nobody is told.
 	Sent func(total int64)
 }
 
@@ -35,7 +43,159 @@ type Pushed struct {
 	Sent    int64 // bytes that left, those that were sent again included
 }
 
-// PushBlob brings a blob into a repository (spec, "Pushing blobs").
-func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descriptor, open func(context.Context) (Source, error), p Push) (Pushed, error) {
-	return Pushed{}, ErrUnsupported
+// PushBlob brings a blob into a repository (spec, "Pushing blobs"): nothing is sent
+// where the repository has it, it is mounted where another repository is known to
+// have it, and else sent in one piece, or in chunks where the registry doesn't take
+// it so. What breaks off is continued from where the registry says that it stopped,
+// a few times. desc says its digest and its size; the registry checks the one, and
+// answers ErrCorrupt where the bytes haven't got it.
+//
+// open is called once, when bytes are needed, and never for an empty blob; what it
+// gave is closed before PushBlob returns. An error of the source comes back as it is,
+// wrapped. A body that is sent takes one of Options.Uploads places of the host, from
+// before its session begins. ctx is over all of it; a session that doesn't come to
+// its end is cancelled.
+func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descriptor, open func(context.Context) (Source, error), p Push) (done Pushed, err error) {
+	if _, err := checkReference(r, desc.Digest.String()); err != nil {
+		return done, err
+	}
+	if desc.Size < 0 {
+		return done, fmt.Errorf("%s: %w", named(r, desc.Digest.String()), corrupt("a blob of %d bytes", desc.Size))
+	}
+	u := &upload{c: c, r: r, desc: desc, access: auth.Access{Do: auth.Push}, told: p.Sent, done: &done}
+	var from []ref.Repository
+	for _, f := range p.From {
+		if f.Host == r.Host && f != r {
+			from = append(from, f)
+		}
+	}
+	if len(from) > 0 {
+		u.access.From = from[0].Path // one token for all that follows
+	}
+	if !p.Absent {
+		if done.Existed, err = u.exists(ctx); err != nil || done.Existed {
+			return done, err
+		}
+	}
+	defer func() { u.abandon() }()
+	for _, f := range from {
+		if done.Mounted, err = u.mount(ctx, f); err != nil || done.Mounted {
+			return done, err
+		}
+		if u.at != nil {
+			break // declined, with a session to go on with
+		}
+	}
+	if u.at == nil {
+		u.access.From = ""
+	}
+	release, err := c.take(ctx, c.places, r.Host, c.opts.Uploads)
+	if err != nil {
+		return done, fmt.Errorf("%s: %w", u.name(), err)
+	}
+	defer release()
+	return done, u.run(ctx, open)
+}
+
+// upload is a blob on its way to a repository, and the session that it goes by. It
+// isn't safe for concurrent use.
+type upload struct {
+	c      *Client
+	r      ref.Repository
+	desc   v1.Descriptor
+	access auth.Access
+	told   func(int64)
+	src    Source
+	done   *Pushed
+
+	// The session.
+	at      *url.URL // nil: there is none
+	origin  *url.URL // of the registry that gave it
+	foreign bool     // it is on another server
+	acked   int64    // bytes that it has, as far as is known
+	high    int64    // bytes that may have come to it
+	resumed bool     // acked is what the registry said, not what was counted
+
+	// How it is sent.
+	chunk   int64 // bytes of one part; 0: in one piece
+	least   int64 // of a part but the last, as the registry wants it
+	frozen  bool  // what the registry says of its progress is nonsense
+	noPatch bool  // the registry doesn't take parts
+	refusal error // of sending it in one piece
+
+	// What went wrong on end.
+	phase  phase
+	tries  int
+	stalls int
+	waited time.Duration // as the registry asked
+	short  int           // parts of which the registry took next to nothing
+	best   int64         // the most that any session had
+}
+
+func (u *upload) name() string { return named(u.r, u.desc.Digest.String()) }
+
+// exists asks whether the repository has the blob. A registry that can't tell, or
+// won't, says no.
+func (u *upload) exists(ctx context.Context) (bool, error) {
+	k := blobCall(http.MethodHead, u.r, u.desc.Digest)
+	k.access = u.access
+	resp, err := u.c.do(ctx, k, http.StatusOK)
+	if err == nil {
+		resp.Body.Close()
+		return true, nil
+	}
+	var e *Error
+	if !errors.As(err, &e) || e.Status == 0 && e.Kind != ErrDenied || e.Kind == ErrTooManyRequests {
+		return false, err
+	}
+	return false, nil
+}
+
+// mount asks the registry to take the blob from another of its repositories (spec,
+// "Mounting a blob from another repository"). It may begin a session instead.
+func (u *upload) mount(ctx context.Context, from ref.Repository) (bool, error) {
+	u.access.From = from.Path
+	query := "mount=" + url.QueryEscape(u.desc.Digest.String()) + "&from=" + url.QueryEscape(from.Path)
+	k := u.startCall(query)
+	resp, err := u.c.do(ctx, k, http.StatusCreated, http.StatusAccepted)
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, err
+		}
+		u.c.opts.Logger.Debug("a blob can't be mounted", "blob", u.name(), "from", from, "cause", err)
+		return false, nil
+	}
+	if resp.StatusCode == http.StatusCreated {
+		resp.Body.Close()
+		return true, nil
+	}
+	return false, u.begun(resp, k)
+}
+
+// lasting is an error that another attempt doesn't cure.
+type lasting struct{ error }
+
+func (e lasting) Unwrap() error { return e.error }
+
+// openSource opens the bytes, once, when some are needed.
+func (u *upload) openSource(ctx context.Context, open func(context.Context) (Source, error)) error {
+	if u.src != nil || u.desc.Size == 0 {
+		return nil
+	}
+	src, err := open(ctx)
+	if err != nil {
+		return lasting{fmt.Errorf("%s: opening the blob: %w", u.name(), err)}
+	}
+	u.src = src
+	return nil
+}
+
+// withDigest adds the digest to a session's address, whose query stays as it is.
+func withDigest(at *url.URL, d digest.Digest) *url.URL {
+	u := *at
+	if u.RawQuery != "" {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += "digest=" + url.QueryEscape(d.String())
+	return &u
 }

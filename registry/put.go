@@ -1,13 +1,194 @@
 package registry
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
 
+	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
+const (
+	// maxTags is how many tags a registry must take at once.
+	maxTags = 10
+	// noTagsFor is how long it is believed that a host takes one tag at a time.
+	noTagsFor = 5 * time.Minute
+)
+
 // PushManifest puts a manifest into a repository, under tags, or by its digest
-// where there are none (spec, "Pushing Manifests").
+// where there are none (spec, "Pushing Manifests"). Several tags go in one request
+// where the registry confirms each, and else in one each, in order; the first that
+// fails ends it, and those before it stay.
+//
+// What the manifest names must be there: ErrBlobUnknown says that it isn't, after
+// some short waits for registries that take a moment. A tag that can't be moved is
+// success where it points at this manifest, and ErrExists where it doesn't. Where
+// the manifest has a subject and the registry doesn't keep a list of referrers, the
+// tag that stands for the list is brought up to date (spec, "Referrers Tag Schema");
+// an error of that says so, and leaves the manifest where it is.
 func (c *Client) PushManifest(ctx context.Context, r ref.Repository, m *Manifest, tags ...string) error {
-	return ErrUnsupported
+	for _, t := range tags {
+		if !ref.ValidTag(t) {
+			return fmt.Errorf("%s: %w: %q is no tag", r, ErrNotFound, t)
+		}
+	}
+	if _, err := checkReference(r, m.Digest.String()); err != nil {
+		return err
+	}
+	told, err := c.putTags(ctx, r, m, tags)
+	if err == nil && m.Subject != nil && !told {
+		err = c.addReferrer(ctx, r, m)
+	}
+	return err
+}
+
+// putTags puts a manifest under all tags, and says whether the registry lists it as
+// a referrer.
+func (c *Client) putTags(ctx context.Context, r ref.Repository, m *Manifest, tags []string) (listed bool, err error) {
+	if len(tags) == 0 {
+		return c.putDigest(ctx, r, m)
+	}
+	for len(tags) > 1 && c.takesTags(r.Host) {
+		n := min(len(tags), maxTags)
+		k := putCall(r, m, m.Digest.String())
+		for _, t := range tags[:n] {
+			k.query += "&tag=" + t // whose characters need no escapes
+		}
+		k.query = k.query[1:]
+		h, err := c.put(ctx, k, m)
+		var e *Error
+		if err != nil && !(errors.As(err, &e) && mayBeTheTags(e)) {
+			return false, err
+		}
+		listed = err == nil && h.Get("OCI-Subject") != ""
+		set := confirmedTags(h)
+		left := slices.DeleteFunc(slices.Clone(tags[:n]), func(t string) bool { return slices.Contains(set, t) })
+		if len(left) > 0 {
+			if len(set) == 0 {
+				c.lacksTags(r.Host)
+			}
+			tags = append(left, tags[n:]...)
+			break
+		}
+		tags = tags[n:]
+	}
+	for _, t := range tags {
+		one, err := c.putTag(ctx, r, m, t)
+		if err != nil {
+			return false, err
+		}
+		listed = listed || one
+	}
+	return listed, nil
+}
+
+// mayBeTheTags says whether a refusal may be of the tags that came along: each by
+// itself then tells.
+func mayBeTheTags(e *Error) bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusConflict,
+		http.StatusPreconditionFailed, http.StatusRequestURITooLong, http.StatusNotImplemented:
+		return e.Kind != ErrBlobUnknown && e.Kind != ErrCorrupt
+	}
+	return false
+}
+
+// confirmedTags are those that an answer says it set.
+func confirmedTags(h http.Header) []string {
+	var set []string
+	for _, v := range h.Values("OCI-Tag") {
+		for t := range strings.SplitSeq(v, ",") {
+			set = append(set, strings.TrimSpace(t))
+		}
+	}
+	return set
+}
+
+func (c *Client) takesTags(host string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().After(c.noTags[host])
+}
+
+func (c *Client) lacksTags(host string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noTags[host] = time.Now().Add(noTagsFor)
+}
+
+func (c *Client) putDigest(ctx context.Context, r ref.Repository, m *Manifest) (listed bool, err error) {
+	h, err := c.put(ctx, putCall(r, m, m.Digest.String()), m)
+	return h.Get("OCI-Subject") != "", err
+}
+
+// putTag puts a manifest under one tag. Where that is refused and the tag points at
+// the manifest already, nothing is left to do.
+func (c *Client) putTag(ctx context.Context, r ref.Repository, m *Manifest, tag string) (listed bool, err error) {
+	h, err := c.put(ctx, putCall(r, m, tag), m)
+	var e *Error
+	if !errors.As(err, &e) || e.Kind == ErrBlobUnknown {
+		return h.Get("OCI-Subject") != "", err
+	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed:
+	default:
+		return false, err
+	}
+	k := manifestCall(http.MethodHead, r, tag)
+	k.access.Do = auth.Push
+	is, headErr := c.resolveManifest(ctx, k, "")
+	switch {
+	case headErr != nil:
+		return false, err
+	case is.Digest == m.Digest && m.Subject != nil:
+		return c.putDigest(ctx, r, m) // which tells of the list
+	case is.Digest == m.Digest:
+		return false, nil
+	}
+	immutable := e.says("immutable", "already exist", "alreadyexist", "cannot be overwritten", "can't be overwritten", "not be overwritten")
+	if immutable || e.Status == http.StatusConflict || e.Status == http.StatusPreconditionFailed {
+		e.Kind, e.Err = ErrExists, fmt.Errorf("it points at %s", is.Digest)
+	}
+	return false, e
+}
+
+// manifestBody is the bytes of a manifest as the body of a request.
+type manifestBody []byte
+
+func (b manifestBody) size() int64                  { return int64(len(b)) }
+func (b manifestBody) open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+
+func putCall(r ref.Repository, m *Manifest, reference string) call {
+	return call{
+		method: http.MethodPut, repo: r, path: r.Path + "/manifests/" + reference,
+		header: http.Header{"Content-Type": {m.MediaType}},
+		access: auth.Access{Do: auth.Push}, sends: manifestBody(m.Raw),
+		what: manifestWhat, name: named(r, reference),
+	}
+}
+
+// put sends a manifest, and once more, after a pause, where the registry doesn't
+// know yet of what was pushed just before.
+func (c *Client) put(ctx context.Context, k call, m *Manifest) (http.Header, error) {
+	for attempt := 0; ; attempt++ {
+		resp, err := c.do(transport.Repeatable(ctx, new(int)), k, http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusNoContent)
+		if err == nil {
+			transport.Aside(resp)
+			return resp.Header, k.checkDigest(resp, m.Digest)
+		}
+		if !errors.Is(err, ErrBlobUnknown) || attempt >= len(c.bounds.pauses) {
+			return nil, err
+		}
+		if err := transport.Sleep(ctx, c.bounds.pauses[attempt]); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", k.op(), k.name, err)
+		}
+	}
 }

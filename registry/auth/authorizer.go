@@ -19,9 +19,9 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Authorizer answers challenges. It keeps one token for each repository, and one
-// for each host's catalog: a scope that grows with every repository would grow
-// the header beyond what servers take. It is safe for concurrent use.
+// Authorizer answers challenges. It keeps one token for each repository and access,
+// and one for each host's catalog: a scope that grows with every repository would
+// grow the header beyond what servers take. It is safe for concurrent use.
 type Authorizer struct {
 	Next   http.RoundTripper // sends requests, those for tokens too
 	Source Source            // nil: nobody
@@ -30,39 +30,63 @@ type Authorizer struct {
 	PlainOK func(host string) bool
 
 	mu     sync.Mutex
-	grants map[ref.Repository]*grant
+	grants map[ref.Repository]map[Access]*grant
 }
 
-func (a *Authorizer) grant(r ref.Repository) *grant {
+func (a *Authorizer) grant(r ref.Repository, access Access) *grant {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	g := a.grants[r]
-	if g == nil {
+	of := a.grants[r]
+	if of == nil {
 		if a.grants == nil {
-			a.grants = map[ref.Repository]*grant{}
+			a.grants = map[ref.Repository]map[Access]*grant{}
 		}
-		g = &grant{turn: make(chan struct{}, 1)}
-		a.grants[r] = g
+		of = map[Access]*grant{}
+		a.grants[r] = of
+	}
+	g := of[access]
+	if g == nil {
+		g = &grant{turn: make(chan struct{}, 1), access: access}
+		of[access] = g
 	}
 	return g
 }
 
-// Account names the account that r was last asked by; "" for nobody.
+// Account names the account that r was last asked by; "" for nobody. Reading
+// counts before writing.
 func (a *Authorizer) Account(r ref.Repository) string {
-	g := a.grant(r)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.account
+	a.mu.Lock()
+	grants := []*grant{}
+	for access, g := range a.grants[r] {
+		if access.Do == Pull {
+			grants = slices.Insert(grants, 0, g)
+		} else {
+			grants = append(grants, g)
+		}
+	}
+	a.mu.Unlock()
+	account := ""
+	for _, g := range grants {
+		var asked bool
+		if account, asked = g.whose(); account != "" || asked && g.access.Do == Pull {
+			break
+		}
+	}
+	return account
 }
 
 // Do sends a request for something of r, and answers the challenge that comes
-// back, once. A refusal of what the credential asks for is tried once more
-// without it: an expired credential mustn't hide what is public. It gives the
-// origin of the credential that was used last.
-func (a *Authorizer) Do(req *http.Request, r ref.Repository) (resp *http.Response, origin string, err error) {
-	g := a.grant(r)
+// back, once; a body is then sent anew, by GetBody. A refusal of what the credential
+// reads is tried once more without it: an expired credential mustn't hide what is
+// public. It gives the origin of the credential that was used last.
+func (a *Authorizer) Do(req *http.Request, r ref.Repository, access Access) (resp *http.Response, origin string, err error) {
+	g := a.grant(r, access)
 	ctx := req.Context()
 	header, _, known := g.now()
+	if !known && access.Do != Pull {
+		g.learn(a.grant(r, Access{}))
+		header, _, known = g.now()
+	}
 	if header == "" && known { // the token is over: renew it without asking
 		if err := a.answer(ctx, g, r, nil, nil, header); err != nil {
 			_, origin, _ = g.now()
@@ -85,6 +109,9 @@ func (a *Authorizer) Do(req *http.Request, r ref.Repository) (resp *http.Respons
 			before := header
 			// Nothing to answer with: the refusal stands, and isn't asked for twice.
 			if header, _, _ = g.now(); header != before {
+				if err := transport.Rewind(req); err != nil {
+					return nil, "", err
+				}
 				if resp, used, err = a.send(req, header); err != nil {
 					return nil, "", err
 				}
@@ -93,7 +120,7 @@ func (a *Authorizer) Do(req *http.Request, r ref.Repository) (resp *http.Respons
 	}
 	_, origin, _ = g.now()
 	refused := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusUnauthorized
-	if refused && origin != "" && transport.SameOrigin(resp.Request.URL, used.URL) && g.goAnonymous() {
+	if refused && access.Do == Pull && origin != "" && transport.SameOrigin(resp.Request.URL, used.URL) && g.goAnonymous() {
 		again, err := a.anonymous(req, g, r)
 		if err == nil && again.StatusCode < 400 {
 			a.warn().Warn("a credential was refused, and nobody is let in: going on without it", "repository", r, "credential", origin)
@@ -197,13 +224,13 @@ func (a *Authorizer) answer(ctx context.Context, g *grant, r ref.Repository, cs 
 	default:
 		var token string
 		var err error
-		token, life, err = a.token(ctx, c, realm, r, cred)
+		token, life, err = a.token(ctx, c, realm, g.access.scopes(r, c.Params["scope"]), cred)
 		var refused *tokenError
-		if errors.As(err, &refused) && refused.denied() && !cred.Empty() {
+		if errors.As(err, &refused) && refused.denied() && !cred.Empty() && g.access.Do == Pull {
 			// What is public can be had without. What isn't says so by its own answer.
 			a.warn().Warn("the token endpoint refused a credential: trying without it", "repository", r, "credential", cred.Origin, "cause", err)
 			account = ""
-			token, life, err = a.token(ctx, c, realm, r, Credential{})
+			token, life, err = a.token(ctx, c, realm, g.access.scopes(r, c.Params["scope"]), Credential{})
 		}
 		if err != nil {
 			g.mu.Lock()

@@ -61,7 +61,7 @@ func TestATokenIsFetchedOncePerRepository(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				resp, _, err := a.Do(req, ref.Repository{Host: strings.TrimPrefix(s.URL, "http://"), Path: "a/b"})
+				resp, _, err := a.Do(req, ref.Repository{Host: strings.TrimPrefix(s.URL, "http://"), Path: "a/b"}, Access{})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// grant is what a registry gave for one repository.
+// grant is what a registry gave for one repository and access.
 type grant struct {
+	access Access
+
 	// turn is held by the one who answers a challenge; the others wait, each as
 	// long as it wants to, and then find the answer here.
 	turn chan struct{}
@@ -32,6 +34,13 @@ func (g *grant) now() (header, origin string, known bool) {
 		return "", g.origin, g.challenge != nil
 	}
 	return g.header, g.origin, g.challenge != nil
+}
+
+// whose names the account that was let in, and says whether anybody was.
+func (g *grant) whose() (account string, asked bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.account, g.header != ""
 }
 
 // goAnonymous forgets the credential, unless that was done already.

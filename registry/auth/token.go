@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
-	"github.com/ocifs/ocifs/registry/ref"
 )
 
 const (
@@ -53,16 +52,8 @@ func TokenStatus(err error) int {
 	return 0
 }
 
-// token gets a token for what the challenge asks, or for pulling r where it
-// doesn't say.
-func (a *Authorizer) token(ctx context.Context, c *Challenge, realm *url.URL, r ref.Repository, cred Credential) (string, time.Duration, error) {
-	scope := c.Params["scope"]
-	if scope == "" {
-		scope = "repository:" + r.Path + ":pull"
-		if r.Path == "" {
-			scope = "registry:catalog:*"
-		}
-	}
+// token gets a token for scopes.
+func (a *Authorizer) token(ctx context.Context, c *Challenge, realm *url.URL, scopes []string, cred Credential) (string, time.Duration, error) {
 	form := url.Values{}
 	if s := c.Params["service"]; s != "" {
 		form.Set("service", s)
@@ -71,7 +62,7 @@ func (a *Authorizer) token(ctx context.Context, c *Challenge, realm *url.URL, r 
 		return "", 0, fmt.Errorf("%w: its token endpoint http://%s isn't encrypted, so no credential goes there", ErrChallenge, realm.Host)
 	}
 	if cred.IdentityToken != "" {
-		form.Set("scope", scope)
+		form.Set("scope", strings.Join(scopes, " "))
 		form.Set("grant_type", "refresh_token")
 		form.Set("refresh_token", cred.IdentityToken)
 		form.Set("client_id", clientID)
@@ -82,7 +73,7 @@ func (a *Authorizer) token(ctx context.Context, c *Challenge, realm *url.URL, r 
 		form = url.Values{"service": form["service"]}
 		cred = Credential{Username: "<token>", Password: cred.IdentityToken}
 	}
-	form["scope"] = strings.Fields(scope)
+	form["scope"] = scopes
 	return a.ask(ctx, http.MethodGet, realm, form, cred)
 }
 
@@ -111,7 +102,9 @@ func (a *Authorizer) ask(ctx context.Context, method string, realm *url.URL, for
 	if cred.Username != "" || cred.Password != "" {
 		req.Header.Set("Authorization", basic(cred))
 	}
-	resp, err := a.Next.RoundTrip(req.WithContext(transport.Here(ctx, false)))
+	// What is so of the request that needs the token isn't of this one.
+	own := transport.Here(transport.Work(transport.Repeatable(ctx, nil), 0), false)
+	resp, err := a.Next.RoundTrip(req.WithContext(own))
 	if err != nil {
 		return "", 0, err
 	}

@@ -1,0 +1,220 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/ocifs/ocifs/registry/internal/transport"
+)
+
+// leastChunk is the smallest part that is tried where larger ones are refused as too
+// large, in bytes: proxies take 1 MiB if nobody told them otherwise.
+const leastChunk = 256 << 10
+
+// chunksFor is how long it is believed that a host doesn't take blobs in one piece.
+const chunksFor = 5 * time.Minute
+
+// chunked is what is known of a host that doesn't take blobs in one piece.
+type chunked struct {
+	until time.Time
+	over  int64 // bytes of the smallest that was refused
+	chunk int64 // bytes of a part that was taken
+}
+
+// run sends the blob until the repository has it, or nothing helps.
+func (u *upload) run(ctx context.Context, open func(context.Context) (Source, error)) error {
+	defer func() {
+		if u.src != nil {
+			u.src.Close()
+		}
+	}()
+	u.c.mu.Lock()
+	if known := u.c.inChunks[u.r.Host]; time.Now().Before(known.until) && u.desc.Size >= known.over && u.desc.Size > 0 {
+		u.chunk = known.chunk
+	}
+	u.c.mu.Unlock()
+	for {
+		err := u.attempt(ctx, open)
+		if err == nil {
+			u.remember()
+			return nil
+		}
+		there, err := u.again(ctx, err)
+		if err != nil || there {
+			return err
+		}
+	}
+}
+
+// remember notes that chunks were needed, so that the next blob isn't sent in vain.
+func (u *upload) remember() {
+	if u.refusal == nil || u.chunk == 0 {
+		return
+	}
+	over := int64(0)
+	if errors.Is(u.refusal, ErrTooLarge) {
+		over = u.desc.Size
+	}
+	u.c.mu.Lock()
+	defer u.c.mu.Unlock()
+	u.c.inChunks[u.r.Host] = chunked{time.Now().Add(chunksFor), over, u.chunk}
+}
+
+// attempt goes as far as nothing goes wrong.
+func (u *upload) attempt(ctx context.Context, open func(context.Context) (Source, error)) error {
+	if u.at == nil {
+		if err := u.start(ctx); err != nil {
+			return err
+		}
+	}
+	if err := u.openSource(ctx, open); err != nil {
+		return err
+	}
+	if u.acked == 0 && u.chunk == 0 {
+		return u.all(ctx)
+	}
+	for u.acked < u.desc.Size {
+		if err := u.part(ctx); err != nil {
+			return err
+		}
+	}
+	return u.finish(ctx)
+}
+
+// notSo says whether a registry refused the way in which it was asked, not what it
+// was asked for.
+func notSo(e *Error) bool {
+	switch e.Status {
+	case http.StatusBadRequest:
+		return e.Kind != ErrCorrupt && !e.has("NAME_INVALID", "NAME_UNKNOWN", "DENIED", "UNAUTHORIZED")
+	case http.StatusMethodNotAllowed, http.StatusLengthRequired, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+		http.StatusRequestedRangeNotSatisfiable, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// again decides what follows a failed attempt: another (there is none, no error),
+// none as the repository has the blob after all, or none as nothing helps.
+func (u *upload) again(ctx context.Context, cause error) (there bool, err error) {
+	var e *Error
+	var l lasting
+	if errors.As(cause, &l) {
+		return false, l.error
+	}
+	if ctx.Err() != nil || !errors.As(cause, &e) || u.phase == starting {
+		return false, cause
+	}
+	if notSo(e) {
+		if again, err := u.otherwise(e); again || err != nil {
+			return false, err
+		}
+	}
+	for {
+		if u.hopeless(e) || u.tries >= len(u.c.bounds.pauses) {
+			return false, cause
+		}
+		if e.Kind == ErrTimeout {
+			u.stalls++
+		}
+		if u.stalls >= maxStalls {
+			return false, cause
+		}
+		u.c.opts.Logger.Info("a blob that is pushed broke off", "blob", u.name(), "offset", u.high, "cause", cause)
+		pause := max(u.c.bounds.pauses[u.tries], e.wait)
+		u.tries++
+		u.waited += e.wait
+		if err := transport.Sleep(ctx, pause); err != nil {
+			return false, fmt.Errorf("%s: %w", u.name(), err)
+		}
+		there, err := u.where(ctx, e)
+		if err == nil || ctx.Err() != nil || !errors.As(err, &e) || e.Kind == ErrTimeout {
+			return there, err
+		}
+		cause = err
+	}
+}
+
+// hopeless says whether trying again can't help.
+func (u *upload) hopeless(e *Error) bool {
+	switch {
+	case e.Kind == ErrTooManyRequests:
+		var throttled *transport.Throttled
+		return u.waited+e.wait > u.c.opts.RetryMaxWait || errors.As(e, &throttled)
+	case e.Kind == ErrDenied:
+		return !e.elsewhere // where a session may be over
+	case e.Kind == ErrCorrupt:
+		return !u.resumed // what the registry said of its progress may have been wrong
+	case e.Status == http.StatusInsufficientStorage:
+		return true
+	}
+	return e.has("NAME_UNKNOWN", "NAME_INVALID", "DENIED", "UNAUTHORIZED")
+}
+
+// otherwise finds another way to send what was refused, if there is one left.
+func (u *upload) otherwise(e *Error) (again bool, err error) {
+	tooLarge := e.Status == http.StatusRequestEntityTooLarge
+	switch {
+	case u.phase == whole && u.desc.Size > 0 && !u.noPatch:
+		u.c.opts.Logger.Info("a registry doesn't take a blob in one piece: it goes in chunks", "blob", u.name(), "cause", e)
+		u.refusal, u.chunk = e, u.c.bounds.chunk
+	case u.phase == parting && tooLarge && u.chunk > max(u.least, leastChunk):
+		u.chunk = max(u.chunk/4, u.least, min(leastChunk, u.chunk/4))
+	case u.phase == parting && e.Status == http.StatusRequestedRangeNotSatisfiable:
+		return false, nil // the session knows better
+	case u.phase == parting && u.chunk > 0:
+		if u.refusal != nil && errors.Is(u.refusal, ErrTooLarge) {
+			return false, u.refusal
+		}
+		return false, e
+	case u.phase == parting:
+		u.noPatch = true // so there is no continuing
+		u.tries++
+		if u.tries > len(u.c.bounds.pauses) {
+			return false, e
+		}
+	default:
+		return false, nil
+	}
+	u.abandon()
+	return true, nil
+}
+
+// where finds out what the registry has of a blob that broke off, so that no byte is
+// sent again into a session that has it: all of it, a part to go on from, or nothing
+// that counts, and then the session is given up.
+func (u *upload) where(ctx context.Context, e *Error) (there bool, err error) {
+	looked := false
+	if u.phase == finishing || u.phase == whole && u.high >= u.desc.Size {
+		// Often only the answer was lost.
+		looked = true
+		if there, err = u.exists(ctx); err != nil || there {
+			return there, err
+		}
+	}
+	if u.at != nil && e.Kind != ErrCorrupt && e.Status != http.StatusNotFound && !u.noPatch && !u.frozen {
+		before := u.acked
+		has, ok, err := u.ask(ctx)
+		if err != nil {
+			return false, err
+		}
+		if u.at != nil && ok && has >= before && has <= u.high {
+			u.has(has)
+			u.resumed = true
+			return false, nil
+		}
+	}
+	if e.Status == http.StatusNotFound {
+		u.at = nil // gone
+	}
+	if !looked {
+		if there, err = u.exists(ctx); err != nil || there {
+			return there, err
+		}
+	}
+	u.abandon()
+	return false, nil
+}
