@@ -22,14 +22,17 @@ type Handle struct {
 func (f *File) Open(write, truncate bool) (*Handle, error) {
 	if write {
 		f.root.stage(f)
+		f.addWriter()
 	}
 	if err := f.hold(write); err != nil {
+		if write {
+			f.mu.Lock()
+			f.writers--
+			f.mu.Unlock()
+		}
 		return nil, err
 	}
 	h := &Handle{f: f, write: write}
-	if write {
-		f.addWriter()
-	}
 	if truncate {
 		if err := h.truncate(f.root.area.ctx, 0); err != nil {
 			h.Release()

@@ -197,7 +197,7 @@ func (r *Root) carryOut(ctx context.Context, p *plan, tags []string) error {
 			continue
 		}
 		err := r.pushManifest(ctx, m, under)
-		if errors.Is(err, registry.ErrBlobUnknown) {
+		if errors.Is(err, registry.ErrBlobUnknown) && len(p.blobs) > 0 {
 			// The registry said that it had them, or lost them since.
 			for d, f := range p.blobs {
 				r.lost(d)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/ocifs/ocifs/registry"
 )
 
 // Dir is a directory of the staging area.
@@ -62,6 +64,10 @@ func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 		return nil, fs.ErrNotExist
 	}
 	size, err := r.area.o.Tree.Blob(ctx, r.repo, role.digest)
+	if errors.Is(err, registry.ErrDenied) {
+		// Many say so of a repository that isn't there yet. Pushing tells what is true.
+		return nil, fs.ErrNotExist
+	}
 	if err != nil {
 		return nil, err
 	}

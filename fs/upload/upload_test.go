@@ -1,0 +1,573 @@
+package upload
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// bench is an area with a registry, and what stands for the rest of a mount.
+type bench struct {
+	t      *testing.T
+	s      *server
+	client *registry.Client
+	repo   ref.Repository
+	area   *Area
+	top    *Dir
+	dir    string
+
+	mu      sync.Mutex
+	adopted map[digest.Digest][]byte
+	tags    map[string]digest.Digest
+}
+
+func newBench(t *testing.T) *bench {
+	s := newServer(t)
+	b := &bench{t: t, s: s, dir: t.TempDir(), repo: ref.Repository{Host: s.host, Path: "team/app"}, adopted: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}}
+	b.client = registry.New(registry.Options{})
+	t.Cleanup(b.client.Close)
+	b.open(Options{})
+	return b
+}
+
+func (b *bench) open(o Options) {
+	b.t.Helper()
+	o.Dir, o.Client, o.Tree = b.dir, b.client, b
+	o.Path = func(r ref.Repository) string { return strings.ReplaceAll(r.String(), ":", "_") }
+	var err error
+	if b.area, err = Open(o); err != nil {
+		b.t.Fatal(err)
+	}
+	area := b.area
+	b.t.Cleanup(func() { area.Close(b.t.Context()) })
+	if b.top, err = b.area.Root(b.repo); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// What upload asks of a mount, straight from the registry.
+
+func (b *bench) Blob(ctx context.Context, r ref.Repository, d digest.Digest) (int64, error) {
+	res, err := b.client.ResolveBlob(ctx, r, d)
+	return res.Size, err
+}
+
+func (b *bench) Lacks(ref.Repository, digest.Digest) bool { return false }
+
+func (b *bench) Manifest(ctx context.Context, r ref.Repository, d digest.Digest) (*registry.Manifest, error) {
+	return b.client.Manifest(ctx, r, d.String())
+}
+
+type memory struct{ *bytes.Reader }
+
+func (memory) Close() error { return nil }
+
+func (b *bench) OpenBlob(ctx context.Context, blob Blob) (Content, error) {
+	b.mu.Lock()
+	held, ok := b.adopted[blob.Digest]
+	b.mu.Unlock()
+	if ok {
+		return memory{bytes.NewReader(held)}, nil
+	}
+	rc, err := b.client.Blob(ctx, blob.Repository, blob.descriptor())
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	all, err := io.ReadAll(rc)
+	return memory{bytes.NewReader(all)}, err
+}
+
+func (b *bench) Adopt(d digest.Digest, size int64, path string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil || int64(len(raw)) != size || d.Algorithm().FromBytes(raw) != d {
+		b.t.Errorf("adopted %d bytes of %s as %s, %v", len(raw), path, d, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.adopted[d] = raw
+	return os.Remove(path)
+}
+
+func (b *bench) MakeRoom(int64) {}
+
+func (b *bench) PushedBlob(Blob) {}
+
+func (b *bench) PushedManifest(_ ref.Repository, m *registry.Manifest, tags ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range tags {
+		b.tags[t] = m.Digest
+	}
+}
+
+// dirAt finds a directory, and makes what is missing of it.
+func (b *bench) dirAt(path string) *Dir {
+	b.t.Helper()
+	d := b.top
+	for name := range strings.SplitSeq(path, "/") {
+		if path == "" || path == "." {
+			break
+		}
+		n, err := d.Lookup(b.t.Context(), name)
+		if errors.Is(err, fs.ErrNotExist) {
+			n, err = d.Mkdir(name, 0o755)
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		d = n.(*Dir)
+	}
+	return d
+}
+
+// write writes a file as cp does, and gives what close says.
+func (b *bench) write(path string, content []byte) error {
+	b.t.Helper()
+	h := b.create(path)
+	defer h.Release()
+	for off := 0; off < len(content); off += 100 {
+		if _, err := h.WriteAt(b.t.Context(), content[off:min(off+100, len(content))], int64(off)); err != nil {
+			return err
+		}
+	}
+	return h.Flush(b.t.Context())
+}
+
+// create opens a file for writing, and makes it or empties it.
+func (b *bench) create(path string) *Handle {
+	b.t.Helper()
+	d, name := b.dirAt(filepath.Dir(path)), filepath.Base(path)
+	_, h, err := d.Create(name, 0o644)
+	if errors.Is(err, syscall.EEXIST) {
+		n, lerr := d.Lookup(b.t.Context(), name)
+		if lerr != nil {
+			b.t.Fatal(lerr)
+		}
+		h, err = n.(*File).Open(true, true)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return h
+}
+
+func (b *bench) rename(from, to string) error {
+	b.t.Helper()
+	return b.dirAt(filepath.Dir(from)).Rename(b.t.Context(), filepath.Base(from), b.dirAt(filepath.Dir(to)), filepath.Base(to), true)
+}
+
+func (b *bench) ok(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// image is a config, a layer and a manifest of them.
+type image struct {
+	layer, config, raw []byte
+	digest             digest.Digest
+}
+
+func newImage(text string) image {
+	i := image{layer: []byte("layer " + text + strings.Repeat(".", 500)), config: []byte(`{"architecture":"amd64","os":"linux","config":{"Env":["a=` + text + `"]}}`)}
+	i.raw = mustMarshal(v1.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest,
+		Config: v1.Descriptor{MediaType: v1.MediaTypeImageConfig, Digest: digest.FromBytes(i.config), Size: int64(len(i.config))},
+		Layers: []v1.Descriptor{{MediaType: v1.MediaTypeImageLayer, Digest: digest.FromBytes(i.layer), Size: int64(len(i.layer))}},
+	})
+	i.digest = digest.FromBytes(i.raw)
+	return i
+}
+
+func (i image) descriptor(name string) v1.Descriptor {
+	d := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: i.digest, Size: int64(len(i.raw))}
+	if name != "" {
+		d.Annotations = map[string]string{v1.AnnotationRefName: name}
+	}
+	return d
+}
+
+func indexOf(ds ...v1.Descriptor) []byte {
+	return mustMarshal(v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: ds})
+}
+
+func at(layout string, d digest.Digest) string {
+	return filepath.Join(layout, "blobs", d.Algorithm().String(), d.Encoded())
+}
+
+// blobs writes the pieces of an image into a layout.
+func (b *bench) pieces(layout string, i image) {
+	b.t.Helper()
+	for _, piece := range [][]byte{i.layer, i.config, i.raw} {
+		b.ok(b.write(at(layout, digest.FromBytes(piece)), piece))
+	}
+}
+
+// state gives the state of a target in uploads.json.
+func (b *bench) state(target string) string {
+	state := ""
+	for _, r := range b.area.Records() {
+		if r.Target == target {
+			state = r.State
+		}
+	}
+	return state
+}
+
+func (b *bench) pointsAt(tag string, want digest.Digest) {
+	b.t.Helper()
+	raw := b.s.tagged(b.repo.Path, tag)
+	switch {
+	case want == "" && raw != nil:
+		b.t.Errorf("%s is tagged", tag)
+	case want != "" && (raw == nil || digest.FromBytes(raw) != want):
+		b.t.Errorf("%s points at %q, want %s", tag, raw, want)
+	}
+}
+
+// A layout is pushed by the closing of its index: in upload/ by ref.name, in
+// upload/<tag>/ by the directory's name.
+func TestLayoutIsPushed(t *testing.T) {
+	b := newBench(t)
+	one, two := newImage("one"), newImage("two")
+	b.pieces("", one)
+	b.pointsAt("v1", "")
+	b.ok(b.write("index.json", indexOf(one.descriptor("v1"))))
+	b.pointsAt("v1", one.digest)
+	b.pieces("v2", two)
+	b.ok(b.write("v2/index.json", indexOf(two.descriptor("other"))))
+	b.pointsAt("v2", two.digest)
+	b.pointsAt("other", "")
+	if b.tags["v2"] != two.digest || b.state("v2") != Pushed || b.state("v1") != Pushed {
+		t.Errorf("told %v; %v", b.tags, b.area.Records())
+	}
+	b.s.requests()
+	b.ok(b.write("index.json", indexOf(one.descriptor("v1"), two.descriptor("ghcr.io/x/y:v3"))))
+	if asked := b.s.requests(); len(asked) != 1 || !strings.HasPrefix(asked[0], "PUT ") {
+		t.Errorf("one more tag of what is there cost %q", asked)
+	}
+	b.pointsAt("v3", two.digest)
+	b.ok(b.write("index.json", indexOf(one.descriptor("v1"), two.descriptor("ghcr.io/x/y:v3"))))
+	if asked := b.s.requests(); len(asked) != 0 {
+		t.Errorf("an index that says nothing new cost %q", asked)
+	}
+}
+
+// An index that comes before its pieces waits for them: the last one pushes.
+func TestIndexFirst(t *testing.T) {
+	b := newBench(t)
+	i := newImage("x")
+	b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
+	if b.state("v1") != Waiting {
+		t.Errorf("uploads.json says %v", b.area.Records())
+	}
+	b.ok(b.write(at("v1", digest.FromBytes(i.layer)), i.layer))
+	b.ok(b.write(at("v1", i.digest), i.raw))
+	b.pointsAt("v1", "")
+	b.s.spoil(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/v1") {
+			refuse(w, http.StatusForbidden, "DENIED")
+			return true
+		}
+		return false
+	})
+	config := at("v1", digest.FromBytes(i.config))
+	if err := b.write(config, i.config); !errors.Is(err, registry.ErrDenied) {
+		t.Errorf("the last piece says %v, want that the tag was refused", err)
+	}
+	b.pointsAt("v1", "")
+	if b.state("v1") != Failed {
+		t.Errorf("uploads.json says %v", b.area.Records())
+	}
+	b.s.spoil(nil)
+	b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
+	b.pointsAt("v1", i.digest)
+}
+
+// What is named by a digest must have it when it is renamed, and is waited for when
+// it is closed.
+func TestDigestNames(t *testing.T) {
+	b := newBench(t)
+	d := digest.FromString("right")
+	b.ok(b.write(at("", d), []byte("rig")))
+	b.ok(b.write("oci-put-blob1", []byte("wrong")))
+	if err := b.rename("oci-put-blob1", at("", d)); !errors.Is(err, ErrMismatch) {
+		t.Errorf("renaming other bytes says %v", err)
+	}
+	if _, err := b.top.Lookup(t.Context(), "oci-put-blob1"); err != nil {
+		t.Errorf("after that the file is gone: %v", err)
+	}
+	if asked := b.s.requests(); len(asked) != 0 {
+		t.Errorf("nothing complete cost %q", asked)
+	}
+	b.ok(b.write("tmp1", []byte("right")))
+	b.ok(b.rename("tmp1", at("", d)))
+	if _, ok := b.s.blobs[b.repo.Path][d]; !ok {
+		t.Error("the blob isn't at the registry")
+	}
+}
+
+// A blob under any name becomes a symlink to its digest, pieces and overwriting
+// included.
+func TestNamedBlob(t *testing.T) {
+	b := newBench(t)
+	h := b.create("blobs/model")
+	target := func(want string) {
+		t.Helper()
+		n, err := b.dirAt("blobs").Lookup(t.Context(), "model")
+		if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString(want).Encoded() {
+			t.Fatalf("blobs/model is %v, %v; want a symlink to the digest of %q", n, err, want)
+		}
+	}
+	for i, piece := range []string{"one", "two"} {
+		if _, err := h.WriteAt(t.Context(), []byte(piece), int64(3*i)); err != nil {
+			t.Fatal(err)
+		}
+		b.ok(h.Flush(t.Context()))
+		target("onetwo"[:3*i+3])
+	}
+	h.Release()
+	n, err := b.dirAt("blobs/sha256").Lookup(t.Context(), digest.FromString("onetwo").Encoded())
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, err := n.(*File).Open(true, true) // as cp does through the symlink
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := over.WriteAt(t.Context(), []byte("three"), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(over.Flush(t.Context()))
+	over.Release()
+	target("three")
+	for _, want := range []string{"onetwo", "three"} {
+		if _, ok := b.s.blobs[b.repo.Path][digest.FromString(want)]; !ok {
+			t.Errorf("%q isn't at the registry", want)
+		}
+	}
+	b.ok(b.area.Close(t.Context()))
+	if left, _ := os.ReadDir(b.dir); len(left) != 0 {
+		t.Errorf("a clean end leaves %v", left)
+	}
+}
+
+// Temporary names push nothing, and nobody is asked.
+func TestTemporaryNames(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"blobs/.x.AbC", "blobs/x.1234abcd.partial", "blobs/sha256/123.tmp", "manifests/.v1.xyz", "manifests/v1.partial", "ingest/abc", "ingest/index.json", ".umoci-1/index-1", "index.json.lock", "notes"} {
+		b.ok(b.write(name, []byte(`{"manifests":[]}`)))
+	}
+	if asked := b.s.requests(); len(asked) != 0 {
+		t.Errorf("temporary names cost %q", asked)
+	}
+	d, name := b.dirAt("manifests"), "not a tag"
+	if _, _, err := d.Create(name, 0o644); !errors.Is(err, ref.ErrInvalid) {
+		t.Errorf("manifests/%s: %v", name, err)
+	}
+}
+
+// A copy of a blob of the same host is mounted, that of another is sent.
+func TestCopiesOfBlobs(t *testing.T) {
+	b := newBench(t)
+	content := []byte(strings.Repeat("blob", 1000))
+	d := digest.FromBytes(content)
+	b.s.put("other/app", d, content)
+	from := Blob{ref.Repository{Host: b.s.host, Path: "other/app"}, d, int64(len(content))}
+	h := b.create(at("", d))
+	for off := int64(0); off < from.Size; {
+		n, err := h.CopyFrom(t.Context(), from, off, off, 1500)
+		if err != nil || n == 0 {
+			t.Fatalf("copied %d, %v", n, err)
+		}
+		off += n
+	}
+	b.ok(h.Flush(t.Context()))
+	h.Release()
+	if _, ok := b.s.blobs[b.repo.Path][d]; !ok || b.s.received != 0 {
+		t.Errorf("mounted: %v, with %d bytes sent", ok, b.s.received)
+	}
+	elsewhere := newServer(t)
+	foreign := []byte("from elsewhere")
+	elsewhere.put("x", digest.FromBytes(foreign), foreign)
+	_, err := b.dirAt("blobs").Link(t.Context(), "copy", Blob{ref.Repository{Host: elsewhere.host, Path: "x"}, digest.FromBytes(foreign), int64(len(foreign))})
+	b.ok(err)
+	if got := b.s.blobs[b.repo.Path][digest.FromBytes(foreign)]; !bytes.Equal(got, foreign) {
+		t.Errorf("the registry has %q", got)
+	}
+	// A part of a blob is a copy of its bytes.
+	h = b.create("part")
+	if n, err := h.CopyFrom(t.Context(), from, 2, 0, 6); n != 6 || err != nil {
+		t.Fatal(n, err)
+	}
+	h.Release()
+	n, _ := b.top.Lookup(t.Context(), "part")
+	if got, err := n.(*File).readAll(t.Context(), 100); string(got) != "obblob" {
+		t.Errorf("the part is %q, %v", got, err)
+	}
+}
+
+// A push that fails says so again while nothing changes, and is tried anew when
+// something does.
+func TestResultsStay(t *testing.T) {
+	b := newBench(t)
+	refused := func(w http.ResponseWriter, r *http.Request) bool {
+		refuse(w, http.StatusForbidden, "DENIED")
+		return true
+	}
+	b.s.spoil(refused)
+	h := b.create("blobs/x")
+	defer h.Release()
+	if _, err := h.WriteAt(t.Context(), []byte("abc"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
+		t.Fatalf("close says %v", err)
+	}
+	b.s.requests()
+	if err := h.Sync(t.Context()); !errors.Is(err, registry.ErrDenied) || len(b.s.requests()) != 0 {
+		t.Errorf("fsync says %v", err)
+	}
+	b.s.spoil(nil)
+	if _, err := h.WriteAt(t.Context(), []byte("d"), 3); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(h.Flush(t.Context()))
+}
+
+// A manifest is pushed under its name; what is none is refused.
+func TestManifests(t *testing.T) {
+	b := newBench(t)
+	i := newImage("m")
+	if err := b.write("manifests/v1", i.raw); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("a manifest whose pieces are missing: %v", err)
+	}
+	b.pieces("", i)
+	b.ok(b.write("manifests/v1", i.raw))
+	b.pointsAt("v1", i.digest)
+	b.ok(b.write("manifests/sha256-"+i.digest.Encoded(), i.raw))
+	for _, bad := range []string{"hello", `{"schemaVersion":2}`, `{"architecture":"amd64","config":{}}`} {
+		if err := b.write("manifests/v2", []byte(bad)); !errors.Is(err, ErrNoManifest) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	if err := b.write("manifests/sha256-"+newImage("else").digest.Encoded(), i.raw); !errors.Is(err, ErrNoManifest) {
+		t.Errorf("a manifest under another digest: %v", err)
+	}
+	b.pointsAt("v2", "")
+}
+
+// The staging area has a bound, and gives back what is removed.
+func TestBound(t *testing.T) {
+	b := newBench(t)
+	b.ok(b.area.Close(t.Context()))
+	b.open(Options{MaxBytes: 2000})
+	if err := b.write("big", make([]byte, 3000)); !errors.Is(err, ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("writing beyond the bound says %v", err)
+	}
+	b.ok(b.top.Unlink("big"))
+	b.ok(b.write("small", make([]byte, 1500)))
+}
+
+// What a mount leaves unpushed is kept, told to the next, pushed by nobody, and can
+// be pushed by copying it.
+func TestLeftOver(t *testing.T) {
+	b := newBench(t)
+	done, undone := newImage("done"), newImage("undone")
+	b.pieces("v1", done)
+	b.ok(b.write("v1/index.json", indexOf(done.descriptor(""))))
+	b.s.spoil(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return false
+		}
+		refuse(w, http.StatusForbidden, "DENIED")
+		return true
+	})
+	for _, piece := range [][]byte{undone.layer, undone.config, undone.raw} {
+		_ = b.write(at("v2", digest.FromBytes(piece)), piece) // refused
+	}
+	if err := b.write("v2/index.json", indexOf(undone.descriptor(""))); err == nil {
+		t.Fatal("pushed")
+	}
+	b.ok(b.area.Close(t.Context()))
+	b.s.spoil(nil)
+	b.s.requests()
+	b.open(Options{})
+	var left []Record
+	for _, r := range b.area.Records() {
+		left = append(left, r)
+	}
+	if len(left) != 1 || left[0].Target != "v2" || left[0].State != Left || left[0].Repository != b.repo.String() {
+		t.Fatalf("left: %+v", left)
+	}
+	path, _, _ := strings.Cut(strings.TrimPrefix(left[0].Error, "kept in "), ": copy")
+	if asked := b.s.requests(); len(asked) != 0 {
+		t.Errorf("finding it cost %q", asked)
+	}
+	err := filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		rel, _ := filepath.Rel(path, p)
+		raw, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		return b.write(filepath.Join("v2", rel), raw)
+	})
+	b.ok(err)
+	b.pointsAt("v2", undone.digest)
+}
+
+// Interrupting a push ends it, and leaves it to be tried again.
+func TestInterrupt(t *testing.T) {
+	b := newBench(t)
+	hang := make(chan struct{})
+	b.s.spoil(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut {
+			return false
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
+		return true
+	})
+	defer close(hang)
+	h := b.create("blobs/x")
+	defer h.Release()
+	if _, err := h.WriteAt(t.Context(), []byte("abc"), 0); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := h.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("interrupted: %v", err)
+	}
+	b.s.spoil(nil)
+	b.ok(h.Flush(t.Context()))
+	if asked := fmt.Sprint(b.s.requests()); !strings.Contains(asked, "DELETE /v2/team/app/blobs/uploads/") {
+		t.Errorf("the session wasn't cancelled: %s", asked)
+	}
+}
