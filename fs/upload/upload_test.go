@@ -567,6 +567,7 @@ func TestInterrupt(t *testing.T) {
 	}
 	b.s.spoil(nil)
 	b.ok(h.Flush(t.Context()))
+	b.client.Close() // waits for what is cancelled behind
 	if asked := fmt.Sprint(b.s.requests()); !strings.Contains(asked, "DELETE /v2/team/app/blobs/uploads/") {
 		t.Errorf("the session wasn't cancelled: %s", asked)
 	}
