@@ -120,7 +120,8 @@ func lookIn(top, repository string, pushed map[line]bool) []Record {
 	add := func(target, path string, st fs.FileInfo) {
 		left = append(left, Record{repository, target, Left, fmt.Sprintf("kept in %s: copy it into upload/ to push it, or remove it", path), st.ModTime().UTC()})
 	}
-	indexed := map[string]bool{} // layouts that are listed
+	// Layouts that are listed as a whole, and those that were pushed as a whole.
+	indexed := map[string]bool{}
 	_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.Name() != indexName || !e.Type().IsRegular() {
 			return nil
@@ -134,8 +135,8 @@ func lookIn(top, repository string, pushed map[line]bool) []Record {
 		for _, target := range targets(path, dir == top, name) {
 			if !done(target) {
 				add(target, dir, st)
-				indexed[dir] = true
 			}
+			indexed[dir] = true
 		}
 		return nil
 	})

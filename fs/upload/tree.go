@@ -19,6 +19,9 @@ type Dir struct {
 	children map[string]Node // guarded by Root.mu
 	// remote is what the registry has, and was looked up here. It isn't listed.
 	remote map[string]*File
+	// gone is what was removed here: the registry still has it, and isn't asked, as
+	// who removes a name wants to make it anew.
+	gone   map[string]bool
 	layout layout // what is known of the index, where the directory is a layout
 }
 
@@ -32,7 +35,7 @@ type Entry struct {
 const maxRemote = 1024
 
 func newDir(h header) *Dir {
-	return &Dir{header: h, children: map[string]Node{}, layout: newLayout()}
+	return &Dir{header: h, children: map[string]Node{}, gone: map[string]bool{}, layout: newLayout()}
 }
 
 // Attr gives the attributes.
@@ -56,11 +59,12 @@ func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 	} else if f := r.named(role); f != nil {
 		n = f
 	}
+	gone := d.gone[name]
 	r.mu.Unlock()
 	if n != nil {
 		return n, nil
 	}
-	if role.kind != blob {
+	if role.kind != blob || gone {
 		return nil, fs.ErrNotExist
 	}
 	size, err := r.area.o.Tree.Blob(ctx, r.repo, role.digest)
@@ -196,6 +200,7 @@ func (d *Dir) create(name string, mode uint32) (*File, error) {
 	f := newFile(r.header(d, name, mode))
 	d.children[name] = f
 	delete(d.remote, name)
+	delete(d.gone, name)
 	return f, nil
 }
 
@@ -265,20 +270,33 @@ func (d *Dir) Unlink(name string) error {
 	defer r.mu.Unlock()
 	switch n := d.children[name].(type) {
 	case nil:
-		if d.remote[name] == nil {
+		if d.remote[name] == nil || d.gone[name] {
 			return fs.ErrNotExist
 		}
-		delete(d.remote, name)
+		d.hide(name)
 	case *Dir:
 		return syscall.EISDIR
 	case *File:
 		r.remove(d, name, n)
+		d.hide(name)
 	case *Symlink:
 		_ = os.Remove(n.path())
 		delete(d.children, name)
 		n.parent = nil
 	}
 	return nil
+}
+
+// hide keeps the registry from answering for a name that was removed. Root.mu is held.
+func (d *Dir) hide(name string) {
+	delete(d.remote, name)
+	if roleAt(d, name).kind != blob {
+		return
+	}
+	if len(d.gone) >= maxRemote {
+		clear(d.gone)
+	}
+	d.gone[name] = true
 }
 
 // remove takes a file's name away. Root.mu is held.
@@ -402,6 +420,7 @@ func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replac
 	h.parent, h.name = to, newName
 	to.children[newName] = n
 	delete(to.remote, newName)
+	delete(to.gone, newName)
 	if err := os.Rename(from, h.path()); err != nil && !errors.Is(err, os.ErrNotExist) { // it may stand for a blob
 		delete(to.children, newName)
 		h.parent, h.name = d, name

@@ -387,6 +387,35 @@ func TestTemporaryNames(t *testing.T) {
 	}
 }
 
+// What the registry has is there without being staged; removed here, its name can be
+// made anew, as tar and mv do.
+func TestRegistryAnswers(t *testing.T) {
+	b := newBench(t)
+	d := digest.FromString("there")
+	b.s.put(b.repo.Path, d, []byte("there"))
+	blobs := b.dirAt("blobs/sha256")
+	n, err := blobs.Lookup(t.Context(), d.Encoded())
+	if err != nil || n.Attr().Size != 5 {
+		t.Fatalf("%v, %v", n, err)
+	}
+	if len(blobs.List()) != 0 {
+		t.Errorf("it is listed: %v", blobs.List())
+	}
+	if _, _, err := blobs.Create(d.Encoded(), 0o644); err != nil { // what O_EXCL asks first is up to the kernel
+		t.Fatal(err)
+	}
+	for range 2 {
+		b.ok(blobs.Unlink(d.Encoded()))
+		if n, err := blobs.Lookup(t.Context(), d.Encoded()); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("after unlink: %v, %v", n, err)
+		}
+		b.ok(b.write(at("", d), []byte("there")))
+	}
+	if _, ok := b.s.blobs[b.repo.Path][d]; !ok || b.s.received != 0 {
+		t.Error("the registry was asked to do something")
+	}
+}
+
 // A copy of a blob of the same host is mounted, that of another is sent.
 func TestCopiesOfBlobs(t *testing.T) {
 	b := newBench(t)
