@@ -160,12 +160,15 @@ func lookIn(top, repository string, pushed map[line]bool) []Record {
 			layout = filepath.Join(top, parts[0])
 		}
 		switch {
-		case err != nil || indexed[layout] || target != "" && done(target):
+		case err != nil:
 			return nil
-		case target != "", len(parts) == 2 && parts[0] == blobsName:
+		case target != "":
+			if indexed[layout] || done(target) {
+				return nil
+			}
+		case len(parts) == 2 && parts[0] == blobsName:
 		case len(parts) == 2 && parts[0] == manifestsName:
-			target = manifestTarget(parts[1])
-			if done(target) {
+			if target = manifestTarget(parts[1]); done(target) {
 				return nil
 			}
 		default:
