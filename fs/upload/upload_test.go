@@ -542,10 +542,7 @@ func TestLeftOver(t *testing.T) {
 	b.s.spoil(nil)
 	b.s.requests()
 	b.open(Options{})
-	var left []Record
-	for _, r := range b.area.Records() {
-		left = append(left, r)
-	}
+	left := b.area.Records()
 	if len(left) != 1 || left[0].Target != "v2" || left[0].State != Left || left[0].Repository != b.repo.String() {
 		t.Fatalf("left: %+v", left)
 	}
