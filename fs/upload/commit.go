@@ -23,12 +23,10 @@ func (r *Root) commit(ctx context.Context, f *File) error {
 	defer leave()
 	ctx, cancel := r.area.under(ctx)
 	defer cancel()
-	select { // one commit of a file at a time
-	case f.turn <- struct{}{}:
-		defer func() { <-f.turn }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := f.turn.take(ctx); err != nil {
+		return err
 	}
+	defer f.turn.give()
 	f.mu.Lock()
 	changes := f.changes
 	if f.settled == changes {

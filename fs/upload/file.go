@@ -19,8 +19,9 @@ import (
 // that a repository has, as a copy of one does and what was pushed.
 type File struct {
 	header
-	turn chan struct{} // held by the one who commits it
-	link *Symlink      // what it is shown as in upload/blobs/, once pushed; guarded by Root.mu
+	turn    turn     // to commit it
+	sending turn     // to push its bytes, which an index that names it does as well
+	link    *Symlink // what it is shown as in upload/blobs/, once pushed; guarded by Root.mu
 
 	mu      sync.Mutex
 	content Blob // what it stands for; the zero value: its bytes are on disk
@@ -51,7 +52,7 @@ type runningSum struct {
 }
 
 func newFile(h header) *File {
-	return &File{header: h, turn: make(chan struct{}, 1), settled: -1}
+	return &File{header: h, turn: newTurn(), sending: newTurn(), settled: -1}
 }
 
 // Attr gives the attributes, the size among them.

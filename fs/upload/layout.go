@@ -16,7 +16,7 @@ import (
 
 // layout is what is known of a layout's index.
 type layout struct {
-	turn chan struct{} // held by the one who pushes entries
+	turn turn // to push entries
 	// entries are those that the index had last, by what they are pushed as. Guarded by
 	// Root.mu; written by who holds turn.
 	entries map[string]*entry
@@ -32,20 +32,8 @@ type entry struct {
 }
 
 func newLayout() layout {
-	return layout{turn: make(chan struct{}, 1), entries: map[string]*entry{}}
+	return layout{turn: newTurn(), entries: map[string]*entry{}}
 }
-
-// lock waits for its turn.
-func (l *layout) lock(ctx context.Context) error {
-	select {
-	case l.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (l *layout) unlock() { <-l.turn }
 
 // commitIndex pushes what is new in an index. What can't be parsed isn't complete.
 func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
@@ -65,10 +53,10 @@ func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
 	if err != nil {
 		return true, err
 	}
-	if err := d.layout.lock(ctx); err != nil {
+	if err := d.layout.turn.take(ctx); err != nil {
 		return true, err
 	}
-	defer d.layout.unlock()
+	defer d.layout.turn.give()
 	todo := r.merge(d, entries)
 	var errs []error
 	for _, es := range byDigest(todo) {
@@ -185,10 +173,10 @@ func (r *Root) arrivedIn(ctx context.Context, dir *Dir, d digest.Digest) error {
 	if !r.waitsFor(dir, d) {
 		return nil
 	}
-	if err := dir.layout.lock(ctx); err != nil {
+	if err := dir.layout.turn.take(ctx); err != nil {
 		return err
 	}
-	defer dir.layout.unlock()
+	defer dir.layout.turn.give()
 	r.mu.Lock()
 	var todo []*entry
 	for _, e := range dir.layout.entries {

@@ -11,38 +11,22 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// turn is held by the one who pushes a digest, so that it is pushed once, however
-// many files have it.
-type turn struct {
-	held chan struct{}
-	want int // who holds it or waits for it; guarded by Root.mu
+// turn is held by one at a time.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// take waits for the turn. Each that succeeds is paired with a give.
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
-// take waits for the turn to push d.
-func (r *Root) take(ctx context.Context, d digest.Digest) (done func(), err error) {
-	r.mu.Lock()
-	t := r.turns[d]
-	if t == nil {
-		t = &turn{held: make(chan struct{}, 1)}
-		r.turns[d] = t
-	}
-	t.want++
-	r.mu.Unlock()
-	leave := func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if t.want--; t.want == 0 {
-			delete(r.turns, d)
-		}
-	}
-	select {
-	case t.held <- struct{}{}:
-		return func() { <-t.held; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, context.Cause(ctx)
-	}
-}
+func (t turn) give() { <-t }
 
 func (r *Root) pushedAlready(d digest.Digest) bool {
 	r.mu.Lock()
@@ -76,11 +60,10 @@ func (r *Root) pushBlobAnew(ctx context.Context, f *File, d digest.Digest) error
 }
 
 func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bool) error {
-	done, err := r.take(ctx, d)
-	if err != nil {
+	if err := f.sending.take(ctx); err != nil {
 		return err
 	}
-	defer done()
+	defer f.sending.give()
 	f.mu.Lock()
 	changes := f.changes
 	b := Blob{r.repo, d, f.size}
@@ -88,7 +71,7 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 	f.mu.Unlock()
 	// What was copied from this very repository is there.
 	if !r.pushedAlready(d) && (from.Repository != r.repo || absent) {
-		err = r.send(ctx, f, b, from, absent)
+		err := r.send(ctx, f, b, from, absent)
 		r.area.record(r.repo, d.String(), err)
 		if err != nil {
 			return err

@@ -24,7 +24,6 @@ type Root struct {
 	top    *Dir
 	staged map[digest.Digest]*File // at their digests, complete
 	has    map[digest.Digest]bool  // what this mount pushed or found pushed
-	turns  map[digest.Digest]*turn // of pushes under way
 }
 
 // What upload/ starts with.
@@ -46,7 +45,7 @@ func mustMarshal(v any) []byte {
 func newRoot(a *Area, repo ref.Repository) *Root {
 	r := &Root{
 		area: a, repo: repo,
-		staged: map[digest.Digest]*File{}, has: map[digest.Digest]bool{}, turns: map[digest.Digest]*turn{},
+		staged: map[digest.Digest]*File{}, has: map[digest.Digest]bool{},
 	}
 	r.top = newDir(r.header(nil, "", 0o755))
 	dir := func(parent *Dir, name string) *Dir {

@@ -187,21 +187,33 @@ func (d *Dir) Create(name string, mode uint32) (*File, *Handle, error) {
 	return f, h, nil
 }
 
-func (d *Dir) create(name string, mode uint32) (*File, error) {
+func (d *Dir) create(name string, mode uint32) (f *File, err error) {
+	err = d.add(name, false, func(r *Root) (Node, error) {
+		f = newFile(r.header(d, name, mode))
+		return f, nil
+	})
+	return f, err
+}
+
+// add makes a node under a name that is free. make runs under Root.mu.
+func (d *Dir) add(name string, isDir bool, make func(*Root) (Node, error)) error {
 	r := d.root
 	if err := r.begin(); err != nil {
-		return nil, err
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := d.vacant(name, false); err != nil {
-		return nil, err
+	if err := d.vacant(name, isDir); err != nil {
+		return err
 	}
-	f := newFile(r.header(d, name, mode))
-	d.children[name] = f
+	n, err := make(r)
+	if err != nil {
+		return noSpace(err)
+	}
+	d.children[name] = n
 	delete(d.remote, name)
 	delete(d.gone, name)
-	return f, nil
+	return nil
 }
 
 // Link gives a name to a blob that a repository has. It is pushed as a copy of it
@@ -222,41 +234,21 @@ func (d *Dir) Link(ctx context.Context, name string, b Blob) (*File, error) {
 }
 
 // Mkdir makes a directory.
-func (d *Dir) Mkdir(name string, mode uint32) (*Dir, error) {
-	r := d.root
-	if err := r.begin(); err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := d.vacant(name, true); err != nil {
-		return nil, err
-	}
-	n := newDir(r.header(d, name, mode))
-	if err := os.MkdirAll(n.path(), 0o700); err != nil {
-		return nil, noSpace(err)
-	}
-	d.children[name] = n
-	return n, nil
+func (d *Dir) Mkdir(name string, mode uint32) (n *Dir, err error) {
+	err = d.add(name, true, func(r *Root) (Node, error) {
+		n = newDir(r.header(d, name, mode))
+		return n, os.MkdirAll(n.path(), 0o700)
+	})
+	return n, err
 }
 
 // Symlink makes a symlink.
-func (d *Dir) Symlink(name, target string) (*Symlink, error) {
-	r := d.root
-	if err := r.begin(); err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := d.vacant(name, false); err != nil {
-		return nil, err
-	}
-	s := &Symlink{r.header(d, name, 0o777), target}
-	if err := os.Symlink(target, s.path()); err != nil {
-		return nil, noSpace(err)
-	}
-	d.children[name] = s
-	return s, nil
+func (d *Dir) Symlink(name, target string) (s *Symlink, err error) {
+	err = d.add(name, false, func(r *Root) (Node, error) {
+		s = &Symlink{r.header(d, name, 0o777), target}
+		return s, os.Symlink(target, s.path())
+	})
+	return s, err
 }
 
 // Unlink removes a file or a symlink from the staging area. The registry keeps
