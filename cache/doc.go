@@ -45,6 +45,7 @@
 //	DIR/v1/partial/<algo>-<hex>        a download under way, locked; or what is left of one
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
 //	DIR/v1/quarantine/                 what turned out to be damaged
+//	DIR/v1/staging/                    not the store's: what is going to be adopted
 //
 // A directory that has another version, or that holds anything else, is refused
 // and left as it is.

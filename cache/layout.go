@@ -23,6 +23,10 @@ func (l layout) partials() string   { return filepath.Join(l.dir, version, "part
 func (l layout) pointers() string   { return filepath.Join(l.dir, version, "pointers") }
 func (l layout) quarantine() string { return filepath.Join(l.dir, version, "quarantine") }
 
+// Staging is a directory beside the blobs, on their disk, for what isn't one yet: a
+// file from there can be adopted. The store itself doesn't look into it.
+func (l layout) Staging() string { return filepath.Join(l.dir, version, "staging") }
+
 func (l layout) blob(d digest.Digest) string {
 	hex := d.Encoded()
 	return filepath.Join(l.blobs(), d.Algorithm().String(), hex[:2], hex)
