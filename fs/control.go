@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/ocifs/ocifs/fs/upload"
 )
 
 // controlDir is .ocifs/: what a person or a program wants to know of the mount
@@ -17,6 +19,7 @@ func (t *Tree) controlDir(at place) directory {
 		"config.json":    func() []byte { return indented(t.opts.Config) },
 		"stats.json":     func() []byte { return indented(t.stats()) },
 		"transfers.json": func() []byte { return indented(t.transfers()) },
+		"uploads.json":   func() []byte { return indented(t.uploads()) },
 		"errors.jsonl":   t.failures.jsonl,
 	} {
 		d.children = append(d.children, child{name, &controlFile{at.at(name), make}, forever})
@@ -56,6 +59,10 @@ func (t *Tree) stats() map[string]any {
 	t.mu.Lock()
 	repositories := len(t.seen)
 	t.mu.Unlock()
+	uploads := map[string]int{}
+	for _, r := range t.uploads() {
+		uploads[r.State]++
+	}
 	return map[string]any{
 		"version":      t.opts.Version,
 		"pid":          syscall.Getpid(),
@@ -67,14 +74,28 @@ func (t *Tree) stats() map[string]any {
 		"panics":       t.panics.Load(),
 		"errors":       t.failures.count(),
 		"cache":        t.store.Stats(),
+		"uploads":      uploads, // by state
 	}
 }
 
-// transfers is .ocifs/transfers.json: an array, empty where nothing is under
-// way.
-func (t *Tree) transfers() any {
-	if ts := t.store.Transfers(); len(ts) > 0 {
-		return ts
+// transfers is .ocifs/transfers.json: the downloads and the uploads under way.
+func (t *Tree) transfers() []any {
+	ts := []any{} // an array also where there are none
+	for _, d := range t.store.Transfers() {
+		ts = append(ts, d)
 	}
-	return []struct{}{}
+	if t.area != nil {
+		for _, u := range t.area.Transfers() {
+			ts = append(ts, u)
+		}
+	}
+	return ts
+}
+
+// uploads is .ocifs/uploads.json: what was pushed, or wasn't, and why.
+func (t *Tree) uploads() []upload.Record {
+	if t.area == nil {
+		return []upload.Record{}
+	}
+	return t.area.Records()
 }

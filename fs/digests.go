@@ -9,17 +9,22 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// byDigest finds what stands at a place of manifests/, blobs/ or referrers/, and
-// for how long it does.
-type byDigest func(r *repository, ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error)
+// byDigest is what manifests/, blobs/ and referrers/ do with a digest.
+type byDigest struct {
+	// find finds what stands at a place, and for how long it does.
+	find func(r *repository, ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error)
+	// removeDir and removeFile delete at the registry what is shown as a directory or
+	// as a file; nil where that can't be.
+	removeDir, removeFile func(r *repository, ctx context.Context, d digest.Digest) error
+}
 
 // algorithms is manifests/, blobs/ or referrers/: a directory for each digest
 // algorithm. Looking them up sends nothing.
-func algorithms(at place, r *repository, find byDigest) *fixed {
+func algorithms(at place, r *repository, do byDigest) *fixed {
 	d := &fixed{place: at, mtime: at.tree.started}
 	for _, a := range ref.Algorithms {
 		in := at.at(string(a))
-		d.children = append(d.children, child{string(a), &digestsDir{in, r, a, find}, forever})
+		d.children = append(d.children, child{string(a), &digestsDir{in, r, a, do}, forever})
 	}
 	return d
 }
@@ -30,7 +35,7 @@ type digestsDir struct {
 	place
 	repo *repository
 	algo digest.Algorithm
-	find byDigest
+	do   byDigest
 }
 
 func (d *digestsDir) stat() stat { return d.dirStat("", d.tree.started) }
@@ -40,7 +45,7 @@ func (d *digestsDir) lookup(ctx context.Context, name string) (child, error) {
 	if err != nil {
 		return child{}, err
 	}
-	e, ttl, err := d.find(d.repo, ctx, d.at(name), dgst)
+	e, ttl, err := d.do.find(d.repo, ctx, d.at(name), dgst)
 	if err != nil {
 		return child{}, err
 	}

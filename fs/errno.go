@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -14,6 +16,9 @@ import (
 // errNotExist is for names that can't exist, or don't, as is known without
 // asking: nobody needs to be told why.
 var errNotExist = errors.New("no such name")
+
+// errReadOnly is of a change where nothing can be changed.
+var errReadOnly = errors.New("nothing can be written here")
 
 // verdict is what an error means to a program and to a person.
 type verdict struct {
@@ -28,12 +33,22 @@ var verdicts = []struct {
 	verdict
 }{
 	{errNotExist, verdict{syscall.ENOENT, ""}},
+	{errReadOnly, verdict{syscall.EROFS, ""}},
+	{errBadName, verdict{syscall.EINVAL, "give it the name of a tag (up to 128 letters, digits, '_', '.' and '-'), or of a digest as sha256-<hex>"}},
+	{errNoBlob, verdict{syscall.EPERM, "copy it instead (cp): a link can be made to files in blobs/ alone"}},
+	{upload.ErrMismatch, verdict{syscall.EBADMSG, "what was written isn't what the name promises: write it once more from its source, or put it into upload/blobs/ under any other name"}},
+	{upload.ErrNoManifest, verdict{syscall.EBADMSG, "only image manifests and indexes are pushed from here: a file of any other kind goes into upload/blobs/"}},
+	{upload.ErrNoSpace, verdict{syscall.ENOSPC, "free space where the cache is, remove from upload/ what isn't needed, or raise --upload-size"}},
+	{upload.ErrClosed, verdict{syscall.EIO, "the mount ends, and nothing is taken any more: mount again, and write it once more"}},
+	{registry.ErrExists, verdict{syscall.EEXIST, "this tag can't be moved at its registry: push under another one, or have the tag deleted there"}},
+	{registry.ErrInUse, verdict{syscall.EBUSY, "something still points at it: remove the tags and indexes that do first"}},
+	{registry.ErrTooLarge, verdict{syscall.EFBIG, "the registry takes nothing as large as that: split it, or have its limit raised"}},
 	{ref.ErrInvalid, verdict{syscall.ENOENT, "check the spelling: no registry can have this name"}},
 	{cache.ErrMismatch, verdict{syscall.EBADMSG, "the registry, or something before it, serves other bytes than the digest promises; nothing of it was shown. Try again; if it stays, tell those who run the registry"}},
 	{registry.ErrCorrupt, verdict{syscall.EBADMSG, "the registry's answer doesn't match its digest or is no valid manifest; nothing of it was shown. Try again; if it stays, tell those who run the registry"}},
 	{cache.ErrNoSpace, verdict{syscall.ENOSPC, "free space where the cache is, or mount with another --cache-dir"}},
 	{registry.ErrNotFound, verdict{syscall.ENOENT, "check the repository and the tag or digest; the registry doesn't have it"}},
-	{registry.ErrDenied, verdict{syscall.EACCES, "log in with 'docker login' or 'podman login', and check that this account may pull; many registries say the same of a repository that doesn't exist"}},
+	{registry.ErrDenied, verdict{syscall.EACCES, "log in with 'docker login' or 'podman login', and check what this account may do with the repository: pull, push or delete; many registries say the same of a repository that doesn't exist"}},
 	{registry.ErrTooManyRequests, verdict{syscall.EBUSY, "the registry limits the rate: wait and try again, log in for a higher limit, or raise --retry-max-wait"}},
 	{registry.ErrUnsupported, verdict{syscall.EOPNOTSUPP, "this registry doesn't offer it"}},
 	{registry.ErrTimeout, verdict{syscall.ETIMEDOUT, "the registry didn't answer in time: check the network and try again"}},
@@ -41,6 +56,13 @@ var verdicts = []struct {
 	{registry.ErrServer, verdict{remoteIO, "the registry failed or answered nonsense: try again later, or ask those who run it"}},
 	{context.DeadlineExceeded, verdict{syscall.ETIMEDOUT, "the registry didn't answer in time: check the network and try again"}},
 	{fs.ErrNotExist, verdict{syscall.ENOENT, ""}},
+}
+
+// ordinary are the errnos of what can't be done as it was asked for: they say all
+// that there is to say, and programs ask for such things all the time.
+var ordinary = []syscall.Errno{
+	syscall.ENOENT, syscall.EEXIST, syscall.ENOTEMPTY, syscall.EISDIR, syscall.ENOTDIR, syscall.EXDEV, syscall.EINVAL,
+	syscall.EPERM, syscall.EBADF, syscall.ESTALE, syscall.EROFS,
 }
 
 // judge gives the errno of err. ctx is the caller's: where that has ended
@@ -55,7 +77,11 @@ func judge(ctx context.Context, err error) verdict {
 		}
 	}
 	var errno syscall.Errno
-	if errors.As(err, &errno) { // of the cache's disk
+	switch {
+	case !errors.As(err, &errno):
+	case slices.Contains(ordinary, errno):
+		return verdict{errno, ""}
+	default: // of the cache's disk
 		return verdict{errno, "check the disk that the cache is on"}
 	}
 	if errors.Is(err, context.Canceled) {
@@ -74,7 +100,9 @@ func (p place) tell(ctx context.Context, op, hint string, err error) {
 // person will find it.
 func (p place) fail(ctx context.Context, op string, err error) syscall.Errno {
 	v := judge(ctx, err)
-	if v.errno != syscall.EINTR && !errors.Is(err, errNotExist) && !errors.Is(err, ref.ErrInvalid) {
+	badName := v.errno == syscall.ENOENT && errors.Is(err, ref.ErrInvalid)
+	said := v.hint == "" && slices.Contains(ordinary, v.errno)
+	if v.errno != syscall.EINTR && !badName && !said {
 		p.tree.failures.add(p.path, op, v, err)
 	}
 	return v.errno

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ func newFailures(log *slog.Logger) *failures {
 }
 
 func (f *failures) add(path, op string, v verdict, err error) {
-	line := failure{time.Now().UTC(), path, op, unix.ErrnoName(v.errno), err.Error(), v.hint}
+	line := failure{time.Now().UTC(), path, op, errnoName(v.errno), err.Error(), v.hint}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[line.Errno]++
@@ -53,6 +54,15 @@ func (f *failures) add(path, op string, v verdict, err error) {
 	}
 	f.last[f.next] = line
 	f.next = (f.next + 1) % maxFailures
+}
+
+// errnoName is the name of an errno. Where two have one number, it is the one that is
+// said here everywhere.
+func errnoName(errno syscall.Errno) string {
+	if errno == syscall.EOPNOTSUPP {
+		return "EOPNOTSUPP"
+	}
+	return unix.ErrnoName(errno)
 }
 
 // repeats says whether line tells what the line before it told a moment ago: a

@@ -145,8 +145,9 @@ func (d *namespace) repository() (*repository, bool) {
 	return d.tree.repository(r), true
 }
 
-// repositoryEntries are the entries of a repository directory, sorted.
-var repositoryEntries = []string{blobsName, manifestsName, referrersName, tagsName}
+// repositoryEntries are the entries of a repository directory. Where nothing can be
+// written, it has no upload/.
+var repositoryEntries = []string{blobsName, manifestsName, referrersName, tagsName, uploadName}
 
 // entry gives one of repositoryEntries, or nil.
 func (d *namespace) entry(repo *repository, name string) entry {
@@ -155,11 +156,13 @@ func (d *namespace) entry(repo *repository, name string) entry {
 	case tagsName:
 		return &tagsDir{at, repo}
 	case manifestsName:
-		return algorithms(at, repo, (*repository).manifestByDigest)
+		return algorithms(at, repo, byDigest{find: (*repository).manifestByDigest, removeDir: (*repository).deleteManifest})
 	case blobsName:
-		return algorithms(at, repo, (*repository).blobByDigest)
+		return algorithms(at, repo, byDigest{find: (*repository).blobByDigest, removeFile: (*repository).deleteBlob})
 	case referrersName:
-		return algorithms(at, repo, (*repository).referrersByDigest)
+		return algorithms(at, repo, byDigest{find: (*repository).referrersByDigest})
+	case uploadName:
+		return d.uploads(at, repo)
 	}
 	return nil
 }
@@ -195,7 +198,9 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 		switch err := repo.exists(ctx); {
 		case err == nil:
 			for _, n := range repositoryEntries {
-				names[n] = true
+				if d.entry(repo, n) != nil {
+					names[n] = true
+				}
 			}
 		case ctx.Err() != nil:
 			return listing{}, err

@@ -36,15 +36,14 @@ func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 		Name:       FSType,
 		FsName:     FSType,
 		AllowOther: t.opts.AllowOther,
-		Options:    mountOptions(),
+		Options:    mountOptions(t.opts.ReadOnly),
 		// Reads that wait for a download mustn't keep others from being sent.
 		MaxBackground:        512,
 		MaxStackDepth:        2, // a cache on overlayfs passes through as well
-		DisableXAttrs:        !t.opts.Xattr,
 		EnableSymlinkCaching: true,
 		DisableSplice:        true, // no faster than copying, and its pipes stay open
 		DirectMountStrict:    directMount,
-		DirectMountFlags:     directMountFlags,
+		DirectMountFlags:     directMountFlags(t.opts.ReadOnly),
 		// Only who looks at the entries of a directory, as ls -l does, is given
 		// more than their names.
 		ExtraCapabilities: fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_READDIRPLUS_AUTO,
@@ -55,11 +54,15 @@ func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 			return fuse.EIO
 		},
 	}
-	server, err := gofs.Mount(mountpoint, newNode(t.root), o)
+	root := newNode(t.root)
+	server, err := gofs.Mount(mountpoint, root, o)
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
 	closeOnExec()
+	t.mu.Lock()
+	t.top = root.EmbeddedInode()
+	t.mu.Unlock()
 	t.through.Store(canPassThrough(server, passthroughFile))
 	t.log.Info("mounted", "mountpoint", mountpoint, "passthrough", t.through.Load())
 	return server, nil

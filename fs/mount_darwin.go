@@ -2,12 +2,16 @@ package fs
 
 import "github.com/hanwen/go-fuse/v2/fuse"
 
-const (
-	directMount      = false
-	directMountFlags = 0
-)
+const directMount = false
 
-func mountOptions() []string { return []string{"ro", "default_permissions"} }
+func directMountFlags(bool) uintptr { return 0 }
+
+func mountOptions(readOnly bool) []string {
+	if readOnly {
+		return []string{"ro", "default_permissions"}
+	}
+	return nil
+}
 
 func closeOnExec() {}
 

@@ -13,16 +13,32 @@ import (
 // Root mounts without a helper; everyone else by fusermount3.
 var directMount = os.Geteuid() == 0
 
-// The mount is ro: nothing below a registry changes by being written to, and
-// reads needn't touch an access time. mount(2) takes that as a flag, fusermount3
-// as an option.
-const directMountFlags = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_RDONLY
-
-func mountOptions() []string {
-	if directMount {
-		return []string{"default_permissions"}
+// directMountFlags are for mount(2), which takes them for what fusermount3 takes as
+// options. Access times are nobody's.
+func directMountFlags(readOnly bool) uintptr {
+	const flags = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOATIME
+	if readOnly {
+		return flags | syscall.MS_RDONLY
 	}
-	return []string{"ro", "default_permissions"}
+	return flags
+}
+
+// mountOptions leaves the checks of permissions to the kernel where nothing can be
+// written. Where something can, its nodes check: in a directory of mode 0555 the
+// kernel tells a user EACCES, and what is true is EROFS.
+func mountOptions(readOnly bool) []string {
+	var o []string
+	if readOnly {
+		o = append(o, "default_permissions")
+	}
+	if directMount {
+		return o
+	}
+	o = append(o, "noatime")
+	if readOnly {
+		o = append(o, "ro")
+	}
+	return o
 }
 
 // closeOnExec keeps /dev/fuse from children: one that outlives the daemon would

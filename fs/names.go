@@ -13,6 +13,7 @@ const (
 	manifestsName = "manifests"
 	blobsName     = "blobs"
 	referrersName = "referrers"
+	uploadName    = "upload"
 )
 
 // reserved are the names that components give way to: the entries that a
@@ -20,7 +21,7 @@ const (
 // meaning.
 var reserved = map[string]bool{
 	tagsName: true, manifestsName: true, blobsName: true, referrersName: true,
-	"rootfs": true, "upload": true,
+	uploadName: true, "rootfs": true,
 }
 
 // controlName is the directory that tells about the mount itself.

@@ -20,6 +20,8 @@ func newInode(ctx context.Context, parent *gofs.Inode, c child, out *fuse.EntryO
 
 func newNode(e entry) gofs.InodeEmbedder {
 	switch e := e.(type) {
+	case *uploadDir:
+		return newStaged(e.place, e.dir)
 	case directory:
 		return &dirNode{dir: e}
 	case symlink:

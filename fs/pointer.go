@@ -41,12 +41,17 @@ func (r *repository) recall(ctx context.Context, tag string) (pointer, bool) {
 	return r.tags[tag], true
 }
 
-// remember keeps what the registry just said of a tag, and gives until when that
-// is believed.
-func (r *repository) remember(tag string, d digest.Digest) time.Time {
+// remember keeps what the registry says of a tag, and gives until when that is
+// believed. asked is when it was asked, or told: what a push has done meanwhile is
+// newer than the answer.
+func (r *repository) remember(tag string, d digest.Digest, asked time.Time) time.Time {
 	now := time.Now()
 	told, _ := r.known.has(manifestObject(d))
 	r.mu.Lock()
+	if p, ok := r.tags[tag]; ok && p.checked.After(asked) && p.digest != d {
+		r.mu.Unlock()
+		return now
+	}
 	r.tags[tag] = pointer{d, now, told.mtime}
 	r.mu.Unlock()
 	p := cache.Pointer{Digest: d, Checked: now, Modified: told.mtime, Told: r.tree.client.Account(r.Repository)}

@@ -89,8 +89,18 @@ type referrers struct {
 
 // recentReferrers remembers referrers for the time that lists are believed.
 type recentReferrers struct {
-	mu sync.Mutex
-	m  map[digest.Digest]*referrers
+	mu      sync.Mutex
+	m       map[digest.Digest]*referrers
+	changes int // counts what forget was told
+}
+
+// forget drops what is remembered of a subject, as something refers to it now, or
+// no longer does.
+func (rs *recentReferrers) forget(subject digest.Digest) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	delete(rs.m, subject)
+	rs.changes++
 }
 
 func (r *repository) referrers(ctx context.Context, subject digest.Digest) (*referrers, error) {
@@ -101,6 +111,9 @@ func (r *repository) referrers(ctx context.Context, subject digest.Digest) (*ref
 		return known, nil
 	}
 	return r.referring.do(ctx, subject, func(ctx context.Context) (*referrers, error) {
+		r.recent.mu.Lock()
+		changes := r.recent.changes
+		r.recent.mu.Unlock()
 		ds, err := r.tree.client.Referrers(ctx, r.Repository, subject)
 		if err != nil {
 			return nil, err
@@ -124,7 +137,9 @@ func (r *repository) referrers(ctx context.Context, subject digest.Digest) (*ref
 				delete(r.recent.m, d)
 			}
 		}
-		r.recent.m[subject] = got
+		if r.recent.changes == changes { // else it may be of before
+			r.recent.m[subject] = got
+		}
 		return got, nil
 	})
 }

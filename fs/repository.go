@@ -36,6 +36,7 @@ type repository struct {
 	listed map[string]listedTag // by the path of the tag's directory
 	names  tagList
 
+	changes    int // counts what was pushed and deleted
 	generation int // counts what boundTag remembered
 
 	recent recentReferrers
@@ -95,6 +96,9 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 		return l, nil
 	}
 	return r.listing.do(ctx, struct{}{}, func(ctx context.Context) (tagList, error) {
+		r.mu.Lock()
+		changes := r.changes
+		r.mu.Unlock()
 		names := []string{}
 		for page, err := range r.tree.client.Tags(ctx, r.Repository) {
 			if err != nil {
@@ -106,7 +110,9 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 		slices.Sort(names)
 		l := tagList{slices.Compact(names), time.Now().Add(r.tree.opts.ListTTL)}
 		r.mu.Lock()
-		r.names = l
+		if r.changes == changes { // else it may be of before
+			r.names = l
+		}
 		r.mu.Unlock()
 		r.tree.visit(r.Repository)
 		return l, nil

@@ -23,6 +23,7 @@ type resolution struct {
 // it costs one GET, later one HEAD where the time is over, else nothing.
 func (r *repository) tag(ctx context.Context, tag string) (resolution, error) {
 	return r.resolving.do(ctx, tag, func(ctx context.Context) (resolution, error) {
+		asked := time.Now()
 		if p, ok := r.recall(ctx, tag); ok {
 			until, believed := r.believed(p)
 			if !believed {
@@ -37,31 +38,32 @@ func (r *repository) tag(ctx context.Context, tag string) (resolution, error) {
 			return resolution{}, err
 		}
 		r.keep(m)
-		return resolution{m, r.remember(tag, m.Digest)}, nil
+		return resolution{m, r.remember(tag, m.Digest, asked)}, nil
 	})
 }
 
 // revalidate asks whether a tag still points where it did. Where the registry
 // can't be asked, what is known is better than nothing, and a person is told.
 func (r *repository) revalidate(ctx context.Context, tag string, p pointer) (resolution, error) {
+	asked := time.Now()
 	res, err := r.tree.client.ResolveManifest(ctx, r.Repository, tag)
 	switch {
 	case err == nil && res.Manifest != nil:
 		r.keep(res.Manifest)
-		return resolution{res.Manifest, r.remember(tag, res.Manifest.Digest)}, nil
+		return resolution{res.Manifest, r.remember(tag, res.Manifest.Digest, asked)}, nil
 	case err == nil:
 		r.confirm(res.Digest, res.LastModified)
 		m, err := r.manifest(ctx, res.Digest)
 		if errors.Is(err, registry.ErrNotFound) { // its HEAD was wrong, or it moved just now
 			if m, err = r.tree.client.Manifest(ctx, r.Repository, tag); err == nil {
 				r.keep(m)
-				return resolution{m, r.remember(tag, m.Digest)}, nil
+				return resolution{m, r.remember(tag, m.Digest, asked)}, nil
 			}
 		}
 		if err != nil {
 			return resolution{}, err
 		}
-		return resolution{m, r.remember(tag, res.Digest)}, nil
+		return resolution{m, r.remember(tag, res.Digest, asked)}, nil
 	case errors.Is(err, registry.ErrNotFound):
 		r.forget(tag)
 		return resolution{}, err

@@ -9,10 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	gofs "github.com/hanwen/go-fuse/v2/fs"
 	lru "github.com/hashicorp/golang-lru/v2"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -33,6 +35,13 @@ type Options struct {
 	ListTTL time.Duration // how long lists of tags, repositories and referrers are
 	// LookupBound is the longest that a lookup or an open waits. Zero: 45 s.
 	LookupBound time.Duration
+
+	// ReadOnly leaves upload/ out. AllowDelete lets rmdir and unlink delete tags,
+	// manifests and blobs at the registry. UploadBytes bounds what is staged and not
+	// pushed yet; zero: as the disk has.
+	ReadOnly    bool
+	AllowDelete bool
+	UploadBytes int64
 
 	AllowOther bool
 	Xattr      bool
@@ -56,16 +65,21 @@ type Tree struct {
 	failures  *failures
 	manifests *manifests
 	closures  *lru.Cache[closure, []v1.Descriptor]
+	area      *upload.Area // nil where the mount is read-only
 	panics    atomic.Int64
 	through   atomic.Bool // reads pass through to the cache files
 
+	telling sync.WaitGroup // goroutines that tell the kernel what has changed
+
 	mu           sync.Mutex
+	top          *gofs.Inode // once mounted
 	repositories map[ref.Repository]*repository
 	seen         map[ref.Repository]time.Time
 	hosts        map[string]*host
 }
 
-// New makes a tree. It contacts nobody.
+// New makes a tree. It contacts nobody. Close is to be called when it is no longer
+// mounted.
 func New(o Options) (*Tree, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -82,6 +96,14 @@ func New(o Options) (*Tree, error) {
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
 		failures: newFailures(o.Logger), manifests: newManifests(), closures: closures,
 		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]time.Time{}, hosts: map[string]*host{},
+	}
+	if !o.ReadOnly {
+		t.area, err = upload.Open(upload.Options{
+			Dir: o.Store.Staging(), MaxBytes: o.UploadBytes, Client: o.Client, Tree: pushTree{t}, Path: treePath, Logger: o.Logger,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	at := place{tree: t}
 	switch {
@@ -104,6 +126,33 @@ func New(o Options) (*Tree, error) {
 	}
 	t.root = &withControl{t.root, t.controlDir(at.at(controlName))}
 	return t, nil
+}
+
+// Close waits for pushes under way until ctx ends, and then ends them. What is staged
+// and wasn't pushed is kept, and told in the log.
+func (t *Tree) Close(ctx context.Context) error {
+	var err error
+	if t.area != nil {
+		err = t.area.Close(ctx)
+	}
+	told := make(chan struct{})
+	go func() {
+		t.telling.Wait() // for the kernel to let go of what it holds them up by
+		close(told)
+	}()
+	t.wait(told)
+	return err
+}
+
+// Uploaded is how many bytes of the pushes under way were sent.
+func (t *Tree) Uploaded() (n int64) {
+	if t.area == nil {
+		return 0
+	}
+	for _, u := range t.area.Transfers() {
+		n += u.Done
+	}
+	return n
 }
 
 // bound is ctx with the longest wait of a lookup over it.

@@ -9,12 +9,22 @@ import (
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 )
 
-// Extended attributes are asked for by the kernel only with Options.Xattr.
+// Extended attributes are there only with Options.Xattr. Without it the first that
+// asks for one is told ENOSYS, and the kernel asks no more. (go-fuse can say that by
+// itself, but says it to setxattr as well, where EROFS is what is true.)
 var (
 	_ gofs.NodeGetxattrer  = (*dirNode)(nil)
 	_ gofs.NodeListxattrer = (*dirNode)(nil)
 	_ gofs.NodeGetxattrer  = (*fileNode)(nil)
 	_ gofs.NodeListxattrer = (*fileNode)(nil)
+	_ gofs.NodeGetxattrer  = (*linkNode)(nil)
+	_ gofs.NodeListxattrer = (*linkNode)(nil)
+	_ gofs.NodeGetxattrer  = (*stagedDir)(nil)
+	_ gofs.NodeListxattrer = (*stagedDir)(nil)
+	_ gofs.NodeGetxattrer  = (*stagedFile)(nil)
+	_ gofs.NodeListxattrer = (*stagedFile)(nil)
+	_ gofs.NodeGetxattrer  = (*stagedLink)(nil)
+	_ gofs.NodeListxattrer = (*stagedLink)(nil)
 )
 
 func (n *dirNode) Getxattr(_ context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
@@ -33,6 +43,29 @@ func (n *fileNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Er
 	return listxattr(n.file, dest)
 }
 
+func (n *linkNode) Getxattr(_ context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
+	return getxattr(n.link, attr, dest)
+}
+
+func (n *linkNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+	return listxattr(n.link, dest)
+}
+
+// What is staged has none.
+func (n *stagedNode) Getxattr(context.Context, string, []byte) (uint32, syscall.Errno) {
+	if !n.top.tree.opts.Xattr {
+		return 0, syscall.ENOSYS
+	}
+	return 0, gofs.ENOATTR
+}
+
+func (n *stagedNode) Listxattr(context.Context, []byte) (uint32, syscall.Errno) {
+	if !n.top.tree.opts.Xattr {
+		return 0, syscall.ENOSYS
+	}
+	return 0, 0
+}
+
 // xattrsOf gives the attributes of an entry; user.ocifs.error is the last
 // failure there, where there was one.
 func xattrsOf(e entry) map[string]string {
@@ -47,6 +80,9 @@ func xattrsOf(e entry) map[string]string {
 }
 
 func getxattr(e entry, attr string, dest []byte) (uint32, syscall.Errno) {
+	if !e.where().tree.opts.Xattr {
+		return 0, syscall.ENOSYS
+	}
 	v, ok := xattrsOf(e)[attr]
 	if !ok {
 		return 0, gofs.ENOATTR
@@ -55,6 +91,9 @@ func getxattr(e entry, attr string, dest []byte) (uint32, syscall.Errno) {
 }
 
 func listxattr(e entry, dest []byte) (uint32, syscall.Errno) {
+	if !e.where().tree.opts.Xattr {
+		return 0, syscall.ENOSYS
+	}
 	var all string
 	for _, name := range slices.Sorted(maps.Keys(xattrsOf(e))) {
 		all += name + "\x00"

@@ -25,6 +25,8 @@ type settings struct {
 	retryMaxWait time.Duration
 	allowOther   bool
 	readOnly     bool
+	allowDelete  bool
+	uploadSize   size
 	xattr        bool
 	logLevel     slog.Level
 	logFile      string
@@ -40,7 +42,9 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.plainHTTP, "plain-http", nil, "a `HOST[:PORT]` that is asked by http; may be given again (loopback hosts need no flag)")
 	f.DurationVar(&s.retryMaxWait, "retry-max-wait", 30*time.Second, "the longest wait that a registry may ask for before a program gets EBUSY")
 	f.BoolVar(&s.allowOther, "allow-other", false, "let other users read the mount")
-	f.BoolVar(&s.readOnly, "read-only", false, "mount read-only")
+	f.BoolVar(&s.readOnly, "read-only", false, "mount read-only, without upload/")
+	f.BoolVar(&s.allowDelete, "allow-delete", false, "let rmdir and rm of tags, manifests and blobs delete them at the registry")
+	f.Var(&s.uploadSize, "upload-size", "how much may be in upload/ that isn't pushed yet; without it, what the disk has")
 	f.BoolVar(&s.xattr, "xattr", false, "offer extended attributes (ls -l of huge directories gets slower)")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	f.StringVar(&s.logFile, "log-file", "", "where to log; without it "+defaultLog()+", or standard error in the foreground")
@@ -60,6 +64,9 @@ func (s *settings) check() error {
 		if d < 0 {
 			return usageError{fmt.Errorf("%s: %s is negative", flag, d)}
 		}
+	}
+	if s.readOnly && s.allowDelete {
+		return usageError{fmt.Errorf("--allow-delete and --read-only: which of the two is meant?")}
 	}
 	if s.cacheDir == "" {
 		return usageError{fmt.Errorf("--cache-dir: where is the cache to be? $HOME isn't set")}
@@ -88,6 +95,7 @@ func (s *settings) effective(source, mountpoint string) map[string]any {
 		"cache_dir": s.cacheDir, "cache_size": int64(s.cacheSize),
 		"tag_ttl": s.tagTTL.String(), "list_ttl": s.listTTL.String(), "retry_max_wait": s.retryMaxWait.String(),
 		"plain_http": hosts, "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
+		"allow_delete": s.allowDelete, "upload_size": int64(s.uploadSize),
 		"log_level": strings.ToLower(s.logLevel.String()), "log_file": s.logFile,
 	}
 }

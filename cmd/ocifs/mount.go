@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -26,6 +27,12 @@ const (
 	// drainFor is how long programs that still use the mount have to finish
 	// after a signal.
 	drainFor = 5 * time.Second
+	// pushFor is how long pushes that are under way have at the end, and stillFor how
+	// long they have while no byte of them moves.
+	pushFor  = 5 * time.Minute
+	stillFor = 30 * time.Second
+	// answerFor is how long those who waited for a push have to hear of it.
+	answerFor = time.Second
 	// memoryLimit makes the collector give back what a burst of readers took. With
 	// the program itself the process stays below 128 MiB.
 	memoryLimit = 80 << 20
@@ -122,21 +129,30 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		Host: host, Path: path,
 		Client: client, Store: store, Hosts: credentials.Hosts,
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
+		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize),
 		AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
 		Config: s.effective(source, mountpoint), Logger: log,
 	})
 	if err != nil {
 		return err
 	}
-	warnOfRequestTimeout(log)
 	signals := make(chan os.Signal, 2)
+	gone := make(chan struct{})
+	defer func() {
+		finish(tree, signals, log)
+		select { // who waited for a push is told what came of it
+		case <-gone:
+		case <-time.After(answerFor):
+		}
+	}()
+	warnOfRequestTimeout(log)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	server, err := tree.Mount(mountpoint, filepath.Join(s.cacheDir, "CACHEDIR.TAG"))
 	if err != nil {
+		close(gone)
 		return explainMount(err, s)
 	}
 	reportReady(nil)
-	gone := make(chan struct{})
 	go func() {
 		server.Wait()
 		close(gone)
@@ -168,6 +184,39 @@ func leave(server *fuse.Server, mountpoint string, gone <-chan struct{}) {
 	select {
 	case <-gone:
 	case <-ctx.Done():
+	}
+}
+
+// finish waits for what is being pushed: for as long as bytes move, for some minutes
+// at most, or until a second signal.
+func finish(tree *fs.Tree, signals <-chan os.Signal, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), pushFor)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- tree.Close(ctx) }()
+	still := time.NewTicker(stillFor)
+	defer still.Stop()
+	sent := tree.Uploaded()
+	for {
+		select {
+		case err := <-closed:
+			if err != nil {
+				log.Warn("the staging area isn't closed", "cause", err)
+			}
+			return
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				log.Warn("pushes under way are given up", "signal", sig.String())
+				cancel()
+			}
+		case <-still.C:
+			now := tree.Uploaded()
+			if now == sent {
+				log.Warn("pushes under way are given up, as nothing moves")
+				cancel()
+			}
+			sent = now
+		}
 	}
 }
 

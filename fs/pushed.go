@@ -1,0 +1,112 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/fs/upload"
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// pushTree is the tree as the staging area sees it.
+type pushTree struct{ *Tree }
+
+var _ upload.Tree = pushTree{}
+
+func (t pushTree) Blob(ctx context.Context, r ref.Repository, d digest.Digest) (int64, error) {
+	p, err := t.repository(r).blob(ctx, d)
+	return p.size, err
+}
+
+func (t pushTree) Lacks(r ref.Repository, d digest.Digest) bool {
+	p, ok := t.repository(r).known.has(blobObject(d))
+	return ok && p.missing
+}
+
+func (t pushTree) Manifest(ctx context.Context, r ref.Repository, d digest.Digest) (*registry.Manifest, error) {
+	return t.repository(r).manifest(ctx, d)
+}
+
+// OpenBlob takes a manifest for a blob as well, which no registry does: where the
+// cache hasn't got it any more, it comes as a manifest.
+func (t pushTree) OpenBlob(ctx context.Context, b upload.Blob) (upload.Content, error) {
+	r := t.repository(b.Repository)
+	f, err := t.store.Get(ctx, r.want(b.Digest, b.Size))
+	if err == nil {
+		return f, nil
+	}
+	if p, ok := r.known.has(manifestObject(b.Digest)); !ok || p.missing || !errors.Is(err, registry.ErrNotFound) {
+		return nil, err
+	}
+	m, err := r.held(ctx, b.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return heldContent{bytes.NewReader(m.Raw)}, nil
+}
+
+// heldContent is the bytes of a manifest.
+type heldContent struct{ *bytes.Reader }
+
+func (heldContent) Close() error { return nil }
+
+func (t pushTree) Adopt(d digest.Digest, size int64, path string) error {
+	return t.store.Adopt(d, size, path)
+}
+
+func (t pushTree) MakeRoom(n int64) { t.store.MakeRoom(n) }
+
+// PushedBlob shows what the repository has from now on.
+func (t pushTree) PushedBlob(b upload.Blob) {
+	t.repository(b.Repository).saw(blobObject(b.Digest), b.Size, time.Time{})
+	t.wait(t.outdate(b.Repository, newEntry(blobsName, b.Digest)))
+}
+
+// PushedManifest shows a manifest, and that tags point at it. Listings name them at
+// once.
+func (t pushTree) PushedManifest(repo ref.Repository, m *registry.Manifest, tags ...string) {
+	r := t.repository(repo)
+	r.keep(m)
+	entries := []stale{newEntry(manifestsName, m.Digest), newEntry(blobsName, m.Digest)}
+	asked := time.Now()
+	for _, tag := range tags {
+		before, known := r.pointsAt(tag)
+		r.remember(tag, m.Digest, asked)
+		if !known || before != m.Digest { // else whoever stands in it is left alone
+			entries = append(entries, stale{dir: tagsName, name: tag})
+		}
+	}
+	r.addTags(tags)
+	if m.Subject != nil {
+		r.recent.forget(m.Subject.Digest)
+		entries = append(entries, digestEntry(referrersName, m.Subject.Digest))
+	}
+	t.wait(t.outdate(repo, entries...))
+}
+
+// pointsAt is what a tag was last known to point at.
+func (r *repository) pointsAt(tag string) (digest.Digest, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, ok := r.tags[tag]
+	return p.digest, ok
+}
+
+// addTags adds tags to the list of them, where there is one.
+func (r *repository) addTags(tags []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changes++ // a list that is on its way here may lack them
+	if r.names.names == nil || len(tags) == 0 {
+		return
+	}
+	names := append(slices.Clone(r.names.names), tags...)
+	slices.Sort(names)
+	r.names.names = slices.Compact(names)
+}

@@ -1,0 +1,186 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/fs/upload"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// uploadDir is upload/ of a repository, as an entry of the tree. Below it, nodes
+// show the staging area to the kernel by themselves: it changes under their hands,
+// so the kernel keeps no names and no attributes of it.
+type uploadDir struct {
+	place
+	dir *upload.Dir
+}
+
+// uploads gives upload/ of a repository, or nil where this mount has none.
+func (d *namespace) uploads(at place, repo *repository) entry {
+	if d.tree.area == nil {
+		return nil
+	}
+	dir, err := d.tree.area.Root(repo.Repository)
+	if err != nil { // the mount ends
+		return nil
+	}
+	return &uploadDir{at, dir}
+}
+
+func (d *uploadDir) stat() stat { return stagedStat(d.place, d.dir) }
+
+// stagedStat is the stat of a node below the upload/ that top is. The inode number
+// is of the node, wherever it is moved.
+func stagedStat(top place, n upload.Node) stat {
+	a := n.Attr()
+	return stat{ino: top.ino(digest.Digest(fmt.Sprint("staged ", n.ID()))), mode: fileType(n) | a.Mode, size: a.Size, mtime: a.Mtime}
+}
+
+func fileType(n upload.Node) uint32 {
+	switch n.(type) {
+	case *upload.Dir:
+		return syscall.S_IFDIR
+	case *upload.Symlink:
+		return syscall.S_IFLNK
+	}
+	return syscall.S_IFREG
+}
+
+// stagedNode is what the nodes of the staging area have in common.
+type stagedNode struct {
+	gofs.Inode
+	top  place // upload/ itself
+	node upload.Node
+}
+
+func newStaged(top place, n upload.Node) gofs.InodeEmbedder {
+	switch n := n.(type) {
+	case *upload.Dir:
+		return &stagedDir{stagedNode: stagedNode{top: top, node: n}, dir: n}
+	case *upload.File:
+		return &stagedFile{stagedNode: stagedNode{top: top, node: n}, file: n}
+	case *upload.Symlink:
+		return &stagedLink{stagedNode: stagedNode{top: top, node: n}, link: n}
+	}
+	panic("fs: what is staged is a directory, a file or a symlink")
+}
+
+// show shows another node of the same upload/ to the kernel.
+func (n *stagedNode) show(ctx context.Context, other upload.Node, out *fuse.EntryOut) *gofs.Inode {
+	st := n.fill(other, &out.Attr)
+	return n.NewInode(ctx, newStaged(n.top, other), gofs.StableAttr{Mode: st.mode & syscall.S_IFMT, Ino: st.ino})
+}
+
+func (n *stagedNode) fill(of upload.Node, out *fuse.Attr) stat {
+	st, a := stagedStat(n.top, of), of.Attr()
+	fillAttr(n.top.tree, st, out)
+	out.Uid, out.Gid = a.UID, a.GID
+	return st
+}
+
+// where is the place of this moment.
+func (n *stagedNode) where() place { return place{n.top.tree, n.Path(nil)} }
+
+// errBadName is of a name that nothing in its directory can have.
+var errBadName = errors.New("nothing can be pushed under this name")
+
+// fail gives the errno of an operation on a name in this directory, or on this
+// node where that is "".
+func (n *stagedNode) fail(ctx context.Context, op, name string, err error) syscall.Errno {
+	if errors.Is(err, ref.ErrInvalid) {
+		err = fmt.Errorf("%w: %w", errBadName, err)
+	}
+	return n.where().at(name).fail(ctx, op, err)
+}
+
+// mayChange says whether the caller may change anything: who mounted may, and root.
+// The mount goes without the kernel's own checks, as those would refuse by
+// permission what is refused because nothing can be written there.
+func (n *stagedNode) mayChange(ctx context.Context) syscall.Errno {
+	return n.may(ctx, fuse.W_OK)
+}
+
+// may says whether the caller has the permissions of a mask. What is given to a
+// group isn't looked at: the kernel doesn't tell all groups of a caller.
+func (n *stagedNode) may(ctx context.Context, mask uint32) syscall.Errno {
+	c, ok := fuse.FromContext(ctx)
+	if !ok || c.Uid == 0 || c.Uid == n.top.tree.uid {
+		return 0
+	}
+	if mask&fuse.W_OK != 0 || n.node.Attr().Mode&mask != mask {
+		return syscall.EACCES
+	}
+	return 0
+}
+
+// forMac says whether a name is one that macOS puts beside every file.
+func forMac(name string) bool { return name == ".DS_Store" || strings.HasPrefix(name, "._") }
+
+func (n *stagedNode) Access(ctx context.Context, mask uint32) syscall.Errno { return n.may(ctx, mask) }
+
+func (n *stagedNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	n.fill(n.node, &out.Attr)
+	return 0
+}
+
+// Setattr changes what a chmod, chown, utimens or truncate asks for. Access times
+// aren't kept.
+func (n *stagedNode) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if errno := n.mayChange(ctx); errno != 0 {
+		return errno
+	}
+	var c upload.Change
+	if v, ok := in.GetMode(); ok {
+		c.Mode = &v
+	}
+	if v, ok := in.GetUID(); ok {
+		c.UID = &v
+	}
+	if v, ok := in.GetGID(); ok {
+		c.GID = &v
+	}
+	if v, ok := in.GetMTime(); ok {
+		c.Mtime = &v
+	}
+	op := "setattr"
+	if v, ok := in.GetSize(); ok {
+		size := int64(v)
+		c.Size, op = &size, "truncate"
+	}
+	if err := n.node.Set(c); err != nil {
+		return n.fail(ctx, op, "", err)
+	}
+	n.fill(n.node, &out.Attr)
+	return 0
+}
+
+// Setxattr: ENOTSUP is what cp, install and rsync do without.
+func (n *stagedNode) Setxattr(context.Context, string, []byte, uint32) syscall.Errno {
+	return syscall.ENOTSUP
+}
+
+func (n *stagedNode) Removexattr(context.Context, string) syscall.Errno { return syscall.ENOTSUP }
+
+// Statfs tells of the disk that is staged on.
+func (n *stagedNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	const block = 4096
+	out.NameLen, out.Bsize, out.Frsize = 255, block, block
+	free, size, err := n.top.tree.store.Space()
+	if err != nil {
+		return 0 // nobody is kept from trying
+	}
+	out.Blocks, out.Bfree, out.Bavail = uint64(size/block), uint64(free/block), uint64(free/block)
+	return 0
+}
+
+// Fsync has nothing to do: what a directory tells is kept for as long as the mount
+// lives, and files sync themselves.
+func (n *stagedNode) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno { return 0 }
