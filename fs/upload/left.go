@@ -49,12 +49,12 @@ func (a *Area) noted(repo ref.Repository, target string) {
 }
 
 // findLeft looks through what earlier mounts left, and removes what is of no use.
-func (a *Area) findLeft() []Record {
+func (a *Area) findLeft() []leftover {
 	entries, err := os.ReadDir(a.o.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		a.log.Warn("the staging area can't be read", "dir", a.o.Dir, "cause", err)
 	}
-	var left []Record
+	var left []leftover
 	for _, e := range entries {
 		dir := filepath.Join(a.o.Dir, e.Name())
 		lock, err := os.Open(filepath.Join(dir, lockName))
@@ -71,14 +71,14 @@ func (a *Area) findLeft() []Record {
 
 // look finds what in a mount's directory wasn't pushed. Where that is nothing, the
 // directory is removed.
-func (a *Area) look(dir string) []Record {
+func (a *Area) look(dir string) []leftover {
 	_ = os.RemoveAll(filepath.Join(dir, adoptName)) // the registry has it
 	roots, pushed, err := readJournal(filepath.Join(dir, journalName))
 	if err != nil {
 		a.log.Warn("what a mount left can't be read", "dir", dir, "cause", err)
 		return nil
 	}
-	var left []Record
+	var left []leftover
 	for path, repository := range roots {
 		top := filepath.Join(dir, treeName, filepath.FromSlash(path), "upload")
 		left = append(left, lookIn(top, repository, pushed)...)
@@ -114,11 +114,12 @@ func readJournal(path string) (roots map[string]string, pushed map[line]bool, er
 
 // lookIn finds what wasn't pushed of one upload/: a record for each tag or digest of
 // an index, and one for each other file.
-func lookIn(top, repository string, pushed map[line]bool) []Record {
+func lookIn(top, repository string, pushed map[line]bool) []leftover {
 	done := func(target string) bool { return pushed[line{Repository: repository, Target: target}] }
-	var left []Record
+	var left []leftover
 	add := func(target, path string, st fs.FileInfo) {
-		left = append(left, Record{repository, target, Left, fmt.Sprintf("kept in %s: copy it into upload/ to push it, or remove it", path), st.ModTime().UTC()})
+		text := fmt.Sprintf("kept in %s: copy it into upload/ to push it, or remove it", path)
+		left = append(left, leftover{Record{repository, target, Left, text, st.ModTime().UTC()}, path})
 	}
 	// Layouts that are listed as a whole, and those that were pushed as a whole.
 	indexed := map[string]bool{}

@@ -71,6 +71,7 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 	f.mu.Unlock()
 	// What was copied from this very repository is there.
 	if !r.pushedAlready(d) && (from.Repository != r.repo || absent) {
+		r.area.records.set(r.repo, d.String(), Pushing, "")
 		err := r.send(ctx, f, b, from, absent)
 		r.area.record(r.repo, d.String(), err)
 		if err != nil {

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"cmp"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,8 +19,14 @@ const maxRecords = 1000
 type records struct {
 	mu   sync.Mutex
 	of   map[recordKey]Record
-	left []Record // by earlier mounts
+	left []leftover // by earlier mounts
 	done int
+}
+
+// leftover is a record of what lies at a path until someone removes it.
+type leftover struct {
+	Record
+	path string
 }
 
 type recordKey struct {
@@ -72,18 +79,20 @@ func (rs *records) forget(repo ref.Repository, target, state string) {
 }
 
 // found adds what an earlier mount left.
-func (rs *records) found(r Record) {
+func (rs *records) found(l leftover) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.left = append(rs.left, r)
+	rs.left = append(rs.left, l)
 }
 
 func (rs *records) all() []Record {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	all := slices.Clone(rs.left)
-	if all == nil {
-		all = []Record{}
+	all := []Record{}
+	for _, l := range rs.left {
+		if _, err := os.Lstat(l.path); err == nil {
+			all = append(all, l.Record)
+		}
 	}
 	for _, r := range rs.of {
 		all = append(all, r)
