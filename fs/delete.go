@@ -89,6 +89,7 @@ func (r *repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 	}
 	r.known.denied(manifestObject(d))
 	r.known.denied(blobObject(d))
+	r.tree.area.Forget(r.Repository, d.String())
 	entries := []stale{digestEntry(manifestsName, d), digestEntry(blobsName, d)}
 	tags := r.tagsOf(d)
 	r.dropTags(tags...)
@@ -108,6 +109,7 @@ func (r *repository) deleteBlob(ctx context.Context, d digest.Digest) error {
 		return err
 	}
 	r.known.denied(blobObject(d))
+	r.tree.area.Forget(r.Repository, d.String())
 	r.tree.outdate(r.Repository, digestEntry(blobsName, d))
 	return nil
 }

@@ -97,14 +97,14 @@ func (a *Area) Root(r ref.Repository) (*Dir, error) {
 	return root.top, nil
 }
 
-// Forget is to be told that a tag was deleted at the registry, so that staging
-// what it pointed at pushes it again.
-func (a *Area) Forget(r ref.Repository, tag string) {
+// Forget is to be told that a tag, or a digest, was deleted at the registry, so that
+// staging it pushes it again.
+func (a *Area) Forget(r ref.Repository, target string) {
 	a.mu.Lock()
 	root := a.roots[r]
 	a.mu.Unlock()
 	if root != nil {
-		root.forget(tag)
+		root.forget(target)
 	}
 }
 

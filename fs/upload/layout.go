@@ -235,11 +235,16 @@ func (r *Root) layouts() []*Dir {
 	return ds
 }
 
-// forget makes the entries of a tag new again.
-func (r *Root) forget(tag string) {
+// forget makes what a tag or a digest stands for new again.
+func (r *Root) forget(target string) {
+	r.lost(digest.Digest(target))
 	for _, d := range r.layouts() {
 		r.mu.Lock()
-		delete(d.layout.entries, tag)
+		for key, e := range d.layout.entries {
+			if key == target || e.desc.Digest.String() == target {
+				delete(d.layout.entries, key)
+			}
+		}
 		r.mu.Unlock()
 	}
 }

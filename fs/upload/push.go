@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -28,10 +29,13 @@ func (t turn) take(ctx context.Context) error {
 
 func (t turn) give() { <-t }
 
+// hasFor is how long it is believed that the registry has what was pushed.
+const hasFor = time.Hour
+
 func (r *Root) pushedAlready(d digest.Digest) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.has[d]
+	return time.Now().Before(r.has[d])
 }
 
 // lost forgets that the registry has d.
@@ -45,7 +49,7 @@ func (r *Root) lost(d digest.Digest) {
 func (r *Root) gained(d digest.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.has[d] = true
+	r.has[d] = time.Now().Add(hasFor)
 }
 
 // pushBlob pushes the bytes of a file, which have the digest d, unless the registry
@@ -77,8 +81,8 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 		if err != nil {
 			return err
 		}
+		r.gained(d)
 	}
-	r.gained(d)
 	f.mu.Lock()
 	if f.changes == changes {
 		f.pushed = true

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -22,8 +23,8 @@ type Root struct {
 	begun  bool
 	path   string // on the staging disk, once begun
 	top    *Dir
-	staged map[digest.Digest]*File // at their digests, complete
-	has    map[digest.Digest]bool  // what this mount pushed or found pushed
+	staged map[digest.Digest]*File     // at their digests, complete
+	has    map[digest.Digest]time.Time // what this mount pushed or found pushed, and until when that is believed
 }
 
 // What upload/ starts with.
@@ -45,7 +46,7 @@ func mustMarshal(v any) []byte {
 func newRoot(a *Area, repo ref.Repository) *Root {
 	r := &Root{
 		area: a, repo: repo,
-		staged: map[digest.Digest]*File{}, has: map[digest.Digest]bool{},
+		staged: map[digest.Digest]*File{}, has: map[digest.Digest]time.Time{},
 	}
 	r.top = newDir(r.header(nil, "", 0o755))
 	dir := func(parent *Dir, name string) *Dir {
