@@ -46,7 +46,7 @@ func (n *stagedDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	}
 	bounded, cancel := n.top.tree.bound(ctx)
 	defer cancel()
-	found, err := n.dir.Lookup(bounded, name)
+	found, err := n.dir.Lookup(bounded, name, thread(ctx))
 	if errors.Is(err, fs.ErrNotExist) {
 		// A time-out of its own, however short, makes go-fuse say ENOENT without one,
 		// which the kernel doesn't keep: what isn't here now may be in a moment.
@@ -72,6 +72,14 @@ func (n *stagedDir) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 		list = append(list, fuse.DirEntry{Name: e.Name, Mode: st.mode & syscall.S_IFMT, Ino: st.ino})
 	}
 	return gofs.NewListDirStream(list), 0, 0
+}
+
+// thread is the one that the kernel asks for; 0 where it doesn't say.
+func thread(ctx context.Context) uint32 {
+	if c, ok := fuse.FromContext(ctx); ok {
+		return c.Pid
+	}
+	return 0
 }
 
 // mayAdd says whether the caller may give something a name here.
@@ -101,7 +109,7 @@ func (n *stagedDir) Mkdir(ctx context.Context, name string, mode uint32, out *fu
 	if errno := n.mayAdd(ctx, name); errno != 0 {
 		return nil, errno
 	}
-	d, err := n.dir.Mkdir(name, mode&0o7777)
+	d, err := n.dir.Mkdir(name, mode&0o7777, thread(ctx))
 	if err != nil {
 		return nil, n.fail(ctx, "mkdir", name, err)
 	}

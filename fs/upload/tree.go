@@ -22,6 +22,7 @@ type Dir struct {
 	// gone is what was removed here: the registry still has it, and isn't asked, as
 	// who removes a name wants to make it anew.
 	gone   map[string]bool
+	maker  uint32 // the thread that made it; 0: it was there from the start
 	layout layout // what is known of the index, where the directory is a layout
 }
 
@@ -47,9 +48,11 @@ func (d *Dir) Set(c Change) error {
 	return nil
 }
 
-// Lookup finds a name. A digest in a layout's blobs/ that isn't staged is there if
-// the registry has it, which a HEAD asks.
-func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
+// Lookup finds a name for a thread, by. A digest in a layout's blobs/ that isn't
+// staged is there if the registry has it, which a HEAD asks; but not for the thread
+// that made the directory: cp and tar know that nothing can be in it, and make their
+// files with O_EXCL.
+func (d *Dir) Lookup(ctx context.Context, name string, by uint32) (Node, error) {
 	r := d.root
 	r.mu.Lock()
 	n, ok := d.children[name]
@@ -59,7 +62,7 @@ func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 	} else if f := r.named(role); f != nil {
 		n = f
 	}
-	gone := d.gone[name]
+	gone := d.gone[name] || d.maker != 0 && d.maker == by
 	r.mu.Unlock()
 	if n != nil {
 		return n, nil
@@ -233,10 +236,11 @@ func (d *Dir) Link(ctx context.Context, name string, b Blob) (*File, error) {
 	return f, nil
 }
 
-// Mkdir makes a directory.
-func (d *Dir) Mkdir(name string, mode uint32) (n *Dir, err error) {
+// Mkdir makes a directory for a thread, by.
+func (d *Dir) Mkdir(name string, mode, by uint32) (n *Dir, err error) {
 	err = d.add(name, true, func(r *Root) (Node, error) {
 		n = newDir(r.header(d, name, mode))
+		n.maker = by
 		return n, os.MkdirAll(n.path(), 0o700)
 	})
 	return n, err

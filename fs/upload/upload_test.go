@@ -127,9 +127,9 @@ func (b *bench) dirAt(path string) *Dir {
 		if path == "" || path == "." {
 			break
 		}
-		n, err := d.Lookup(b.t.Context(), name)
+		n, err := d.Lookup(b.t.Context(), name, 0)
 		if errors.Is(err, fs.ErrNotExist) {
-			n, err = d.Mkdir(name, 0o755)
+			n, err = d.Mkdir(name, 0o755, 0)
 		}
 		if err != nil {
 			b.t.Fatal(err)
@@ -158,7 +158,7 @@ func (b *bench) create(path string) *Handle {
 	d, name := b.dirAt(filepath.Dir(path)), filepath.Base(path)
 	_, h, err := d.Create(name, 0o644)
 	if errors.Is(err, syscall.EEXIST) {
-		n, lerr := d.Lookup(b.t.Context(), name)
+		n, lerr := d.Lookup(b.t.Context(), name, 0)
 		if lerr != nil {
 			b.t.Fatal(lerr)
 		}
@@ -314,7 +314,7 @@ func TestDigestNames(t *testing.T) {
 	if err := b.rename("oci-put-blob1", at("", d)); !errors.Is(err, ErrMismatch) {
 		t.Errorf("renaming other bytes says %v", err)
 	}
-	if _, err := b.top.Lookup(t.Context(), "oci-put-blob1"); err != nil {
+	if _, err := b.top.Lookup(t.Context(), "oci-put-blob1", 0); err != nil {
 		t.Errorf("after that the file is gone: %v", err)
 	}
 	if asked := b.s.requests(); len(asked) != 0 {
@@ -334,7 +334,7 @@ func TestNamedBlob(t *testing.T) {
 	h := b.create("blobs/model")
 	target := func(want string) {
 		t.Helper()
-		n, err := b.dirAt("blobs").Lookup(t.Context(), "model")
+		n, err := b.dirAt("blobs").Lookup(t.Context(), "model", 0)
 		if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString(want).Encoded() {
 			t.Fatalf("blobs/model is %v, %v; want a symlink to the digest of %q", n, err, want)
 		}
@@ -347,7 +347,7 @@ func TestNamedBlob(t *testing.T) {
 		target("onetwo"[:3*i+3])
 	}
 	h.Release()
-	n, err := b.dirAt("blobs/sha256").Lookup(t.Context(), digest.FromString("onetwo").Encoded())
+	n, err := b.dirAt("blobs/sha256").Lookup(t.Context(), digest.FromString("onetwo").Encoded(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestRegistryAnswers(t *testing.T) {
 	d := digest.FromString("there")
 	b.s.put(b.repo.Path, d, []byte("there"))
 	blobs := b.dirAt("blobs/sha256")
-	n, err := blobs.Lookup(t.Context(), d.Encoded())
+	n, err := blobs.Lookup(t.Context(), d.Encoded(), 0)
 	if err != nil || n.Attr().Size != 5 {
 		t.Fatalf("%v, %v", n, err)
 	}
@@ -406,13 +406,34 @@ func TestRegistryAnswers(t *testing.T) {
 	}
 	for range 2 {
 		b.ok(blobs.Unlink(d.Encoded()))
-		if n, err := blobs.Lookup(t.Context(), d.Encoded()); !errors.Is(err, fs.ErrNotExist) {
+		if n, err := blobs.Lookup(t.Context(), d.Encoded(), 0); !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("after unlink: %v, %v", n, err)
 		}
 		b.ok(b.write(at("", d), []byte("there")))
 	}
 	if _, ok := b.s.blobs[b.repo.Path][d]; !ok || b.s.received != 0 {
 		t.Error("the registry was asked to do something")
+	}
+}
+
+// Who made a directory finds nothing in it that it didn't put there.
+func TestNewDirectoryIsEmpty(t *testing.T) {
+	b := newBench(t)
+	d := digest.FromString("there")
+	b.s.put(b.repo.Path, d, []byte("there"))
+	const cp, other = 1, 2
+	dir := b.top
+	for _, name := range []string{"v1", "blobs", "sha256"} {
+		var err error
+		if dir, err = dir.Mkdir(name, 0o755, cp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := dir.Lookup(t.Context(), d.Encoded(), cp); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it finds %v, %v", n, err)
+	}
+	if _, err := dir.Lookup(t.Context(), d.Encoded(), other); err != nil {
+		t.Errorf("others find nothing: %v", err)
 	}
 }
 
@@ -450,7 +471,7 @@ func TestCopiesOfBlobs(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	h.Release()
-	n, _ := b.top.Lookup(t.Context(), "part")
+	n, _ := b.top.Lookup(t.Context(), "part", 0)
 	if got, err := n.(*File).readAll(t.Context(), 100); string(got) != "obblob" {
 		t.Errorf("the part is %q, %v", got, err)
 	}
