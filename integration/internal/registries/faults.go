@@ -1,15 +1,18 @@
 package registries
 
 import (
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 )
 
-// Fault says which answers go wrong, and how. The first fault that matches a
-// request spoils its answer. A zero field changes nothing.
+// Fault says which requests and answers go wrong, and how. The first fault that
+// matches a request spoils it. A zero field changes nothing.
 type Fault struct {
 	// Method and Path select requests: an equal method, and a path that
 	// contains Path. Empty selects all.
@@ -39,6 +42,17 @@ type Fault struct {
 	Hold bool
 	// NoRange has the registry answer a Range with the whole.
 	NoRange bool
+
+	// CutBody drops the connection after that many bytes of the request's body.
+	CutBody int64
+	// StallBody reads that many bytes of the request's body and then no more, until
+	// Release, Gone or the client's going away.
+	StallBody int64
+	// Drain reads the request's body before Status is answered.
+	Drain bool
+	// Lose has the registry do what is asked, and drops the connection in place of
+	// its answer.
+	Lose bool
 }
 
 func (f *Fault) matches(r *http.Request) bool {
@@ -123,6 +137,16 @@ func (f *faults) spoil(next http.Handler) http.Handler {
 		for k, v := range fault.Header {
 			w.Header()[k] = v
 		}
+		r.Body = f.spoilBody(r, fault)
+		if fault.Lose {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
+		if fault.Drain {
+			if _, err := io.Copy(io.Discard, r.Body); err != nil {
+				panic(http.ErrAbortHandler)
+			}
+		}
 		if fault.Status != 0 {
 			http.Error(w, http.StatusText(fault.Status), fault.Status)
 			return
@@ -133,6 +157,47 @@ func (f *faults) spoil(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(&spoilingWriter{ResponseWriter: w, faults: f, fault: fault, request: r}, r)
 	})
+}
+
+// spoilBody is the request's body as the fault lets it through.
+func (f *faults) spoilBody(r *http.Request, fault Fault) io.ReadCloser {
+	if fault.CutBody == 0 && fault.StallBody == 0 {
+		return r.Body
+	}
+	return &spoilingReader{ReadCloser: r.Body, faults: f, fault: fault, request: r}
+}
+
+// spoilingReader spoils the body of one request. What reads it may be another
+// goroutine than the handler's, so a cut closes the connection itself.
+type spoilingReader struct {
+	io.ReadCloser
+	faults  *faults
+	fault   Fault
+	request *http.Request
+	got     int64
+}
+
+func (b *spoilingReader) Read(p []byte) (int, error) {
+	if at := b.fault.CutBody; at > 0 {
+		if b.got >= at {
+			if c, ok := b.request.Context().Value(connKey{}).(net.Conn); ok {
+				c.Close()
+			}
+			return 0, io.ErrUnexpectedEOF
+		}
+		p = p[:min(int64(len(p)), at-b.got)]
+	}
+	if at := b.fault.StallBody; at > 0 {
+		if b.got >= at {
+			b.faults.wait(b.request)
+			b.fault.StallBody = 0
+		} else {
+			p = p[:min(int64(len(p)), at-b.got)]
+		}
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.got += int64(n)
+	return n, err
 }
 
 // spoilingWriter spoils the body of one answer.

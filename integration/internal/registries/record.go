@@ -52,6 +52,7 @@ type Request struct {
 	Authorized bool   // whether it carried any credential
 	Header     http.Header
 	Time       time.Time
+	Sent       int64 // of the request's body, as far as the registry read it
 	Status     int   // of the answer; 0 while there is none
 	Bytes      int64 // of the answer's body, as sent
 }
@@ -60,6 +61,9 @@ func (r Request) String() string {
 	s := fmt.Sprintf("%s %s → %d, %d bytes", r.Method, r.Path, r.Status, r.Bytes)
 	if r.Range != "" {
 		s += " (" + r.Range + ")"
+	}
+	if r.Sent > 0 {
+		s += fmt.Sprintf(" (%d bytes were sent)", r.Sent)
 	}
 	return s
 }
@@ -116,6 +120,16 @@ func (r *recorder) Counts() Counts {
 	return c
 }
 
+// Sent sums up what Requests brought in bodies of a kind.
+func (r *recorder) Sent(k Kind) (bytes int64) {
+	for _, q := range r.Requests() {
+		if q.Kind == k {
+			bytes += q.Sent
+		}
+	}
+	return bytes
+}
+
 // record remembers every request that next answers.
 func (r *recorder) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -133,8 +147,24 @@ func (r *recorder) record(next http.Handler) http.Handler {
 		r.mu.Lock()
 		r.seen = append(r.seen, q)
 		r.mu.Unlock()
+		req.Body = &countingReader{ReadCloser: req.Body, r: r, q: q}
 		next.ServeHTTP(&countingWriter{ResponseWriter: w, r: r, q: q}, req)
 	})
+}
+
+// countingReader notes how much of a request's body was read.
+type countingReader struct {
+	io.ReadCloser
+	r *recorder
+	q *Request
+}
+
+func (b *countingReader) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.r.mu.Lock()
+	b.q.Sent += int64(n)
+	b.r.mu.Unlock()
+	return n, err
 }
 
 // countingWriter notes the status and the bytes of an answer as they go out.

@@ -31,6 +31,9 @@ type Server struct {
 	http *http.Server // nil while the registry is gone
 }
 
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
+
 // serve puts the registry behind a front on listener.
 func serve(l net.Listener, registry http.Handler) *Server {
 	s := &Server{Host: l.Addr().String()}
@@ -44,6 +47,9 @@ func (s *Server) listen(l net.Listener) {
 		Handler:           s.front,
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          log.New(io.Discard, "", 0), // clients try TLS first: nothing to report
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
 	}
 	s.mu.Lock()
 	s.http = srv

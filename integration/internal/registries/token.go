@@ -39,7 +39,8 @@ type TokenRequest struct {
 // https://distribution.github.io/distribution/spec/auth/token/ has it: by GET,
 // with Basic credentials, one or more scopes, and the service. Users who know
 // their password may do everything to every repository but those below
-// "locked/", which nobody may enter; anonymous ones may pull below "public/".
+// "locked/", which nobody may enter; the user "reader" may only pull, and
+// anonymous ones may pull below "public/".
 type TokenServer struct {
 	service string
 	users   map[string]string
@@ -117,6 +118,12 @@ func (t *TokenServer) Forget() {
 	t.seen = nil
 }
 
+// Expired is the answer's header where a token for a repository has expired.
+func (t *TokenServer) Expired(repository string) http.Header {
+	return http.Header{"Www-Authenticate": {fmt.Sprintf(
+		`Bearer realm=%q,service=%q,scope="repository:%s:pull,push",error="invalid_token"`, t.url, t.service, repository)}}
+}
+
 // Close ends the token server.
 func (t *TokenServer) Close() error {
 	os.Remove(t.jwks)
@@ -187,6 +194,8 @@ func grant(user, scope string) *token.ResourceActions {
 	switch {
 	case strings.HasPrefix(name, "locked/"):
 		return nil
+	case user == "reader":
+		return &token.ResourceActions{Type: kind, Name: name, Actions: []string{"pull"}}
 	case user != "":
 		return &token.ResourceActions{Type: kind, Name: name, Actions: actions}
 	case kind == "repository" && strings.HasPrefix(name, "public/"):
