@@ -118,11 +118,11 @@ func (r *Root) shown(n Node) Node {
 	if !f.pushed {
 		return n
 	}
-	if f.link == nil {
-		f.link = &Symlink{header: r.header(f.parent, f.name, 0o777)}
-	}
 	d := f.known()
-	f.link.target = d.Algorithm().String() + "/" + d.Encoded()
+	target := d.Algorithm().String() + "/" + d.Encoded()
+	if f.link == nil || f.link.target != target { // the kernel keeps what a symlink says
+		f.link = &Symlink{r.header(f.parent, f.name, 0o777), target}
+	}
 	return f.link
 }
 
