@@ -40,6 +40,15 @@
 // the next. A blob that isn't cached yet is opened for direct reads. The mode
 // is one per inode for as long as it is open anywhere; see fileNode.
 //
+// # Writing
+//
+// upload/ of a repository is shown by nodes of its own, over package upload, which
+// decides what is pushed and when. Closing, syncing, renaming and linking there wait
+// for the registry; heeding says which signals end that wait. What was pushed is
+// known here from then on, and the kernel is told to forget what it believed of those
+// names: behind the caller, who has directories locked. Everything else is EROFS, but
+// for what Options.AllowDelete lets be deleted.
+//
 // # Errors
 //
 // errno.go decides every errno, and leaves a sentence with the cause and what to

@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"syscall"
 	"testing"
 
 	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // Each situation has its errno, however deep the cause.
@@ -29,6 +32,17 @@ func TestErrnos(t *testing.T) {
 		context.DeadlineExceeded:    syscall.ETIMEDOUT,
 		cache.ErrNoSpace:            syscall.ENOSPC,
 		registry.ErrUnsupported:     syscall.EOPNOTSUPP,
+		registry.ErrExists:          syscall.EEXIST,
+		registry.ErrInUse:           syscall.EBUSY,
+		registry.ErrTooLarge:        syscall.EFBIG,
+		registry.ErrBlobUnknown:     syscall.ENOENT,
+		upload.ErrMismatch:          syscall.EBADMSG,
+		upload.ErrNoManifest:        syscall.EBADMSG,
+		upload.ErrNoSpace:           syscall.ENOSPC,
+		upload.ErrClosed:            syscall.EIO,
+		errReadOnly:                 syscall.EROFS,
+		errNoBlob:                   syscall.EPERM,
+		syscall.ENOTEMPTY:           syscall.ENOTEMPTY,
 		syscall.EMFILE:              syscall.EMFILE,
 		errors.New("anything"):      syscall.EIO,
 	} {
@@ -40,6 +54,29 @@ func TestErrnos(t *testing.T) {
 	cancel()
 	if got := judge(interrupted, registry.ErrServer); got.errno != syscall.EINTR {
 		t.Errorf("an interrupted caller gets %v", got.errno)
+	}
+}
+
+// What can't be done as it was asked for is told by its errno alone; what a person
+// can do something about is told to a person.
+func TestWhatIsTold(t *testing.T) {
+	at := place{tree: &Tree{failures: newFailures(slog.New(slog.DiscardHandler))}, path: "x"}
+	for err, told := range map[error]bool{
+		errNotExist: false, syscall.EEXIST: false, syscall.EXDEV: false, fs.ErrNotExist: false, errReadOnly: false,
+		fmt.Errorf("%w: of a host", ref.ErrInvalid):      false,
+		fmt.Errorf("%w: %w", errBadName, ref.ErrInvalid): true,
+		errNoBlob: true,
+		&registry.Error{Kind: registry.ErrExists}:                          true,
+		&registry.Error{Kind: registry.ErrDenied}:                          true,
+		&registry.Error{Kind: registry.ErrUnreachable, Err: syscall.EPERM}: true,
+		upload.ErrMismatch: true,
+		syscall.EIO:        true,
+	} {
+		before := len(at.tree.failures.jsonl())
+		errno := at.fail(t.Context(), "close", err)
+		if got := len(at.tree.failures.jsonl()) > before; got != told {
+			t.Errorf("%v, which is %v, is told: %v", err, errno, got)
+		}
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 var directMount = os.Geteuid() == 0
 
 // directMountFlags are for mount(2), which takes them for what fusermount3 takes as
-// options. Access times are nobody's.
+// options.
 func directMountFlags(readOnly bool) uintptr {
-	const flags = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOATIME
+	const flags = syscall.MS_NOSUID | syscall.MS_NODEV
 	if readOnly {
 		return flags | syscall.MS_RDONLY
 	}
@@ -27,18 +27,13 @@ func directMountFlags(readOnly bool) uintptr {
 // written. Where something can, its nodes check: in a directory of mode 0555 the
 // kernel tells a user EACCES, and what is true is EROFS.
 func mountOptions(readOnly bool) []string {
-	var o []string
-	if readOnly {
-		o = append(o, "default_permissions")
+	switch {
+	case !readOnly:
+		return nil
+	case directMount:
+		return []string{"default_permissions"}
 	}
-	if directMount {
-		return o
-	}
-	o = append(o, "noatime")
-	if readOnly {
-		o = append(o, "ro")
-	}
-	return o
+	return []string{"ro", "default_permissions"}
 }
 
 // closeOnExec keeps /dev/fuse from children: one that outlives the daemon would
