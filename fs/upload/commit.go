@@ -12,7 +12,11 @@ import (
 
 // commit pushes what a file is to be pushed as, where it changed since the last
 // time. Else the result of that time is given again.
-func (r *Root) commit(ctx context.Context, f *File) error {
+func (r *Root) commit(ctx context.Context, f *File) error { return r.commitFor(ctx, f, false) }
+
+// commitFor is commit, and, for the last who had the file open, of what has no byte
+// as well.
+func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
 	if r.roleOf(f).kind == staged {
 		return nil
 	}
@@ -34,9 +38,9 @@ func (r *Root) commit(ctx context.Context, f *File) error {
 		return f.result
 	}
 	f.mu.Unlock()
-	settled, err := r.push(ctx, f)
+	settled, err := r.push(ctx, f, last)
 	if ctx.Err() != nil && err != nil { // given up: that says nothing about the next time
-		return err
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	f.mu.Lock()
 	if settled && f.changes == changes {
@@ -52,12 +56,15 @@ func (r *Root) commit(ctx context.Context, f *File) error {
 
 // push does what the role of a file asks for. It isn't settled where the file isn't
 // complete.
-func (r *Root) push(ctx context.Context, f *File) (settled bool, err error) {
+func (r *Root) push(ctx context.Context, f *File, last bool) (settled bool, err error) {
 	role := r.roleOf(f)
 	switch role.kind {
 	case blob:
 		return r.commitBlob(ctx, f, role)
 	case namedBlob:
+		if f.Attr().Size == 0 && !last {
+			return false, nil // a shell flushes before the first byte
+		}
 		return true, r.commitNamed(ctx, f)
 	case manifest:
 		return r.commitManifest(ctx, f, role)

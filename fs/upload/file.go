@@ -40,7 +40,8 @@ type File struct {
 	// adopting is closed when the cache has taken the bytes over: until then nobody
 	// may write them.
 	adopting chan struct{}
-	manifest bool // the bytes are a manifest's, and not for the blobs of the cache
+	emptied  chan struct{} // closed when the push of no byte has ended; nil: there was none
+	manifest bool          // the bytes are a manifest's, and not for the blobs of the cache
 }
 
 // runningSum is the hash of the first n bytes: writers write from 0 on, so that

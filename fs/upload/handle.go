@@ -233,10 +233,39 @@ func (h *Handle) Release() {
 	}
 	f.mu.Lock()
 	f.writers--
-	adopt := f.writers == 0 && f.pushed && f.content.Digest == ""
+	last := f.writers == 0
+	adopt := last && f.pushed && f.content.Digest == ""
+	empty := last && f.size == 0 && f.settled != f.changes
 	f.mu.Unlock()
-	f.letGo()
-	if adopt {
+	switch {
+	case adopt:
 		f.root.adopt(f)
+	case empty:
+		f.root.pushEmpty(f)
 	}
+	f.letGo()
+}
+
+// pushEmpty pushes a file without a byte. As every file begins so, only its last
+// close tells that it is meant, and nobody hears what comes of that: it is in
+// uploads.json.
+func (r *Root) pushEmpty(f *File) {
+	if r.roleOf(f).kind != namedBlob {
+		return
+	}
+	leave, err := r.area.enter()
+	if err != nil {
+		return
+	}
+	done := make(chan struct{})
+	f.mu.Lock()
+	f.emptied = done
+	f.mu.Unlock()
+	go func() {
+		defer leave()
+		defer close(done)
+		if err := r.commitFor(r.area.ctx, f, true); err != nil {
+			r.area.log.Warn("an empty blob isn't pushed", "repository", r.repo, "cause", err)
+		}
+	}()
 }

@@ -133,6 +133,9 @@ func lookIn(top, repository string, pushed map[line]bool) []leftover {
 		}
 		dir := filepath.Dir(path)
 		name := filepath.Base(dir)
+		if dir != top && (filepath.Dir(dir) != top || !canBeTag(name)) {
+			return nil
+		}
 		for _, target := range targets(path, dir == top, name) {
 			if !done(target) {
 				add(target, dir, st)

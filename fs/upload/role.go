@@ -66,10 +66,16 @@ func (d *Dir) isLayout() bool {
 	if d.parent == nil {
 		return d == d.root.top
 	}
-	if d.parent != d.root.top || temporary(d.name) || !ref.ValidTag(d.name) {
+	return d.parent == d.root.top && canBeTag(d.name)
+}
+
+// canBeTag says whether a directory in upload/ can be an image of that tag.
+func canBeTag(name string) bool {
+	switch name {
+	case blobsName, manifestsName, ingestName:
 		return false
 	}
-	return d.name != blobsName && d.name != manifestsName && d.name != ingestName
+	return !temporary(name) && ref.ValidTag(name)
 }
 
 // temporary says whether a name is one that tools give to what isn't whole yet, or

@@ -54,6 +54,9 @@ func (d *Dir) Set(c Change) error {
 // files with O_EXCL.
 func (d *Dir) Lookup(ctx context.Context, name string, by uint32) (Node, error) {
 	r := d.root
+	if err := d.settle(ctx, name); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	n, ok := d.children[name]
 	role := roleAt(d, name)
@@ -93,6 +96,28 @@ func (d *Dir) Lookup(ctx context.Context, name string, by uint32) (Node, error) 
 	}
 	d.remote[name] = f
 	return f, nil
+}
+
+// settle waits for the push of a file without a byte, which its close didn't.
+func (d *Dir) settle(ctx context.Context, name string) error {
+	d.root.mu.Lock()
+	f, ok := d.children[name].(*File)
+	d.root.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	f.mu.Lock()
+	emptied := f.emptied
+	f.mu.Unlock()
+	if emptied == nil {
+		return nil
+	}
+	select {
+	case <-emptied:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // stage makes a file that only the registry has one of the staging area's, as

@@ -372,6 +372,26 @@ func TestNamedBlob(t *testing.T) {
 	}
 }
 
+// A file begins without a byte, and a shell says so by a flush: that is pushed only
+// when nobody has it open any more.
+func TestEmptyBlob(t *testing.T) {
+	b := newBench(t)
+	h := b.create("blobs/empty")
+	b.ok(h.Flush(t.Context()))
+	if asked := b.s.requests(); len(asked) != 0 {
+		t.Errorf("the first flush cost %q", asked)
+	}
+	h.Release()
+	n, err := b.dirAt("blobs").Lookup(t.Context(), "empty", 0)
+	if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString("").Encoded() {
+		t.Errorf("blobs/empty is %v, %v", n, err)
+	}
+	if _, ok := b.s.blobs[b.repo.Path][digest.FromString("")]; !ok {
+		t.Error("it isn't at the registry")
+	}
+	b.ok(b.write(at("v1", digest.FromString("")), nil)) // by its digest it is what its name says at once
+}
+
 // Temporary names push nothing, and nobody is asked.
 func TestTemporaryNames(t *testing.T) {
 	b := newBench(t)
