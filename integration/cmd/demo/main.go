@@ -121,6 +121,10 @@ var steps = []struct {
 	{"Artifacts have their files", "ls tags/model/files", 0},
 	{"Signatures and SBOMs are found from what they are about", "jq -r '.manifests[].artifactType' tags/v1/referrers/index.json", 0},
 	{"An image directory is an OCI layout: any tool copies it, without a pull", "cp -r tags/v1 \"$OUT\"/copy && ls \"$OUT\"/copy/blobs/sha256 | wc -l", 0},
+	{"What is copied into upload/ is pushed: an image to another repository, which the registry takes from this one", "cp -r tags/v1 ../copy/upload/release && cat ../copy/tags/release/digest", 0},
+	{"A manifest under another name is a re-tag", "cp tags/v2/manifest.json upload/manifests/stable && ls tags", 0},
+	{"A blob becomes a symlink to its digest", "cp /etc/os-release upload/blobs/ && readlink upload/blobs/os-release", 0},
+	{"What became of it is told", "jq -r '.[] | \"\\(.state) \\(.repository) \\(.target)\"' \"$MOUNT\"/.ocifs/uploads.json", 0},
 	{"What went wrong is told", "cat tags/v3/digest", 1},
 	{"", "jq -r .cause \"$MOUNT\"/.ocifs/errors.jsonl", 0},
 }
