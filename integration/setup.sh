@@ -9,8 +9,9 @@ set -euo pipefail
 # What is needed, as PROGRAM:PACKAGE, one package of Debian's for one program.
 base=(curl:curl jq:jq tar:tar gzip:gzip zstd:zstd diff:diffutils)
 [ "$(uname -s)" = Darwin ] || base+=(fusermount3:fuse3)
-# The race detector links C; the rest are registries and readers to test against.
-test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync)
+# The race detector links C; the rest are registries, readers and writers to test
+# against.
+test=(gcc:gcc skopeo:skopeo buildah:buildah umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone)
 
 # Peers that are Go modules, staticcheck among them, at the versions that
 # integration/go.mod pins. They go to bin/tools.

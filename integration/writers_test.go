@@ -11,9 +11,9 @@ import (
 )
 
 // writer is a program that writes an image into upload/, as a script: $SRC is the
-// source's reference without its tag, $IN its directory in the mount, $LAYOUT a
-// layout on the disk with the tag $TAG, and $OUT the repository that it is pushed to.
-// What it pushes is $TAG there.
+// source's reference without its tag, $IN its directory in the mount, $OTHER that of
+// its copy at another registry, $LAYOUT a layout on the disk with the tag $TAG, and
+// $OUT the repository that it is pushed to. What it pushes is $TAG there.
 type writer struct{ name, script string }
 
 // writers are those that write OCI layouts, and those that copy files.
@@ -28,11 +28,16 @@ var writers = []writer{
 	{"cp into upload itself", `cp -r $LAYOUT/. $OUT/upload/`},
 	{"rsync", `rsync -a $LAYOUT/ $OUT/upload/$TAG`},
 	{"rsync from the mount", `rsync -a $IN/tags/$TAG/ $OUT/upload/$TAG`},
+	{"rclone", `rclone -q copy $LAYOUT $OUT/upload/$TAG`},
 	{"tar", `mkdir $OUT/upload/$TAG && tar c -C $LAYOUT . | tar x -C $OUT/upload/$TAG`},
 	{"mv", `cp -r $LAYOUT $LAYOUT.moved && mv $LAYOUT.moved $OUT/upload/$TAG`},
 	{"a directory renamed", `cp -r $LAYOUT $OUT/upload/$TAG.tmp && mv $OUT/upload/$TAG.tmp $OUT/upload/$TAG`},
-	{"partial files renamed", `mkdir -p $OUT/upload/$TAG/blobs/sha256 && cd $LAYOUT && for f in index.json oci-layout blobs/sha256/*; do
-		cp $f $OUT/upload/$TAG/$f.1a2b3c4d.partial && mv $OUT/upload/$TAG/$f.1a2b3c4d.partial $OUT/upload/$TAG/$f || exit 1; done`},
+	// As buildctl does with type=oci,tar=false, which isn't a package to be had:
+	// blobs by ingest/, and an index that is written over the old one, then cut.
+	{"an index cut to size", `cd $OUT/upload && for b in $LAYOUT/blobs/sha256/*; do
+			mkdir -p ingest/${b##*/} && cp $b ingest/${b##*/}/data && sync ingest/${b##*/}/data && mv ingest/${b##*/}/data blobs/sha256/${b##*/} && rm -r ingest/${b##*/} || exit 1
+		done && : > index.json.lock && size=$(stat -c %s $LAYOUT/index.json) &&
+		{ printf '%4000s' ''; } > index.json && { cat $LAYOUT/index.json; printf '%100s' ''; } | dd of=index.json conv=notrunc status=none && truncate -s $size index.json && rm index.json.lock`},
 }
 
 // Every program that writes image layouts, or copies them, pushes what it writes:
@@ -48,6 +53,11 @@ func TestWriters(t *testing.T) {
 			image := must(app.Image(t.Context(), "v1", content.Sample("v1")))(t)
 			index := must(app.MultiPlatform(t.Context(), "multi"))(t)
 			artifact := must(app.TitledArtifact(t.Context(), "model"))(t)
+			other := startDebian(t, registries.Options{}) // with the same images
+			copied := repo(t, other, testImage)
+			must(copied.Image(t.Context(), "v1", content.Sample("v1")))(t)
+			must(copied.MultiPlatform(t.Context(), "multi"))(t)
+			must(copied.TitledArtifact(t.Context(), "model"))(t)
 			m := testMount(t, mounting{})
 			work := t.TempDir()
 			want := map[string]string{"v1": image.Digest.String(), "multi": index.Digest.String(), "model": artifact.Digest.String()}
@@ -65,7 +75,8 @@ func TestWriters(t *testing.T) {
 						to := fmt.Sprintf("to%d/%s", i, tag)
 						out := m.at(s, to)
 						m.run(fmt.Sprintf("cat %s/tags/%s/digest", out, tag)) // the kernel believes that it isn't there
-						m.sh("export SRC=%s/%s IN=%s LAYOUT=%s/%s TAG=%s OUT=%s; %s", s.Host, testImage, m.at(s, testImage), work, tag, tag, out, w.script)
+						m.sh("export SRC=%s/%s IN=%s OTHER=%s PROBE=%s LAYOUT=%s/%s TAG=%s OUT=%s; %s",
+							s.Host, testImage, m.at(s, testImage), m.at(other, testImage), probeBin, work, tag, tag, out, w.script)
 						m.holds(filepath.Join(out, "tags", tag, "digest"), []byte(digest+"\n"))
 						m.lists(filepath.Join(out, "tags"), tag)
 						got := filepath.Join(t.TempDir(), "got")
@@ -82,6 +93,21 @@ func TestWriters(t *testing.T) {
 			}
 		})
 	}
+}
+
+// buildah pushes what it has built, in layers of its own making.
+func TestBuildahWrites(t *testing.T) {
+	t.Parallel()
+	s := startDistribution(t, registries.Options{})
+	must(repo(t, s, testImage).Image(t.Context(), "v1", content.Small("hello")))(t)
+	m := testMount(t, mounting{})
+	storage := t.TempDir()
+	b := fmt.Sprintf("buildah --storage-driver vfs --root %s/root --runroot %s/run", storage, storage)
+	m.sh("%s pull -q --tls-verify=false docker://%s/%s:v1 && %s push -q %s/%s:v1 oci:%s:v1", b, s.Host, testImage, b, s.Host, testImage, m.at(s, "team/built/upload"))
+	if got := m.sh("crane export --insecure %s/team/built:v1 - | tar xO text", s.Host); got != "hello" {
+		t.Errorf("the image has %q", got)
+	}
+	m.sh("%s rmi -af", b)
 }
 
 // umoci makes images in upload/ as in any layout, old and new.

@@ -48,6 +48,8 @@ type Fault struct {
 	// StallBody reads that many bytes of the request's body and then no more, until
 	// Release, Gone or the client's going away.
 	StallBody int64
+	// NoMount has the registry begin an upload where it is asked to mount a blob.
+	NoMount bool
 	// Drain reads the request's body before Status is answered.
 	Drain bool
 	// Lose has the registry do what is asked, and drops the connection in place of
@@ -150,6 +152,10 @@ func (f *faults) spoil(next http.Handler) http.Handler {
 		if fault.Status != 0 {
 			http.Error(w, http.StatusText(fault.Status), fault.Status)
 			return
+		}
+		if fault.NoMount {
+			r = r.Clone(r.Context())
+			r.URL.RawQuery = ""
 		}
 		if fault.NoRange {
 			r = r.Clone(r.Context())

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ocifs/ocifs/integration/internal/content"
 	"github.com/ocifs/ocifs/integration/internal/registries"
@@ -148,6 +151,55 @@ func TestFaults(t *testing.T) {
 	}
 	if got, status := get(t, s, path); status != 200 || got != string(whole) {
 		t.Errorf("Back: status %d", status)
+	}
+}
+
+// Faults of requests' bodies do what their names say, and what was sent is counted.
+func TestFaultsOfBodies(t *testing.T) {
+	for name, s := range everyKind(t) {
+		t.Run(name, func(t *testing.T) {
+			blob := content.NoiseBytes(3, 300_000)
+			push := func() error {
+				repo, err := content.To(s.Host, "app", "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = repo.Blob(t.Context(), "application/octet-stream", blob)
+				return err
+			}
+			for fault, f := range map[string]registries.Fault{
+				"CutBody":   {Method: "PUT", CutBody: 100_000},
+				"Drain":     {Method: "PUT", Status: 403, Drain: true},
+				"StallBody": {Method: "PUT", StallBody: 100_000},
+			} {
+				s.Forget()
+				s.Fault(f)
+				if fault == "StallBody" {
+					time.AfterFunc(time.Second, s.Heal)
+				}
+				err := push()
+				s.Heal()
+				if (err == nil) != (fault == "StallBody") {
+					t.Errorf("%s: %v", fault, err)
+				}
+				sent := s.Sent(registries.Upload)
+				switch {
+				case fault == "CutBody" && (sent < 100_000 || sent%100_000 != 0),
+					fault != "CutBody" && sent != int64(len(blob)):
+					t.Errorf("%s: %d bytes were sent of %d", fault, sent, len(blob))
+				}
+				if fault == "StallBody" {
+					blob = content.NoiseBytes(4, 300_000) // the first is there now
+				}
+			}
+			s.Fault(registries.Fault{Method: "PUT", Lose: true, Times: 1})
+			blob = content.NoiseBytes(5, 300_000)
+			push() // which may have tried again
+			if _, status := get(t, s, "/v2/app/blobs/"+digest.FromBytes(blob).String()); status != 200 {
+				t.Errorf("Lose: the registry answers %d, want that it has the blob", status)
+			}
+			s.Heal()
+		})
 	}
 }
 
