@@ -201,7 +201,8 @@ func (u *upload) where(ctx context.Context, e *Error) (there bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if u.at != nil && ok && has >= before && has <= u.high {
+		stuck := e.Status == http.StatusRequestedRangeNotSatisfiable && has == before
+		if u.at != nil && ok && has >= before && has <= u.high && !stuck {
 			u.has(has)
 			u.resumed = true
 			return false, nil

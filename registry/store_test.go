@@ -44,6 +44,8 @@ type store struct {
 	etags     bool
 	elsewhere string // where sessions are; "": here
 	mounts    bool
+
+	limit time.Duration // of a client's patience; 0: a minute
 }
 
 // newStore starts a store, and gives a client of it whose pauses are short.
@@ -61,8 +63,11 @@ func newStore(t *testing.T) (*store, *Client) {
 }
 
 func (s *store) client(t *testing.T, o Options) *Client {
-	o.PlainHTTP, o.RetryMaxWait = []string{s.repo.Host}, time.Second
-	c := newClient(o, bounds{idle: 500 * time.Millisecond, answer: 500 * time.Millisecond, pauses: []time.Duration{1, 1, 1}, chunk: 4})
+	o.PlainHTTP, o.RetryMaxWait = []string{s.repo.Host}, 2*time.Second
+	if s.limit == 0 {
+		s.limit = time.Minute
+	}
+	c := newClient(o, bounds{idle: s.limit, answer: s.limit, pauses: []time.Duration{1, 1, 1}, chunk: 4})
 	t.Cleanup(c.Close)
 	return c
 }
@@ -285,12 +290,26 @@ func (s *store) told(w http.ResponseWriter, id string, status int) {
 	w.WriteHeader(status)
 }
 
-// requests gives what was asked, once c has nothing more to ask.
+// requests gives what was asked, once c has nothing more to ask. Sessions are
+// cancelled beside the rest: these requests come last here.
 func (s *store) requests(c *Client) []string {
 	c.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.asked)
+	got := slices.Clone(s.asked)
+	slices.SortStableFunc(got, func(a, b string) int {
+		return strings.Count(a, cancelled) - strings.Count(b, cancelled)
+	})
+	return got
+}
+
+const cancelled = "DELETE upload"
+
+// asks gives how often something was asked.
+func (s *store) asks(kind string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[kind]
 }
 
 func (s *store) want(c *Client, want ...string) {

@@ -51,7 +51,7 @@ func (e *Throttled) Error() string {
 func (t *Retry) throttled(host string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f, ok := t.far[host]; ok && time.Since(f.told) < farFor {
+	if f, ok := t.far[host]; ok && time.Since(f.told) < farFor && time.Now().Before(f.until) {
 		return &Throttled{host, time.Until(f.until)}
 	}
 	return nil

@@ -200,3 +200,39 @@ func TestAWriteIsKeptBackAsAReadIs(t *testing.T) {
 		}
 	}
 }
+
+// By HTTP/2 a registry holds the body back by its window.
+func TestABodyThatNobodyTakesIsStalledByHTTP2Too(t *testing.T) {
+	over := make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.ProtoMajor != 2 {
+			t.Errorf("by %s", req.Proto)
+		}
+		if req.URL.Path == "/taken" {
+			_, _ = io.Copy(io.Discard, req.Body)
+			return
+		}
+		select {
+		case <-over:
+		case <-req.Context().Done():
+		}
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	defer close(over)
+	idle := &Idle{Next: s.Client().Transport, Limit: 200 * time.Millisecond, Answer: time.Minute}
+	for path, want := range map[string]error{"/taken": nil, "/": ErrStalled} {
+		req, err := http.NewRequest(http.MethodPut, s.URL+path, bytes.NewReader(make([]byte, 16<<20)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := idle.RoundTrip(req)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", path, err)
+		}
+		if err == nil {
+			resp.Body.Close()
+		}
+	}
+}

@@ -1,0 +1,425 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// manifest makes a manifest of fields.
+func manifest(t *testing.T, fields map[string]any) *Manifest {
+	t.Helper()
+	fields["schemaVersion"] = 2
+	if fields["mediaType"] == nil {
+		fields["mediaType"] = v1.MediaTypeImageManifest
+	}
+	raw, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ParseManifest(raw, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func descriptor(content string) v1.Descriptor {
+	return v1.Descriptor{MediaType: "text/plain", Digest: digest.FromString(content), Size: int64(len(content))}
+}
+
+// image is a manifest whose config is the store's.
+func image(t *testing.T, s *store, fields map[string]any) *Manifest {
+	t.Helper()
+	s.blobs[digest.FromString(blob).String()] = blob
+	fields["config"], fields["layers"] = descriptor(blob), []v1.Descriptor{}
+	return manifest(t, fields)
+}
+
+func TestAManifestIsPushedByItsDigestOrTags(t *testing.T) {
+	for name, c := range map[string]struct {
+		tags   []string
+		ociTag bool
+		want   []string
+	}{
+		"by digest":                {nil, false, []string{"PUT manifest"}},
+		"one tag":                  {[]string{"v1"}, true, []string{"PUT v1"}},
+		"several, at once":         {[]string{"v1", "v2", "v3"}, true, []string{"PUT manifest"}},
+		"several, not confirmed":   {[]string{"v1", "v2", "v3"}, false, []string{"PUT manifest", "PUT v1", "PUT v2", "PUT v3"}},
+		"more than can be at once": {strings.Split("a,b,c,d,e,f,g,h,i,j,k,l", ","), true, []string{"PUT manifest", "PUT manifest"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, cl := newStore(t)
+			s.ociTag = c.ociTag
+			m := image(t, s, map[string]any{})
+			if err := cl.PushManifest(context.Background(), s.repo, m, c.tags...); err != nil {
+				t.Fatal(err)
+			}
+			for _, tag := range append(c.tags, m.Digest.String()) {
+				if s.objects[tag] != string(m.Raw) {
+					t.Errorf("%s is missing", tag)
+				}
+			}
+			s.want(cl, c.want...)
+		})
+	}
+}
+
+// What a host doesn't confirm isn't asked of it again.
+func TestTagsGoOneByOneWhereTheyAreNotConfirmed(t *testing.T) {
+	s, c := newStore(t)
+	m := image(t, s, map[string]any{})
+	for range 2 {
+		if err := c.PushManifest(context.Background(), s.repo, m, "v1", "v2"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.want(c, "PUT manifest", "PUT v1", "PUT v2", "PUT v1", "PUT v2")
+}
+
+func TestTagsGoOneByOneWhereTheirNumberIsRefused(t *testing.T) {
+	s, c := newStore(t)
+	m := image(t, s, map[string]any{})
+	s.on("PUT manifest", 0, answer(400, ""))
+	if err := c.PushManifest(context.Background(), s.repo, m, "v1", "v2"); err != nil {
+		t.Fatal(err)
+	}
+	s.want(c, "PUT manifest", "PUT v1", "PUT v2")
+}
+
+func TestAManifestIsSentAgainWhereItsAnswerFailed(t *testing.T) {
+	for name, script := range map[string]func(http.ResponseWriter, *http.Request) bool{
+		"5xx": answer(502, ""), "reset": hangUp, "wait": answer(429, "", "Retry-After", "0"), "what it names comes later": answer(404, code("MANIFEST_BLOB_UNKNOWN")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newStore(t)
+			m := image(t, s, map[string]any{})
+			s.on("PUT v1", 1, script)
+			if err := c.PushManifest(context.Background(), s.repo, m, "v1"); err != nil || s.objects["v1"] != string(m.Raw) {
+				t.Error(err)
+			}
+			s.want(c, "PUT v1", "PUT v1")
+		})
+	}
+}
+
+func TestARefusedManifestSaysWhy(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		code   string
+		want   error
+	}{
+		"a blob is missing":       {400, "BLOB_UNKNOWN", ErrBlobUnknown},
+		"a blob is missing, 404":  {404, "MANIFEST_BLOB_UNKNOWN", ErrBlobUnknown},
+		"a child is missing":      {404, "MANIFEST_UNKNOWN", ErrBlobUnknown},
+		"which is also not found": {400, "MANIFEST_BLOB_UNKNOWN", ErrNotFound},
+		"no repository":           {404, "NAME_UNKNOWN", ErrNotFound},
+		"invalid":                 {400, "MANIFEST_INVALID", ErrCorrupt},
+		"too large":               {413, "", ErrTooLarge},
+		"denied":                  {403, "DENIED", ErrDenied},
+		"no room":                 {507, "", ErrServer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, cl := newStore(t)
+			m := image(t, s, map[string]any{})
+			s.on("PUT manifest", 0, answer(c.status, code(c.code)))
+			if err := cl.PushManifest(context.Background(), s.repo, m); !errors.Is(err, c.want) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestAnotherDigestInTheAnswerIsCorrupt(t *testing.T) {
+	for told, want := range map[string]error{digest.FromString("other").String(): ErrCorrupt, digest.SHA512.FromString("").String(): nil, "": nil} {
+		s, c := newStore(t)
+		m := image(t, s, map[string]any{})
+		s.on("PUT v1", 1, answer(201, "", "Docker-Content-Digest", told))
+		if err := c.PushManifest(context.Background(), s.repo, m, "v1"); !errors.Is(err, want) {
+			t.Errorf("%q: %v", told, err)
+		}
+	}
+}
+
+func TestATagThatCannotBeMoved(t *testing.T) {
+	says := `{"errors":[{"code":"TAG_INVALID","message":"The image tag 'v1' already exists and cannot be overwritten because the tag is immutable."}]}`
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		same   bool
+		want   error
+	}{
+		"points at it":                 {409, "", true, nil},
+		"points at it, as it says":     {400, says, true, nil},
+		"points at it, denied":         {403, "", true, nil},
+		"points elsewhere":             {409, "", false, ErrExists},
+		"points elsewhere, 412":        {412, "", false, ErrExists},
+		"points elsewhere, as it says": {400, says, false, ErrExists},
+		"denied":                       {403, code("DENIED"), false, ErrDenied},
+		"not offered":                  {405, "", false, ErrUnsupported},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, cl := newStore(t)
+			m := image(t, s, map[string]any{})
+			s.objects["v1"] = string(image(t, s, map[string]any{"annotations": map[string]string{"a": "b"}}).Raw)
+			if c.same {
+				s.objects["v1"] = string(m.Raw)
+			}
+			s.on("PUT v1", 0, answer(c.status, c.body))
+			if err := cl.PushManifest(context.Background(), s.repo, m, "v1"); !errors.Is(err, c.want) {
+				t.Error(err)
+			}
+			s.want(cl, "PUT v1", "HEAD v1")
+		})
+	}
+}
+
+func TestAnInvalidTagIsNotSent(t *testing.T) {
+	s, c := newStore(t)
+	if err := c.PushManifest(context.Background(), s.repo, image(t, s, map[string]any{}), "v1", "-x"); err == nil {
+		t.Error("no error")
+	}
+	if err := c.DeleteTag(context.Background(), s.repo, digest.FromString("").String()); err == nil {
+		t.Error("a digest was taken for a tag")
+	}
+	s.want(c)
+}
+
+// referrers reads what the tag schema lists.
+func referrers(t *testing.T, s *store, tag string) []v1.Descriptor {
+	t.Helper()
+	ds, ok := parseIndex([]byte(s.objects[tag]), v1.MediaTypeImageIndex)
+	if !ok {
+		t.Fatalf("%q is no index", s.objects[tag])
+	}
+	return ds
+}
+
+func TestTheListOfReferrersIsKeptUp(t *testing.T) {
+	s, c := newStore(t)
+	subject := descriptor("subject")
+	tag := "sha256-" + subject.Digest.Encoded()
+	first := image(t, s, map[string]any{"subject": subject, "artifactType": "a/b", "annotations": map[string]string{"k": "v"}})
+	second := image(t, s, map[string]any{"subject": subject})
+	for _, m := range []*Manifest{first, second, first} {
+		if err := c.PushManifest(context.Background(), s.repo, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := referrers(t, s, tag)
+	if len(got) != 2 || got[0].Digest != first.Digest || got[0].ArtifactType != "a/b" || got[0].Annotations["k"] != "v" || got[0].Size != int64(len(first.Raw)) ||
+		got[0].MediaType != v1.MediaTypeImageManifest || got[1].ArtifactType != "text/plain" {
+		t.Errorf("it lists %+v", got)
+	}
+	// The third time there was nothing to change.
+	s.want(c, "PUT manifest", "GET "+tag, "PUT "+tag, "PUT manifest", "GET "+tag, "PUT "+tag, "PUT manifest", "GET "+tag)
+
+	// And a registry that does it itself is left alone.
+	s.subjects, s.asked = true, nil
+	if err := c.PushManifest(context.Background(), s.repo, first); err != nil {
+		t.Fatal(err)
+	}
+	s.want(c, "PUT manifest")
+}
+
+// What others wrote into the list stays, unknown fields too.
+func TestTheListOfReferrersKeepsWhatItHas(t *testing.T) {
+	s, c := newStore(t)
+	subject := descriptor("subject")
+	tag := "sha256-" + subject.Digest.Encoded()
+	m := image(t, s, map[string]any{"subject": subject})
+	other := `{"mediaType":"x/y","digest":"` + digest.FromString("o").String() + `","size":1,"unknown":{"a":1}}`
+	s.objects[tag] = `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[` + other + `,{"digest":"` + m.Digest.String() + `","size":7},{"digest":"` + m.Digest.String() + `","size":8}],"more":[1]}`
+	if err := c.PushManifest(context.Background(), s.repo, m); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.objects[tag]; !strings.Contains(got, other) || !strings.Contains(got, `"more":[1]`) || strings.Count(got, m.Digest.String()) != 1 {
+		t.Errorf("it is %s", got)
+	}
+}
+
+// Whoever else writes the list at the same time is noticed.
+func TestTheListOfReferrersIsReadAgainWhereItChanged(t *testing.T) {
+	s, c := newStore(t)
+	s.etags = true
+	subject := descriptor("subject")
+	tag := "sha256-" + subject.Digest.Encoded()
+	entry := func(name string) string {
+		return `{"mediaType":"x/y","digest":"` + digest.FromString(name).String() + `","size":1}`
+	}
+	index := func(entries ...string) string {
+		return `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[` + strings.Join(entries, ",") + `]}`
+	}
+	s.objects[tag] = index(entry("a"))
+	s.on("PUT "+tag, 1, func(http.ResponseWriter, *http.Request) bool {
+		s.objects[tag] = index(entry("a"), entry("b"))
+		return false
+	})
+	m := image(t, s, map[string]any{"subject": subject})
+	if err := c.PushManifest(context.Background(), s.repo, m); err != nil {
+		t.Fatal(err)
+	}
+	if got := referrers(t, s, tag); len(got) != 3 {
+		t.Errorf("it lists %+v", got)
+	}
+	s.want(c, "PUT manifest", "GET "+tag, "PUT "+tag, "GET "+tag, "PUT "+tag)
+}
+
+func TestCallersDoNotLoseEachOthersReferrers(t *testing.T) {
+	s, c := newStore(t)
+	subject := descriptor("subject")
+	var ms []*Manifest
+	for i := range 8 {
+		ms = append(ms, image(t, s, map[string]any{"subject": subject, "annotations": map[string]string{"n": strings.Repeat("x", i)}}))
+	}
+	var wg sync.WaitGroup
+	for _, m := range ms {
+		wg.Go(func() {
+			if err := c.PushManifest(context.Background(), s.repo, m); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := referrers(t, s, "sha256-"+subject.Digest.Encoded()); len(got) != len(ms) || len(c.turns) != 0 {
+		t.Errorf("%d are listed, %d turns are left", len(got), len(c.turns))
+	}
+}
+
+// A tag that holds something else isn't overwritten.
+func TestAForeignListOfReferrersIsLeftAlone(t *testing.T) {
+	s, c := newStore(t)
+	first := image(t, s, map[string]any{})
+	for name, c2 := range map[string]struct {
+		subject v1.Descriptor
+		holds   string
+	}{
+		"an image":           {descriptor("subject"), string(first.Raw)},
+		"a list of Docker's": {descriptor("subject"), `{"schemaVersion":2,"mediaType":"` + dockerList + `","manifests":[]}`},
+		"the subject itself": {v1.Descriptor{MediaType: v1.MediaTypeImageIndex, Digest: digest.FromString(`{"manifests":[]}`), Size: 16}, `{"manifests":[]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tag := "sha256-" + c2.subject.Digest.Encoded()
+			s.objects[tag] = c2.holds
+			m := image(t, s, map[string]any{"subject": c2.subject})
+			if err := c.PushManifest(context.Background(), s.repo, m); !errors.Is(err, ErrExists) {
+				t.Error(err)
+			}
+			if s.objects[tag] != c2.holds || s.objects[m.Digest.String()] != string(m.Raw) {
+				t.Errorf("it holds %s", s.objects[tag])
+			}
+		})
+	}
+}
+
+func TestDeleting(t *testing.T) {
+	s, c := newStore(t)
+	ctx := context.Background()
+	m := image(t, s, map[string]any{})
+	if err := c.PushManifest(ctx, s.repo, m, "v1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		c.DeleteTag(ctx, s.repo, "v1"), c.DeleteManifest(ctx, s.repo, m), c.DeleteBlob(ctx, s.repo, digest.FromString(blob)),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if len(s.objects)+len(s.blobs) != 0 {
+		t.Errorf("left: %v, %v", s.objects, s.blobs)
+	}
+	for _, err := range []error{
+		c.DeleteTag(ctx, s.repo, "v1"), c.DeleteManifest(ctx, s.repo, m), c.DeleteBlob(ctx, s.repo, digest.FromString(blob)),
+	} {
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("once more: %v", err)
+		}
+	}
+}
+
+func TestARefusedDeletionSaysWhy(t *testing.T) {
+	for name, c := range map[string]struct {
+		status   int
+		code     string
+		tag, man error
+	}{
+		"400":             {400, "", ErrUnsupported, ErrServer},
+		"405":             {405, "", ErrUnsupported, ErrUnsupported},
+		"501":             {501, "", ErrUnsupported, ErrUnsupported},
+		"unsupported":     {400, "UNSUPPORTED", ErrUnsupported, ErrUnsupported},
+		"in use":          {409, "", ErrInUse, ErrInUse},
+		"tagged, GCR":     {400, "GOOGLE_MANIFEST_DANGLING_TAG", ErrInUse, ErrInUse},
+		"has parent, GCR": {400, "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE", ErrInUse, ErrInUse},
+		"indexed, ECR":    {400, "ImageReferencedByManifestListException", ErrInUse, ErrInUse},
+		"denied":          {403, "DENIED", ErrDenied, ErrDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, cl := newStore(t)
+			m := image(t, s, map[string]any{})
+			s.on("DELETE v1", 0, answer(c.status, code(c.code)))
+			s.on("DELETE manifest", 0, answer(c.status, code(c.code)))
+			if err := cl.DeleteTag(context.Background(), s.repo, "v1"); !errors.Is(err, c.tag) {
+				t.Error(err)
+			}
+			if err := cl.DeleteManifest(context.Background(), s.repo, m); !errors.Is(err, c.man) {
+				t.Error(err)
+			}
+			s.want(cl, "DELETE v1", "DELETE manifest") // and never the digest in place of the tag
+		})
+	}
+}
+
+func TestADeletionWhoseAnswerWasLostIsDone(t *testing.T) {
+	s, c := newStore(t)
+	m := image(t, s, map[string]any{})
+	s.objects["v1"] = string(m.Raw)
+	s.on("DELETE v1", 1, func(w http.ResponseWriter, req *http.Request) bool {
+		delete(s.objects, "v1")
+		return hangUp(w, req)
+	})
+	if err := c.DeleteTag(context.Background(), s.repo, "v1"); err != nil {
+		t.Error(err)
+	}
+	s.want(c, "DELETE v1", "DELETE v1")
+}
+
+func TestADeletedReferrerLeavesTheList(t *testing.T) {
+	for name, api := range map[string]bool{"tag schema": false, "API": true} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newStore(t)
+			s.subjects = api
+			if api {
+				s.on("GET referrers", 0, func(w http.ResponseWriter, _ *http.Request) bool {
+					w.Header().Set("Content-Type", v1.MediaTypeImageIndex)
+					_, _ = io.WriteString(w, `{"manifests":[]}`)
+					return true
+				})
+			}
+			subject := descriptor("subject")
+			tag := "sha256-" + subject.Digest.Encoded()
+			m := image(t, s, map[string]any{"subject": subject})
+			if err := c.PushManifest(context.Background(), s.repo, m); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.DeleteManifest(context.Background(), s.repo, m); err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := s.objects[tag]; ok == api || !api && (len(referrers(t, s, tag)) != 0 || !strings.Contains(got, `"manifests":[]`)) {
+				t.Errorf("the tag: %v %q", ok, got)
+			}
+			if got := s.requests(c); api && slices.Contains(got, "GET "+tag) {
+				t.Errorf("asked %q", got)
+			}
+		})
+	}
+}
