@@ -61,11 +61,11 @@ demo: ## a registry, a mount and a short tour (ARGS=--once ends after the tour)
 	@$(BIN)/demo --ocifs $(BIN)/ocifs $(ARGS)
 
 .PHONY: bench
-bench: ## cold and warm reads against curl and the disk
-	@integration/setup.sh demo
+bench: ## cold and warm reads against curl and the disk, pushes against crane, skopeo and oras
+	@integration/setup.sh bench
 	@$(MAKE) --no-print-directory -s build
 	@$(GO) -C integration build -o $(BIN)/bench ./cmd/bench
-	@$(BIN)/bench --ocifs $(BIN)/ocifs $(ARGS)
+	@$(BIN)/bench --ocifs $(BIN)/ocifs --tools $(TOOLS) $(ARGS)
 
 .PHONY: lint
 lint: ## gofmt, go vet for linux and darwin, staticcheck

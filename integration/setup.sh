@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what a make target needs: integration/setup.sh test|demo|lint
+# Sets up what a make target needs: integration/setup.sh test|demo|bench|lint
 #
 # On Debian and Ubuntu missing packages are installed (with sudo where this isn't
 # root). Elsewhere this prints what is missing and how to get it, and fails. It
@@ -11,7 +11,7 @@ base=(curl:curl jq:jq tar:tar gzip:gzip zstd:zstd diff:diffutils)
 [ "$(uname -s)" = Darwin ] || base+=(fusermount3:fuse3)
 # The race detector links C; the rest are registries, readers and writers to test
 # against.
-test=(gcc:gcc skopeo:skopeo buildah:buildah umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone)
+test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone)
 
 # Peers that are Go modules, staticcheck among them, at the versions that
 # integration/go.mod pins. They go to bin/tools.
@@ -122,10 +122,15 @@ demo)
 	setup_packages "${base[@]}"
 	setup_fuse
 	;;
+bench)
+	setup_packages "${base[@]}" skopeo:skopeo
+	setup_fuse
+	setup_peers crane oras
+	;;
 lint)
 	setup_peers staticcheck
 	;;
 *)
-	die "usage: $0 test|demo|lint"
+	die "usage: $0 test|demo|bench|lint"
 	;;
 esac
