@@ -307,7 +307,7 @@ func kindOfFailure(err error) error {
 		return ErrUnreachable
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return ErrTimeout
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return ErrServer
 	case errors.As(err, &op), isTLS(err):
 		return ErrUnreachable

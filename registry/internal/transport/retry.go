@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -153,7 +154,7 @@ func (t *Retry) again(resp *http.Response, err error, attempt int) (time.Duratio
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return pause, attempt == 0
-		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 			strings.Contains(err.Error(), "server sent GOAWAY"):
 			return pause, true
 		}
