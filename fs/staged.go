@@ -180,7 +180,3 @@ func (n *stagedNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errn
 	out.Blocks, out.Bfree, out.Bavail = uint64(size/block), uint64(free/block), uint64(free/block)
 	return 0
 }
-
-// Fsync has nothing to do: what a directory tells is kept for as long as the mount
-// lives, and files sync themselves.
-func (n *stagedNode) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno { return 0 }

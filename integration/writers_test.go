@@ -23,6 +23,7 @@ var writers = []writer{
 	{"oras", `oras cp --from-plain-http $SRC:$TAG --to-oci-layout $OUT/upload:$TAG`},
 	{"regctl", `regctl --host reg=${SRC%%/*},tls=disabled image copy $SRC:$TAG ocidir://$OUT/upload:$TAG`},
 	{"cp from the mount", `cp -r $IN/tags/$TAG $OUT/upload/`},
+	{"cp from another registry", `cp -r $OTHER/tags/$TAG $OUT/upload/$TAG`},
 	{"cp from a disk", `cp -r $LAYOUT $OUT/upload/$TAG`},
 	{"cp -a", `cp -a $LAYOUT $OUT/upload/$TAG`},
 	{"cp into upload itself", `cp -r $LAYOUT/. $OUT/upload/`},
@@ -75,8 +76,8 @@ func TestWriters(t *testing.T) {
 						to := fmt.Sprintf("to%d/%s", i, tag)
 						out := m.at(s, to)
 						m.run(fmt.Sprintf("cat %s/tags/%s/digest", out, tag)) // the kernel believes that it isn't there
-						m.sh("export SRC=%s/%s IN=%s OTHER=%s PROBE=%s LAYOUT=%s/%s TAG=%s OUT=%s; %s",
-							s.Host, testImage, m.at(s, testImage), m.at(other, testImage), probeBin, work, tag, tag, out, w.script)
+						m.sh("export SRC=%s/%s IN=%s OTHER=%s LAYOUT=%s/%s TAG=%s OUT=%s; %s",
+							s.Host, testImage, m.at(s, testImage), m.at(other, testImage), work, tag, tag, out, w.script)
 						m.holds(filepath.Join(out, "tags", tag, "digest"), []byte(digest+"\n"))
 						m.lists(filepath.Join(out, "tags"), tag)
 						got := filepath.Join(t.TempDir(), "got")

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/ocifs/ocifs/registry"
 )
 
 // Dir is a directory of the staging area.
@@ -32,9 +30,6 @@ type Entry struct {
 	Node Node
 }
 
-// maxRemote bounds what is remembered of lookups in one directory.
-const maxRemote = 1024
-
 func newDir(h header) *Dir {
 	return &Dir{header: h, children: map[string]Node{}, gone: map[string]bool{}, layout: newLayout()}
 }
@@ -46,136 +41,6 @@ func (d *Dir) Attr() Attr { return d.attr(0) }
 func (d *Dir) Set(c Change) error {
 	d.set(c)
 	return nil
-}
-
-// Lookup finds a name for a thread, by. A digest in a layout's blobs/ that isn't
-// staged is there if the registry has it, which a HEAD asks; but not for the thread
-// that made the directory: cp and tar know that nothing can be in it, and make their
-// files with O_EXCL.
-func (d *Dir) Lookup(ctx context.Context, name string, by uint32) (Node, error) {
-	r := d.root
-	if err := d.settle(ctx, name); err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	n, ok := d.children[name]
-	role := roleAt(d, name)
-	if ok {
-		n = r.shown(n)
-	} else if f := r.named(role); f != nil {
-		n = f
-	}
-	gone := d.gone[name] || d.maker != 0 && d.maker == by
-	r.mu.Unlock()
-	if n != nil {
-		return n, nil
-	}
-	if role.kind != blob || gone {
-		return nil, fs.ErrNotExist
-	}
-	size, err := r.area.o.Tree.Blob(ctx, r.repo, role.digest)
-	if errors.Is(err, registry.ErrDenied) {
-		// Many say so of a repository that isn't there yet. Pushing tells what is true.
-		return nil, fs.ErrNotExist
-	}
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if n, ok := d.children[name]; ok { // meanwhile
-		return n, nil
-	}
-	if f := d.remote[name]; f != nil {
-		return f, nil
-	}
-	f := newFile(r.header(d, name, 0o444))
-	f.content, f.size, f.pushed = Blob{r.repo, role.digest, size}, size, true
-	if len(d.remote) >= maxRemote || d.remote == nil {
-		d.remote = map[string]*File{}
-	}
-	d.remote[name] = f
-	return f, nil
-}
-
-// settle waits for the push of a file without a byte, which its close didn't.
-func (d *Dir) settle(ctx context.Context, name string) error {
-	d.root.mu.Lock()
-	f, ok := d.children[name].(*File)
-	d.root.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	f.mu.Lock()
-	emptied := f.emptied
-	f.mu.Unlock()
-	if emptied == nil {
-		return nil
-	}
-	select {
-	case <-emptied:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// stage makes a file that only the registry has one of the staging area's, as
-// someone is about to write it.
-func (r *Root) stage(f *File) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if d := f.parent; d != nil && d.children[f.name] == nil && d.remote[f.name] == f {
-		delete(d.remote, f.name)
-		d.children[f.name] = f
-	}
-}
-
-// shown is what a node is shown as: a blob that was pushed under a name of its own is
-// a symlink to its digest. mu is held.
-func (r *Root) shown(n Node) Node {
-	f, ok := n.(*File)
-	if !ok || roleAt(f.parent, f.name).kind != namedBlob {
-		return n
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.pushed {
-		return n
-	}
-	d := f.known()
-	target := d.Algorithm().String() + "/" + d.Encoded()
-	if f.link == nil || f.link.target != target { // the kernel keeps what a symlink says
-		f.link = &Symlink{r.header(f.parent, f.name, 0o777), target}
-	}
-	return f.link
-}
-
-// named finds the one file that stands in upload/blobs/ under a name of its own and
-// was pushed by the digest of a role: who follows its symlink, to write to it, means
-// it. mu is held.
-func (r *Root) named(role role) *File {
-	blobs, ok := r.top.children[blobsName].(*Dir)
-	if !ok || role.kind != blob || role.layout != r.top {
-		return nil
-	}
-	var found *File
-	for _, n := range blobs.children {
-		f, ok := n.(*File)
-		if !ok {
-			continue
-		}
-		f.mu.Lock()
-		is := f.pushed && f.known() == role.digest
-		f.mu.Unlock()
-		if is && found != nil {
-			return nil // of two, nobody knows which is meant
-		}
-		if is {
-			found = f
-		}
-	}
-	return found
 }
 
 // List gives what is staged here, in byte order.
@@ -306,18 +171,6 @@ func (d *Dir) Unlink(name string) error {
 		n.parent = nil
 	}
 	return nil
-}
-
-// hide keeps the registry from answering for a name that was removed. Root.mu is held.
-func (d *Dir) hide(name string) {
-	delete(d.remote, name)
-	if roleAt(d, name).kind != blob {
-		return
-	}
-	if len(d.gone) >= maxRemote {
-		clear(d.gone)
-	}
-	d.gone[name] = true
 }
 
 // remove takes a file's name away. Root.mu is held.

@@ -8,7 +8,6 @@
 //	probe readers N PATH     N threads read all of PATH at once: ok N SHA256
 //	probe at OFFSET LENGTH PATH    reads there: ok SHA256
 //	probe steps STEP…              several steps, and what came of each
-//	probe build LAYOUT OUT TAG     writes an image as a build tool does
 //
 // Its exit code is 0 for ok, 1 for an errno.
 package main
@@ -31,15 +30,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: probe WHAT PATH")
 		os.Exit(2)
 	}
-	switch os.Args[1] {
-	case "steps":
+	if os.Args[1] == "steps" {
 		fmt.Println(steps(os.Args[2:]))
-		return
-	case "build":
-		if err := build(os.Args[2], os.Args[3], os.Args[4]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
 		return
 	}
 	said, err := probe(os.Args[1], os.Args[len(os.Args)-1], os.Args[2:len(os.Args)-1])
