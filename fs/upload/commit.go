@@ -98,9 +98,6 @@ func (r *Root) commitBlob(ctx context.Context, f *File, role role) (bool, error)
 // keepManifest says whether a file is a manifest, as far as can be told from its
 // bytes.
 func (r *Root) keepManifest(ctx context.Context, f *File, d digest.Digest) bool {
-	if b, ok := f.Blob(); ok && b.Size > registry.MaxManifest {
-		return false
-	}
 	f.mu.Lock()
 	size, borrowed := f.size, f.content.Digest != ""
 	f.mu.Unlock()

@@ -31,10 +31,14 @@ type plan struct {
 	skip      map[digest.Digest]bool // known to be missing, and not asked for
 }
 
+func newPlan() *plan {
+	return &plan{blobs: map[digest.Digest]*File{}, missing: map[digest.Digest]bool{}, seen: map[digest.Digest]bool{}, skip: map[digest.Digest]bool{}}
+}
+
 // pushEntries pushes the entries es of an index, which are of one digest. Where
 // something is missing they wait. arrived is what they waited for, or "".
 func (r *Root) pushEntries(ctx context.Context, es []*entry, arrived digest.Digest) error {
-	p := &plan{blobs: map[digest.Digest]*File{}, missing: map[digest.Digest]bool{}, seen: map[digest.Digest]bool{}, skip: map[digest.Digest]bool{}}
+	p := newPlan()
 	var tags []string
 	for _, e := range es {
 		if arrived != "" {

@@ -158,7 +158,7 @@ func (r *Root) pushManifest(ctx context.Context, m *registry.Manifest, tags []st
 // pushNamedManifest pushes a manifest from upload/manifests/. What of it is staged
 // goes first; whether the rest is there, the registry knows.
 func (r *Root) pushNamedManifest(ctx context.Context, m *registry.Manifest, tag string) error {
-	p := &plan{blobs: map[digest.Digest]*File{}, missing: map[digest.Digest]bool{}, seen: map[digest.Digest]bool{}, skip: map[digest.Digest]bool{}}
+	p := newPlan()
 	blobs := m.Layers
 	if m.Config != nil {
 		blobs = append([]v1.Descriptor{*m.Config}, blobs...)
