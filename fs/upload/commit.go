@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +34,9 @@ func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
 	defer f.turn.give()
 	f.mu.Lock()
 	changes := f.changes
-	if f.settled == changes {
+	if f.settled == changes || f.broken != nil {
 		defer f.mu.Unlock()
-		return f.result
+		return cmp.Or(f.broken, f.result)
 	}
 	f.mu.Unlock()
 	settled, err := r.push(ctx, f, last)

@@ -36,7 +36,8 @@ type File struct {
 	changes int           // counts what changes the bytes or the place
 	settled int           // changes that result is of; -1: none
 	result  error
-	pushed  bool // the registry has these bytes
+	pushed  bool  // the registry has these bytes
+	broken  error // of a write: what is here isn't what was meant, until it is written anew
 	// adopting is closed when the cache has taken the bytes over: until then nobody
 	// may write them.
 	adopting chan struct{}
@@ -173,6 +174,7 @@ func (f *File) letGoLocked() {
 func (f *File) writeAt(p []byte, off int64) (int, error) {
 	grown := max(off+int64(len(p))-f.size, 0)
 	if err := f.root.area.reserve(grown); err != nil {
+		f.broken = err
 		return 0, err
 	}
 	n, err := f.disk.WriteAt(p, off)
@@ -198,6 +200,7 @@ func (f *File) writeAt(p []byte, off int64) (int, error) {
 	if err != nil {
 		_ = f.root.area.reserve(size - f.size - grown) // less than was asked for: never refused
 		err = noSpace(err)
+		f.broken = err
 	}
 	f.size = size
 	return n, err

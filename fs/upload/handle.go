@@ -154,6 +154,7 @@ func (h *Handle) CopyFrom(ctx context.Context, b Blob, off, at, n int64) (int64,
 	}
 	n = min(n, 64<<20) // so that it can be interrupted, and goes on
 	if err := f.fill(ctx, b, off, at, n); err != nil {
+		f.broken = err
 		return 0, err
 	}
 	return n, nil
@@ -166,6 +167,9 @@ func (h *Handle) truncate(ctx context.Context, size int64) error {
 	defer f.mu.Unlock()
 	if size < 0 {
 		return syscall.EINVAL
+	}
+	if size == 0 {
+		f.broken = nil
 	}
 	if size == f.size {
 		return nil // as buildctl does at its end: no byte changes

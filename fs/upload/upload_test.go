@@ -332,6 +332,15 @@ func TestBound(t *testing.T) {
 		t.Fatalf("writing beyond the bound says %v", err)
 	}
 	b.ok(b.top.Unlink("big"))
+	h := b.create("blobs/cut")
+	for _, err := h.WriteAt(t.Context(), make([]byte, 1500), 0); err == nil; {
+		_, err = h.WriteAt(t.Context(), make([]byte, 1500), 1500)
+	}
+	if err := h.Flush(t.Context()); !errors.Is(err, ErrNoSpace) || len(b.s.requests()) != 0 {
+		t.Errorf("closing half a file says %v", err)
+	}
+	h.Release()
+	b.ok(b.dirAt("blobs").Unlink("cut"))
 	b.ok(b.write("small", make([]byte, 1500)))
 }
 
