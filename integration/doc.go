@@ -4,7 +4,9 @@
 //
 // One file a topic: requests (what a step costs at the registry), tree (what
 // stands where), readers (skopeo, umoci, crane, oras, regctl, cp, rsync, tar),
-// auth, errors (what goes wrong, and how it reads), cache, command. The tests build
-// the program first, with the race detector, and mount that one; where memory is
-// measured they mount the plain one.
+// writers (the same, buildah and rclone, into upload/), uploads and pushes (what
+// pushing costs, what it shows, how it fails), changes (what can't be changed, and
+// deleting), auth, errors (what goes wrong, and how it reads), cache, command. The
+// tests build the program first, with the race detector, and mount that one; where
+// memory is measured they mount the plain one.
 package integration

@@ -67,6 +67,7 @@ func TestImportRules(t *testing.T) {
 		{"registry", []string{module + "/cache", module + "/fs", module + "/cmd", goFuse}, "the client is a library by itself"},
 		{"cache", []string{module + "/registry", module + "/fs", module + "/cmd", goFuse}, "the store reads through an interface of its own"},
 		{"fs", []string{module + "/cmd"}, "the tree knows no command"},
+		{"fs/upload", []string{module + "/cache", goFuse}, "what is staged pushes itself without a mount"},
 	}
 	for _, goos := range []string{"linux", "darwin"} {
 		packages := listed(t, goos)
