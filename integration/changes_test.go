@@ -177,7 +177,7 @@ func TestInterruptedPush(t *testing.T) {
 	t.Parallel()
 	s := startDistribution(t, registries.Options{})
 	m := testMount(t, mounting{})
-	file, d := noiseFile(t, 60, 1_000_000)
+	file, d := noiseFile(t, 60, 30_000_000) // more than sockets hold: the registry doesn't get all of it
 	s.Fault(registries.Fault{Method: "PUT", Path: "/uploads/", StallBody: 1000})
 	r := m.run(fmt.Sprintf("timeout -s INT 2 cp %s %s/upload/blobs/x", file, m.at(s, testImage)))
 	if r.Code == 0 || r.Took > 4*time.Second {
