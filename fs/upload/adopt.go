@@ -78,16 +78,25 @@ func (r *Root) setAside(f *File) (string, error) {
 
 // clear removes from the disk what was pushed, as the mount has ended and nobody can
 // see it any more.
-func (r *Root) clear(d *Dir) {
-	if !r.begun {
-		return
+func (r *Root) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.begun {
+		r.top.clear()
 	}
+}
+
+// clear is Root's, of a directory. Root.mu is held.
+func (d *Dir) clear() {
 	for _, n := range d.children {
 		switch n := n.(type) {
 		case *Dir:
-			r.clear(n)
+			n.clear()
 		case *File:
-			if n.pushed && roleAt(d, n.name).kind != index {
+			n.mu.Lock()
+			pushed := n.pushed
+			n.mu.Unlock()
+			if pushed && roleAt(d, n.name).kind != index {
 				_ = os.Remove(n.path()) // else it is found to be left
 			}
 		}

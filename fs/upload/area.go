@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -174,16 +176,17 @@ func (a *Area) Close(ctx context.Context) error {
 	a.cancel()
 	<-done
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.dir == "" {
+	dir, roots := a.dir, slices.Collect(maps.Values(a.roots))
+	a.mu.Unlock()
+	if dir == "" {
 		return nil
 	}
-	for _, r := range a.roots {
-		r.clear(r.top)
+	for _, r := range roots {
+		r.clear()
 	}
 	a.journal.Close()
 	defer a.lock.Close()
-	for _, left := range a.look(a.dir) {
+	for _, left := range a.look(dir) {
 		a.log.Warn("not pushed before the mount ended", "repository", left.Repository, "target", left.Target, "hint", left.Error)
 	}
 	return nil
