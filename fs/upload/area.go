@@ -72,7 +72,7 @@ func (a *Area) begin() error {
 	if err != nil {
 		return fmt.Errorf("staging area: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil { // another mount may just be looking
 		a.log.Debug("staging area not locked", "cause", err) // a file system without locks
 	}
 	journal, err := os.OpenFile(filepath.Join(dir, journalName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
