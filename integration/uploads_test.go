@@ -129,6 +129,7 @@ func TestWaysOfWriting(t *testing.T) {
 	m := testMount(t, mounting{})
 	up := m.at(s, "team/raw", "upload")
 	file, d := noiseFile(t, 2, 1_000_000)
+	m.sh("cp %s %s/blobs/first", file, up) // for ln
 	for name, script := range map[string]string{
 		"pieces":  "{ head -c 300000 $F; tail -c +300001 $F; } > $U/blobs/pieces",
 		"dd":      "dd if=$F of=$U/blobs/dd bs=4k conv=fsync status=none",
