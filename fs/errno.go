@@ -38,6 +38,7 @@ var verdicts = []struct {
 	{errNoBlob, verdict{syscall.EPERM, "copy it instead (cp): a link can be made to files in blobs/ alone"}},
 	{upload.ErrMismatch, verdict{syscall.EBADMSG, "what was written isn't what the name promises: write it once more from its source, or put it into upload/blobs/ under any other name"}},
 	{upload.ErrNoManifest, verdict{syscall.EBADMSG, "only image manifests and indexes are pushed from here: a file of any other kind goes into upload/blobs/"}},
+	{upload.ErrTwoNames, verdict{syscall.EBUSY, "names in upload/blobs/ are symlinks, and several lead to these bytes: remove the name that is to be written, and write it again"}},
 	{upload.ErrNoSpace, verdict{syscall.ENOSPC, "free space where the cache is, remove from upload/ what isn't needed, or raise --upload-size"}},
 	{upload.ErrClosed, verdict{syscall.EIO, "the mount ends, and nothing is taken any more: mount again, and write it once more"}},
 	{registry.ErrExists, verdict{syscall.EEXIST, "this tag can't be moved at its registry: push under another one, or have the tag deleted there"}},

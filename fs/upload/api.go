@@ -23,6 +23,9 @@ var (
 	ErrMismatch = errors.New("its bytes don't have the digest that its name says")
 	// ErrNoManifest: what was to be pushed as a manifest is none.
 	ErrNoManifest = errors.New("no manifest")
+	// ErrTwoNames: a digest is to be written by way of a symlink, and several lead to
+	// it, so that nobody knows which name is meant.
+	ErrTwoNames = errors.New("several names lead to this digest")
 	// ErrNoSpace: the staging area is full. It is also syscall.ENOSPC.
 	ErrNoSpace = fmt.Errorf("no space for what is to be pushed: %w", syscall.ENOSPC)
 	// ErrClosed: the mount ends.

@@ -21,7 +21,9 @@ type Handle struct {
 // has, and was looked up here, becomes staged by being opened for writing.
 func (f *File) Open(write, truncate bool) (*Handle, error) {
 	if write {
-		f.root.stage(f)
+		if err := f.root.stage(f); err != nil {
+			return nil, err
+		}
 		f.addWriter()
 	}
 	if err := f.hold(write); err != nil {

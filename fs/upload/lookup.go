@@ -25,8 +25,8 @@ func (d *Dir) Lookup(ctx context.Context, name string, by uint32) (Node, error) 
 	role := roleAt(d, name)
 	if ok {
 		n = r.shown(n)
-	} else if f := r.named(role); f != nil {
-		n = f
+	} else if files := r.named(role); len(files) == 1 {
+		n = files[0]
 	}
 	gone := d.gone[name] || d.maker != 0 && d.maker == by
 	r.mu.Unlock()
@@ -85,13 +85,19 @@ func (d *Dir) settle(ctx context.Context, name string) error {
 
 // stage makes a file that only the registry has one of the staging area's, as
 // someone is about to write it.
-func (r *Root) stage(f *File) {
+func (r *Root) stage(f *File) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if d := f.parent; d != nil && d.children[f.name] == nil && d.remote[f.name] == f {
-		delete(d.remote, f.name)
-		d.children[f.name] = f
+	d := f.parent
+	if d == nil || d.children[f.name] != nil || d.remote[f.name] != f {
+		return nil
 	}
+	if len(r.named(roleAt(d, f.name))) > 1 {
+		return ErrTwoNames
+	}
+	delete(d.remote, f.name)
+	d.children[f.name] = f
+	return nil
 }
 
 // shown is what a node is shown as: a blob that was pushed under a name of its own is
@@ -114,29 +120,24 @@ func (r *Root) shown(n Node) Node {
 	return f.link
 }
 
-// named finds the one file that stands in upload/blobs/ under a name of its own and
-// was pushed by the digest of a role: who follows its symlink, to write to it, means
-// it. mu is held.
-func (r *Root) named(role role) *File {
+// named finds the files that stand in upload/blobs/ under names of their own and
+// were pushed by the digest of a role: who follows the symlink of one, to write to it,
+// means it. mu is held.
+func (r *Root) named(role role) (found []*File) {
 	blobs, ok := r.top.children[blobsName].(*Dir)
 	if !ok || role.kind != blob || role.layout != r.top {
 		return nil
 	}
-	var found *File
 	for _, n := range blobs.children {
 		f, ok := n.(*File)
 		if !ok {
 			continue
 		}
 		f.mu.Lock()
-		is := f.pushed && f.known() == role.digest
+		if f.pushed && f.known() == role.digest {
+			found = append(found, f)
+		}
 		f.mu.Unlock()
-		if is && found != nil {
-			return nil // of two, nobody knows which is meant
-		}
-		if is {
-			found = f
-		}
 	}
 	return found
 }

@@ -137,6 +137,14 @@ func TestNamedBlob(t *testing.T) {
 	b.ok(over.Flush(t.Context()))
 	over.Release()
 	target("three")
+	b.ok(b.write("blobs/same", []byte("three")))
+	n, err = b.dirAt("blobs/sha256").Lookup(t.Context(), digest.FromString("three").Encoded(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.(*File).Open(true, true); !errors.Is(err, ErrTwoNames) {
+		t.Errorf("writing what two names lead to: %v", err)
+	}
 	for _, want := range []string{"onetwo", "three"} {
 		if _, ok := b.s.blobs[b.repo.Path][digest.FromString(want)]; !ok {
 			t.Errorf("%q isn't at the registry", want)
