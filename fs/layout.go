@@ -23,11 +23,7 @@ const (
 
 // named lists what a manifest names as part of its content.
 func named(m *registry.Manifest) []v1.Descriptor {
-	ds := slices.Clone(m.Manifests)
-	if m.Config != nil {
-		ds = append(ds, *m.Config)
-	}
-	return append(ds, m.Layers...)
+	return slices.Concat(m.Manifests, m.Blobs())
 }
 
 // closure tells what is reachable from a manifest of a repository.

@@ -72,6 +72,9 @@ func (m *Manifest) Descriptor() v1.Descriptor {
 	return v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw))}
 }
 
+// Blobs lists what an image manifest is made of: its config, and its layers in order.
+func (m *Manifest) Blobs() []v1.Descriptor { return append(one(m.Config), m.Layers...) }
+
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrCorrupt, fmt.Errorf(format, args...))
 }

@@ -130,11 +130,7 @@ func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, depth int) er
 			return err
 		}
 	}
-	blobs := m.Layers
-	if m.Config != nil {
-		blobs = append([]v1.Descriptor{*m.Config}, blobs...)
-	}
-	for _, b := range blobs {
+	for _, b := range m.Blobs() {
 		if err := r.planBlob(ctx, p, b); err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -159,11 +158,7 @@ func (r *Root) pushManifest(ctx context.Context, m *registry.Manifest, tags []st
 // goes first; whether the rest is there, the registry knows.
 func (r *Root) pushNamedManifest(ctx context.Context, m *registry.Manifest, tag string) error {
 	p := newPlan()
-	blobs := m.Layers
-	if m.Config != nil {
-		blobs = append([]v1.Descriptor{*m.Config}, blobs...)
-	}
-	for _, b := range blobs {
+	for _, b := range m.Blobs() {
 		if f := r.complete(b.Digest); f != nil && !r.pushedAlready(b.Digest) {
 			p.blobs[b.Digest] = f
 		}
