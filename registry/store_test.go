@@ -197,7 +197,7 @@ func (s *store) put(w http.ResponseWriter, req *http.Request, name string) {
 		w.WriteHeader(http.StatusPreconditionFailed)
 		return
 	}
-	for _, d := range append(one(m.Config), m.Layers...) {
+	for _, d := range m.Blobs() {
 		if _, ok := s.blobs[d.Digest.String()]; !ok {
 			answer(http.StatusNotFound, code("MANIFEST_BLOB_UNKNOWN"))(w, req)
 			return

@@ -123,27 +123,19 @@ func lookIn(top, repository string, pushed map[line]bool) []leftover {
 	}
 	// Layouts that are listed as a whole, and those that were pushed as a whole.
 	indexed := map[string]bool{}
-	_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.Name() != indexName || !e.Type().IsRegular() {
-			return nil
+	for _, dir := range layoutsIn(top) {
+		index := filepath.Join(dir, indexName)
+		st, err := os.Lstat(index)
+		if err != nil || !st.Mode().IsRegular() {
+			continue
 		}
-		st, err := e.Info()
-		if err != nil {
-			return nil
-		}
-		dir := filepath.Dir(path)
-		name := filepath.Base(dir)
-		if dir != top && (filepath.Dir(dir) != top || !canBeTag(name)) {
-			return nil
-		}
-		for _, target := range targets(path, dir == top, name) {
+		for _, target := range targets(index, dir == top, filepath.Base(dir)) {
 			if !done(target) {
 				add(target, dir, st)
 			}
 			indexed[dir] = true
 		}
-		return nil
-	})
+	}
 	_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() || e.Name() == indexName || e.Name() == layoutName {
 			return nil
@@ -185,6 +177,21 @@ func lookIn(top, repository string, pushed map[line]bool) []leftover {
 		return nil
 	})
 	return left
+}
+
+// layoutsIn are the directories of an upload/ on disk that can be layouts.
+func layoutsIn(top string) []string {
+	dirs := []string{top}
+	entries, err := os.ReadDir(top)
+	if err != nil {
+		return dirs // nothing was staged, or someone removed it
+	}
+	for _, e := range entries {
+		if e.IsDir() && canBeTag(e.Name()) {
+			dirs = append(dirs, filepath.Join(top, e.Name()))
+		}
+	}
+	return dirs
 }
 
 // manifestTarget is what a file in manifests/ is pushed as.
