@@ -1,0 +1,88 @@
+package hosts
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Capability is what a server is good for; several are joined by |.
+type Capability uint8
+
+// The capabilities of hosts.toml. A server that may not resolve isn't trusted with what
+// a tag points at; content by its digest is verified whoever sends it.
+const (
+	Pull    Capability = 1 << iota // content by its digest
+	Resolve                        // what a tag points at, and what there is
+	Push                           // writing and deleting
+)
+
+var capabilities = []struct {
+	name string
+	can  Capability
+}{{"pull", Pull}, {"resolve", Resolve}, {"push", Push}}
+
+// String names the capabilities as hosts.toml does: "pull, resolve".
+func (c Capability) String() string {
+	var names []string
+	for _, k := range capabilities {
+		if c&k.can != 0 {
+			names = append(names, k.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// Endpoint is a server that speaks for a registry. It is shared, so nobody changes what
+// it holds.
+type Endpoint struct {
+	// Base is where its API is, what stands in place of https://HOST/v2: scheme, host
+	// and path, without a slash at its end. "https://mirror.example/v2"
+	Base *url.URL
+	// Can is what it may be asked for. A mirror whose capabilities aren't written is good
+	// for Pull and Resolve (containerd would push to it as well, and a push that ends
+	// at a mirror is lost for all others); a registry's server is good for everything.
+	Can Capability
+	// Header is sent along to it, and to nobody else. Its values may be secrets. nil: none.
+	Header http.Header
+	// TLS holds the certificates of this server alone, beside those of the system. Who
+	// needs another changes a Clone. nil: the system's.
+	TLS *tls.Config
+	// DialTimeout is how long connecting may take. 0: as usual.
+	DialTimeout time.Duration
+	// From is the file that says so, for people; "" for what nobody configured.
+	From string
+}
+
+// Record is what is configured about one registry. It isn't changed once it is made.
+type Record struct {
+	// Host is the registry, as ref.ParseHost spells it.
+	Host string
+	// Mirrors are asked first, in this order, each for what it can.
+	Mirrors []Endpoint
+	// Server is the registry itself, or what stands in for it ("server" in hosts.toml).
+	Server Endpoint
+	// Files are all files that were read for it, in the order of reading.
+	Files []string
+}
+
+// Error says what is wrong with a file. It holds no value of a header and no secret.
+type Error struct {
+	File string
+	Line int   // from 1; 0 where it isn't known
+	Err  error // what is wrong
+}
+
+// Error gives FILE:LINE: WHAT.
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return e.File + ": " + e.Err.Error()
+	}
+	return e.File + ":" + strconv.Itoa(e.Line) + ": " + e.Err.Error()
+}
+
+// Unwrap gives what is wrong.
+func (e *Error) Unwrap() error { return e.Err }
