@@ -77,6 +77,18 @@ func Here(ctx context.Context, here bool) context.Context {
 	return context.WithValue(ctx, hereKey{}, here)
 }
 
+// Elsewhere is of a request that failed at a server where another had led it.
+type Elsewhere struct {
+	Host string
+	Err  error
+}
+
+func (e *Elsewhere) Error() string {
+	return "at " + e.Host + ", where the registry led: " + e.Err.Error()
+}
+
+func (e *Elsewhere) Unwrap() error { return e.Err }
+
 // Follow follows redirects: all of GET and HEAD, and of other methods 307 and 308,
 // which don't change the method. The credential stays behind when the origin changes.
 type Follow struct{ Next http.RoundTripper }
@@ -84,8 +96,12 @@ type Follow struct{ Next http.RoundTripper }
 // RoundTrip sends the request to where it is answered. The request of the answer
 // is the last one sent.
 func (t *Follow) RoundTrip(req *http.Request) (*http.Response, error) {
+	from := req.URL.Host
 	for range maxRedirects {
 		resp, err := t.Next.RoundTrip(req)
+		if err != nil && req.URL.Host != from {
+			err = &Elsewhere{req.URL.Host, err}
+		}
 		if err != nil {
 			return nil, err
 		}

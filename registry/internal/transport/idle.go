@@ -31,7 +31,7 @@ func (t *Idle) RoundTrip(req *http.Request) (*http.Response, error) {
 	w := &watch{end: cancel}
 	answer := t.Answer
 	if answer > 0 {
-		answer += work(ctx)
+		answer = answerWithin(ctx, answer+work(ctx))
 	}
 	sent := req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(info httptrace.WroteRequestInfo) {

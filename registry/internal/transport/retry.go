@@ -21,22 +21,27 @@ var DefaultPauses = []time.Duration{200 * time.Millisecond, 600 * time.Milliseco
 
 // Retry repeats GET and HEAD requests, and those that Repeatable marks, when they
 // failed in a way that may pass: 408, 429, 500, 502, 503, 504, and connections that
-// were reset or refused. A Retry-After is kept to as long as all waits of one request
-// stay within MaxWait; beyond that the answer is given back at once.
+// were reset or refused. A Retry-After is kept to, by all requests to the host that
+// asked for it, as long as all waits of one request stay within MaxWait; beyond that
+// the answer is given back at once.
 type Retry struct {
 	Next    http.RoundTripper
 	MaxWait time.Duration
 	Pauses  []time.Duration // between attempts; nil: DefaultPauses
 
-	mu  sync.Mutex
-	far map[string]far // hosts that asked for more than MaxWait, a moment ago
+	mu    sync.Mutex
+	asked map[string]asked // by host
 }
 
-// far is a wait that is too long for us. It is believed for farFor without
-// asking again, as whoever runs the registry may end it at any time.
-type far struct{ until, told time.Time }
+// asked is a wait that a host asked for. One that is too long for a request is
+// believed for farFor without asking again, as whoever runs the registry may end it
+// at any time.
+type asked struct{ until, told time.Time }
 
 const farFor = 2 * time.Second
+
+// spread is how far apart those are let go, at most, who waited for the same moment.
+const spread = 100 * time.Millisecond
 
 // Throttled is of a request that wasn't sent, as its host had just asked for a
 // longer wait than is allowed.
@@ -49,13 +54,35 @@ func (e *Throttled) Error() string {
 	return fmt.Sprintf("%s asks to wait %s", e.Host, e.Wait.Round(time.Second))
 }
 
-func (t *Retry) throttled(host string) error {
+// held says how long a request to a host has to wait, as the host told another. left
+// is how long it may.
+func (t *Retry) held(host string, left time.Duration) (time.Duration, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f, ok := t.far[host]; ok && time.Since(f.told) < farFor && time.Now().Before(f.until) {
-		return &Throttled{host, time.Until(f.until)}
+	a, ok := t.asked[host]
+	wait := time.Until(a.until)
+	switch {
+	case !ok:
+		return 0, nil
+	case wait <= 0:
+		delete(t.asked, host)
+		return 0, nil
+	case wait <= left:
+		return wait + rand.N(spread), nil
+	case time.Since(a.told) < farFor:
+		return 0, &Throttled{host, wait}
 	}
-	return nil
+	return 0, nil
+}
+
+// hold remembers that a host asked for a wait.
+func (t *Retry) hold(host string, wait time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asked == nil {
+		t.asked = map[string]asked{}
+	}
+	t.asked[host] = asked{time.Now().Add(wait), time.Now()}
 }
 
 type repeatKey struct{}
@@ -100,13 +127,14 @@ func Rewind(req *http.Request) error {
 
 // RoundTrip sends the request until an answer is final.
 func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := t.throttled(req.URL.Host); err != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		return nil, err
+	ctx, repeats := req.Context(), repeatable(req)
+	pauses, maxWait := t.Pauses, t.MaxWait
+	if pauses == nil {
+		pauses = DefaultPauses
 	}
-	repeats := repeatable(req)
+	if hurried(ctx) {
+		pauses, maxWait = pauses[:min(len(pauses), 1)], min(maxWait, hurryWait)
+	}
 	var waited time.Duration
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
@@ -115,61 +143,70 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 			*repeats++
 		}
-		resp, err := t.Next.RoundTrip(req)
-		pause, again := t.again(resp, err, attempt)
-		if again && resp != nil && pause > t.MaxWait {
-			t.mu.Lock()
-			if t.far == nil {
-				t.far = map[string]far{}
-			}
-			t.far[req.URL.Host] = far{time.Now().Add(pause), time.Now()}
-			t.mu.Unlock()
+		wait, err := t.held(req.URL.Host, maxWait-waited)
+		if err == nil && wait > 0 {
+			waited += wait
+			err = Sleep(ctx, wait)
 		}
-		if !again || waited+pause > t.MaxWait || repeats == nil {
+		if err != nil {
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			return nil, err
+		}
+		resp, err := t.Next.RoundTrip(req)
+		pause, asked, again := wantsAgain(resp, err, attempt, pauses)
+		if asked {
+			t.hold(req.URL.Host, pause)
+		}
+		if !again || waited+pause > maxWait || repeats == nil {
 			return resp, err
 		}
 		if resp != nil {
 			Aside(resp)
 		}
-		if err := Sleep(req.Context(), pause); err != nil {
+		if err := Sleep(ctx, pause); err != nil {
 			return nil, err
 		}
 		waited += pause
 	}
 }
 
-// again says whether to try again, and after how long.
-func (t *Retry) again(resp *http.Response, err error, attempt int) (time.Duration, bool) {
-	pauses := t.Pauses
-	if pauses == nil {
-		pauses = DefaultPauses
+// wantsAgain says whether to try again, and after how long, and whether it was the
+// server that asked for that time.
+func wantsAgain(resp *http.Response, err error, attempt int, pauses []time.Duration) (pause time.Duration, asked, again bool) {
+	if err == nil && (resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable) {
+		// By the server's own clock, where it tells that: it may differ from ours.
+		now, derr := http.ParseTime(resp.Header.Get("Date"))
+		if derr != nil {
+			now = time.Now()
+		}
+		if pause, asked = ParseRetryAfter(resp.Header.Get("Retry-After"), now); asked {
+			return pause + rand.N(spread), true, attempt < len(pauses)
+		}
 	}
 	if attempt >= len(pauses) {
-		return 0, false
+		return 0, false, false
 	}
 	// Jitter only makes a pause longer: what a server asked for is the least.
-	pause := pauses[attempt]
+	pause = pauses[attempt]
 	pause += rand.N(pause/4 + 1)
 	if err != nil {
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
-			return pause, attempt == 0
+			return pause, false, attempt == 0
 		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 			strings.Contains(err.Error(), "server sent GOAWAY"):
-			return pause, true
+			return pause, false, true
 		}
-		return 0, false
+		return 0, false, false
 	}
 	switch resp.StatusCode {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		if asked, ok := ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
-			return asked + rand.N(100*time.Millisecond), true
-		}
-		return pause, true
-	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return pause, true
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable,
+		http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return pause, false, true
 	}
-	return 0, false
+	return 0, false, false
 }
 
 // maxAsked is the longest wait that is understood: nobody waits for it, and it
