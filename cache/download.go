@@ -27,6 +27,10 @@ type Want struct {
 	Size   int64  // in bytes; -1: not known
 	From   string // where it comes from, for Transfers
 	Fetch  Fetch
+	// Doubt is told that what Fetch gave isn't what the digest promises, and says
+	// whether it comes from elsewhere the next time. Then it is fetched once more. Nil:
+	// it doesn't.
+	Doubt func() bool
 }
 
 // buffers are what downloads copy through, so that memory doesn't grow with
@@ -291,15 +295,18 @@ func (s *Store) fill(ctx context.Context, dl *download, p *partial, coming func(
 	}
 	dl.done.Store(had)
 	size, err := s.receive(ctx, dl, p, h, had, coming)
-	if had > 0 && errors.Is(err, ErrMismatch) {
-		// The fault may be the part that was left.
-		s.log.Warn("a partial file didn't fit and is fetched anew", "digest", dl.want.Digest)
+	// The fault may be the part that was left, or where the rest came from.
+	for again := had > 0; errors.Is(err, ErrMismatch); again = false {
+		if doubted := dl.want.Doubt != nil && dl.want.Doubt(); !again && !doubted {
+			break
+		}
+		s.log.Warn("what came of a blob didn't fit, and is fetched anew", "digest", dl.want.Digest, "cause", err)
 		if err := p.f.Truncate(0); err != nil {
 			return 0, err
 		}
 		dl.done.Store(0)
 		h.Reset()
-		return s.receive(ctx, dl, p, h, 0, coming)
+		size, err = s.receive(ctx, dl, p, h, 0, coming)
 	}
 	return size, err
 }
