@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/registry/hosts"
 	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -37,8 +38,12 @@ type Body struct {
 	c       *Client
 	ctx     context.Context // of the call that this body is the answer of
 	call    call
-	offset  int64 // of the next byte
-	end     int64 // where to stop; -1: at the end
+	from    []*endpoint // that are asked, the first of them now
+	passed  []error     // of those that were asked before
+	begun   bool        // something came
+	mirrors bool        // some of it from a mirror
+	offset  int64       // of the next byte
+	end     int64       // where to stop; -1: at the end
 	cur     io.ReadCloser
 	release func()
 	whole   bool // the registry can't be asked for a part
@@ -61,11 +66,17 @@ func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descri
 	if _, err := checkReference(r, desc.Digest.String()); err != nil {
 		return nil, err
 	}
+	k := blobCall(http.MethodGet, r, desc.Digest)
+	k.bulk = true
+	from, err := c.able(r.Host, hosts.Pull)
+	if err != nil {
+		return nil, k.failed(ctx, err, "")
+	}
 	release, err := c.slot(ctx, r.Host)
 	if err != nil {
 		return nil, err
 	}
-	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: blobCall(http.MethodGet, r, desc.Digest), offset: offset, end: -1, release: release}
+	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: k, from: c.trusted(from, r, desc.Digest), offset: offset, end: -1, release: release}
 	if length >= 0 {
 		b.end = offset + length
 	}
@@ -88,8 +99,40 @@ func (b *Body) watch() {
 	}
 }
 
-// open asks for what is left.
+// open asks for what is left, one endpoint after the other.
 func (b *Body) open() error {
+	for {
+		err := b.from[0].health.down()
+		if err != nil && len(b.from) > 1 {
+			b.call.at = b.from[0]
+			b.pass(b.call.down(err))
+			continue
+		}
+		if err = b.openAt(b.from[0]); err == nil {
+			b.begun, b.mirrors = true, b.mirrors || b.from[0].mirror
+			return nil
+		}
+		if len(b.from) == 1 || b.ctx.Err() != nil {
+			return after(err, b.passed)
+		}
+		b.pass(err)
+	}
+}
+
+// pass passes over the endpoint that is asked now.
+func (b *Body) pass(err error) {
+	b.passed = append(b.passed, err)
+	b.c.passed(b.call, err)
+	b.from, b.whole, b.breaks, b.stalls = b.from[1:], false, 0, 0
+}
+
+// openAt asks one endpoint for what is left.
+func (b *Body) openAt(at *endpoint) error {
+	ctx := b.ctx
+	if len(b.from) > 1 {
+		ctx = transport.Hurry(ctx)
+	}
+	b.call.at, b.call.insists = at, b.begun
 	k := b.call
 	part := !b.whole && (b.offset > 0 || b.end >= 0)
 	if part {
@@ -100,7 +143,7 @@ func (b *Body) open() error {
 		}
 		k.header.Set("Range", fmt.Sprintf("bytes=%d-%s", b.offset, last))
 	}
-	resp, err := b.c.do(b.ctx, k, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
+	resp, err := b.c.do(ctx, k, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
 	var e *Error
 	if part && errors.As(err, &e) && (e.Kind == ErrUnsupported || e.Status == http.StatusBadRequest) {
 		return b.openWhole(err)
@@ -132,7 +175,7 @@ func (b *Body) open() error {
 	}
 	if b.Size >= 0 && size >= 0 && size != b.Size {
 		resp.Body.Close()
-		return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: fmt.Errorf("it has %d bytes, where %d were promised", size, b.Size)}
+		return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it has %d bytes, where %d were promised", size, b.Size)}
 	}
 	b.Size = max(b.Size, size)
 	b.cur = resp.Body
@@ -147,7 +190,7 @@ func (b *Body) open() error {
 func (b *Body) openWhole(why error) error {
 	b.c.opts.Logger.Info("a part of a blob can't be had: all of it is asked for", "blob", b.call.name, "offset", b.offset, "cause", why)
 	b.whole = true
-	return b.open()
+	return b.openAt(b.from[0])
 }
 
 // parseContentRange reads "bytes FIRST-LAST/SIZE"; SIZE may be "*", which is -1.
@@ -213,6 +256,10 @@ func (b *Body) again(cause error) error {
 			b.stalls++
 			b.since = 0
 		}
+		if len(b.from) > 1 && (b.breaks > 1 || b.stalls > 0) {
+			b.pass(b.call.body(b.ctx, cause))
+			b.breaks++
+		}
 		if b.ctx.Err() != nil || b.breaks > maxBreaks || b.stalls >= maxStalls {
 			var e *Error
 			if b.ctx.Err() == nil && errors.As(cause, &e) {
@@ -252,6 +299,44 @@ func (b *Body) Close() error {
 	b.closeCurrent()
 	b.release()
 	return nil
+}
+
+// Mirrored says whether bytes came from a mirror.
+func (b *Body) Mirrored() bool { return b.mirrors }
+
+// doubtFor is how long a mirror isn't asked for a blob that it had wrong.
+const doubtFor = time.Hour
+
+// doubt is a blob that a mirror had wrong.
+type doubt struct {
+	host   string
+	digest digest.Digest
+}
+
+// Doubt says that what came of a blob isn't what its digest promises. Its next bytes
+// come from the registry itself, and from no mirror, for an hour.
+func (c *Client) Doubt(r ref.Repository, d digest.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for old, until := range c.doubted {
+		if now.After(until) {
+			delete(c.doubted, old)
+		}
+	}
+	c.doubted[doubt{r.Host, d}] = now.Add(doubtFor)
+}
+
+// trusted leaves out the mirrors that aren't to be asked for a blob, unless there is
+// nobody else.
+func (c *Client) trusted(es []*endpoint, r ref.Repository, d digest.Digest) []*endpoint {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := es[len(es)-1]
+	if time.Now().Before(c.doubted[doubt{r.Host, d}]) && !last.mirror {
+		return []*endpoint{last}
+	}
+	return es
 }
 
 // Blob gets a whole blob and verifies it: its reader ends with io.EOF only when

@@ -10,6 +10,9 @@
 // how it gets there: an address that the registry gives, with as much of the blob as
 // it has taken.
 //
+// Who speaks for a registry is an endpoint: its mirrors, as people configured them
+// (package hosts), and itself.
+//
 // # What is verified
 //
 // A manifest is returned only when its bytes match the digest that was asked
@@ -24,6 +27,14 @@
 // redirect, a token realm, a Link or a session's address; internal/transport/follow.go
 // is the one place that decides what is followed, and whether the credential goes along.
 //
+// What can be verified is asked of the mirrors first, in their order, each for what it
+// can, and passed over where it fails or lacks it; the registry itself comes last. Lists
+// are asked of the registry first, as nobody can see whether a mirror's list is all of
+// it, and of mirrors where it is out of reach. What is written goes to the registry, or
+// to the one mirror that is named for that. A mirror is shown the credential that is
+// for the mirror, and never the registry's. Each setting of TLS has connections of its
+// own, and blobs have others than the rest.
+//
 // # Waiting
 //
 // Every request is bounded: connecting, the wait for an answer, silence within a
@@ -32,6 +43,10 @@
 // fails at once. A body that breaks off or falls silent is continued by Range.
 // Blob bodies take one of Options.Downloads places per host, so metadata never
 // stands behind layers; those that are sent one of Options.Uploads.
+//
+// A server that couldn't be reached isn't asked again for as long as it took to find
+// that out, some seconds: reads fail at once then, with the same error. Blobs that are
+// under way, and writes, do ask it.
 //
 // # Writing
 //

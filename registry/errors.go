@@ -4,11 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/internal/transport"
 )
 
 // The kinds of errors, for errors.Is. Every error of this package is of one, or
@@ -26,6 +32,9 @@ var (
 	ErrServer = errors.New("registry failure")
 	// ErrUnreachable: no route, refused, DNS, TLS.
 	ErrUnreachable = errors.New("unreachable")
+	// ErrConfigured: what people configured of the registry can't be used. It comes
+	// with ErrUnreachable.
+	ErrConfigured = errors.New("the configuration of this registry can't be used")
 	// ErrTimeout: no answer in time.
 	ErrTimeout = errors.New("time-out")
 	// ErrUnsupported: the registry doesn't offer it.
@@ -45,12 +54,14 @@ var (
 type Error struct {
 	Op         string // what was done: "GET manifest"
 	Name       string // to what: "ghcr.io/org/app:v1"
+	At         string // the mirror that was asked, HOST[:PORT]; "" for the registry itself
 	Kind       error  // one of the kinds above
 	Status     int    // of the answer; 0: there was none
 	Codes      []Code // what the registry said
 	Credential string // which credential was used; "" for none. Never a secret.
 	Err        error  // the cause, where it isn't the answer
 
+	passed    []error       // of the servers that were asked before
 	elsewhere bool          // the refusal is of where a redirect led, not the registry's
 	wait      time.Duration // that the registry asks for, with ErrTooManyRequests
 }
@@ -64,7 +75,11 @@ type Code struct {
 // Error tells what was done, to what, and what came of it.
 func (e *Error) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: ", e.Op, e.Name)
+	fmt.Fprintf(&b, "%s %s", e.Op, e.Name)
+	if e.At != "" {
+		fmt.Fprintf(&b, " at %s", e.At)
+	}
+	b.WriteString(": ")
 	switch {
 	case e.Status == 0:
 		b.WriteString(e.Kind.Error())
@@ -85,6 +100,9 @@ func (e *Error) Error() string {
 		} else {
 			b.WriteString(" (without a credential)")
 		}
+	}
+	for _, p := range e.passed {
+		fmt.Fprintf(&b, "; before that %v", p)
 	}
 	return b.String()
 }
@@ -154,6 +172,41 @@ func kindOf(status int) error {
 	default:
 		return ErrServer
 	}
+}
+
+// kindOfFailure gives the kind of an error that came in place of an answer.
+func kindOfFailure(err error) error {
+	if status := auth.TokenStatus(err); status != 0 {
+		if status == http.StatusBadRequest || status == http.StatusNotFound {
+			return ErrDenied
+		}
+		return kindOf(status)
+	}
+	var timeout interface{ Timeout() bool }
+	var throttled *transport.Throttled
+	var op *net.OpError
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, ErrConfigured):
+		return ErrUnreachable
+	case errors.Is(err, ErrUnsupported):
+		return ErrUnsupported
+	case errors.As(err, &throttled):
+		return ErrTooManyRequests
+	case errors.Is(err, auth.ErrChallenge):
+		return ErrDenied
+	case errors.Is(err, transport.ErrAddress), errors.Is(err, auth.ErrToken):
+		return ErrServer
+	case errors.As(err, &dns):
+		return ErrUnreachable
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return ErrTimeout
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return ErrServer
+	case errors.As(err, &op), isTLS(err):
+		return ErrUnreachable
+	}
+	return ErrServer
 }
 
 // Bounds of what is shown of an error body.

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/registry/hosts"
 	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -60,7 +61,35 @@ func (c *Client) Manifest(ctx context.Context, r ref.Repository, reference strin
 	if err != nil {
 		return nil, err
 	}
-	return c.manifest(ctx, manifestCall(http.MethodGet, r, reference), want)
+	need := hosts.Pull
+	if want == "" {
+		need = hosts.Resolve
+		if c.pullsElsewhere(r.Host) {
+			return c.resolveAndGet(ctx, r, reference)
+		}
+	}
+	k := manifestCall(http.MethodGet, r, reference)
+	es, err := c.able(r.Host, need)
+	if err != nil {
+		return nil, k.failed(ctx, err, "")
+	}
+	return try(ctx, c, k, es, anything, func(ctx context.Context, k call) (*Manifest, error) { return c.manifest(ctx, k, want) })
+}
+
+// pullsElsewhere says whether there is a mirror that has content and can't tell what
+// tags point at.
+func (c *Client) pullsElsewhere(host string) bool {
+	es, err := c.able(host, hosts.Pull)
+	return err == nil && es[0].mirror && es[0].Can&hosts.Resolve == 0
+}
+
+// resolveAndGet asks who can tell what a tag points at, and then those who have that.
+func (c *Client) resolveAndGet(ctx context.Context, r ref.Repository, tag string) (*Manifest, error) {
+	is, err := c.ResolveManifest(ctx, r, tag)
+	if err != nil || is.Manifest != nil {
+		return is.Manifest, err
+	}
+	return c.Manifest(ctx, r, is.Digest.String())
 }
 
 func (c *Client) manifest(ctx context.Context, k call, want digest.Digest) (*Manifest, error) {
@@ -89,13 +118,13 @@ func (c *Client) getManifest(ctx context.Context, k call, want digest.Digest) (*
 		told := resp.Header.Get("Docker-Content-Digest")
 		if algo, _, _ := strings.Cut(told, ":"); ref.ValidAlgorithm(algo) {
 			if want, err = ref.ParseDigest(told); err != nil {
-				return nil, &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: err}
+				return nil, &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: err}
 			}
 		}
 	}
 	m, err := ParseManifest(raw, resp.Header.Get("Content-Type"), want)
 	if err != nil {
-		return nil, &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: err}
+		return nil, &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: err}
 	}
 	m.LastModified, m.etag = lastModified(resp.Header), resp.Header.Get("ETag")
 	return m, nil
@@ -107,9 +136,9 @@ func (k call) body(ctx context.Context, err error) error {
 		return fmt.Errorf("%s %s: %w", k.op(), k.name, ctx.Err())
 	}
 	if errors.Is(err, ErrCorrupt) {
-		return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: err}
+		return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: err}
 	}
-	return &Error{Op: k.op(), Name: k.name, Kind: kindOfFailure(err), Err: fmt.Errorf("%w: %w", errBroken, err)}
+	return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: kindOfFailure(err), Err: fmt.Errorf("%w: %w", errBroken, err)}
 }
 
 // readAll reads a body of at most limit bytes.
@@ -131,7 +160,16 @@ func (c *Client) ResolveManifest(ctx context.Context, r ref.Repository, referenc
 	if err != nil {
 		return Resolved{}, err
 	}
-	return c.resolveManifest(ctx, manifestCall(http.MethodHead, r, reference), want)
+	need := hosts.Pull
+	if want == "" {
+		need = hosts.Resolve
+	}
+	k := manifestCall(http.MethodHead, r, reference)
+	es, err := c.able(r.Host, need)
+	if err != nil {
+		return Resolved{}, k.failed(ctx, err, "")
+	}
+	return try(ctx, c, k, es, anything, func(ctx context.Context, k call) (Resolved, error) { return c.resolveManifest(ctx, k, want) })
 }
 
 func (c *Client) resolveManifest(ctx context.Context, k call, want digest.Digest) (Resolved, error) {
@@ -172,13 +210,22 @@ func (c *Client) ResolveBlob(ctx context.Context, r ref.Repository, d digest.Dig
 	if _, err := checkReference(r, d.String()); err != nil {
 		return Resolved{}, err
 	}
-	resp, err := c.do(ctx, blobCall(http.MethodHead, r, d), http.StatusOK, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
+	k := blobCall(http.MethodHead, r, d)
+	es, err := c.able(r.Host, hosts.Pull)
+	if err != nil {
+		return Resolved{}, k.failed(ctx, err, "")
+	}
+	return try(ctx, c, k, es, anything, func(ctx context.Context, k call) (Resolved, error) { return c.resolveBlob(ctx, k, d) })
+}
+
+func (c *Client) resolveBlob(ctx context.Context, k call, d digest.Digest) (Resolved, error) {
+	resp, err := c.do(ctx, k, http.StatusOK, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
 	if err != nil {
 		return Resolved{}, err
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 {
-		k := blobCall(http.MethodGet, r, d)
+		k.method = http.MethodGet
 		if resp, err = c.do(ctx, k, http.StatusOK); err != nil {
 			return Resolved{}, err
 		}

@@ -28,7 +28,7 @@ const (
 // Tags lists the tags of a repository, a page a step and a GET a page (spec,
 // "Listing Tags"). Order and duplicates are the registry's. An error ends it.
 func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[[]string, error] {
-	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String()}
+	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String(), mirrored: true}
 	return c.names(ctx, k, "tags")
 }
 
@@ -97,7 +97,14 @@ func (c *Client) pages(ctx context.Context, k call) iter.Seq2[page, error] {
 		var origin *url.URL
 		total, began := 0, time.Now()
 		for n := range maxPages {
-			p, at, next, err := c.page(ctx, k)
+			var p page
+			var at, next *url.URL
+			var err error
+			if n == 0 {
+				k, p, at, next, err = c.firstPage(ctx, k)
+			} else {
+				p, at, next, err = c.page(ctx, k)
+			}
 			if total += len(p.body); err == nil && total > maxListTotal {
 				err = k.nonsense("it has more than %d MiB", maxListTotal>>20)
 			}
@@ -125,6 +132,24 @@ func (c *Client) pages(ctx context.Context, k call) iter.Seq2[page, error] {
 		}
 		yield(page{}, k.nonsense("it has more than %d pages", maxPages))
 	}
+}
+
+// firstPage gets the first page from whom there is to be asked, and gives the call
+// that the pages after it are asked for by.
+func (c *Client) firstPage(ctx context.Context, k call) (_ call, p page, at, next *url.URL, err error) {
+	if !k.mirrored {
+		p, at, next, err = c.page(ctx, k)
+		return k, p, at, next, err
+	}
+	es, err := c.listing(k.repo.Host)
+	if err != nil {
+		return k, p, nil, nil, k.failed(ctx, err, "")
+	}
+	k, err = try(ctx, c, k, es, OutOfReach, func(ctx context.Context, k call) (_ call, err error) {
+		p, at, next, err = c.page(ctx, k)
+		return k, err
+	})
+	return k, p, at, next, err
 }
 
 // page gets one page, the address that was asked for it, before any redirect,

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/hosts"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -330,7 +331,7 @@ func TestASessionStaysEncrypted(t *testing.T) {
 	defer s.Close()
 	c := New(Options{})
 	defer c.Close()
-	c.base.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
+	c.wires.usual = newWire(hosts.Endpoint{TLS: s.Client().Transport.(*http.Transport).TLSClientConfig})
 	r := ref.Repository{Host: strings.TrimPrefix(s.URL, "https://"), Path: "a/b"}
 	src := &bytesSource{Reader: strings.NewReader(blob)}
 	_, err := c.PushBlob(context.Background(), r, v1.Descriptor{Digest: digest.FromString(blob), Size: 10}, src.open, Push{Absent: true})

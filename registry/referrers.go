@@ -59,7 +59,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 	k := call{
 		method: http.MethodGet, repo: r, path: r.Path + "/referrers/" + d.String(),
 		header: http.Header{"Accept": {v1.MediaTypeImageIndex}},
-		what:   "referrers", name: named(r, d.String()),
+		what:   "referrers", name: named(r, d.String()), mirrored: true,
 	}
 	all := []v1.Descriptor{}
 	first := true
@@ -120,7 +120,12 @@ func parseIndex(b []byte, contentType string) ([]v1.Descriptor, bool) {
 
 // referrersTag reads the tag that stands for the API. No tag is no referrers.
 func (c *Client) referrersTag(ctx context.Context, r ref.Repository, d digest.Digest) ([]v1.Descriptor, error) {
-	m, err := c.Manifest(ctx, r, fallbackTag(d))
+	k := manifestCall(http.MethodGet, r, fallbackTag(d))
+	es, err := c.listing(r.Host)
+	if err != nil {
+		return nil, k.failed(ctx, err, "")
+	}
+	m, err := try(ctx, c, k, es, OutOfReach, func(ctx context.Context, k call) (*Manifest, error) { return c.manifest(ctx, k, "") })
 	var e *Error
 	if errors.As(err, &e) && e.Kind == ErrNotFound && !e.has("NAME_UNKNOWN") {
 		return []v1.Descriptor{}, nil

@@ -99,7 +99,7 @@ func (u *upload) sessionCall(method string, at *url.URL) call {
 
 // send sends a call with a part.
 func (u *upload) send(ctx context.Context, k call, p *part, ok ...int) (*http.Response, error) {
-	k.sends = p
+	k.sends, k.bulk = p, true
 	k.header.Set("Content-Type", octets)
 	resp, err := u.c.do(transport.Work(ctx, p.n), k, ok...)
 	if broken := p.end(); broken != nil && err != nil && ctx.Err() == nil {

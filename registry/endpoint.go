@@ -1,0 +1,255 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/hosts"
+	"github.com/ocifs/ocifs/registry/internal/transport"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// endpoint is a server that speaks for a registry: one of its mirrors, or itself. It
+// isn't changed once made, but for its health.
+type endpoint struct {
+	hosts.Endpoint
+	registry string // the host of the registry, as people spell it
+	mirror   bool
+	wire     *wire
+	health   *health
+}
+
+// host is the one record of a registry: the servers that speak for it.
+type host struct {
+	record  *hosts.Record
+	mirrors []*endpoint
+	server  *endpoint
+}
+
+// host gives the record of a registry, made anew where what people configured has
+// changed.
+func (c *Client) host(name string) (*host, error) {
+	var record *hosts.Record
+	if c.opts.Hosts != nil {
+		var err error
+		if record, err = c.opts.Hosts.Record(name); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrConfigured, err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.hosts[name]
+	if before != nil && before.record == record {
+		return before, nil
+	}
+	h := &host{record: record}
+	if record == nil {
+		base := &url.URL{Scheme: "https", Host: ref.APIHost(name), Path: "/v2"}
+		h.server = c.endpoint(name, hosts.Endpoint{Base: base, Can: hosts.Pull | hosts.Resolve | hosts.Push})
+	} else {
+		for _, m := range record.Mirrors {
+			e := c.endpoint(name, m)
+			e.mirror = true
+			h.mirrors = append(h.mirrors, e)
+		}
+		h.server = c.endpoint(name, record.Server)
+	}
+	if before != nil {
+		for _, e := range append(before.mirrors, before.server) {
+			c.wires.drop(e.wire)
+		}
+	}
+	c.hosts[name] = h
+	return h, nil
+}
+
+// endpoint makes an endpoint. mu is held.
+func (c *Client) endpoint(registry string, e hosts.Endpoint) *endpoint {
+	h := c.healths[e.Base.Host]
+	if h == nil {
+		h = &health{}
+		c.healths[e.Base.Host] = h
+	}
+	if e.Base.Scheme == "http" {
+		c.plain[e.Base.Host] = true
+	}
+	return &endpoint{Endpoint: e, registry: registry, wire: c.wires.take(e), health: h}
+}
+
+// ofServer gives the endpoint of a server host:port itself, whatever it was that led
+// there; nil where nobody configured anything of it.
+func (c *Client) ofServer(server string) *endpoint {
+	if c.opts.Hosts == nil {
+		return nil
+	}
+	name, err := ref.ParseHost(server)
+	if err != nil {
+		return nil
+	}
+	h, err := c.host(name)
+	if err != nil || !strings.EqualFold(h.server.Base.Host, ref.APIHost(name)) {
+		return nil // what stands for it isn't it
+	}
+	return h.server
+}
+
+// url is the address of something below the API of the endpoint.
+func (e *endpoint) url(path, query string) *url.URL {
+	u := *e.Base
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + path
+	u.RawQuery = query
+	if !strings.EqualFold(e.Base.Host, ref.APIHost(e.registry)) {
+		// So that it knows whose repository that is.
+		if u.RawQuery != "" {
+			u.RawQuery += "&"
+		}
+		u.RawQuery += "ns=" + url.QueryEscape(e.registry)
+	}
+	return &u
+}
+
+// name is the endpoint as errors and people call it.
+func (e *endpoint) name() string { return e.Base.Host }
+
+// account is what a credential for a repository is looked for by: the repository as
+// the endpoint has it. So what is for the registry goes to none of its mirrors.
+func (e *endpoint) account(r ref.Repository) ref.Repository {
+	at := ref.Repository{Host: strings.ToLower(e.Base.Host), Path: e.path(r.Path)}
+	if h, err := ref.ParseHost(at.Host); err == nil {
+		at.Host = h
+	}
+	return at
+}
+
+// path is a repository's path below the host of the endpoint, which may have
+// repositories of others below a path of its own.
+func (e *endpoint) path(of string) string {
+	below := strings.Trim(e.Base.Path, "/")
+	if below = strings.TrimPrefix(strings.TrimPrefix(below, "v2"), "/"); below == "" || of == "" {
+		return of
+	}
+	return below + "/" + of
+}
+
+// access is what a token is asked for at the endpoint.
+func (e *endpoint) access(a auth.Access) auth.Access {
+	a.From = e.path(a.From)
+	return a
+}
+
+// errNobody is of what no server may be asked for.
+var errNobody = fmt.Errorf("hosts.toml names no server that may be asked for it: %w", ErrUnsupported)
+
+// able gives the endpoints that can do what is needed, in the order in which they are
+// asked. What is written goes to one alone.
+func (c *Client) able(registry string, need hosts.Capability) ([]*endpoint, error) {
+	h, err := c.host(registry)
+	if err != nil {
+		return nil, err
+	}
+	var es []*endpoint
+	for _, e := range append(h.mirrors[:len(h.mirrors):len(h.mirrors)], h.server) {
+		if e.Can&need == need {
+			es = append(es, e)
+		}
+	}
+	if len(es) == 0 {
+		return nil, errNobody
+	}
+	if need == hosts.Push {
+		es = es[:1]
+	}
+	return es, nil
+}
+
+// listing gives the endpoints that are asked for lists: the registry itself, as
+// nobody can see whether a mirror's list is all of it, and mirrors where it is out
+// of reach.
+func (c *Client) listing(registry string) ([]*endpoint, error) {
+	es, err := c.able(registry, hosts.Resolve)
+	if err != nil {
+		return nil, err
+	}
+	if last := es[len(es)-1]; !last.mirror {
+		es = append([]*endpoint{last}, es[:len(es)-1]...)
+	}
+	return es, nil
+}
+
+// of gives the endpoint of a call that names none.
+func (c *Client) of(k call) (*endpoint, error) {
+	if k.access.Do != auth.Pull {
+		es, err := c.able(k.repo.Host, hosts.Push)
+		if err != nil {
+			return nil, err
+		}
+		return es[0], nil
+	}
+	h, err := c.host(k.repo.Host)
+	if err != nil {
+		return nil, err
+	}
+	return h.server, nil
+}
+
+// OutOfReach says whether an error is of a registry that can't be asked now, as
+// opposed to one that said no.
+func OutOfReach(err error) bool {
+	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTimeout) || errors.Is(err, ErrServer) ||
+		errors.Is(err, ErrTooManyRequests) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Impatient makes reads with this context wait less for an answer: something older can
+// be shown instead.
+func Impatient(ctx context.Context) context.Context { return transport.Impatient(ctx) }
+
+// anything passes over whatever failed: what is verified may come from anywhere.
+func anything(error) bool { return true }
+
+// try asks one endpoint after the other, until one has an answer that holds, or fails
+// in a way that isn't passed over. What those before had to say is in the last one's
+// error.
+func try[T any](ctx context.Context, c *Client, k call, es []*endpoint, passes func(error) bool, ask func(context.Context, call) (T, error)) (T, error) {
+	var passed []error
+	for i, e := range es {
+		k.at = e
+		if i == len(es)-1 {
+			v, err := ask(ctx, k)
+			return v, after(err, passed)
+		}
+		if err := e.health.down(); err != nil {
+			passed = append(passed, k.down(err))
+			continue
+		}
+		v, err := ask(transport.Hurry(ctx), k)
+		if err == nil || ctx.Err() != nil || !passes(err) {
+			return v, after(err, passed)
+		}
+		passed = append(passed, err)
+		c.passed(k, err)
+	}
+	var none T
+	return none, errNobody // es is never empty
+}
+
+// passed tells of an endpoint that is passed over.
+func (c *Client) passed(k call, err error) {
+	level := c.opts.Logger.Info
+	if errors.Is(err, ErrNotFound) {
+		level = c.opts.Logger.Debug
+	}
+	level("a server is passed over", "server", k.at.name(), "of", k.name, "cause", err)
+}
+
+// after is the error of the last endpoint, with those of the ones before.
+func after(err error, passed []error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.passed = passed
+	}
+	return err
+}

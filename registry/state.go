@@ -1,0 +1,96 @@
+package registry
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// HostState is how a registry is doing, as far as this client has seen.
+type HostState struct {
+	Host    string        `json:"-"`
+	Servers []ServerState `json:"servers"`              // its mirrors in order, then itself
+	Limit   *RateLimit    `json:"rate_limit,omitempty"` // nil: it tells none
+}
+
+// ServerState is how one server of a registry is doing.
+type ServerState struct {
+	URL    string     `json:"url"`
+	Mirror bool       `json:"mirror"`
+	Down   string     `json:"down,omitempty"`  // why it couldn't be reached the last time
+	Since  *time.Time `json:"since,omitempty"` // when that began
+	From   string     `json:"from,omitempty"`  // the file that names it
+}
+
+// RateLimit is what a registry lets an account do in a window of time, as Docker Hub
+// tells it (https://docs.docker.com/docker-hub/usage/pulls/).
+type RateLimit struct {
+	Limit     int       `json:"limit"`          // pulls in the window
+	Remaining int       `json:"remaining"`      // that are left of them
+	Window    int       `json:"window_seconds"` // 0: not told
+	Source    string    `json:"source"`         // whom it counts by: an address or an account; "": not told
+	Seen      time.Time `json:"seen"`
+}
+
+// Hosts tells how the registries are doing that this client was used for, sorted by
+// host.
+func (c *Client) Hosts() []HostState {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []HostState
+	for _, name := range slices.Sorted(maps.Keys(c.hosts)) {
+		h := c.hosts[name]
+		s := HostState{Host: name}
+		for _, e := range append(h.mirrors[:len(h.mirrors):len(h.mirrors)], h.server) {
+			s.Servers = append(s.Servers, e.state())
+		}
+		if l, ok := c.limits[name]; ok {
+			s.Limit = &l
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (e *endpoint) state() ServerState {
+	s := ServerState{URL: e.Base.String(), Mirror: e.mirror, From: e.From}
+	e.health.mu.Lock()
+	defer e.health.mu.Unlock()
+	if e.health.err != nil {
+		since := e.health.since.UTC()
+		s.Down, s.Since = e.health.err.Error(), &since
+	}
+	return s
+}
+
+// limited takes note of the limits that an answer tells.
+func (c *Client) limited(registry string, h http.Header) {
+	limit, window, ok := parseLimit(h.Get("RateLimit-Limit"))
+	remaining, _, ok2 := parseLimit(h.Get("RateLimit-Remaining"))
+	if !ok || !ok2 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limits[registry] = RateLimit{limit, remaining, window, plain(h.Get("Docker-RateLimit-Source")), time.Now().UTC()}
+}
+
+// parseLimit reads "100;w=21600": a number, and the seconds that it is for.
+func parseLimit(v string) (n, window int, ok bool) {
+	number, params, _ := strings.Cut(v, ";")
+	n, err := strconv.Atoi(strings.TrimSpace(number))
+	if err != nil || n < 0 {
+		return 0, 0, false
+	}
+	for p := range strings.SplitSeq(params, ";") {
+		if w, is := strings.CutPrefix(strings.TrimSpace(p), "w="); is {
+			if window, err = strconv.Atoi(w); err != nil || window < 0 {
+				window = 0
+			}
+		}
+	}
+	return n, window, true
+}
