@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ocifs/ocifs/fs/upload"
+	"github.com/ocifs/ocifs/registry"
 )
 
 // controlDir is .ocifs/: what a person or a program wants to know of the mount
@@ -75,7 +76,17 @@ func (t *Tree) stats() map[string]any {
 		"errors":       t.failures.count(),
 		"cache":        t.store.Stats(),
 		"uploads":      uploads, // by state
+		"hosts":        t.hostStates(),
 	}
+}
+
+// hostStates is how the registries are doing that were asked, by host.
+func (t *Tree) hostStates() map[string]registry.HostState {
+	states := map[string]registry.HostState{}
+	for _, s := range t.client.Hosts() {
+		states[s.Host] = s
+	}
+	return states
 }
 
 // transfers is .ocifs/transfers.json: the downloads and the uploads under way.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -77,16 +78,41 @@ func treePath(r ref.Repository) string {
 	return p
 }
 
-// want is how the cache gets a blob of this repository.
+// want is how the cache gets a blob of this repository. What a mirror has wrong is got
+// from the registry itself.
 func (r *repository) want(d digest.Digest, size int64) cache.Want {
-	return cache.Want{Digest: d, Size: size, From: r.String(), Fetch: func(ctx context.Context, offset int64) (io.ReadCloser, error) {
-		b, err := r.tree.client.BlobRange(ctx, r.Repository, v1.Descriptor{Digest: d, Size: size}, offset, -1)
-		if err != nil {
-			return nil, err
-		}
-		r.tree.visit(r.Repository)
-		return b, nil
-	}}
+	var mirrored atomic.Bool
+	return cache.Want{
+		Digest: d, Size: size, From: r.String(),
+		Fetch: func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+			b, err := r.tree.client.BlobRange(ctx, r.Repository, v1.Descriptor{Digest: d, Size: size}, offset, -1)
+			if err != nil {
+				return nil, err
+			}
+			r.tree.visit(r.Repository)
+			return &mirroredBody{b, &mirrored}, nil
+		},
+		Doubt: func() bool {
+			if !mirrored.Swap(false) {
+				return false
+			}
+			r.tree.client.Doubt(r.Repository, d)
+			return true
+		},
+	}
+}
+
+// mirroredBody notes, when it is closed, whether any of it came from a mirror.
+type mirroredBody struct {
+	*registry.Body
+	mirrored *atomic.Bool
+}
+
+func (b *mirroredBody) Close() error {
+	if b.Mirrored() {
+		b.mirrored.Store(true)
+	}
+	return b.Body.Close()
 }
 
 // tagNames lists the tags, all pages, sorted and each once. Names that no path

@@ -22,6 +22,7 @@ type settings struct {
 	tagTTL       time.Duration
 	listTTL      time.Duration
 	plainHTTP    []string
+	hostsDirs    []string
 	retryMaxWait time.Duration
 	allowOther   bool
 	readOnly     bool
@@ -40,6 +41,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.DurationVar(&s.tagTTL, "tag-ttl", time.Minute, "how long a tag is believed before the registry is asked again")
 	f.DurationVar(&s.listTTL, "list-ttl", time.Minute, "the same for lists of tags, repositories and referrers")
 	f.StringArrayVar(&s.plainHTTP, "plain-http", nil, "a `HOST[:PORT]` that is asked by http; may be given again (loopback hosts need no flag)")
+	f.StringArrayVar(&s.hostsDirs, "hosts-dir", nil, "a `DIR` of containerd's hosts.toml files, in place of the usual ones; may be given again")
 	f.DurationVar(&s.retryMaxWait, "retry-max-wait", 30*time.Second, "the longest wait that a registry may ask for before a program gets EBUSY")
 	f.BoolVar(&s.allowOther, "allow-other", false, "let other users read the mount")
 	f.BoolVar(&s.readOnly, "read-only", false, "mount read-only, without upload/")
@@ -75,6 +77,16 @@ func (s *settings) check() error {
 		return usageError{fmt.Errorf("--log-file: where is the log to be? $HOME isn't set")}
 	}
 	var err error
+	for i, d := range s.hostsDirs {
+		if st, err := os.Stat(d); err != nil {
+			return usageError{fmt.Errorf("--hosts-dir: %w", err)}
+		} else if !st.IsDir() {
+			return usageError{fmt.Errorf("--hosts-dir: %s is not a directory", d)}
+		}
+		if s.hostsDirs[i], err = filepath.Abs(d); err != nil {
+			return err
+		}
+	}
 	if s.cacheDir, err = filepath.Abs(s.cacheDir); err != nil {
 		return err
 	}
@@ -86,15 +98,14 @@ func (s *settings) check() error {
 
 // effective is what .ocifs/config.json shows.
 func (s *settings) effective(source, mountpoint string) map[string]any {
-	hosts := s.plainHTTP
-	if hosts == nil {
-		hosts = []string{}
+	list := func(names []string) []string {
+		return append([]string{}, names...) // an array also where there are none
 	}
 	return map[string]any{
 		"source": source, "mountpoint": mountpoint,
 		"cache_dir": s.cacheDir, "cache_size": int64(s.cacheSize),
 		"tag_ttl": s.tagTTL.String(), "list_ttl": s.listTTL.String(), "retry_max_wait": s.retryMaxWait.String(),
-		"plain_http": hosts, "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
+		"plain_http": list(s.plainHTTP), "hosts_dirs": list(s.hostsDirs), "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
 		"allow_delete": s.allowDelete, "upload_size": int64(s.uploadSize),
 		"log_level": strings.ToLower(s.logLevel.String()), "log_file": s.logFile,
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/ocifs/ocifs/fs"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/hosts"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -117,17 +118,19 @@ func serve(s settings, source, host, path, mountpoint string) error {
 	}
 	defer store.Close()
 	credentials := auth.Default(log)
+	finder := hosts.Default(log)
 	client := registry.New(registry.Options{
 		UserAgent:    "ocifs/" + versionString(),
 		Credentials:  credentials,
 		PlainHTTP:    s.plainHTTP,
+		Hosts:        finder,
 		RetryMaxWait: max(s.retryMaxWait, 1), // zero is the client's own choice
 		Logger:       log,
 	})
 	defer client.Close()
 	tree, err := fs.New(fs.Options{
 		Host: host, Path: path,
-		Client: client, Store: store, Hosts: credentials.Hosts,
+		Client: client, Store: store, Hosts: func() []string { return append(credentials.Hosts(), finder.Hosts()...) },
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
 		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize),
 		AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
