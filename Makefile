@@ -67,6 +67,10 @@ bench: ## cold and warm reads against curl and the disk, pushes against crane, s
 	@$(GO) -C integration build -o $(BIN)/bench ./cmd/bench
 	@$(BIN)/bench --ocifs $(BIN)/ocifs --tools $(TOOLS) $(ARGS)
 
+.PHONY: behaviours
+behaviours: ## what registries do in the wild, and which tests show what happens then
+	@$(GO) -C integration run ./cmd/behaviours $(CURDIR)
+
 .PHONY: lint
 lint: ## gofmt, go vet for linux and darwin, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard -- '*.go')); \
