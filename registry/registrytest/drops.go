@@ -1,0 +1,184 @@
+package registrytest
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// Delay waits before anything is done.
+func Delay(d time.Duration) Quirk {
+	return func(x *Exchange, next func() *Answer) *Answer {
+		over := make(chan struct{})
+		defer time.AfterFunc(d, func() { close(over) }).Stop()
+		return Hold(over)(x, next)
+	}
+}
+
+// Hold waits until release is closed, before anything is done. nil is never closed.
+func Hold(release <-chan struct{}) Quirk {
+	return func(x *Exchange, next func() *Answer) *Answer {
+		if !x.wait(release) {
+			return nil
+		}
+		return next()
+	}
+}
+
+// Swallow takes all of what is sent, and never answers.
+func Swallow() Quirk {
+	return func(x *Exchange, _ func() *Answer) *Answer {
+		_, _ = io.Copy(io.Discard, x.Request.Body)
+		x.wait(nil)
+		return nil
+	}
+}
+
+// Stall sends n bytes of the body, and then nothing more; the connection stays.
+func Stall(n int) Quirk { return ends(n, func(x *Exchange) { x.wait(nil) }) }
+
+// Cut sends n bytes of the body, and ends the connection in order. Of HTTP/2 it is
+// the stream that is reset.
+func Cut(n int) Quirk { return ends(n, func(*Exchange) {}) }
+
+// Reset resets the connection before anything is done or answered.
+func Reset() Quirk {
+	return func(x *Exchange, _ func() *Answer) *Answer {
+		x.reset()
+		return nil
+	}
+}
+
+// ResetAfter sends n bytes of the body, and resets the connection. n is few: what a
+// client hasn't read may be lost by a reset.
+func ResetAfter(n int) Quirk { return ends(n, func(x *Exchange) { x.flushed(); x.reset() }) }
+
+// Lost does what is asked, and resets the connection instead of answering.
+func Lost() Quirk { return DoneBut(Reset()) }
+
+// Take takes n bytes of what is sent into the session, and resets the connection.
+func Take(n int) Quirk {
+	return func(x *Exchange, _ func() *Answer) *Answer {
+		b := make([]byte, n)
+		k, _ := io.ReadFull(x.Request.Body, b)
+		s := x.Server
+		s.sessions.mu.Lock()
+		u := s.sessions.open[x.Reference]
+		s.sessions.mu.Unlock()
+		if x.Kind == "upload" && u != nil {
+			s.take(u, b[:k])
+		}
+		x.reset()
+		return nil
+	}
+}
+
+// Beyond sends more bytes behind a body that is whole, and ends the connection. It is
+// for HTTP/1.
+func Beyond(more string) Quirk {
+	return func(_ *Exchange, next func() *Answer) *Answer {
+		a := next()
+		a.After, a.Then = len(a.Body), func(x *Exchange) { _, _ = io.WriteString(x.conn(), more) }
+		return a
+	}
+}
+
+// UntilClose tells no length: the body ends with its connection, after n bytes, as if
+// that were all. It is for HTTP/1.
+func UntilClose(n int) Quirk {
+	return Change(func(a *Answer) {
+		a.Body = bytes.Clone(a.Body[:min(n, len(a.Body))])
+		a.Length = -1
+		a.Header.Set("Transfer-Encoding", "identity")
+	})
+}
+
+// GoAway answers, and ends the connection once all that is on it is answered: HTTP/2's
+// GOAWAY, HTTP/1's Connection: close.
+func GoAway() Quirk { return With("Connection", "close") }
+
+// GoAwayAfter says GOAWAY, sends n bytes of the body, and closes the connection with
+// all that is on it.
+func GoAwayAfter(n int) Quirk {
+	cut := ends(n, func(x *Exchange) { x.flushed(); _ = x.raw().Close() })
+	return func(x *Exchange, next func() *Answer) *Answer {
+		return cut(x, func() *Answer { return GoAway()(x, next) })
+	}
+}
+
+// ends has an answer end after n bytes of its body.
+func ends(n int, then func(*Exchange)) Quirk {
+	return Change(func(a *Answer) { a.After, a.Then = n, then })
+}
+
+// wait waits for a channel that is closed, and says whether it was, or the client or
+// the server went first. nil is never closed.
+func (x *Exchange) wait(release <-chan struct{}) bool {
+	select {
+	case <-release:
+		return true
+	case <-x.Context().Done():
+	case <-x.Server.closed:
+	}
+	return false
+}
+
+// conn is the connection that the request came by, as HTTP sees it.
+func (x *Exchange) conn() net.Conn { return x.Context().Value(connKey{}).(net.Conn) }
+
+// raw is the connection below TLS.
+func (x *Exchange) raw() *countedConn {
+	c := x.conn()
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return c.(*countedConn)
+}
+
+// reset ends the connection by RST.
+func (x *Exchange) reset() {
+	c := x.raw()
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
+// flushed waits until what HTTP/2 has to write is written: it does that on its own.
+func (x *Exchange) flushed() {
+	if x.ProtoMajor < 2 {
+		return
+	}
+	for c, before := x.raw(), int64(-1); before != c.written.Load(); {
+		before = c.written.Load()
+		time.Sleep(quiet)
+	}
+}
+
+// quiet is how long HTTP/2 writes nothing where it has nothing to write.
+const quiet = 30 * time.Millisecond
+
+// counted is a listener whose connections count what is written.
+type counted struct{ net.Listener }
+
+func (l counted) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &countedConn{Conn: c}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	written atomic.Int64
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.written.Add(int64(n))
+	return n, err
+}
