@@ -12,7 +12,6 @@ require (
 	github.com/spf13/pflag v1.0.9
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0
-	oras.land/oras-go/v2 v2.7.0
 )
 
 require github.com/inconshreveable/mousetrap v1.1.0 // indirect

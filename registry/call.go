@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -69,14 +70,23 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 		k.note(ctx, err, time.Since(began))
 	}
 	if err != nil {
-		return nil, k.failed(ctx, err, credential)
+		return nil, c.searched(k, k.failed(ctx, err, credential))
 	}
 	c.heed(resp, k.at)
 	c.opts.Logger.Debug("request", "method", k.method, "host", resp.Request.URL.Host, "path", resp.Request.URL.Path, "status", resp.StatusCode)
 	if slices.Contains(ok, resp.StatusCode) {
 		return resp, nil
 	}
-	return nil, k.refused(resp, req.URL.Host, credential)
+	return nil, c.searched(k, k.refused(resp, req.URL.Host, credential))
+}
+
+// searched adds to a refusal for want of a credential where one was looked for.
+func (c *Client) searched(k call, err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Kind == ErrDenied && e.Credential == "" && !e.elsewhere && !k.foreign && c.opts.Credentials != nil {
+		e.Searched = c.opts.Credentials.Searched(k.at.account(k.repo))
+	}
+	return err
 }
 
 // request makes the request of a call, whose endpoint is known.

@@ -52,14 +52,15 @@ var (
 
 // Error is what went wrong between this client and a registry.
 type Error struct {
-	Op         string // what was done: "GET manifest"
-	Name       string // to what: "ghcr.io/org/app:v1"
-	At         string // the mirror that was asked, HOST[:PORT]; "" for the registry itself
-	Kind       error  // one of the kinds above
-	Status     int    // of the answer; 0: there was none
-	Codes      []Code // what the registry said
-	Credential string // which credential was used; "" for none. Never a secret.
-	Err        error  // the cause, where it isn't the answer
+	Op         string   // what was done: "GET manifest"
+	Name       string   // to what: "ghcr.io/org/app:v1"
+	At         string   // the mirror that was asked, HOST[:PORT]; "" for the registry itself
+	Kind       error    // one of the kinds above
+	Status     int      // of the answer; 0: there was none
+	Codes      []Code   // what the registry said
+	Credential string   // which credential was used; "" for none. Never a secret.
+	Searched   []string // where one was looked for in vain, with ErrDenied
+	Err        error    // the cause, where it isn't the answer
 
 	passed    []error       // of the servers that were asked before
 	elsewhere bool          // the refusal is of where a redirect led, not the registry's
@@ -95,9 +96,12 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ": %v", e.Err)
 	}
 	if e.Kind == ErrDenied {
-		if e.Credential != "" {
+		switch {
+		case e.Credential != "":
 			fmt.Fprintf(&b, " (with the credential of %s)", e.Credential)
-		} else {
+		case len(e.Searched) > 0:
+			fmt.Fprintf(&b, " (without a credential: %s)", strings.Join(e.Searched, "; "))
+		default:
 			b.WriteString(" (without a credential)")
 		}
 	}

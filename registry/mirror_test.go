@@ -312,6 +312,16 @@ func (c creds) Credential(_ context.Context, r ref.Repository) (auth.Credential,
 	return c[r.Host], nil
 }
 
+func (c creds) Renew(ctx context.Context, r ref.Repository, _ auth.Credential) (auth.Credential, error) {
+	return c.Credential(ctx, r)
+}
+
+func (c creds) Version() uint64 { return 0 }
+
+func (c creds) Hosts() []string { return nil }
+
+func (c creds) Searched(ref.Repository) []string { return nil }
+
 // A mirror is shown the credential that is for the mirror, and never the registry's;
 // neither is whoever it leads to.
 //
@@ -324,10 +334,10 @@ func TestAMirrorGetsNoCredentialOfTheRegistry(t *testing.T) {
 		f := &fleet{registrytest.Start(t, login("mia")), registrytest.Start(t, login("nobody")), registrytest.Start(t, login("jane"))}
 		f.itself.Image(mirrored.Path, "v1", []byte(layer))
 		jane := auth.Credential{Username: "jane", Password: "secret of jane"}
-		c := configure(t, f.toml(), Options{Credentials: source(creds{
+		c := configure(t, f.toml(), Options{Credentials: creds{
 			"registry.example": jane, f.itself.Host: jane,
 			f.first.Host: {Username: "mia", Password: "secret of mia"},
-		})}, nil)
+		}}, nil)
 		if _, err := c.Manifest(context.Background(), mirrored, "v1"); err != nil {
 			t.Fatal(err)
 		}

@@ -270,7 +270,12 @@ type always auth.Credential
 func (a always) Credential(context.Context, ref.Repository) (auth.Credential, error) {
 	return auth.Credential(a), nil
 }
-func (always) Hosts() []string { return nil }
+func (always) Hosts() []string                  { return nil }
+func (always) Version() uint64                  { return 0 }
+func (always) Searched(ref.Repository) []string { return nil }
+func (a always) Renew(context.Context, ref.Repository, auth.Credential) (auth.Credential, error) {
+	return auth.Credential(a), nil
+}
 
 // A token may be over in the middle of an upload.
 func TestAnUploadThatIsChallengedGoesOnWithItsBodyFromTheStart(t *testing.T) {

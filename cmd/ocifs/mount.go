@@ -117,7 +117,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		return err
 	}
 	defer store.Close()
-	credentials := auth.Default(log)
+	credentials := auth.Default(log, mountpoint)
 	finder := hosts.Default(log)
 	client := registry.New(registry.Options{
 		UserAgent:    "ocifs/" + versionString(),

@@ -1,19 +1,12 @@
 package auth
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -28,6 +21,8 @@ type Authorizer struct {
 	Log    *slog.Logger
 	// PlainOK says whether a host may be sent credentials by http.
 	PlainOK func(host string) bool
+
+	answers shared[asking, outcome]
 
 	mu     sync.Mutex
 	grants map[ref.Repository]map[Access]*grant
@@ -46,7 +41,7 @@ func (a *Authorizer) grant(r ref.Repository, access Access) *grant {
 	}
 	g := of[access]
 	if g == nil {
-		g = &grant{turn: make(chan struct{}, 1), access: access}
+		g = &grant{access: access}
 		of[access] = g
 	}
 	return g
@@ -76,67 +71,72 @@ func (a *Authorizer) Account(r ref.Repository) string {
 }
 
 // Do sends a request for something of r, and answers the challenge that comes
-// back, once; a body is then sent anew, by GetBody. A refusal of what the credential
-// reads is tried once more without it: an expired credential mustn't hide what is
-// public. It gives the origin of the credential that was used last.
+// back, once; a body is then sent anew, by GetBody. A credential that is refused is
+// looked for anew, once, and where there is another the request is sent with that.
+// A refusal of what the credential reads is tried once more without it: an expired
+// credential mustn't hide what is public. It gives the origin of the credential that
+// was used last.
 func (a *Authorizer) Do(req *http.Request, r ref.Repository, access Access) (resp *http.Response, origin string, err error) {
-	g := a.grant(r, access)
+	x := &exchange{a: a, g: a.grant(r, access), r: r}
 	ctx := req.Context()
-	header, _, known := g.now()
-	if !known && access.Do != Pull {
-		g.learn(a.grant(r, Access{}))
-		header, _, known = g.now()
+	if err := a.reread(ctx, x.g, r); err != nil {
+		return nil, "", err
 	}
-	if header == "" && known { // the token is over: renew it without asking
-		if err := a.answer(ctx, g, r, nil, nil, header); err != nil {
-			_, origin, _ = g.now()
-			return nil, origin, err
+	x.held = x.g.now()
+	if !x.held.known && access.Do != Pull {
+		x.g.learn(a.grant(r, Access{}))
+		x.held = x.g.now()
+	}
+	if x.held.header == "" && x.held.known { // the token is over: renew it without asking
+		if err := x.answer(ctx, nil, nil); err != nil {
+			return nil, x.held.origin, err
 		}
-		header, _, _ = g.now()
 	}
-	resp, used, err := a.send(req, header)
+	resp, used, err := a.send(req, x.held.header)
+	for err == nil && refuses(resp, used) {
+		keepRefusal(resp)
+		var again bool
+		if again, err = x.again(ctx, resp, used.URL); err != nil {
+			return nil, x.held.origin, err
+		}
+		if !again {
+			break
+		}
+		if err := transport.Rewind(req); err != nil {
+			return nil, "", err
+		}
+		resp, used, err = a.send(req, x.held.header)
+	}
 	if err != nil {
 		return nil, "", err
 	}
-	if resp.StatusCode == http.StatusUnauthorized && transport.SameOrigin(resp.Request.URL, used.URL) {
-		challenges := ParseChallenges(resp.Header.Values("WWW-Authenticate"))
-		if len(challenges) > 0 {
-			keepRefusal(resp)
-			if err := a.answer(ctx, g, r, challenges, used.URL, header); err != nil {
-				_, origin, _ = g.now()
-				return nil, origin, err
-			}
-			before := header
-			// Nothing to answer with: the refusal stands, and isn't asked for twice.
-			if header, _, _ = g.now(); header != before {
-				if err := transport.Rewind(req); err != nil {
-					return nil, "", err
-				}
-				if resp, used, err = a.send(req, header); err != nil {
-					return nil, "", err
-				}
-			}
-		}
-	}
-	_, origin, _ = g.now()
-	refused := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusUnauthorized
-	if refused && access.Do == Pull && origin != "" && transport.SameOrigin(resp.Request.URL, used.URL) && g.goAnonymous() {
-		again, err := a.anonymous(req, g, r)
+	if access.Do == Pull && !x.held.cred.Empty() && refuses(resp, used) {
+		first := x.g.goAnonymous()
+		again, err := x.anonymous(req)
 		if err == nil && again.StatusCode < 400 {
-			a.warn().Warn("a credential was refused, and nobody is let in: going on without it", "repository", r, "credential", origin)
+			a.log().Warn("a credential was refused, and nobody is let in: going on without it", "repository", r, "credential", x.held.origin)
 			transport.Aside(resp)
-			g.until(publicFor)
+			x.g.until(publicFor)
 			return again, "", nil
 		}
 		if err == nil {
 			transport.Aside(again)
 		}
-		g.goBack()
+		if first {
+			x.g.goBack()
+		}
 	}
-	return resp, origin, nil
+	return resp, x.held.origin, nil
 }
 
-func (a *Authorizer) warn() *slog.Logger {
+// refuses says whether the registry itself refused a request, and not somebody to
+// whom it led.
+func refuses(resp *http.Response, sent *http.Request) bool {
+	refused := resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusUnauthorized
+	return refused && transport.SameOrigin(resp.Request.URL, sent.URL)
+}
+
+func (a *Authorizer) log() *slog.Logger {
 	if a.Log == nil {
 		return slog.New(slog.DiscardHandler)
 	}
@@ -154,140 +154,87 @@ func (a *Authorizer) send(req *http.Request, header string) (*http.Response, *ht
 	return resp, c, err
 }
 
-// keepRefusal takes the body of a refusal into memory, so that its connection is
-// free.
-func keepRefusal(resp *http.Response) {
-	resp.Body = io.NopCloser(bytes.NewReader(transport.Aside(resp)))
-}
-
-func (a *Authorizer) anonymous(req *http.Request, g *grant, r ref.Repository) (*http.Response, error) {
-	g.mu.Lock()
-	bearer := g.challenge != nil && g.challenge.Scheme == "bearer"
-	g.mu.Unlock()
-	header := ""
-	if bearer {
-		if err := a.answer(req.Context(), g, r, nil, nil, ""); err != nil {
-			return nil, err
-		}
-		header, _, _ = g.now()
+// reread forgets what came of a credential that has changed since. That it has
+// isn't seen from a version alone, which stands for all registries.
+func (a *Authorizer) reread(ctx context.Context, g *grant, r ref.Repository) error {
+	if a.Source == nil {
+		return nil
 	}
-	resp, _, err := a.send(req, header)
-	return resp, err
-}
-
-// answer brings the grant a header: by the challenges that came from an address,
-// or, where there are none, by the last one. used is the header that was refused.
-func (a *Authorizer) answer(ctx context.Context, g *grant, r ref.Repository, cs []Challenge, from *url.URL, used string) error {
-	began := time.Now()
-	select {
-	case g.turn <- struct{}{}:
-		defer func() { <-g.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
+	version := a.Source.Version()
+	if !g.older(version) {
+		return nil
 	}
-	g.mu.Lock()
-	if g.anonymous && !g.back.IsZero() && time.Now().After(g.back) {
-		g.anonymous, g.back = false, time.Time{}
+	cred, err := a.Source.Credential(ctx, r)
+	if err != nil {
+		return err
 	}
-	g.mu.Unlock()
-	if header, _, _ := g.now(); header != "" && header != used {
-		return nil // another has answered meanwhile
-	}
-	g.mu.Lock()
-	c, realm, anonymous := g.challenge, g.realm, g.anonymous
-	failed, failedAt := g.failed, g.failedAt
-	g.mu.Unlock()
-	if failedAt.After(began) {
-		return failed // for all who waited, not one after the other
-	}
-	if cs != nil {
-		var err error
-		if c, realm, err = choose(cs, from); err != nil {
-			return err
-		}
-	}
-	var cred Credential
-	if a.Source != nil && !anonymous {
-		var err error
-		if cred, err = a.Source.Credential(ctx, r); err != nil {
-			return err
-		}
-	}
-	header, life, account := "", time.Duration(0), cred.Account()
-	switch {
-	case c.Scheme == "basic":
-		if cred.Username != "" || cred.Password != "" {
-			header = basic(cred)
-		}
-	case cred.RegistryToken != "":
-		header = "Bearer " + cred.RegistryToken
-	default:
-		var token string
-		var err error
-		token, life, err = a.token(ctx, c, realm, g.access.scopes(r, c.Params["scope"]), cred)
-		var refused *tokenError
-		if errors.As(err, &refused) && refused.denied() && !cred.Empty() && g.access.Do == Pull {
-			// What is public can be had without. What isn't says so by its own answer.
-			a.warn().Warn("the token endpoint refused a credential: trying without it", "repository", r, "credential", cred.Origin, "cause", err)
-			account = ""
-			token, life, err = a.token(ctx, c, realm, g.access.scopes(r, c.Params["scope"]), Credential{})
-		}
-		if err != nil {
-			g.mu.Lock()
-			g.origin = cred.Origin
-			if ctx.Err() == nil {
-				g.failed, g.failedAt = err, time.Now()
-			}
-			g.mu.Unlock()
-			return err
-		}
-		header = "Bearer " + token
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.challenge, g.realm, g.header, g.origin, g.account = c, realm, header, cred.Origin, account
-	g.expires = time.Time{}
-	if life > 0 {
-		g.expires = time.Now().Add(life - min(earlyBy, life/4))
-	}
+	g.compare(cred, version)
 	return nil
 }
 
-// ErrChallenge is matched where a registry asks for something that can't be
-// given.
-var ErrChallenge = errors.New("no way to answer the registry's challenge")
+// exchange is one request with all that it takes.
+type exchange struct {
+	a    *Authorizer
+	g    *grant
+	r    ref.Repository
+	held held // what the last request was sent with
 
-// choose picks the strongest challenge that can be answered.
-func choose(cs []Challenge, from *url.URL) (*Challenge, *url.URL, error) {
-	var bad error
-	for _, scheme := range []string{"bearer", "basic"} {
-		for _, c := range cs {
-			if c.Scheme != scheme {
-				continue
-			}
-			if scheme == "basic" {
-				return &c, nil, nil
-			}
-			if c.Params["realm"] == "" {
-				continue
-			}
-			realm, err := transport.Resolve(from, c.Params["realm"])
-			if err == nil {
-				return &c, realm, nil
-			}
-			bad = err
-		}
-	}
-	if bad != nil {
-		return nil, nil, bad
-	}
-	var names []string
-	for _, c := range cs {
-		names = append(names, c.Scheme)
-	}
-	return nil, nil, fmt.Errorf("%w: it offers %s", ErrChallenge, strings.Join(slices.Compact(names), ", "))
+	answered, renewed bool // the challenge, the credential: each once
 }
 
-func basic(c Credential) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.Username+":"+c.Password))
+// again looks for something better after a refusal, and says whether there is.
+func (x *exchange) again(ctx context.Context, resp *http.Response, from *url.URL) (bool, error) {
+	before := x.held
+	challenges := ParseChallenges(resp.Header.Values("WWW-Authenticate"))
+	if resp.StatusCode == http.StatusUnauthorized && len(challenges) > 0 && !x.answered {
+		x.answered = true
+		if err := x.answer(ctx, challenges, from); err != nil {
+			return false, err
+		}
+		if x.held.header != before.header {
+			return true, nil
+		}
+	}
+	// ECR says 403 of a login that is over. Others say 403 of what isn't allowed, which
+	// no file changes.
+	lost := resp.StatusCode == http.StatusUnauthorized || !before.cred.Until.IsZero()
+	if x.renewed || !lost || before.cred.Empty() {
+		return false, nil
+	}
+	x.renewed = true
+	fresh, err := x.a.Source.Renew(ctx, x.r, before.cred)
+	if err != nil || fresh.Empty() || fresh.Same(before.cred) {
+		return false, err
+	}
+	x.g.forget(before.header)
+	err = x.answer(ctx, nil, nil)
+	return err == nil && x.held.header != before.header, err
+}
+
+// answer brings a header in place of the one that was used, by challenges that came
+// from an address, or, where there are none, by the last one. However many want it,
+// it is got once.
+func (x *exchange) answer(ctx context.Context, cs []Challenge, from *url.URL) error {
+	ask := asking{x.g, x.g.isAnonymous()}
+	out, err := x.a.answers.do(ctx, ask, func(ctx context.Context) (outcome, error) {
+		return x.a.answer(ctx, ask, question{x.r, cs, from, x.held.header, x.renewed})
+	})
+	x.held, x.renewed = out.held, x.renewed || out.renewed
+	return err
+}
+
+// anonymous sends a request once more, as nobody.
+func (x *exchange) anonymous(req *http.Request) (*http.Response, error) {
+	as := *x
+	as.held = held{}
+	if x.g.bearer() {
+		if err := as.answer(req.Context(), nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := transport.Rewind(req); err != nil {
+		return nil, err
+	}
+	resp, _, err := x.a.send(req, as.held.header)
+	return resp, err
 }

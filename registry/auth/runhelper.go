@@ -1,0 +1,117 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	tokenUser = "<token>" // the user name that stands for an identity token
+	// maxOutput is how much a helper may write.
+	maxOutput = 1 << 20
+	maxCause  = 200
+	// lingers is how long the output of a helper is waited for that has ended while
+	// something that it started holds the output open.
+	lingers = time.Second
+)
+
+// lookHelper finds a helper's program on PATH. Directories that lead into one of
+// within are passed over, and so are relative ones, as everywhere in Go.
+func lookHelper(helper string, within []string) (string, error) {
+	name := "docker-credential-" + helper
+	if strings.ContainsAny(helper, "/\x00") {
+		return "", fmt.Errorf("%q is no name of a program", name)
+	}
+	inside := ""
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if leadsInto(path, within) {
+			inside = path
+			continue
+		}
+		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	if inside != "" {
+		return "", fmt.Errorf("%s isn't on PATH, but for what the mount itself may have: %s", name, inside)
+	}
+	return "", fmt.Errorf("%s isn't on PATH", name)
+}
+
+// runHelper asks a helper for what it has for a key (docker's credential helper
+// protocol). That it has nothing is no error. No error holds what may be a secret.
+//
+// The helper runs in a session of its own, so that what it starts is ended with it
+// when it takes too long, and nothing waits at a terminal.
+func runHelper(ctx context.Context, path, key string, limit time.Duration) (Credential, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var out, complaint output
+	cmd := exec.CommandContext(ctx, path, "get")
+	cmd.Dir = "/"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(key), &out, &complaint
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = lingers
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return Credential{}, fmt.Errorf("no answer within %s", limit)
+	case errors.As(err, &exit):
+		said := strings.TrimSpace(string(out.b))
+		if strings.Contains(strings.ToLower(said), "credentials not found") {
+			return Credential{}, nil
+		}
+		if said == "" {
+			said = strings.TrimSpace(string(complaint.b))
+		}
+		return Credential{}, fmt.Errorf("%w%s", err, cause(said))
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		return Credential{}, err
+	}
+	var said struct{ Username, Secret string }
+	if json.Unmarshal(out.b, &said) != nil {
+		return Credential{}, errors.New("what it wrote is no answer")
+	}
+	if said.Username == tokenUser {
+		return Credential{IdentityToken: said.Secret}, nil
+	}
+	return Credential{Username: said.Username, Password: said.Secret}, nil
+}
+
+// cause is what a helper that failed says, on one line. What looks like an answer
+// may be one.
+func cause(said string) string {
+	if said == "" || strings.ContainsAny(said, "{}") {
+		return ""
+	}
+	said = strings.Join(strings.Fields(said), " ")
+	if len(said) > maxCause {
+		said = said[:maxCause] + "…"
+	}
+	return ": " + strings.ToValidUTF8(said, "")
+}
+
+// output is what a helper wrote. Too much ends the helper.
+type output struct{ b []byte }
+
+func (o *output) Write(p []byte) (int, error) {
+	if len(o.b)+len(p) > maxOutput {
+		return 0, errors.New("it writes without end")
+	}
+	o.b = append(o.b, p...)
+	return len(p), nil
+}

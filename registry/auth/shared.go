@@ -1,0 +1,67 @@
+package auth
+
+import (
+	"context"
+	"sync"
+)
+
+// shared is work that several may want at once. It is done once for all who come
+// while it is under way. Each waits as long as its own context lets it, and the work
+// lives while anyone does: who began it may leave without harm to the others.
+type shared[K comparable, V any] struct {
+	mu    sync.Mutex
+	under map[K]*work[V]
+}
+
+type work[V any] struct {
+	waiters int
+	cancel  context.CancelFunc
+	done    chan struct{} // closed once value and err are there
+	value   V
+	err     error
+}
+
+// do does the work that is known by a key, or waits for it where it is under way.
+// The error is that of f, or of ctx.
+func (s *shared[K, V]) do(ctx context.Context, key K, f func(context.Context) (V, error)) (V, error) {
+	s.mu.Lock()
+	w := s.under[key]
+	if w == nil {
+		if s.under == nil {
+			s.under = map[K]*work[V]{}
+		}
+		its, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		w = &work[V]{cancel: cancel, done: make(chan struct{})}
+		s.under[key] = w
+		go func() {
+			defer cancel()
+			w.value, w.err = f(its)
+			s.mu.Lock()
+			s.drop(key, w)
+			s.mu.Unlock()
+			close(w.done)
+		}()
+	}
+	w.waiters++
+	s.mu.Unlock()
+	select {
+	case <-w.done:
+		return w.value, w.err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.waiters--; w.waiters == 0 {
+		s.drop(key, w) // whoever comes now begins anew
+		w.cancel()
+	}
+	var none V
+	return none, ctx.Err()
+}
+
+// drop forgets work, unless it was forgotten already. Its caller holds mu.
+func (s *shared[K, V]) drop(key K, w *work[V]) {
+	if s.under[key] == w {
+		delete(s.under, key)
+	}
+}
