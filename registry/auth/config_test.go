@@ -23,6 +23,8 @@ func source(t *testing.T, config string) Source {
 
 // The longest key that leads to the repository wins; keys may carry what old
 // clients wrote there.
+//
+// Behaviour: auth.keys
 func TestTheClosestKeyOfAuthsCounts(t *testing.T) {
 	s := source(t, `{"auths":{
 		"https://index.docker.io/v1/": {"username":"hub","password":"p"},

@@ -200,9 +200,9 @@ func (s *files) Searched(r ref.Repository) []string {
 		c, _ := f.load(s.log)
 		switch helper, key := c.helper(r); {
 		case helper != "":
-			why := s.helpers.trouble(helper, key)
-			if why == "" {
-				why = "has none"
+			why := "has none"
+			if trouble := s.helpers.trouble(helper, key); trouble != "" {
+				why = "gave none: " + trouble
 			}
 			all = append(all, fmt.Sprintf("docker-credential-%s, asked because of %s, %s", helper, f.path, why))
 		case len(c.hosts()) > 0:

@@ -70,6 +70,8 @@ func runHelper(ctx context.Context, path, key string, limit time.Duration) (Cred
 	switch {
 	case ctx.Err() != nil:
 		return Credential{}, fmt.Errorf("no answer within %s", limit)
+	case out.endless || complaint.endless:
+		return Credential{}, errEndless
 	case errors.As(err, &exit):
 		said := strings.TrimSpace(string(out.b))
 		if strings.Contains(strings.ToLower(said), "credentials not found") {
@@ -106,11 +108,17 @@ func cause(said string) string {
 }
 
 // output is what a helper wrote. Too much ends the helper.
-type output struct{ b []byte }
+type output struct {
+	b       []byte
+	endless bool
+}
+
+var errEndless = errors.New("it writes without end")
 
 func (o *output) Write(p []byte) (int, error) {
 	if len(o.b)+len(p) > maxOutput {
-		return 0, errors.New("it writes without end")
+		o.endless = true
+		return 0, errEndless
 	}
 	o.b = append(o.b, p...)
 	return len(p), nil
