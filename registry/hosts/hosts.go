@@ -40,7 +40,8 @@ func (c Capability) String() string {
 // it holds.
 type Endpoint struct {
 	// Base is where its API is, what stands in place of https://HOST/v2: scheme, host
-	// and path, without a slash at its end. "https://mirror.example/v2"
+	// and path, without a slash at its end. "https://mirror.example/v2". The path may be
+	// empty (override_path), and may have a RawPath: JoinPath heeds both.
 	Base *url.URL
 	// Can is what it may be asked for. A mirror whose capabilities aren't written is good
 	// for Pull and Resolve (containerd would push to it as well, and a push that ends

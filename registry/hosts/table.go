@@ -10,12 +10,9 @@ type table struct {
 	values  map[string]any
 }
 
-// errorf says what is wrong with a key; "" is the table itself.
+// errorf says what is wrong with a key.
 func (t table) errorf(key, format string, args ...any) *Error {
-	path := t.path
-	if key != "" {
-		path = append(path[:len(path):len(path)], key)
-	}
+	path := append(t.path[:len(t.path):len(t.path)], key)
 	return &Error{File: t.file, Line: t.outline.line(path...), Err: fmt.Errorf(format, args...)}
 }
 

@@ -64,7 +64,7 @@ func parse(file string, text []byte) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.server, err = top.settings("server", address); err != nil {
+	if c.server, err = top.settings(address, top, "server"); err != nil {
 		return nil, err
 	}
 	c.ignored = append(c.ignored, top.ignored("server", "host")...)
@@ -81,9 +81,9 @@ func parse(file string, text []byte) (*config, error) {
 			continue
 		}
 		if address == "" {
-			return nil, t.errorf("", "a mirror needs an address: [host.\"https://mirror.example\"]")
+			return nil, hosts.errorf(address, "a mirror needs an address: [host.\"https://mirror.example\"]")
 		}
-		s, err := t.settings("", address)
+		s, err := t.settings(address, hosts, address)
 		if err != nil {
 			return nil, err
 		}
@@ -104,9 +104,9 @@ func (t table) ignored(more ...string) []*Error {
 	return unknown
 }
 
-// settings reads what a table says of the server at address, which stands at the key
-// where; an empty address is the registry itself.
-func (t table) settings(where, address string) (settings, error) {
+// settings reads what a table says of the server at address, which stands at a key of
+// another, or of the same; an empty address is the registry itself.
+func (t table) settings(address string, in table, key string) (settings, error) {
 	var s settings
 	override, err := t.flag("override_path")
 	if err != nil {
@@ -114,7 +114,7 @@ func (t table) settings(where, address string) (settings, error) {
 	}
 	if address != "" {
 		if s.base, err = parseBase(address, override); err != nil {
-			return s, t.errorf(where, "%w", err)
+			return s, in.errorf(key, "%w", err)
 		}
 	}
 	for _, read := range []func(*settings) error{t.readCapabilities, t.readCA, t.readClient, t.readHeader, t.readDialTimeout} {
