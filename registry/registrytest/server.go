@@ -50,6 +50,8 @@ type Server struct {
 	name   string // in the record; "" for the first
 	keys   *authority
 	closed chan struct{} // no more is waited for
+	wait   time.Duration // for clients to close
+	once   sync.Once     // closing
 	*state
 
 	mu     sync.Mutex
@@ -90,7 +92,7 @@ func start(t testing.TB, o Options, name string, st *state) *Server {
 	if o.Base == "" {
 		o.Base = "/v2"
 	}
-	s := &Server{t: t, opts: o, name: name, traits: o.Traits, closed: make(chan struct{}), state: st, conns: map[net.Conn]bool{}}
+	s := &Server{t: t, opts: o, name: name, traits: o.Traits, closed: make(chan struct{}), wait: patience, state: st, conns: map[net.Conn]bool{}}
 	s.none.L = &s.mu
 	scheme := "http"
 	if o.TLS || o.HTTP1 || o.ClientCert {
@@ -103,7 +105,7 @@ func start(t testing.TB, o Options, name string, st *state) *Server {
 	if o.Login != nil {
 		st.tokens.of(o.Login)
 	}
-	t.Cleanup(s.close)
+	t.Cleanup(func() { s.once.Do(s.close) })
 	return s
 }
 
@@ -178,14 +180,14 @@ const patience = 5 * time.Second
 // close stops the server, and checks that nobody has it open.
 func (s *Server) close() {
 	close(s.closed) // whatever waits in a quirk ends
-	late := time.AfterFunc(patience, func() {
+	late := time.AfterFunc(s.wait, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.none.Broadcast()
 	})
 	began := time.Now()
 	s.mu.Lock()
-	for (len(s.conns) > 0 || s.at > 0) && time.Since(began) < patience {
+	for (len(s.conns) > 0 || s.at > 0) && time.Since(began) < s.wait {
 		s.none.Wait()
 	}
 	left := len(s.conns)
