@@ -131,7 +131,7 @@ func TestAChangeIsNoticed(t *testing.T) {
 		},
 		"an authority":      func(dir string) error { return os.WriteFile(dir+"/toml/a.example/ca.pem", []byte(ca+ca), 0o644) },
 		"a time":            func(dir string) error { return os.Chtimes(dir+"/toml/a.example/ca.pem", time.Time{}, time.Unix(1, 0)) },
-		"another file":      func(dir string) error { return replace(dir+"/certs/a.example/ca.crt", ca) },
+		"another file":      func(dir string) error { return replace(dir+"/toml/a.example/ca.pem", ca) },
 		"a removed file":    func(dir string) error { return os.Remove(dir + "/certs/a.example/ca.crt") },
 		"a new file":        func(dir string) error { return os.WriteFile(dir+"/certs/a.example/b.crt", []byte(ca), 0o644) },
 		"a new directory":   func(dir string) error { return os.MkdirAll(dir+"/certs/m.example", 0o755) },
@@ -151,6 +151,7 @@ func TestAChangeIsNoticed(t *testing.T) {
 		f.now = func() time.Time { return at }
 		first := record(t, f, "a.example")
 		later(f)
+		files{"toml/a.example/.hosts.toml.swp": ""}.write(t, dir)
 		if record(t, f, "A.example") != first {
 			t.Errorf("%s: nothing changed, and it is another Record", name)
 		}
@@ -208,6 +209,20 @@ func TestABrokenEditIsAnErrorUntilItIsMended(t *testing.T) {
 	if r := record(t, f, "a.example"); r == first || len(r.Mirrors) != 1 {
 		t.Errorf("got %+v", r)
 	}
+}
+
+// An error may be the system's and not the file's (no descriptor was left, say), so it is tried
+// again although no file changed.
+func TestAnErrorIsTriedAgain(t *testing.T) {
+	f, _ := finder(t, nil)
+	record(t, f, "a.example")
+	h := f.hosts["a.example"]
+	h.record, h.err = nil, errors.New("too many open files")
+	if _, err := f.Record("a.example"); err != h.err {
+		t.Errorf("at once: %v", err)
+	}
+	later(f)
+	record(t, f, "a.example")
 }
 
 // Keys that mean nothing here are told once, with their line: other programs have some

@@ -33,13 +33,20 @@ func look(path string, list bool) sight {
 	return s
 }
 
-// same says whether the path still looks so.
+// same says whether the path still looks so. Of a directory that counts which names are in
+// it, where it was listed; its own time changes with files that nobody reads.
 func (s sight) same() bool {
 	now := look(s.path, s.listed)
-	if (s.err == nil) != (now.err == nil) || (s.info == nil) != (now.info == nil) || !slices.Equal(s.names, now.names) {
+	if (s.err == nil) != (now.err == nil) || (s.info == nil) != (now.info == nil) {
 		return false
 	}
-	return s.info == nil || os.SameFile(s.info, now.info) && s.info.Mode() == now.info.Mode() &&
+	if s.info == nil {
+		return true
+	}
+	if s.info.IsDir() {
+		return s.info.Mode() == now.info.Mode() && slices.Equal(s.names, now.names)
+	}
+	return os.SameFile(s.info, now.info) && s.info.Mode() == now.info.Mode() &&
 		s.info.Size() == now.info.Size() && s.info.ModTime().Equal(now.info.ModTime())
 }
 

@@ -134,6 +134,24 @@ func TestWhatIsAnotherUsersIsAWarning(t *testing.T) {
 	}
 }
 
+// A directory that couldn't be looked into, and goes away, is a change like any other.
+func TestAClosedDirectoryMayGoAway(t *testing.T) {
+	f, dir := finder(t, files{"certs/a.example/ca.crt": "none"})
+	closed := filepath.Join(dir, "certs/a.example")
+	chmod(t, filepath.Dir(dir), 0o755)
+	chmod(t, closed, 0)
+	var first *Record
+	asSomebodyElse(t, func() { first = record(t, f, "a.example") })
+	if err := os.Rename(closed, closed+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	later(f)
+	if second := record(t, f, "a.example"); second == first {
+		t.Error("wasn't noticed")
+	}
+	chmod(t, closed+".gone", 0o755)
+}
+
 func chmod(t *testing.T, path string, mode os.FileMode) {
 	t.Helper()
 	if err := os.Chmod(path, mode); err != nil {

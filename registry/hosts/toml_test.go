@@ -227,7 +227,7 @@ func TestMirrorsKeepTheOrderOfTheText(t *testing.T) {
 			[]string{"https://z.example/v2", "https://a.example/v2", "https://m.example/v2"}},
 		{"[host]\n'z.example' = { header = { A = 'b' } }\n'a.example'.skip_verify = true\n\n[host.'m.example']\n",
 			[]string{"https://z.example/v2", "https://a.example/v2", "https://m.example/v2"}},
-		{"[\"host\\u0000a.example\"]\n[host.'a.example']\n", []string{"https://a.example/v2"}},
+		{"['host a.example']\n[\"host\\u0000a.example\"]\n[other.'a.example']\n[host.'z.example']\n[host.'a.example']\n", []string{"https://z.example/v2", "https://a.example/v2"}},
 	} {
 		parsed, err := parse("hosts.toml", []byte(c.text))
 		if err != nil {
