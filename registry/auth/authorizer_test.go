@@ -81,15 +81,3 @@ func TestATokenIsFetchedOncePerRepository(t *testing.T) {
 		})
 	}
 }
-
-func FuzzParseToken(f *testing.F) {
-	for _, s := range []string{`{"token":"t"}`, `{"access_token":"t","expires_in":1e300}`, `{"token":"a\nb"}`, `null`, `[]`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		token, life, err := parseToken(b)
-		if err == nil && (token == "" || strings.ContainsAny(token, " \r\n") || life <= 0) {
-			t.Errorf("%q gives the token %q for %s", b, token, life)
-		}
-	})
-}

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -79,20 +81,52 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
+// Whatever a file says: the entry that counts leads to the repository, always the
+// same does, and what is shown of it is no more than a name.
 func FuzzConfig(f *testing.F) {
-	f.Add(`{"auths":{"a.example/b":{"auth":"dTpw"}},"credHelpers":{"b.example":""}}`)
-	f.Add(`{"auths":{"https://":{"auth":"Og=="},"/":{"auth":"dQ=="}}}`)
+	for _, s := range []string{
+		`{"auths":{"a.example/b":{"auth":"dTpw"}},"credHelpers":{"b.example":""}}`,
+		`{"auths":{"https://":{"auth":"Og=="},"/":{"auth":"dQ=="}}}`,
+		`{"auths":{"https://index.docker.io/v1/":{},"a.example":{"email":"x"}},"credsStore":"desktop","currentContext":"default"}`,
+		`{"auths":{"A.EXAMPLE/v1/access-token":{"auth":"dTpwAAA="},"a.example":{"identitytoken":"i","auth":"MDAwMDAwMDA6"}}}`,
+		`{"auths":{"a.example/b/c":{"registrytoken":"r"},"a.example/b/c/d":{"username":"\u001b","password":"p"}},"credHelpers":{"https://a.example/v1/":"ecr-login","A.example":"x"}}`,
+		`{"auths":null,"credHelpers":{"a.example":null}}`,
+		`{"auths":{"a.example:443":{"auth":"dTpwOnE="},"[::1]:5000":{"auth":"dTpw"}}}`,
+	} {
+		f.Add(s)
+	}
 	f.Fuzz(func(t *testing.T, s string) {
 		var c config
 		if json.Unmarshal([]byte(s), &c) != nil {
 			return
 		}
+		for _, h := range c.hosts() {
+			if canonical, err := ref.ParseHost(h); err != nil || canonical != h {
+				t.Errorf("the host %q, %v", h, err)
+			}
+		}
 		r := ref.Repository{Host: "a.example", Path: "b/c"}
-		c.helper(r)
-		if key, e, ok := c.entry(r); ok && e == (authEntry{}) {
-			t.Errorf("the empty entry %q was chosen", key)
-		} else {
-			_, _ = e.credential()
+		if name, key := c.helper(r); name != "" {
+			if host, _ := splitKey(key); host != r.Host || name != c.CredsStore && name != c.CredHelpers[key] {
+				t.Errorf("the helper %q is asked for %q", name, key)
+			}
+		}
+		key, e, ok := c.entry(r)
+		if again, _, _ := c.entry(r); again != key {
+			t.Errorf("once it is %q and once %q", key, again)
+		}
+		if !ok {
+			return
+		}
+		if host, path := splitKey(key); host != r.Host || path != "" && !strings.HasPrefix(r.Path+"/", path+"/") || e == (authEntry{}) {
+			t.Errorf("the entry %q was chosen for %v", key, r)
+		}
+		cred, err := e.credential()
+		if err != nil && !cred.Empty() {
+			t.Errorf("%+v, and %v", cred, err)
+		}
+		if shown := of(cred); len(shown) > maxUser+len("… from ") || strings.ContainsFunc(shown, unicode.IsControl) {
+			t.Errorf("%q is shown as %q", cred.Username, shown)
 		}
 	})
 }

@@ -298,3 +298,37 @@ func TestATokenThatIsRefusedIsRefusedOnceForAll(t *testing.T) {
 		t.Errorf("asked for a token %d times", len(n))
 	}
 }
+
+// A token can be sent in a header, and its life can be reckoned with.
+func FuzzParseToken(f *testing.F) {
+	for _, s := range []string{
+		`{"token":"t"}`, `{"access_token":"t","expires_in":1e300}`, `{"token":"a\nb"}`, `null`, `[]`,
+		`{"token":"eyJ.eyJ.sig","access_token":"eyJ.eyJ.sig","expires_in":300,"issued_at":"2026-01-02T03:04:05.678901234Z"}`, // Docker Hub
+		`{"token":"djE6dXNlci9pbWFnZQ=="}`, // GHCR
+		`{"token":"eyJ","access_token":"","expires_in":1800,"issued_at":"2026-01-02T03:04:05Z"}`, // Harbor
+		`{"token":"eyJ","expires_in":"3599"}`, `{"access_token":"eyJ","refresh_token":"r","expires_in":10800.5}`,
+		`{"errors":[{"code":"UNAUTHORIZED"}]}`, `{"token":"t","expires_in":0x10}`, `{"token":"t","expires_in":"NaN"}`, `{"token":"t","expires_in":"Inf"}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		token, life, err := parseToken(b)
+		if err != nil {
+			if token != "" || !errors.Is(err, ErrToken) {
+				t.Errorf("%q gives the token %q, and %v", b, token, err)
+			}
+			return
+		}
+		if life < time.Second || life > 1e9*time.Second {
+			t.Errorf("%q lives for %s", b, life)
+		}
+		for _, c := range []byte(token) {
+			if c <= ' ' || c > '~' {
+				t.Errorf("%q gives the token %q", b, token)
+			}
+		}
+		if token == "" {
+			t.Errorf("%q gives no token", b)
+		}
+	})
+}
