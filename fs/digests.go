@@ -63,7 +63,7 @@ func (r *repository) manifestByDigest(ctx context.Context, at place, d digest.Di
 		return nil, 0, err
 	}
 	// By digest alone the name is the one that tools assume.
-	return newImage(at, at.up(3), r, m, "latest"), forever, nil
+	return newImage(at, at.up(3), r, m, m.Digest, "latest"), forever, nil
 }
 
 // blobByDigest finds a blob.

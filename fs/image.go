@@ -22,15 +22,20 @@ import (
 type image struct {
 	place
 	repo  *repository
+	id    digest.Digest // what tells this directory from others that stood here
 	desc  v1.Descriptor // of the manifest: media type, digest and size
 	name  string        // org.opencontainers.image.ref.name
 	base  place         // the repository's directory
 	mtime time.Time
 }
 
-func newImage(at, base place, r *repository, m *registry.Manifest, name string) *image {
+// newImage makes the image directory of m whose inode is that of id. Directories in it
+// are of that id as well: the kernel has each directory in one place alone, and one
+// that two of the same tag had in common would be moved from one to the other, which
+// fails with ESTALE while anyone looks into either.
+func newImage(at, base place, r *repository, m *registry.Manifest, id digest.Digest, name string) *image {
 	told, _ := r.known.has(manifestObject(m.Digest))
-	return &image{place: at, base: base, repo: r, desc: m.Descriptor(), name: name, mtime: created(m, told.mtime, at.tree.started)}
+	return &image{place: at, base: base, repo: r, id: id, desc: m.Descriptor(), name: name, mtime: created(m, told.mtime, at.tree.started)}
 }
 
 // created is when a manifest was made, as it says itself, or as its registry says.
@@ -45,7 +50,7 @@ func created(m *registry.Manifest, modified, otherwise time.Time) time.Time {
 	return otherwise
 }
 
-func (i *image) stat() stat { return i.dirStat(i.desc.Digest, i.mtime) }
+func (i *image) stat() stat { return i.dirStat(i.id, i.mtime) }
 
 // load gives the manifest. That this directory is there says that the repository
 // showed it, so nobody is asked where the cache has it.
@@ -74,7 +79,7 @@ func (i *image) list(ctx context.Context) (listing, error) {
 
 // fixed is a directory of this image at a place, to be filled.
 func (i *image) fixed(at place) *fixed {
-	return &fixed{place: at, version: i.desc.Digest, mtime: i.mtime}
+	return &fixed{place: at, version: i.id, mtime: i.mtime}
 }
 
 // The entries of an image directory, beside the shortcuts that some have.

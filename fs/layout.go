@@ -128,7 +128,7 @@ type layoutDir struct {
 	image *image
 }
 
-func (d *layoutDir) stat() stat { return d.dirStat(d.image.desc.Digest, d.image.mtime) }
+func (d *layoutDir) stat() stat { return d.dirStat(d.image.id, d.image.mtime) }
 
 func (d *layoutDir) algorithm(a digest.Algorithm) child {
 	return child{string(a), &layoutBlobs{d.at(string(a)), d.image, a}, forever}
@@ -165,7 +165,7 @@ type layoutBlobs struct {
 	algo  digest.Algorithm
 }
 
-func (d *layoutBlobs) stat() stat { return d.dirStat(d.image.desc.Digest, d.image.mtime) }
+func (d *layoutBlobs) stat() stat { return d.dirStat(d.image.id, d.image.mtime) }
 
 func (d *layoutBlobs) blob(x v1.Descriptor) child {
 	name := x.Digest.Encoded()

@@ -23,7 +23,7 @@ type shortcutsDir struct {
 	show  func(context.Context, *registry.Manifest) (*fixed, error)
 }
 
-func (d *shortcutsDir) stat() stat { return d.dirStat(d.image.desc.Digest, d.image.mtime) }
+func (d *shortcutsDir) stat() stat { return d.dirStat(d.image.id, d.image.mtime) }
 
 func (d *shortcutsDir) children(ctx context.Context) (*fixed, error) {
 	m, err := d.image.load(ctx)

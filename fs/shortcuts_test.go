@@ -38,7 +38,7 @@ func TestExtensions(t *testing.T) {
 func testImage(m *registry.Manifest) *image {
 	t := &Tree{}
 	r := newRepository(t, ref.Repository{Host: "h", Path: "r"})
-	return newImage(place{t, "h/r/tags/v1"}, place{t, "h/r"}, r, m, "v1")
+	return newImage(place{t, "h/r/tags/v1"}, place{t, "h/r"}, r, m, m.Digest, "v1")
 }
 
 func layer(content, title string, annotations ...string) v1.Descriptor {

@@ -117,7 +117,7 @@ func (t *tagDir) bind(res resolution) *image {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.image == nil {
-		t.image = newImage(t.place, t.up(2), t.repo, res.manifest, t.tag)
+		t.image = newImage(t.place, t.up(2), t.repo, res.manifest, t.id, t.tag)
 		if t.digest == "" {
 			t.repo.boundTag(t)
 		}

@@ -178,3 +178,25 @@ func TestDiffOfTags(t *testing.T) {
 	m.sh("jq -e '.rootfs.diff_ids|length == 3' %s/config.json", v1)
 	m.sh("find %s -type f | wc -l; du -s %s; grep -r sample %s || true", v1, v1, v1)
 }
+
+// A tag whose time is over may be another directory in the next listing. Then what is
+// in it is others as well: the kernel has a directory in one place alone, and moving
+// it fails with ESTALE while others look at it.
+func TestDirectoryIsInOnePlace(t *testing.T) {
+	t.Parallel()
+	s := startOlareg(t, registries.Options{})
+	must(repo(t, s, testImage).Image(t.Context(), "v1", content.Sample("v1")))(t)
+	m := testMount(t, mounting{flags: []string{"--tag-ttl", "100ms", "--list-ttl", "100ms"}})
+	tags := m.at(s, testImage, "tags")
+	seen := map[string]string{} // by the inode of a directory, that of the one that it stood in
+	for range 5 {
+		m.sh("ls -l %s && sleep 0.2 && ls -l %s", tags, tags) // past both times
+		for _, name := range []string{"blobs", "blobs/sha256", "layers"} {
+			in := strings.Fields(m.sh("stat -c %%i %[1]s/v1/%[2]s %[1]s/v1", tags, name))
+			if before, ok := seen[in[0]]; ok && before != in[1] {
+				t.Errorf("%s is inode %s in %s, and was it in %s", name, in[0], in[1], before)
+			}
+			seen[in[0]] = in[1]
+		}
+	}
+}
