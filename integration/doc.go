@@ -6,7 +6,8 @@
 // stands where), readers (skopeo, umoci, crane, oras, regctl, cp, rsync, tar),
 // writers (the same, buildah and rclone, into upload/), uploads and pushes (what
 // pushing costs, what it shows, how it fails), changes (what can't be changed, and
-// deleting), auth, errors (what goes wrong, and how it reads), cache, command. The
+// deleting), auth, errors (what goes wrong, and how it reads), told_apart (how
+// programs read it), network (many programs while the network is bad), cache, command. The
 // tests build the program first, with the race detector, and mount that one; where
 // memory is measured they mount the plain one.
 package integration

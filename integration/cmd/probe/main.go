@@ -7,6 +7,7 @@
 //	probe create|mkdir|remove|chmod|truncate|setxattr PATH
 //	probe readers N PATH     N threads read all of PATH at once: ok N SHA256
 //	probe at OFFSET LENGTH PATH    reads there: ok SHA256
+//	probe mmap PATH                maps all of it into memory: ok SHA256, or SIGBUS
 //	probe steps STEP…              several steps, and what came of each
 //
 // Its exit code is 0 for ok, 1 for an errno.
@@ -18,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
@@ -69,6 +71,8 @@ func probe(what, path string, args []string) (string, error) {
 			return "", err
 		}
 		return readers(n, path)
+	case "mmap":
+		return mapped(path)
 	case "at":
 		return at(args[0], args[1], path)
 	case "readdir":
@@ -174,4 +178,29 @@ func at(offset, length, path string) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("ok %x", h.Sum(nil)), nil
+}
+
+// mapped reads a file as memory. There a read that fails is no errno but a signal.
+func mapped(path string) (said string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Munmap(b)
+	debug.SetPanicOnFault(true)
+	defer func() {
+		if recover() != nil {
+			err = errors.New("SIGBUS")
+		}
+	}()
+	return fmt.Sprintf("ok %x", sha256.Sum256(b)), nil
 }
