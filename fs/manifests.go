@@ -17,43 +17,66 @@ const (
 	manifestCost     = 1 << 10
 )
 
-// manifests is the decoded manifests that were used last. It is bounded in bytes,
-// as a manifest may have eight million of them. It is safe for concurrent use.
-type manifests struct {
+// bounded is what was used last of things of very different sizes: a manifest, or a
+// list of referrers, may have two kilobytes or eight million. It is bounded in bytes,
+// and safe for concurrent use.
+type bounded[K comparable, V any] struct {
+	max  int
+	cost func(V) int
+
 	mu    sync.Mutex
-	lru   *simplelru.LRU[digest.Digest, *registry.Manifest]
+	lru   *simplelru.LRU[K, V]
 	bytes int
 }
 
-func newManifests() *manifests {
-	l, err := simplelru.NewLRU[digest.Digest, *registry.Manifest](math.MaxInt, nil)
+func newBounded[K comparable, V any](max int, cost func(V) int) *bounded[K, V] {
+	l, err := simplelru.NewLRU[K, V](math.MaxInt, nil)
 	if err != nil {
 		panic(err) // the size is positive
 	}
-	return &manifests{lru: l}
+	return &bounded[K, V]{max: max, cost: cost, lru: l}
 }
 
-func cost(m *registry.Manifest) int { return len(m.Raw) + manifestCost }
-
-// get gives a manifest, or nil.
-func (ms *manifests) get(d digest.Digest) *registry.Manifest {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	m, _ := ms.lru.Get(d)
-	return m
+// get gives what is kept under k, or the zero value.
+func (b *bounded[K, V]) get(k K) V {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v, _ := b.lru.Get(k)
+	return v
 }
 
-// add keeps m, and drops what was used longest ago. The last one stays, however
+// add keeps v, and drops what was used longest ago. The last one stays, however
 // large it is.
-func (ms *manifests) add(m *registry.Manifest) {
-	ms.mu.Lock()
-	defer ms.mu.Unlock()
-	if old, ok := ms.lru.Peek(m.Digest); ok {
-		ms.bytes -= cost(old)
+func (b *bounded[K, V]) add(k K, v V) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if old, ok := b.lru.Peek(k); ok {
+		b.bytes -= b.cost(old)
 	}
-	ms.lru.Add(m.Digest, m)
-	for ms.bytes += cost(m); ms.bytes > maxManifestBytes && ms.lru.Len() > 1; {
-		_, old, _ := ms.lru.RemoveOldest()
-		ms.bytes -= cost(old)
+	b.lru.Add(k, v)
+	for b.bytes += b.cost(v); b.bytes > b.max && b.lru.Len() > 1; {
+		_, old, _ := b.lru.RemoveOldest()
+		b.bytes -= b.cost(old)
 	}
 }
+
+// remove drops what is kept under k.
+func (b *bounded[K, V]) remove(k K) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if old, ok := b.lru.Peek(k); ok {
+		b.bytes -= b.cost(old)
+		b.lru.Remove(k)
+	}
+}
+
+// manifests is the decoded manifests that were used last.
+type manifests struct {
+	*bounded[digest.Digest, *registry.Manifest]
+}
+
+func newManifests() manifests {
+	return manifests{newBounded[digest.Digest](maxManifestBytes, func(m *registry.Manifest) int { return len(m.Raw) + manifestCost })}
+}
+
+func (ms manifests) add(m *registry.Manifest) { ms.bounded.add(m.Digest, m) }

@@ -32,7 +32,7 @@ func TestManifestsInMemoryAreBounded(t *testing.T) {
 	}
 	huge := of("huge", maxManifestBytes)
 	ms.add(huge)
-	if ms.get(huge.Digest) != huge || ms.lru.Len() != 1 || ms.bytes != cost(huge) {
+	if ms.get(huge.Digest) != huge || ms.lru.Len() != 1 || ms.bytes != ms.cost(huge) {
 		t.Errorf("beside one that is too large %d are kept, %d bytes", ms.lru.Len(), ms.bytes)
 	}
 }

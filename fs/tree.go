@@ -63,7 +63,7 @@ type Tree struct {
 	uid, gid  uint32
 	root      directory
 	failures  *failures
-	manifests *manifests
+	manifests manifests
 	closures  *lru.Cache[closure, []v1.Descriptor]
 	area      *upload.Area // nil where the mount is read-only
 	panics    atomic.Int64
