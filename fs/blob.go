@@ -34,6 +34,7 @@ func (b *blobFile) stat() stat { return b.fileStat(b.digest, b.size, b.mtime) }
 func (b *blobFile) open(context.Context) (content, error) {
 	if b.size == 0 {
 		if b.digest != b.digest.Algorithm().FromBytes(nil) {
+			b.repo.doubt(b.digest, b.size)
 			return nil, fmt.Errorf("%s can't be of 0 bytes, as was promised: %w", b.digest, registry.ErrCorrupt)
 		}
 		return &snapshot{how: cached}, nil
@@ -94,6 +95,9 @@ func (c *blobContent) get(ctx context.Context) (*cache.File, error) {
 	}
 	// Not under the lock: each reader of this handle leaves when it is interrupted.
 	f, err := c.blob.tree.store.Get(ctx, c.blob.repo.want(c.blob.digest, c.blob.size))
+	if errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt) {
+		c.blob.repo.doubt(c.blob.digest, c.blob.size)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func (r *repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 		entries = append(entries, stale{dir: tagsName, name: tag})
 	}
 	if m.Subject != nil {
-		r.recent.forget(m.Subject.Digest)
+		r.tree.referrers.forget(r.Repository, m.Subject.Digest)
 		entries = append(entries, digestEntry(referrersName, m.Subject.Digest))
 	}
 	r.tree.outdate(r.Repository, entries...)

@@ -58,23 +58,42 @@ func (d *digestsDir) list(context.Context) (listing, error) {
 
 // manifestByDigest finds an image directory.
 func (r *repository) manifestByDigest(ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error) {
-	m, err := r.manifest(ctx, d)
+	asking, cancel := r.tree.asking(ctx)
+	defer cancel()
+	ttl := forever
+	m, err := r.manifest(asking, d)
+	if kept := r.cachedManifest(d); err != nil && kept != nil {
+		if _, ok := r.had(ctx, at, manifestObject(d), err); ok {
+			m, ttl, err = kept, shownFor, nil
+		}
+	}
 	if err != nil {
 		return nil, 0, err
 	}
 	// By digest alone the name is the one that tools assume.
-	return newImage(at, at.up(3), r, m, m.Digest, "latest"), forever, nil
+	return newImage(at, at.up(3), r, m, m.Digest, "latest"), ttl, nil
 }
 
 // blobByDigest finds a blob.
 func (r *repository) blobByDigest(ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error) {
-	p, err := r.blob(ctx, d)
+	asking, cancel := r.tree.asking(ctx)
+	defer cancel()
+	ttl := forever
+	p, err := r.blob(asking, d)
 	if err != nil {
-		return nil, 0, err
+		o := blobObject(d)
+		if told, ok := r.known.told(manifestObject(d)); ok && !told.missing && told.size >= 0 {
+			o = manifestObject(d)
+		}
+		had, ok := r.had(ctx, at, o, err)
+		if !ok {
+			return nil, 0, err
+		}
+		p, ttl = had, shownFor
 	}
 	mtime := p.mtime
 	if mtime.IsZero() {
 		mtime = r.tree.started
 	}
-	return &blobFile{place: at, repo: r, digest: d, size: p.size, mtime: mtime}, forever, nil
+	return &blobFile{place: at, repo: r, digest: d, size: p.size, mtime: mtime}, ttl, nil
 }

@@ -24,6 +24,14 @@
 // attributes cost nothing and its bytes one GET. Only a digest that nothing
 // named costs a HEAD. Names that can't be valid cost nothing.
 //
+// # A registry that is out of reach
+//
+// What a registry told is kept past its time, bounded in number or in bytes, and shown
+// where it can't be asked: tags, lists of tags, repositories and referrers, and what a
+// repository had. Each time that is told, and shown for some seconds before anyone asks
+// again. What was denied since, and what isn't known, is the errno of the cause, never
+// a missing file. A push relies on nothing that its registry can't confirm now.
+//
 // # Waiting
 //
 // The kernel holds every other lookup of a name behind the first, and nothing

@@ -6,16 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
 )
-
-// refusedFor is how long a catalog that was refused isn't asked for again.
-const refusedFor = 5 * time.Minute
 
 // hostsDir is the root of all registries.
 type hostsDir struct{ place }
@@ -55,52 +49,6 @@ func unique(cs []child) []child {
 		seen[c.name] = true
 		return twice
 	})
-}
-
-// host is what this mount knows of one registry. It is safe for concurrent use.
-type host struct {
-	tree     *Tree
-	name     string
-	answered atomic.Bool // it has been reached
-
-	listing flight[struct{}, []string]
-	mu      sync.Mutex
-	paths   []string // of its catalog
-	expires time.Time
-}
-
-// catalog lists the repositories that the registry names, all pages. A registry
-// that refuses to is one that names none.
-func (h *host) catalog(ctx context.Context) ([]string, error) {
-	if paths, ok := h.known(); ok {
-		return paths, nil
-	}
-	return h.listing.do(ctx, struct{}{}, func(ctx context.Context) ([]string, error) {
-		var paths []string
-		ttl := h.tree.opts.ListTTL
-		for page, err := range h.tree.client.Catalog(ctx, h.name) {
-			if errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrUnsupported) {
-				h.tree.log.Debug("no catalog", "host", h.name, "cause", err)
-				ttl = refusedFor
-				break
-			}
-			if err != nil {
-				return nil, err
-			}
-			paths = append(paths, page...)
-		}
-		h.answered.Store(true)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.paths, h.expires = paths, time.Now().Add(ttl)
-		return paths, nil
-	})
-}
-
-func (h *host) known() ([]string, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.paths, time.Now().Before(h.expires)
 }
 
 // namespace is a directory of a host or below: its components, and the entries
@@ -168,13 +116,85 @@ func (d *namespace) entry(repo *repository, name string) entry {
 }
 
 // list names the components below that the catalog or this mount know of, and,
-// where the registry confirms the repository, its entries.
+// where the registry confirms the repository, its entries. Those wait for no catalog
+// that is slow or has failed; and what is neither a repository nor on the way to one
+// doesn't exist, where a whole catalog can tell that.
 func (d *namespace) list(ctx context.Context) (listing, error) {
 	names := map[string]bool{}
-	paths, catalogErr := d.host.catalog(ctx)
+	var c catalog
+	var absent, failed error // the repository, the catalog
+	repo, ok := d.repository()
+	if d.path == "" || !ok || d.hubNamespace() {
+		absent = errNotExist
+		c, failed = d.host.catalog(ctx)
+	} else {
+		asked := d.host.askCatalog()
+		defer asked.leave(ctx)
+		if absent = d.confirmed(ctx, repo); absent == nil {
+			d.addEntries(names, repo)
+			c, failed = asked.soon(ctx)
+		} else if ctx.Err() == nil {
+			c, failed = asked.wait(ctx)
+		}
+	}
 	if ctx.Err() != nil {
 		return listing{}, ctx.Err()
 	}
+	entries := len(names)
+	d.addBelow(names, c.paths)
+	below := len(names) > entries
+	switch {
+	case failed != nil && (below || absent == nil):
+		d.tell(ctx, "opendir", "what this mount has visited is listed until the registry can be asked", failed)
+	case failed != nil && (d.path == "" || errors.Is(absent, registry.ErrNotFound)):
+		return listing{}, failed // there may be something that it would have named
+	}
+	switch {
+	case absent == nil, absent == errNotExist, below:
+		// A repository, or a directory on the way to some.
+	case errors.Is(absent, registry.ErrNotFound) && (!c.whole || c.old):
+		// It may be on the way to repositories that nothing lists.
+	default:
+		return listing{}, absent
+	}
+	return listing{names: slices.Sorted(maps.Keys(names)), child: func(name string) child {
+		c, err := d.lookup(ctx, name)
+		if err != nil { // can't be: the names were checked above
+			panic(err)
+		}
+		return c
+	}}, nil
+}
+
+// confirmed asks whether the registry has the repository. Where it can't be asked,
+// what it said before counts, and that is told.
+func (d *namespace) confirmed(ctx context.Context, repo *repository) error {
+	err := repo.exists(ctx)
+	if !registry.OutOfReach(err) {
+		return err
+	}
+	seen, tell := d.tree.oldVisit(repo.Repository)
+	if seen.IsZero() {
+		return err
+	}
+	if tell {
+		d.showing(ctx, "opendir", "the repository", seen, err)
+	}
+	return nil
+}
+
+// addEntries adds the entries of a repository.
+func (d *namespace) addEntries(names map[string]bool, repo *repository) {
+	for _, n := range repositoryEntries {
+		if d.entry(repo, n) != nil {
+			names[n] = true
+		}
+	}
+}
+
+// addBelow adds the components below of repositories that a catalog names or this
+// mount has visited.
+func (d *namespace) addBelow(names map[string]bool, paths []string) {
 	for _, p := range append(slices.Clone(paths), d.tree.visitedPaths(d.host.name)...) {
 		rest, ok := strings.CutPrefix(p, d.path+"/")
 		if d.path == "" {
@@ -187,37 +207,6 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 			names[componentName(c)] = true
 		}
 	}
-	if catalogErr != nil && len(names) > 0 {
-		d.tell(ctx, "opendir", "what this mount has visited is listed until the registry can be asked", catalogErr)
-	}
-	if d.path == "" {
-		if catalogErr != nil && len(names) == 0 {
-			return listing{}, catalogErr
-		}
-	} else if repo, ok := d.repository(); ok && !d.hubNamespace() {
-		switch err := repo.exists(ctx); {
-		case err == nil:
-			for _, n := range repositoryEntries {
-				if d.entry(repo, n) != nil {
-					names[n] = true
-				}
-			}
-		case ctx.Err() != nil:
-			return listing{}, err
-		case errors.Is(err, registry.ErrNotFound), len(names) > 0:
-			// A directory on the way to repositories, not one itself.
-		default:
-			return listing{}, err
-		}
-	}
-	sorted := slices.Sorted(maps.Keys(names))
-	return listing{names: sorted, child: func(name string) child {
-		c, err := d.lookup(ctx, name)
-		if err != nil { // can't be: the names were checked above
-			panic(err)
-		}
-		return c
-	}}, nil
 }
 
 // hubNamespace says whether this is the directory of Docker Hub's official

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -75,6 +76,9 @@ func (os objects) has(o object) (presence, bool) {
 	return p, ok && time.Now().Before(p.expires)
 }
 
+// told says what was last told of o, whether that is believed or not.
+func (os objects) told(o object) (presence, bool) { return os.lru.Peek(o) }
+
 // denied remembers that the repository doesn't have o.
 func (os objects) denied(o object) {
 	os.lru.Add(o, presence{missing: true, expires: time.Now().Add(missingFor)})
@@ -98,6 +102,37 @@ func (r *repository) saw(o object, size int64, mtime time.Time) presence {
 	return p
 }
 
+// knew remembers that the repository had the manifest d when its tag was last
+// checked, where nothing newer is known.
+func (r *repository) knew(p pointer) {
+	at := p.checked
+	if now := time.Now(); at.After(now) { // by a clock that was set back
+		at = now
+	}
+	r.known.lru.ContainsOrAdd(manifestObject(p.digest), presence{size: -1, mtime: p.modified, expires: at.Add(knownFor)})
+}
+
+// doubt forgets what was believed of a blob whose bytes turned out not to be of the
+// digest and the size that it was told to have. The next lookup asks again.
+func (r *repository) doubt(d digest.Digest, size int64) {
+	if p, ok := r.known.told(blobObject(d)); ok && !p.missing && p.size == size {
+		r.known.lru.Remove(blobObject(d))
+		r.tree.wait(r.tree.outdate(r.Repository, digestEntry(blobsName, d)))
+	}
+}
+
+// had says what the repository had at a place when its registry could be asked, which
+// it can't be now, as err says. That is told. What was denied since isn't there. It
+// is for those who look: a push mustn't rely on it.
+func (r *repository) had(ctx context.Context, at place, o object, err error) (presence, bool) {
+	p, ok := r.known.told(o)
+	if !ok || p.missing || !registry.OutOfReach(err) {
+		return presence{}, false
+	}
+	at.showing(ctx, "lookup", o.digest.String(), p.expires.Add(-knownFor), err)
+	return p, true
+}
+
 // confirm believes that the repository has the manifest d, as its tag said so.
 func (r *repository) confirm(d digest.Digest, mtime time.Time) {
 	r.saw(manifestObject(d), -1, mtime)
@@ -115,12 +150,6 @@ func (r *repository) admit(m *registry.Manifest, modified time.Time) {
 	p.named = true
 	r.known.lru.Add(manifestObject(m.Digest), p)
 	r.tree.manifests.add(m)
-}
-
-// admitted says whether that was done, and is still believed.
-func (r *repository) admitted(d digest.Digest) bool {
-	p, ok := r.known.has(manifestObject(d))
-	return ok && p.named
 }
 
 // keep is admit for a manifest that came from the registry: it goes to the

@@ -14,6 +14,8 @@ type pointer struct {
 	digest   digest.Digest
 	checked  time.Time
 	modified time.Time // the manifest's, as the registry says; zero: not told
+	// shown is until when it is shown without asking, as its registry was out of reach.
+	shown time.Time
 }
 
 // pointerKey is what a tag's pointer is kept under in the cache.
@@ -37,7 +39,7 @@ func (r *repository) recall(ctx context.Context, tag string) (pointer, bool) {
 	if p, ok := r.tags[tag]; ok { // of the registry itself, meanwhile
 		return p, true
 	}
-	r.tags[tag] = pointer{kept.Digest, kept.Checked, kept.Modified}
+	r.tags[tag] = pointer{digest: kept.Digest, checked: kept.Checked, modified: kept.Modified}
 	return r.tags[tag], true
 }
 
@@ -46,13 +48,13 @@ func (r *repository) recall(ctx context.Context, tag string) (pointer, bool) {
 // newer than the answer.
 func (r *repository) remember(tag string, d digest.Digest, asked time.Time) time.Time {
 	now := time.Now()
-	told, _ := r.known.has(manifestObject(d))
+	told, _ := r.known.told(manifestObject(d))
 	r.mu.Lock()
 	if p, ok := r.tags[tag]; ok && p.checked.After(asked) && p.digest != d {
 		r.mu.Unlock()
 		return now
 	}
-	r.tags[tag] = pointer{d, now, told.mtime}
+	r.tags[tag] = pointer{digest: d, checked: now, modified: told.mtime}
 	r.mu.Unlock()
 	p := cache.Pointer{Digest: d, Checked: now, Modified: told.mtime, Told: r.tree.client.Account(r.Repository)}
 	if err := r.tree.store.Remember(r.pointerKey(tag), p); err != nil {
@@ -75,8 +77,27 @@ func (r *repository) fresh(tag string) (p pointer, expires time.Time, ok bool) {
 	r.mu.Lock()
 	p, ok = r.tags[tag]
 	r.mu.Unlock()
+	if ok && time.Now().Before(p.shown) {
+		return p, p.shown, true
+	}
 	expires, believed := r.believed(p)
 	return p, expires, ok && believed
+}
+
+// showOn has a tag shown as it was for a moment more. It says until when, and whether
+// that is to be told; not ok is of one that isn't known as p any more.
+func (r *repository) showOn(tag string, p pointer) (until time.Time, tell, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.tags[tag]
+	if now.digest != p.digest {
+		return time.Time{}, false, false
+	}
+	if tell = !time.Now().Before(now.shown); tell {
+		now.shown = time.Now().Add(shownFor)
+		r.tags[tag] = now
+	}
+	return now.shown, tell, true
 }
 
 // believed says whether a pointer is, and until when.

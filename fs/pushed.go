@@ -84,7 +84,7 @@ func (t pushTree) PushedManifest(repo ref.Repository, m *registry.Manifest, tags
 	}
 	r.addTags(tags)
 	if m.Subject != nil {
-		r.recent.forget(m.Subject.Digest)
+		t.referrers.forget(repo, m.Subject.Digest)
 		entries = append(entries, digestEntry(referrersName, m.Subject.Digest))
 	}
 	t.wait(t.outdate(repo, entries...))

@@ -10,6 +10,10 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+
+	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // referrersDir is referrers/<algo>/<hex>/: what refers to a digest. It is a
@@ -48,7 +52,7 @@ func (d *referrersDir) list(ctx context.Context) (listing, error) {
 // children shows the referrers of the moment: the joined index, and a directory
 // of symlinks for each artifact type.
 func (d *referrersDir) children(ctx context.Context) (*fixed, error) {
-	rs, err := d.repo.referrers(ctx, d.subject)
+	rs, err := d.repo.referrers(ctx, d.place, d.subject)
 	if err != nil {
 		return nil, err
 	}
@@ -82,41 +86,86 @@ func (d *referrersDir) children(ctx context.Context) (*fixed, error) {
 
 // referrers is what refers to one digest.
 type referrers struct {
+	belief
 	descriptors []v1.Descriptor
 	index       []byte // one index of them all
-	expires     time.Time
 }
 
-// recentReferrers remembers referrers for the time that lists are believed.
+// maxReferrerBytes bounds the referrers in memory: most digests have none.
+const maxReferrerBytes = 8 << 20
+
+// subject is a digest that something may refer to.
+type subject struct {
+	repository ref.Repository
+	digest     digest.Digest
+}
+
+// recentReferrers remembers referrers, those that were asked for last: for the time
+// that lists are believed, and longer where the registry can't be asked. It is safe
+// for concurrent use.
 type recentReferrers struct {
+	kept *bounded[subject, referrers]
+
 	mu      sync.Mutex
-	m       map[digest.Digest]*referrers
-	changes int // counts what forget was told
+	changes map[ref.Repository]int // counts what forget was told
+}
+
+func newRecentReferrers() *recentReferrers {
+	cost := func(rs referrers) int { return manifestCost + 2*len(rs.index) }
+	return &recentReferrers{kept: newBounded[subject](maxReferrerBytes, cost), changes: map[ref.Repository]int{}}
 }
 
 // forget drops what is remembered of a subject, as something refers to it now, or
 // no longer does.
-func (rs *recentReferrers) forget(subject digest.Digest) {
+func (rs *recentReferrers) forget(r ref.Repository, d digest.Digest) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	delete(rs.m, subject)
-	rs.changes++
+	rs.kept.remove(subject{r, d})
+	rs.changes[r]++
 }
 
-func (r *repository) referrers(ctx context.Context, subject digest.Digest) (*referrers, error) {
-	r.recent.mu.Lock()
-	known := r.recent.m[subject]
-	r.recent.mu.Unlock()
-	if known != nil && time.Now().Before(known.expires) {
+// asked gives what keep wants to know of the moment when a registry is asked.
+func (rs *recentReferrers) asked(r ref.Repository) (changes int) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return rs.changes[r]
+}
+
+// keep remembers what a registry said, if it isn't of before a change.
+func (rs *recentReferrers) keep(s subject, changes int, got referrers) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.changes[s.repository] == changes {
+		rs.kept.add(s, got)
+	}
+}
+
+// old gives what was known of a subject, for a moment more, and whether that is to
+// be told.
+func (rs *recentReferrers) old(s subject) (known referrers, tell bool) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if known = rs.kept.get(s); known.index == nil {
+		return known, false
+	}
+	if tell = known.showOn(); tell {
+		rs.kept.add(s, known)
+	}
+	return known, tell
+}
+
+func (r *repository) referrers(ctx context.Context, at place, d digest.Digest) (referrers, error) {
+	s := subject{r.Repository, d}
+	if known := r.tree.referrers.kept.get(s); known.believed() {
 		return known, nil
 	}
-	return r.referring.do(ctx, subject, func(ctx context.Context) (*referrers, error) {
-		r.recent.mu.Lock()
-		changes := r.recent.changes
-		r.recent.mu.Unlock()
-		ds, err := r.tree.client.Referrers(ctx, r.Repository, subject)
+	asking, cancel := r.tree.asking(ctx)
+	defer cancel()
+	rs, err := r.referring.do(asking, d, func(ctx context.Context) (referrers, error) {
+		changes := r.tree.referrers.asked(r.Repository)
+		ds, err := r.tree.client.Referrers(ctx, r.Repository, d)
 		if err != nil {
-			return nil, err
+			return referrers{}, err
 		}
 		if ds == nil {
 			ds = []v1.Descriptor{}
@@ -127,19 +176,20 @@ func (r *repository) referrers(ctx context.Context, subject digest.Digest) (*ref
 			Manifests: ds,
 		})
 		if err != nil {
-			return nil, err
+			return referrers{}, err
 		}
-		got := &referrers{ds, append(index, '\n'), time.Now().Add(r.tree.opts.ListTTL)}
-		r.recent.mu.Lock()
-		defer r.recent.mu.Unlock()
-		for d, old := range r.recent.m { // bounded by what was asked within one time
-			if time.Now().After(old.expires) {
-				delete(r.recent.m, d)
-			}
-		}
-		if r.recent.changes == changes { // else it may be of before
-			r.recent.m[subject] = got
-		}
+		got := referrers{believe(r.tree.opts.ListTTL), ds, append(index, '\n')}
+		r.tree.referrers.keep(s, changes, got)
 		return got, nil
 	})
+	if registry.OutOfReach(err) {
+		old, tell := r.tree.referrers.old(s)
+		if tell {
+			at.showing(ctx, "lookup", "the referrers", old.told, err)
+		}
+		if old.index != nil {
+			return old, nil
+		}
+	}
+	return rs, err
 }

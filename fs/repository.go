@@ -2,13 +2,13 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -40,24 +40,26 @@ type repository struct {
 	changes    int // counts what was pushed and deleted
 	generation int // counts what boundTag remembered
 
-	recent recentReferrers
-
 	resolving flight[string, resolution]
 	fetching  flight[digest.Digest, *registry.Manifest]
 	probing   flight[digest.Digest, presence]
 	listing   flight[struct{}, tagList]
-	referring flight[digest.Digest, *referrers]
+	referring flight[digest.Digest, referrers]
 }
 
 // tagList is the tags of a repository, sorted.
 type tagList struct {
-	names   []string
-	expires time.Time
+	belief
+	names []string // nil: not known
+}
+
+func (l tagList) has(name string) bool {
+	_, ok := slices.BinarySearch(l.names, name)
+	return ok
 }
 
 func newRepository(t *Tree, r ref.Repository) *repository {
-	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{},
-		recent: recentReferrers{m: map[digest.Digest]*referrers{}}}
+	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{}}
 }
 
 // path is where name of this repository stands in the tree.
@@ -121,7 +123,7 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 	if l := r.knownTags(); l.names != nil {
 		return l, nil
 	}
-	return r.listing.do(ctx, struct{}{}, func(ctx context.Context) (tagList, error) {
+	l, err := r.listing.do(ctx, struct{}{}, func(ctx context.Context) (tagList, error) {
 		r.mu.Lock()
 		changes := r.changes
 		r.mu.Unlock()
@@ -134,7 +136,7 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 		}
 		names = slices.DeleteFunc(names, func(s string) bool { return !ref.ValidTag(s) })
 		slices.Sort(names)
-		l := tagList{slices.Compact(names), time.Now().Add(r.tree.opts.ListTTL)}
+		l := tagList{believe(r.tree.opts.ListTTL), slices.Compact(names)}
 		r.mu.Lock()
 		if r.changes == changes { // else it may be of before
 			r.names = l
@@ -143,13 +145,32 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 		r.tree.visit(r.Repository)
 		return l, nil
 	})
+	if registry.OutOfReach(err) {
+		if old := r.oldTags(ctx, err); old.names != nil {
+			return old, nil
+		}
+	}
+	return l, err
+}
+
+// oldTags is the listing as it was, else the zero value: the registry is out of reach,
+// as err says.
+func (r *repository) oldTags(ctx context.Context, err error) tagList {
+	r.mu.Lock()
+	tell := r.names.names != nil && r.names.showOn()
+	l := r.names
+	r.mu.Unlock()
+	if tell {
+		place{r.tree, r.path(tagsName)}.showing(ctx, "opendir", "the tags", l.told, err)
+	}
+	return l
 }
 
 // knownTags is the listing where it is still believed, else the zero value.
 func (r *repository) knownTags() tagList {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Now().After(r.names.expires) {
+	if !r.names.believed() {
 		return tagList{}
 	}
 	return r.names
@@ -162,6 +183,9 @@ func (r *repository) exists(ctx context.Context) error {
 		return nil
 	}
 	for _, err := range r.tree.client.Tags(ctx, r.Repository) {
+		if errors.Is(err, registry.ErrNotFound) {
+			r.tree.missed(r.Repository)
+		}
 		if err != nil {
 			return err
 		}

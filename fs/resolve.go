@@ -20,33 +20,50 @@ type resolution struct {
 }
 
 // tag gives the manifest that a tag points at, and until when that holds. Cold
-// it costs one GET, later one HEAD where the time is over, else nothing.
+// it costs one GET, later one HEAD where the time is over, else nothing. Where the
+// registry can't be asked, what is known is better than nothing, and a person is
+// told.
 func (r *repository) tag(ctx context.Context, tag string) (resolution, error) {
-	return r.resolving.do(ctx, tag, func(ctx context.Context) (resolution, error) {
-		asked := time.Now()
-		if p, ok := r.recall(ctx, tag); ok {
-			until, believed := r.believed(p)
-			if !believed {
-				return r.revalidate(ctx, tag, p)
-			}
-			r.confirm(p.digest, p.modified)
-			m, err := r.manifest(ctx, p.digest)
-			return resolution{m, until}, err
+	if p, until, ok := r.fresh(tag); ok && until.Equal(p.shown) {
+		if m := r.cachedManifest(p.digest); m != nil {
+			return resolution{m, until}, nil
 		}
-		m, err := r.tree.client.Manifest(ctx, r.Repository, tag)
-		if err != nil {
-			return resolution{}, err
+	}
+	asking, cancel := r.tree.asking(ctx)
+	defer cancel()
+	res, err := r.resolving.do(asking, tag, func(ctx context.Context) (resolution, error) { return r.resolve(ctx, tag) })
+	if registry.OutOfReach(err) {
+		if old, ok := r.oldTag(ctx, tag, err); ok {
+			return old, nil
 		}
-		r.keep(m)
-		return resolution{m, r.remember(tag, m.Digest, asked)}, nil
-	})
+	}
+	return res, err
 }
 
-// revalidate asks whether a tag still points where it did. Where the registry
-// can't be asked, what is known is better than nothing, and a person is told.
-func (r *repository) revalidate(ctx context.Context, tag string, p pointer) (resolution, error) {
+// resolve asks for what isn't known of a tag, or isn't believed any more.
+func (r *repository) resolve(ctx context.Context, tag string) (resolution, error) {
 	asked := time.Now()
-	res, err := r.tree.client.ResolveManifest(ctx, r.Repository, tag)
+	if p, ok := r.recall(ctx, tag); ok {
+		until, believed := r.believed(p)
+		if !believed {
+			return r.revalidate(ctx, tag)
+		}
+		r.confirm(p.digest, p.modified)
+		m, err := r.manifest(ctx, p.digest)
+		return resolution{m, until}, err
+	}
+	m, err := r.tree.client.Manifest(ctx, r.Repository, tag)
+	if err != nil {
+		return resolution{}, err
+	}
+	r.keep(m)
+	return resolution{m, r.remember(tag, m.Digest, asked)}, nil
+}
+
+// revalidate asks whether a tag still points where it did.
+func (r *repository) revalidate(ctx context.Context, tag string) (resolution, error) {
+	asked := time.Now()
+	res, err := r.tree.client.ResolveManifest(registry.Impatient(ctx), r.Repository, tag)
 	switch {
 	case err == nil && res.Manifest != nil:
 		r.keep(res.Manifest)
@@ -66,27 +83,30 @@ func (r *repository) revalidate(ctx context.Context, tag string, p pointer) (res
 		return resolution{m, r.remember(tag, res.Digest, asked)}, nil
 	case errors.Is(err, registry.ErrNotFound):
 		r.forget(tag)
-		return resolution{}, err
-	case outOfReach(err):
-		m, merr := r.held(ctx, p.digest)
-		if merr != nil {
-			return resolution{}, err
-		}
-		r.confirm(p.digest, p.modified)
-		place{r.tree, r.path(tagsName + "/" + tag)}.tell(ctx, "lookup", "nothing to do: what was known is shown until the registry can be reached",
-			fmt.Errorf("showing %s as it was %s ago: %w", tag, time.Since(p.checked).Round(time.Second), err))
-		return resolution{m, time.Now().Add(missingFor)}, nil
-	default:
-		return resolution{}, err
 	}
+	return resolution{}, err
 }
 
-// outOfReach says whether err is of a registry that can't be asked now, as
-// opposed to one that said no.
-func outOfReach(err error) bool {
-	return errors.Is(err, registry.ErrUnreachable) || errors.Is(err, registry.ErrTimeout) ||
-		errors.Is(err, registry.ErrServer) || errors.Is(err, registry.ErrTooManyRequests) ||
-		errors.Is(err, context.DeadlineExceeded)
+// oldTag gives what a tag was last known to point at, where the cache has that: its
+// registry is out of reach, as err says.
+func (r *repository) oldTag(ctx context.Context, tag string, err error) (resolution, bool) {
+	p, ok := r.recall(ctx, tag)
+	if !ok {
+		return resolution{}, false
+	}
+	r.knew(p)
+	if seen, ok := r.known.told(manifestObject(p.digest)); ok && seen.missing {
+		return resolution{}, false
+	}
+	m := r.cachedManifest(p.digest)
+	if m == nil {
+		return resolution{}, false
+	}
+	until, tell, ok := r.showOn(tag, p)
+	if tell {
+		place{r.tree, r.path(tagsName + "/" + tag)}.showing(ctx, "lookup", tag, p.checked, err)
+	}
+	return resolution{m, until}, ok
 }
 
 // manifest gives a manifest by digest: a GET once, ever, and a HEAD where the
@@ -118,9 +138,12 @@ func (r *repository) manifest(ctx context.Context, d digest.Digest) (*registry.M
 }
 
 // held gives a manifest by digest to whom this repository has shown that it has
-// it: from memory, from the cache, or by a GET.
+// it: from memory, from the cache, or by a GET. What it names is known from then on
+// where it is itself still believed to be there.
 func (r *repository) held(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
-	if m := r.tree.manifests.get(d); m != nil && r.admitted(d) {
+	p, confirmed := r.known.has(manifestObject(d))
+	confirmed = confirmed && !p.missing
+	if m := r.tree.manifests.get(d); m != nil && (p.named || !confirmed) {
 		return m, nil
 	}
 	return r.fetching.do(ctx, d, func(ctx context.Context) (*registry.Manifest, error) {
@@ -128,7 +151,9 @@ func (r *repository) held(ctx context.Context, d digest.Digest) (*registry.Manif
 		if m == nil {
 			return r.fetch(ctx, d)
 		}
-		r.admit(m, time.Time{})
+		if confirmed {
+			r.admit(m, time.Time{})
+		}
 		return m, nil
 	})
 }
@@ -179,6 +204,7 @@ func (r *repository) cachedManifest(d digest.Digest) *registry.Manifest {
 	if err != nil {
 		return nil
 	}
+	r.tree.manifests.add(m)
 	return m
 }
 

@@ -3,12 +3,12 @@ package fs
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -27,11 +27,15 @@ func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 		return child{}, errNotExist
 	}
 	l := d.repo.knownTags()
-	_, listed := slices.BinarySearch(l.names, name)
-	if _, remembered := d.repo.recall(ctx, name); listed && !remembered {
+	if _, remembered := d.repo.recall(ctx, name); l.has(name) && !remembered {
 		return d.listed(l, name), nil
 	}
 	res, err := d.repo.tag(ctx, name)
+	if registry.OutOfReach(err) {
+		if l := d.repo.oldTags(ctx, err); l.has(name) {
+			return d.listed(l, name), nil // what it points at isn't known, but that it's there
+		}
+	}
 	if err != nil {
 		return child{}, err
 	}

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -64,6 +65,7 @@ type Tree struct {
 	root      directory
 	failures  *failures
 	manifests manifests
+	referrers *recentReferrers
 	closures  *lru.Cache[closure, []v1.Descriptor]
 	area      *upload.Area // nil where the mount is read-only
 	panics    atomic.Int64
@@ -71,10 +73,14 @@ type Tree struct {
 
 	telling sync.WaitGroup // goroutines that tell the kernel what has changed
 
+	life    context.Context // until Close
+	end     context.CancelFunc
+	errands sync.WaitGroup // goroutines that nobody waits for, under life
+
 	mu           sync.Mutex
 	top          *gofs.Inode // once mounted
 	repositories map[ref.Repository]*repository
-	seen         map[ref.Repository]time.Time
+	seen         map[ref.Repository]belief // that they exist
 	hosts        map[string]*host
 }
 
@@ -94,9 +100,10 @@ func New(o Options) (*Tree, error) {
 	t := &Tree{
 		opts: o, client: o.Client, store: o.Store, log: o.Logger, started: time.Now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		failures: newFailures(o.Logger), manifests: newManifests(), closures: closures,
-		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]time.Time{}, hosts: map[string]*host{},
+		failures: newFailures(o.Logger), manifests: newManifests(), referrers: newRecentReferrers(), closures: closures,
+		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]belief{}, hosts: map[string]*host{},
 	}
+	t.life, t.end = context.WithCancel(context.Background())
 	if !o.ReadOnly {
 		t.area, err = upload.Open(upload.Options{
 			Dir: o.Store.Staging(), MaxBytes: o.UploadBytes, Client: o.Client, Tree: pushTree{t}, Path: treePath, Logger: o.Logger,
@@ -131,6 +138,8 @@ func New(o Options) (*Tree, error) {
 // Close waits for pushes under way until ctx ends, and then ends them. What is staged
 // and wasn't pushed is kept, and told in the log.
 func (t *Tree) Close(ctx context.Context) error {
+	t.end()
+	t.errands.Wait()
 	var err error
 	if t.area != nil {
 		err = t.area.Close(ctx)
@@ -177,7 +186,7 @@ func (t *Tree) host(name string) *host {
 	defer t.mu.Unlock()
 	h, ok := t.hosts[name]
 	if !ok {
-		h = &host{tree: t, name: name}
+		h = &host{tree: t, name: name, patience: catalogPatience}
 		t.hosts[name] = h
 	}
 	return h
@@ -188,15 +197,37 @@ func (t *Tree) host(name string) *host {
 func (t *Tree) visit(r ref.Repository) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.seen[r] = time.Now()
+	t.seen[r] = believe(t.opts.ListTTL)
+}
+
+// missed remembers that a registry denied a repository. Listings that named it still
+// do, as it may be entered all the same.
+func (t *Tree) missed(r ref.Repository) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.seen[r]; ok {
+		t.seen[r] = belief{}
+	}
+}
+
+// oldVisit says when a repository was last seen, whose registry is out of reach, and
+// whether that is to be told; zero: it wasn't, or was denied since.
+func (t *Tree) oldVisit(r ref.Repository) (seen time.Time, tell bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.seen[r]
+	if !b.told.IsZero() {
+		tell = b.showOn()
+		t.seen[r] = b
+	}
+	return b.told, tell
 }
 
 // visited says whether a repository showed something lately.
 func (t *Tree) visited(r ref.Repository) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at, ok := t.seen[r]
-	return ok && time.Since(at) < t.opts.ListTTL
+	return t.seen[r].believed()
 }
 
 // visitedHosts lists the hosts of which something was seen.
@@ -250,7 +281,7 @@ func (w *withControl) lookup(ctx context.Context, name string) (child, error) {
 
 func (w *withControl) list(ctx context.Context) (listing, error) {
 	l, err := w.directory.list(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, registry.ErrNotFound) { // a repository that isn't there yet is a root all the same
 		return listing{}, err
 	}
 	names := append([]string{controlName}, l.names...)

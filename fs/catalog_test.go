@@ -1,0 +1,114 @@
+package fs
+
+import (
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+// page is a page of a catalog, and where the next one is; "": it is the last.
+func page(next string, paths ...string) http.HandlerFunc {
+	whole := jsonOf("application/json", map[string]any{"repositories": paths})
+	return func(w http.ResponseWriter, r *http.Request) {
+		if next != "" {
+			w.Header().Set("Link", `</v2/`+next+`>; rel="next"`)
+		}
+		whole(w, r)
+	}
+}
+
+// What a catalog that is refused, fails or breaks off costs: never the listing of a
+// repository that is there, and what came is listed.
+//
+// Behaviour: list.catalog
+func TestACatalogThatFails(t *testing.T) {
+	const entries, more = "blobs manifests referrers tags upload", "blobs manifests referrers sub tags upload"
+	for _, c := range []struct {
+		name          string
+		first, second http.HandlerFunc
+		app           string // what team/app lists, which is a repository
+		// What the host, team/ and nothing/ list, which are none, or with what they fail.
+		host, team, nothing any
+	}{
+		{"whole", page("_catalog?page=2", "team/app"), page("", "team/app/sub"), more, "team", "app", registry.ErrNotFound},
+		{"refused", refuse(http.StatusUnauthorized), nil, entries, "", "", ""},
+		{"not offered", refuse(http.StatusNotFound), nil, entries, "", "", ""},
+		{"refused in the middle", page("_catalog?page=2", "team/app/sub"), refuse(http.StatusForbidden), more, "team", "app", ""},
+		{"failing", failing, nil, entries, registry.ErrServer, registry.ErrServer, registry.ErrServer},
+		{"failing in the middle", page("_catalog?page=2", "team/app/sub"), failing, more, "team", "app", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := startAnswering(t)
+			a.set("_catalog", c.first)
+			a.set("_catalog?page=2", c.second)
+			a.tags("team/app", "v1")
+			w := walk(t, a, t.TempDir(), Options{})
+			for path, want := range map[string]any{"": c.host, "team": c.team, "nothing": c.nothing} {
+				if err, ok := want.(error); ok {
+					w.fails(path, err)
+				} else {
+					w.want(path, want.(string))
+				}
+			}
+			w.want("team/app", c.app)
+			if c.host == registry.ErrServer { // it is known by now that there is something
+				w.want("", "team")
+				w.want("team", "app")
+			}
+		})
+	}
+}
+
+// A catalog that failed isn't asked for again by who can do without it, and one that
+// takes long is for who looks next.
+//
+// Behaviour: list.catalog
+func TestARepositoryDoesNotWaitForTheCatalog(t *testing.T) {
+	a := startAnswering(t)
+	a.tags("team/app", "v1")
+	a.set("_catalog", failing)
+	w := walk(t, a, t.TempDir(), Options{ListTTL: time.Hour})
+	for range 3 {
+		w.want("team/app", "blobs manifests referrers tags upload")
+	}
+	if n := a.count("GET /v2/_catalog"); n != 1 {
+		t.Errorf("a catalog that failed was asked for %d times, want once", n)
+	}
+
+	w.ages()
+	release := make(chan struct{})
+	a.set("_catalog", func(rw http.ResponseWriter, r *http.Request) {
+		<-release
+		page("", "team/app/sub")(rw, r)
+	})
+	h := w.Tree.host(a.host)
+	h.patience = 1
+	for range 3 {
+		w.want("team/app", "blobs manifests referrers tags upload")
+	}
+	close(release)
+	if _, err := h.catalog(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.patience = catalogPatience
+	w.want("team/app", "blobs manifests referrers sub tags upload")
+	if n := a.count("GET /v2/_catalog"); n != 2 {
+		t.Errorf("a catalog that takes long was asked for %d times, want once", n-1)
+	}
+}
+
+// A repository that isn't there yet is a root all the same.
+func TestARootIsThereBeforeItsRepository(t *testing.T) {
+	a := startAnswering(t)
+	a.catalog("other")
+	w := walk(t, a, t.TempDir(), Options{Host: a.host, Path: "team/new"})
+	if l, err := w.root.list(t.Context()); err != nil || len(l.names) != 1 || l.names[0] != controlName {
+		t.Errorf("the root lists %q, %v", l.names, err)
+	}
+	if e, err := w.root.lookup(t.Context(), tagsName); err != nil || e.stat().mode&syscall.S_IFDIR == 0 {
+		t.Errorf("tags/: %v", err)
+	}
+}
