@@ -34,7 +34,8 @@ type call struct {
 	insists bool      // the server is asked although it was out of reach a moment ago
 	foreign bool      // the address is another server's: no credential goes there
 
-	mirrored bool // a list that mirrors are asked for where the registry is out of reach
+	anonymous bool // no credential goes along
+	mirrored  bool // a list that mirrors are asked for where the registry is out of reach
 }
 
 // payload is the body of a request. It can be had again.
@@ -63,10 +64,12 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 	var resp *http.Response
 	credential := ""
 	began := time.Now()
-	if k.foreign {
+	if k.foreign || k.anonymous {
 		resp, err = c.auth.Next.RoundTrip(req)
 	} else {
 		resp, credential, err = c.auth.Do(req, k.at.account(k.repo), k.at.access(k.access))
+	}
+	if !k.foreign {
 		k.note(ctx, err, time.Since(began))
 	}
 	if err != nil {

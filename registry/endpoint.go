@@ -30,6 +30,11 @@ type host struct {
 	server  *endpoint
 }
 
+// servers are all that speak for it, in the order in which they are asked.
+func (h *host) servers() []*endpoint {
+	return append(h.mirrors[:len(h.mirrors):len(h.mirrors)], h.server)
+}
+
 // host gives the record of a registry, made anew where what people configured has
 // changed.
 func (c *Client) host(name string) (*host, error) {
@@ -59,7 +64,7 @@ func (c *Client) host(name string) (*host, error) {
 		h.server = c.endpoint(name, record.Server)
 	}
 	if before != nil {
-		for _, e := range append(before.mirrors, before.server) {
+		for _, e := range before.servers() {
 			c.wires.drop(e.wire)
 		}
 	}
@@ -152,7 +157,7 @@ func (c *Client) able(registry string, need hosts.Capability) ([]*endpoint, erro
 		return nil, err
 	}
 	var es []*endpoint
-	for _, e := range append(h.mirrors[:len(h.mirrors):len(h.mirrors)], h.server) {
+	for _, e := range h.servers() {
 		if e.Can&need == need {
 			es = append(es, e)
 		}

@@ -305,23 +305,6 @@ func TestWhatIsPushedGoesToOneServer(t *testing.T) {
 	}
 }
 
-// creds are credentials by host.
-type creds map[string]auth.Credential
-
-func (c creds) Credential(_ context.Context, r ref.Repository) (auth.Credential, error) {
-	return c[r.Host], nil
-}
-
-func (c creds) Renew(ctx context.Context, r ref.Repository, _ auth.Credential) (auth.Credential, error) {
-	return c.Credential(ctx, r)
-}
-
-func (c creds) Version() uint64 { return 0 }
-
-func (c creds) Hosts() []string { return nil }
-
-func (c creds) Searched(ref.Repository) []string { return nil }
-
 // A mirror is shown the credential that is for the mirror, and never the registry's;
 // neither is whoever it leads to.
 //

@@ -3,6 +3,7 @@ package registry
 import (
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ type HostState struct {
 type ServerState struct {
 	URL    string     `json:"url"`
 	Mirror bool       `json:"mirror"`
+	Can    string     `json:"can"`             // what it is asked for: "pull, resolve"
 	Down   string     `json:"down,omitempty"`  // why it couldn't be reached the last time
 	Since  *time.Time `json:"since,omitempty"` // when that began
 	From   string     `json:"from,omitempty"`  // the file that names it
@@ -44,7 +46,7 @@ func (c *Client) Hosts() []HostState {
 	for _, name := range slices.Sorted(maps.Keys(c.hosts)) {
 		h := c.hosts[name]
 		s := HostState{Host: name}
-		for _, e := range append(h.mirrors[:len(h.mirrors):len(h.mirrors)], h.server) {
+		for _, e := range h.servers() {
 			s.Servers = append(s.Servers, e.state())
 		}
 		if l, ok := c.limits[name]; ok {
@@ -55,8 +57,34 @@ func (c *Client) Hosts() []HostState {
 	return all
 }
 
+// Servers tells of the servers of a registry, its mirrors in order and then itself, and
+// which files say so. It asks nobody.
+func (c *Client) Servers(registry string) (servers []ServerState, files []string, err error) {
+	h, err := c.host(registry)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range h.servers() {
+		servers = append(servers, e.state())
+	}
+	if h.record != nil {
+		files = h.record.Files
+	}
+	return servers, files, nil
+}
+
+// Server gives the address of the registry itself, or of what stands for it.
+func (c *Client) Server(registry string) (*url.URL, error) {
+	h, err := c.host(registry)
+	if err != nil {
+		return nil, err
+	}
+	u := *h.server.Base
+	return &u, nil
+}
+
 func (e *endpoint) state() ServerState {
-	s := ServerState{URL: e.Base.String(), Mirror: e.mirror, From: e.From}
+	s := ServerState{URL: e.Base.String(), Mirror: e.mirror, Can: e.Can.String(), From: e.From}
 	e.health.mu.Lock()
 	defer e.health.mu.Unlock()
 	if e.health.err != nil {

@@ -57,11 +57,11 @@ func New(o Options) *Finder {
 	return f
 }
 
-// Default looks where containerd, docker and podman keep their files: below
+// Usual are the directories where containerd, docker and podman keep their files: below
 // $XDG_CONFIG_HOME (or ~/.config), and below /etc. Podman has no other than ~/.config, and
 // Docker Desktop keeps its certificates in ~/.docker.
-func Default(log *slog.Logger) *Finder {
-	o := Options{Log: log}
+func Usual() Options {
+	var o Options
 	home, _ := os.UserHomeDir() // without one, /etc counts
 	config := os.Getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(config) && home != "" { // a relative one is to be ignored, by its specification
@@ -80,7 +80,7 @@ func Default(log *slog.Logger) *Finder {
 		o.Certs = append(o.Certs, filepath.Join(home, ".config", "containers", "certs.d"))
 	}
 	o.Certs = append(o.Certs, "/etc/containers/certs.d")
-	return New(o)
+	return o
 }
 
 // Record gives what is configured about the registry called name. A registry that nobody

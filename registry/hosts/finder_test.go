@@ -301,21 +301,21 @@ func TestHostsAreThoseThatSomebodyConfigured(t *testing.T) {
 
 // The usual directories are those of containerd, docker and podman, the user's before the
 // system's.
-func TestDefaultLooksWhereOthersLook(t *testing.T) {
+func TestTheUsualDirectoriesAreThoseOfOthers(t *testing.T) {
 	t.Setenv("HOME", "/home/jane")
 	for config, dir := range map[string]string{"": "/home/jane/.config", "/conf": "/conf", "relative": "/home/jane/.config"} {
 		t.Setenv("XDG_CONFIG_HOME", config)
-		f := Default(nil)
-		if want := []string{dir + "/containerd/certs.d", "/etc/containerd/certs.d"}; !slices.Equal(f.containerd, want) {
-			t.Errorf("containerd's: %q, want %q", f.containerd, want)
+		f := Usual()
+		if want := []string{dir + "/containerd/certs.d", "/etc/containerd/certs.d"}; !slices.Equal(f.Containerd, want) {
+			t.Errorf("containerd's: %q, want %q", f.Containerd, want)
 		}
-		if want := []string{dir + "/docker/certs.d", "/home/jane/.docker/certs.d", "/etc/docker/certs.d", "/home/jane/.config/containers/certs.d", "/etc/containers/certs.d"}; !slices.Equal(f.certs, want) {
-			t.Errorf("docker's and podman's: %q, want %q", f.certs, want)
+		if want := []string{dir + "/docker/certs.d", "/home/jane/.docker/certs.d", "/etc/docker/certs.d", "/home/jane/.config/containers/certs.d", "/etc/containers/certs.d"}; !slices.Equal(f.Certs, want) {
+			t.Errorf("docker's and podman's: %q, want %q", f.Certs, want)
 		}
 	}
 	t.Setenv("HOME", "")
 	t.Setenv("XDG_CONFIG_HOME", "")
-	if f := Default(nil); !slices.Equal(f.containerd, []string{"/etc/containerd/certs.d"}) || len(f.certs) != 2 {
-		t.Errorf("without a home: %q, %q", f.containerd, f.certs)
+	if f := Usual(); !slices.Equal(f.Containerd, []string{"/etc/containerd/certs.d"}) || len(f.Certs) != 2 {
+		t.Errorf("without a home: %q, %q", f.Containerd, f.Certs)
 	}
 }
