@@ -41,6 +41,21 @@ func (l layout) open() error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return fmt.Errorf("cache directory: %w", err)
 	}
+	if err := l.foreign(); err != nil {
+		return err
+	}
+	if err := os.Chmod(l.dir, 0o700); err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(l.dir, tagName), []byte(tagText), 0o600); err != nil {
+		return fmt.Errorf("cache directory: %w", err)
+	}
+	return l.make()
+}
+
+// foreign says what keeps the directory from being a cache: that it can't be read, or
+// that it holds something else.
+func (l layout) foreign() error {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
 		return fmt.Errorf("cache directory: %w", err)
@@ -50,13 +65,7 @@ func (l layout) open() error {
 			return fmt.Errorf("%s holds %q, so it is no cache of this version of ocifs; it was left as it is: choose another directory, or empty this one", l.dir, n)
 		}
 	}
-	if err := os.Chmod(l.dir, 0o700); err != nil {
-		return fmt.Errorf("cache directory: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(l.dir, tagName), []byte(tagText), 0o600); err != nil {
-		return fmt.Errorf("cache directory: %w", err)
-	}
-	return l.make()
+	return nil
 }
 
 // make makes the directories that every operation needs. They may vanish under

@@ -1,0 +1,58 @@
+//go:build unix
+
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Usable says whether dir, which needn't be there yet, can be a cache: that it holds
+// nothing else, can be written to, and has locks that keep others out. It gives how
+// many bytes are free on its disk, and leaves everything as it is.
+func Usable(dir string) (free int64, err error) {
+	l, at := layout{dir}, dir
+	if err := l.foreign(); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	for {
+		st, err := os.Stat(at)
+		if err == nil && !st.IsDir() {
+			return 0, fmt.Errorf("cache directory: %s is no directory", at)
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return 0, fmt.Errorf("cache directory: %w", err)
+		}
+		at = filepath.Dir(at)
+	}
+	// Where it is a cache, nobody looks in there. Where it isn't yet, in what it is
+	// going to be made in.
+	if st, err := os.Stat(filepath.Join(dir, version)); err == nil && st.IsDir() {
+		at = filepath.Join(dir, version)
+	}
+	f, err := os.CreateTemp(at, ".usable-*")
+	if err != nil {
+		return 0, fmt.Errorf("cache directory: %w", err)
+	}
+	defer f.Close()
+	again, err := os.Open(f.Name())
+	os.Remove(f.Name())
+	if err != nil {
+		return 0, fmt.Errorf("cache directory: %w", err)
+	}
+	defer again.Close()
+	if err := tryLock(f); err != nil {
+		return 0, fmt.Errorf("cache directory: its files can't be locked: %w", err)
+	}
+	if err := tryLock(again); !errors.Is(err, syscall.EWOULDBLOCK) {
+		return 0, errors.New("cache directory: locks of its files keep nobody out")
+	}
+	free, _, err = diskSpace(at)
+	return free, err
+}
