@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-
-	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // settings are what the flags of mount say.
@@ -36,12 +34,11 @@ type settings struct {
 func (s *settings) register(f *pflag.FlagSet) {
 	s.cacheSize = 10 << 30
 	f.BoolVarP(&s.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
-	f.StringVar(&s.cacheDir, "cache-dir", defaultDir("XDG_CACHE_HOME", ".cache"), "where blobs and manifests are kept")
+	s.registerCacheDir(f)
 	f.Var(&s.cacheSize, "cache-size", "how much is kept there at most: 500MB, 10GiB")
 	f.DurationVar(&s.tagTTL, "tag-ttl", time.Minute, "how long a tag is believed before the registry is asked again")
 	f.DurationVar(&s.listTTL, "list-ttl", time.Minute, "the same for lists of tags, repositories and referrers")
-	f.StringArrayVar(&s.plainHTTP, "plain-http", nil, "a `HOST[:PORT]` that is asked by http; may be given again (loopback hosts need no flag)")
-	f.StringArrayVar(&s.hostsDirs, "hosts-dir", nil, "a `DIR` of containerd's hosts.toml files, in place of the usual ones; may be given again")
+	s.registerRegistries(f)
 	f.DurationVar(&s.retryMaxWait, "retry-max-wait", 30*time.Second, "the longest wait that a registry may ask for before a program gets EBUSY")
 	f.BoolVar(&s.allowOther, "allow-other", false, "let other users read the mount")
 	f.BoolVar(&s.readOnly, "read-only", false, "mount read-only, without upload/")
@@ -52,15 +49,15 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.logFile, "log-file", "", "where to log; without it "+defaultLog()+", or standard error in the foreground")
 }
 
+func (s *settings) registerCacheDir(f *pflag.FlagSet) {
+	f.StringVar(&s.cacheDir, "cache-dir", defaultDir("XDG_CACHE_HOME", ".cache"), "where blobs and manifests are kept")
+}
+
 // check finds what no flag parser does, and makes paths absolute: the daemon
 // runs elsewhere.
 func (s *settings) check() error {
-	for i, h := range s.plainHTTP {
-		host, err := ref.ParseHost(h)
-		if err != nil {
-			return usageError{fmt.Errorf("--plain-http: %w", err)}
-		}
-		s.plainHTTP[i] = host
+	if err := s.checkRegistries(); err != nil {
+		return err
 	}
 	for flag, d := range map[string]time.Duration{"--tag-ttl": s.tagTTL, "--list-ttl": s.listTTL, "--retry-max-wait": s.retryMaxWait} {
 		if d < 0 {
@@ -77,16 +74,6 @@ func (s *settings) check() error {
 		return usageError{fmt.Errorf("--log-file: where is the log to be? $HOME isn't set")}
 	}
 	var err error
-	for i, d := range s.hostsDirs {
-		if st, err := os.Stat(d); err != nil {
-			return usageError{fmt.Errorf("--hosts-dir: %w", err)}
-		} else if !st.IsDir() {
-			return usageError{fmt.Errorf("--hosts-dir: %s is not a directory", d)}
-		}
-		if s.hostsDirs[i], err = filepath.Abs(d); err != nil {
-			return err
-		}
-	}
 	if s.cacheDir, err = filepath.Abs(s.cacheDir); err != nil {
 		return err
 	}

@@ -20,7 +20,6 @@ import (
 	"github.com/ocifs/ocifs/fs"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/auth"
-	"github.com/ocifs/ocifs/registry/hosts"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -118,7 +117,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 	}
 	defer store.Close()
 	credentials := auth.Default(log, mountpoint)
-	finder := hosts.Default(log)
+	finder := s.finder(log, mountpoint)
 	client := registry.New(registry.Options{
 		UserAgent:    "ocifs/" + versionString(),
 		Credentials:  credentials,

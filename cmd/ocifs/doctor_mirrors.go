@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+// configured tells what people configured about the registry, where they did.
+func (v *visit) configured() check {
+	servers, files, err := v.client.Servers(v.host)
+	if err != nil {
+		return wrong("mend that file", "%v", err)
+	}
+	if len(files) == 0 {
+		return check{}
+	}
+	return fine("%s of %s, by %s", plural(len(servers)-1, "mirror", "mirrors"), v.host, strings.Join(files, ", "))
+}
+
+// examineMirrors asks each mirror for nothing.
+func (d *diagnosis) examineMirrors(ctx context.Context, v *visit) {
+	servers, _, err := v.client.Servers(v.host)
+	if err != nil {
+		return
+	}
+	for i, s := range servers {
+		if s.Mirror {
+			d.do(ctx, "mirror", func(ctx context.Context) check { return v.mirror(ctx, i, s) })
+		}
+	}
+}
+
+// mirror tells whether a mirror answers. One that doesn't is passed over, so nothing
+// is wrong with the registry.
+func (v *visit) mirror(ctx context.Context, i int, s registry.ServerState) check {
+	_, err := v.client.GreetServer(ctx, v.host, i)
+	if err == nil {
+		return fine("%s answers, and is asked for: %s", s.URL, s.Can)
+	}
+	var e *registry.Error
+	if errors.As(err, &e) && e.Err != nil {
+		err = e.Err
+	}
+	return warning("look after it, or take it out of "+s.From, "%s is passed over: %v", s.URL, err)
+}
