@@ -37,8 +37,11 @@ func Usable(dir string) (free int64, err error) {
 		at = filepath.Join(dir, version)
 	}
 	f, err := os.CreateTemp(at, ".usable-*")
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
+		err = path.Err // its name says nothing
+	}
 	if err != nil {
-		return 0, fmt.Errorf("cache directory: %w", err)
+		return 0, fmt.Errorf("cache directory: nothing can be made in %s: %w", at, err)
 	}
 	defer f.Close()
 	again, err := os.Open(f.Name())

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -49,7 +48,6 @@ func (v *visit) distrusted(err error) (check, bool) {
 	var unknownCA x509.UnknownAuthorityError
 	var otherName x509.HostnameError
 	var invalid x509.CertificateInvalidError
-	var alert tls.AlertError
 	host := ref.APIHost(v.host)
 	switch {
 	case errors.As(err, &unknownCA):
@@ -81,8 +79,8 @@ func (v *visit) distrusted(err error) (check, bool) {
 		return wrong("have it renewed by whoever runs the registry; look at this machine's clock as well", "its certificate was over on %s", invalid.Cert.NotAfter.UTC().Format(time.DateOnly)), true
 	case errors.As(err, &invalid):
 		return wrong("have it made anew by whoever runs the registry", "its certificate isn't valid: %v", invalid), true
-	case errors.As(err, &alert) && strings.Contains(alert.Error(), "certificate"):
-		return wrong("put it, with its key, into /etc/docker/certs.d/"+v.host+"/client.cert and client.key", "it asks for a client's certificate: %v", alert), true
+	case strings.Contains(err.Error(), "remote error: tls: ") && strings.Contains(err.Error(), "certificate"): // an alert has no type of its own
+		return wrong("put it, with its key, into /etc/docker/certs.d/"+v.host+"/client.cert and client.key", "it wants a client's certificate, and takes none that it was shown"), true
 	}
 	return check{}, false
 }

@@ -29,10 +29,11 @@ func (d *diagnosis) examineMachine(ctx context.Context, cacheDir string) {
 		return fine("ocifs %s on %s (%s), run by %s", versionString(), kernel(), runtime.GOARCH, as)
 	})
 	d.examineFUSE(ctx)
+	known := d.wrongs() > 0
 	stats, mounts := find(ctx, d, "mount", func(ctx context.Context) (mountStats, check) {
 		stats, err := tryMount(ctx, filepath.Join(cacheDir, "CACHEDIR.TAG"))
 		if err != nil {
-			return stats, explainTrial(err)
+			return stats, explainTrial(err, known)
 		}
 		return stats, fine("a mount was made, read by another program, and taken away")
 	})
@@ -46,14 +47,15 @@ func (d *diagnosis) examineMachine(ctx context.Context, cacheDir string) {
 	}
 }
 
-// explainTrial tells of a trial mount that failed.
-func explainTrial(err error) check {
+// explainTrial tells of a trial mount that failed. known says that something which it
+// needs is known to be missing.
+func explainTrial(err error, known bool) check {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return wrong("run it again with the machine less busy; else look for the cause in the kernel's log (dmesg)", "the mount doesn't answer within %s", checkFor)
 	}
 	text, next, _ := strings.Cut(explainMount(err, settings{}).Error(), "; ")
-	if next == "" {
-		next = "the lines above say what is missing, as far as that can be told"
+	if known {
+		next = "mend what is wrong above"
 	}
 	return wrong(next, "no mount can be made: %s", text)
 }
@@ -87,7 +89,7 @@ func checkCache(dir string) check {
 	free, err := cache.Usable(dir)
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		return wrong("make it writable for you, or choose another with --cache-dir", "%s can't be written: %v", dir, err)
+		return wrong("make it writable for you, or choose another with --cache-dir", "%v", err)
 	case err != nil:
 		return wrong("choose another with --cache-dir", "%v", err)
 	case free < littleSpace:

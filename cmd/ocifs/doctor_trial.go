@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,6 +63,9 @@ func tryMount(ctx context.Context, passthroughFile string) (stats mountStats, er
 	}
 	server, err := tree.Mount(mountpoint, passthroughFile)
 	if err != nil {
+		if bare := errors.Unwrap(err); bare != nil {
+			err = bare // the mountpoint's name says nothing
+		}
 		return stats, err
 	}
 	gone := make(chan struct{})
