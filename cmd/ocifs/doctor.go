@@ -15,8 +15,11 @@ import (
 )
 
 const (
-	// checkFor bounds each check, and cleanFor what it takes away when its time is up.
+	// checkFor bounds each check, trialFor the one that starts another program, which
+	// takes its time on a busy machine, and cleanFor what is taken away when the time
+	// is up.
 	checkFor = 15 * time.Second
+	trialFor = 30 * time.Second
 	cleanFor = 5 * time.Second
 )
 
@@ -66,14 +69,14 @@ type diagnosis struct {
 
 // do does a check, and adds what it found under a name.
 func (d *diagnosis) do(ctx context.Context, name string, run func(context.Context) check) check {
-	_, c := find(ctx, d, name, func(ctx context.Context) (struct{}, check) { return struct{}{}, run(ctx) })
+	_, c := find(ctx, d, name, checkFor, func(ctx context.Context) (struct{}, check) { return struct{}{}, run(ctx) })
 	return c
 }
 
-// find does a check that finds something which later ones need. It is over within
-// checkFor, or, where ctx ends, a moment after that, and then adds nothing and gives
-// zeroes. A check without a state had nothing to tell, and isn't added either.
-func find[T any](ctx context.Context, d *diagnosis, name string, run func(context.Context) (T, check)) (T, check) {
+// find does a check that finds something which later ones need. It is over a moment
+// after bound, or after ctx ends, which adds nothing and gives zeroes. A check without
+// a state had nothing to tell, and isn't added either.
+func find[T any](ctx context.Context, d *diagnosis, name string, bound time.Duration, run func(context.Context) (T, check)) (T, check) {
 	type result struct {
 		found T
 		c     check
@@ -81,7 +84,7 @@ func find[T any](ctx context.Context, d *diagnosis, name string, run func(contex
 	if ctx.Err() != nil {
 		return result{}.found, check{}
 	}
-	own, cancel := context.WithTimeout(ctx, checkFor)
+	own, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	done := make(chan result, 1)
 	go func() {
@@ -95,7 +98,7 @@ func find[T any](ctx context.Context, d *diagnosis, name string, run func(contex
 		select {
 		case r = <-done:
 		case <-time.After(cleanFor): // it stands in the kernel, and ends with this process
-			r.c = unknown("", "there was no answer within %s", checkFor)
+			r.c = unknown("", "there was no answer within %s", bound)
 		}
 	}
 	if ctx.Err() != nil {

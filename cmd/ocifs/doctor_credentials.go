@@ -25,7 +25,7 @@ func (d *diagnosis) examineCredentials(ctx context.Context, t target) (auth.Sour
 	})
 	var cred auth.Credential
 	if t.host != "" {
-		cred, _ = find(ctx, d, "used", func(ctx context.Context) (auth.Credential, check) {
+		cred, _ = find(ctx, d, "used", checkFor, func(ctx context.Context) (auth.Credential, check) {
 			cred, err := source.Credential(ctx, t.asked())
 			switch {
 			case err != nil:

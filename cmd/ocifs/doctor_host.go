@@ -52,7 +52,7 @@ func (d *diagnosis) examineHost(ctx context.Context, t target, s settings, sourc
 		return
 	}
 	d.examineMirrors(ctx, v)
-	proxy, _ := find(ctx, d, "proxy", func(context.Context) (*url.URL, check) { return v.proxy() })
+	proxy, _ := find(ctx, d, "proxy", checkFor, func(context.Context) (*url.URL, check) { return v.proxy() })
 	if c := d.do(ctx, "address", func(ctx context.Context) check { return v.address(ctx, proxy) }); c.State != isOK {
 		return
 	}
@@ -63,7 +63,7 @@ func (d *diagnosis) examineHost(ctx context.Context, t target, s settings, sourc
 		registry.Greeting
 		err error
 	}
-	g, c := find(ctx, d, "encryption", func(ctx context.Context) (greeted, check) {
+	g, c := find(ctx, d, "encryption", checkFor, func(ctx context.Context) (greeted, check) {
 		g, err := v.client.Greet(ctx, v.host)
 		return greeted{g, err}, v.encryption(g, err)
 	})
@@ -153,7 +153,7 @@ func (v *visit) connection(ctx context.Context, proxy *url.URL) check {
 // encryption tells what the connection of the greeting was like.
 func (v *visit) encryption(g registry.Greeting, err error) check {
 	switch {
-	case g.TLS == nil && err != nil:
+	case g.Status == 0:
 		return v.unreachable(err)
 	case g.TLS == nil && ref.IsLoopback(v.host):
 		return fine("none: it speaks plain HTTP, as a registry of this machine may")

@@ -30,7 +30,7 @@ func (d *diagnosis) examineMachine(ctx context.Context, cacheDir string) {
 	})
 	d.examineFUSE(ctx)
 	known := d.wrongs() > 0
-	stats, mounts := find(ctx, d, "mount", func(ctx context.Context) (mountStats, check) {
+	stats, mounts := find(ctx, d, "mount", trialFor, func(ctx context.Context) (mountStats, check) {
 		stats, err := tryMount(ctx, filepath.Join(cacheDir, "CACHEDIR.TAG"))
 		if err != nil {
 			return stats, explainTrial(err, known)
@@ -51,7 +51,7 @@ func (d *diagnosis) examineMachine(ctx context.Context, cacheDir string) {
 // needs is known to be missing.
 func explainTrial(err error, known bool) check {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return wrong("run it again with the machine less busy; else look for the cause in the kernel's log (dmesg)", "the mount doesn't answer within %s", checkFor)
+		return wrong("run it again with the machine less busy; else look for the cause in the kernel's log (dmesg)", "the mount doesn't answer within %s", trialFor)
 	}
 	text, next, _ := strings.Cut(explainMount(err, settings{}).Error(), "; ")
 	if known {

@@ -19,7 +19,7 @@ var hubPreview = ref.Repository{Host: ref.DockerHub, Path: "ratelimitpreview/tes
 // examineOffers finds out what the registry offers. What it doesn't offer isn't wrong:
 // ocifs does without.
 func (d *diagnosis) examineOffers(ctx context.Context, v *visit) {
-	first, _ := find(ctx, d, "catalog", v.catalog)
+	first, _ := find(ctx, d, "catalog", checkFor, v.catalog)
 	r, named := v.repo, v.repo != (ref.Repository{})
 	if !named && first != "" {
 		if found, err := ref.NewRepository(v.host, first); err == nil {
@@ -35,7 +35,7 @@ func (d *diagnosis) examineOffers(ctx context.Context, v *visit) {
 		}
 		return
 	}
-	example, c := find(ctx, d, "repository", func(ctx context.Context) (sample, check) {
+	example, c := find(ctx, d, "repository", checkFor, func(ctx context.Context) (sample, check) {
 		found, c := v.sample(ctx, r)
 		if c.State == isWrong && !named {
 			c.State = isUnknown // nobody asked for this one
@@ -59,7 +59,7 @@ func (d *diagnosis) examineOffers(ctx context.Context, v *visit) {
 			return v.offer(yes, err, "parts of blobs can be read",
 				warning("whoever runs the registry may have a proxy before it that drops Range", "parts of blobs can't be read: a download that breaks off begins anew"))
 		})
-		d.do(ctx, "mount", func(ctx context.Context) check {
+		d.do(ctx, "blob-mount", func(ctx context.Context) check {
 			yes, err := v.client.OffersMount(ctx, r, example.blob)
 			return v.offer(yes, err, "blobs are taken over from other repositories without being sent",
 				warning("nothing needs to be done: it takes longer", "blobs aren't taken over from other repositories: a copy within this host is sent"))

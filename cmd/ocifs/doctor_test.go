@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/ocifs/ocifs/registry"
-	"github.com/ocifs/ocifs/registry/auth"
 )
 
 // What people write in place of HOST/REPOSITORY is understood, and told.
@@ -153,19 +152,6 @@ func certificate(t *testing.T, from, until time.Time, address string) tls.Certif
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// A credential is told by its user and its origin, and nothing that is secret in it.
-func TestWhoseCredential(t *testing.T) {
-	for want, c := range map[string]auth.Credential{
-		"jane from FILE":         {Username: "jane", Password: "secret", Origin: "FILE"},
-		"jane from FILE (twice)": {Username: "jane", Password: "secret", Origin: "jane from FILE (twice)"},
-		"a token from FILE":      {IdentityToken: "secret", Origin: "FILE"},
-	} {
-		if got := whose(c); got != want {
-			t.Errorf("it is that of %q, want %q", got, want)
-		}
-	}
 }
 
 // What can't be read of the credentials is a check of its own, and the rest counts.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,28 +74,26 @@ func tryMount(ctx context.Context, passthroughFile string) (stats mountStats, er
 	}()
 	defer leave(server, mountpoint, gone)
 
-	version, err := showElsewhere(ctx, filepath.Join(mountpoint, ".ocifs", "version"))
+	told := filepath.Join(mountpoint, ".ocifs")
+	out, err := showElsewhere(ctx, filepath.Join(told, "version"), filepath.Join(told, "stats.json"))
 	if err != nil {
 		return stats, err
 	}
-	if want := "ocifs " + versionString(); strings.TrimSpace(string(version)) != want {
+	version, statsText, _ := bytes.Cut(out, []byte("\n"))
+	if want := "ocifs " + versionString(); string(version) != want {
 		return stats, fmt.Errorf("the mount reads %q, where %q was written", version, want)
 	}
-	told, err := showElsewhere(ctx, filepath.Join(mountpoint, ".ocifs", "stats.json"))
-	if err != nil {
-		return stats, err
-	}
-	return stats, json.Unmarshal(told, &stats)
+	return stats, json.Unmarshal(statsText, &stats)
 }
 
-// showElsewhere has another process read a file.
-func showElsewhere(ctx context.Context, path string) ([]byte, error) {
+// showElsewhere has another process read files, one after the other.
+func showElsewhere(ctx context.Context, paths ...string) ([]byte, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, self, showName, path)
+	cmd := exec.CommandContext(ctx, self, append([]string{showName}, paths...)...)
 	cmd.Stderr = &stderr
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
@@ -110,22 +107,25 @@ func showElsewhere(ctx context.Context, path string) ([]byte, error) {
 }
 
 // showName is the command that doctor runs to have a mount read by another process.
-const showName = "show-file"
+const showName = "show-files"
 
 func showCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    showName + " FILE",
-		Short:  "Print a file; doctor reads its trial mount by it",
+		Use:    showName + " FILE…",
+		Short:  "Print files; doctor reads its trial mount by it",
 		Hidden: true,
-		Args:   arguments(cobra.ExactArgs(1)),
+		Args:   arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := os.Open(args[0])
-			if err != nil {
-				return err
+			for _, path := range args {
+				b, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				if _, err := cmd.OutOrStdout().Write(b); err != nil {
+					return err
+				}
 			}
-			defer f.Close()
-			_, err = io.Copy(cmd.OutOrStdout(), f)
-			return err
+			return nil
 		},
 	}
 }
