@@ -1,6 +1,7 @@
 package integration
 
 import (
+	cryptotls "crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -261,6 +262,15 @@ func TestDoctorOfARegistryThatCannotBeReached(t *testing.T) {
 	s.Fault(registries.Fault{Status: http.StatusBadGateway})
 	c.doctor(1, s.Host).says(t, "api", "wrong", "502", "again")
 	c.doctor(1, "no-such-host.invalid").says(t, "address", "wrong", "", " ")
+	for setting, want := range map[string][]string{
+		"NO_PROXY=example":         {"✓ proxy", ""},
+		"NO_PROXY=another.example": {"✓ proxy        registry.example is asked by way of http://" + s.Host, "127.0.0.1 is an address"},
+	} {
+		r := c.ends(1, "export HTTPS_PROXY=http://me:open-sesame@"+s.Host+" "+setting+"; ocifs doctor registry.example")
+		if found := strings.Contains(r.Stdout, want[0]); found != (want[1] != "") || !strings.Contains(r.Stdout, want[1]) || strings.Contains(r.Stdout+r.Stderr, "open-sesame") {
+			t.Errorf("with %s it prints\n%s", setting, r.Stdout)
+		}
+	}
 	for _, args := range []string{"alpine", "ghcr.io/UPPER", "a b", "ghcr.io b", "--no-such-flag", "--plain-http 'no host'"} {
 		c.ends(2, "ocifs doctor "+args)
 	}
@@ -291,6 +301,19 @@ func TestDoctorOfACertificate(t *testing.T) {
 			t.Errorf("it prints no %q:\n%s", want, r.Stdout)
 		}
 	}
+
+	// One that wants to see a certificate itself.
+	strict := httptest.NewUnstartedServer(http.NotFoundHandler())
+	strict.Config.ErrorLog = tls.Config.ErrorLog
+	strict.TLS = &cryptotls.Config{ClientAuth: cryptotls.RequireAnyClientCert, MaxVersion: cryptotls.VersionTLS12}
+	strict.StartTLS()
+	t.Cleanup(strict.Close)
+	host = strings.TrimPrefix(strict.URL, "https://")
+	r = c.ends(1, "export TMPDIR=$HOME/tmp SSL_CERT_FILE=$HOME/ca.crt; ocifs doctor "+host)
+	if !strings.Contains(r.Stdout, "✗ encryption   it ends the TLS handshake: ") || !strings.Contains(r.Stdout, host+"/client.cert") {
+		t.Errorf("it prints\n%s", r.Stdout)
+	}
+	c.leftNothing()
 }
 
 // The mount of an ocifs that died is found, and what is said to take it away does.

@@ -40,7 +40,7 @@ func (v *visit) unreachable(err error) check {
 	case errors.Is(err, registry.ErrServer):
 		return wrong("try again in a while; whoever runs the registry, or a proxy before it, sees why in its log", "it fails: %v", err)
 	}
-	return wrong("", "%v", err)
+	return wrong("see what curl -v https://"+ref.APIHost(v.host)+"/v2/ says", "%v", err)
 }
 
 // distrusted tells why a TLS server isn't trusted.
@@ -79,8 +79,9 @@ func (v *visit) distrusted(err error) (check, bool) {
 		return wrong("have it renewed by whoever runs the registry; look at this machine's clock as well", "its certificate was over on %s", invalid.Cert.NotAfter.UTC().Format(time.DateOnly)), true
 	case errors.As(err, &invalid):
 		return wrong("have it made anew by whoever runs the registry", "its certificate isn't valid: %v", invalid), true
-	case strings.Contains(err.Error(), "remote error: tls: ") && strings.Contains(err.Error(), "certificate"): // an alert has no type of its own
-		return wrong("put it, with its key, into /etc/docker/certs.d/"+v.host+"/client.cert and client.key", "it wants a client's certificate, and takes none that it was shown"), true
+	case strings.Contains(err.Error(), "remote error: tls: "): // an alert has no type of its own
+		_, alert, _ := strings.Cut(err.Error(), "remote error: tls: ")
+		return wrong("it may want a client's certificate: put it, with its key, into /etc/docker/certs.d/"+v.host+"/client.cert and client.key", "it ends the TLS handshake: %s", alert), true
 	}
 	return check{}, false
 }
