@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"io"
@@ -74,9 +75,25 @@ func (f *fake) repo(path string) ref.Repository {
 	return ref.Repository{Host: host, Path: path}
 }
 
+// bodies sends each body as it is now: http.Transport would get it anew by itself,
+// where it finds it at its end.
+type bodies struct{ next http.RoundTripper }
+
+func (b bodies) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		all, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		req = req.Clone(req.Context())
+		req.Body, req.GetBody = io.NopCloser(bytes.NewReader(all)), nil
+	}
+	return b.next.RoundTrip(req)
+}
+
 // by makes an Authorizer with a source.
 func (f *fake) by(s Source) *Authorizer {
-	return &Authorizer{Next: f.Client().Transport, Source: s, PlainOK: func(string) bool { return true }}
+	return &Authorizer{Next: bodies{f.Client().Transport}, Source: s, PlainOK: func(string) bool { return true }}
 }
 
 // send sends a request for something of a repository.
