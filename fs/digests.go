@@ -58,10 +58,8 @@ func (d *digestsDir) list(context.Context) (listing, error) {
 
 // manifestByDigest finds an image directory.
 func (r *repository) manifestByDigest(ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error) {
-	asking, cancel := r.tree.asking(ctx)
-	defer cancel()
 	ttl := forever
-	m, err := r.manifest(asking, d)
+	m, err := r.manifest(ctx, d)
 	if kept := r.cachedManifest(d); err != nil && kept != nil {
 		if _, ok := r.had(ctx, at, manifestObject(d), err); ok {
 			m, ttl, err = kept, shownFor, nil
@@ -76,10 +74,8 @@ func (r *repository) manifestByDigest(ctx context.Context, at place, d digest.Di
 
 // blobByDigest finds a blob.
 func (r *repository) blobByDigest(ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error) {
-	asking, cancel := r.tree.asking(ctx)
-	defer cancel()
 	ttl := forever
-	p, err := r.blob(asking, d)
+	p, err := r.blob(ctx, d)
 	if err != nil {
 		o := blobObject(d)
 		if told, ok := r.known.told(manifestObject(d)); ok && !told.missing && told.size >= 0 {

@@ -6,19 +6,9 @@ import (
 	"time"
 )
 
-const (
-	// shownFor is how long what couldn't be asked for anew is shown before it is
-	// asked for again.
-	shownFor = missingFor
-	// lastMoments is what is left of a lookup's time when asking is given up: what
-	// was known can still be shown then.
-	lastMoments = 5 * time.Second
-)
-
-// asking is ctx for a question of a lookup that what was known may have to answer.
-func (t *Tree) asking(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, max(t.opts.LookupBound-lastMoments, t.opts.LookupBound/2))
-}
+// shownFor is how long what couldn't be asked for anew is shown before it is asked
+// for again.
+const shownFor = missingFor
 
 // belief is how far an answer of a registry is believed.
 type belief struct {

@@ -359,6 +359,7 @@ func TestWhatIsKnownOutlivesItsRegistry(t *testing.T) {
 	} {
 		w.fails(path, registry.ErrServer)
 	}
+	w.ages()
 	if _, err := w.to("team/app/tags/v2"); err != nil {
 		t.Errorf("a tag that a listing named: %v", err)
 	}
@@ -415,7 +416,9 @@ func TestWhatWasDeniedIsNotShown(t *testing.T) {
 	a := startAnswering(t)
 	a.tags("team/app", "v1")
 	m := a.image("team/app", "v1", "one")
+	a.image("team/app", "v2", "one")
 	w := walk(t, a, t.TempDir(), Options{})
+	w.want("team/app/tags/v2/digest", m.Digest.String()+"\n")
 	layer := hexPath(m.Layers[0].Digest)
 	paths := []string{"team/app/tags/v1", "team/app/manifests/" + hexPath(m.Digest), "team/app/blobs/" + layer, "team/app"}
 	for _, path := range paths {
@@ -431,8 +434,17 @@ func TestWhatWasDeniedIsNotShown(t *testing.T) {
 	}
 	w.ages()
 	a.setAll(failing)
-	for _, path := range paths {
+	for _, path := range append(paths, "team/app/tags/v2") { // whose manifest it was
 		w.fails(path, registry.ErrServer)
+	}
+}
+
+// Those who asked at the same time, in vain, tell it once, and none asks again for a
+// moment.
+func TestAnOldAnswerIsToldOnce(t *testing.T) {
+	b := believe(0)
+	if !b.showOn() || b.showOn() || !b.believed() || !b.old {
+		t.Errorf("%+v", b)
 	}
 }
 
@@ -466,13 +478,26 @@ func TestAPushIsNotShownWhatWasKnown(t *testing.T) {
 	a := startAnswering(t)
 	d := digest.FromString("loose")
 	a.set("team/app/blobs/"+d.String(), bytesOf("application/octet-stream", []byte("loose")))
+	m := a.image("team/app", "v1", "one")
 	w := walk(t, a, t.TempDir(), Options{})
 	w.want("team/app/blobs/"+hexPath(d), "loose")
+	w.want("team/app/tags/v1/manifest.json", string(m.Raw))
 	a.setAll(failing)
 	w.ages()
 	w.want("team/app/blobs/"+hexPath(d), "loose")
-	if n, err := (pushTree{w.Tree}).Blob(t.Context(), ref.Repository{Host: a.host, Path: "team/app"}, d); !errors.Is(err, registry.ErrServer) {
-		t.Errorf("a push is told of %d bytes, %v", n, err)
+	w.want("team/app/tags/v1/manifest.json", string(m.Raw))
+	image, err := w.to("team/app/tags/v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.manifests.remove(m.Digest) // it comes from the disk
+	if _, err := image.(directory).list(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, d := range []digest.Digest{d, m.Layers[0].Digest} {
+		if n, err := (pushTree{w.Tree}).Blob(t.Context(), ref.Repository{Host: a.host, Path: "team/app"}, d); !errors.Is(err, registry.ErrServer) {
+			t.Errorf("a push is told of %d bytes, %v", n, err)
+		}
 	}
 }
 

@@ -159,9 +159,7 @@ func (r *repository) referrers(ctx context.Context, at place, d digest.Digest) (
 	if known := r.tree.referrers.kept.get(s); known.believed() {
 		return known, nil
 	}
-	asking, cancel := r.tree.asking(ctx)
-	defer cancel()
-	rs, err := r.referring.do(asking, d, func(ctx context.Context) (referrers, error) {
+	rs, err := r.referring.do(ctx, d, func(ctx context.Context) (referrers, error) {
 		changes := r.tree.referrers.asked(r.Repository)
 		ds, err := r.tree.client.Referrers(ctx, r.Repository, d)
 		if err != nil {

@@ -29,9 +29,7 @@ func (r *repository) tag(ctx context.Context, tag string) (resolution, error) {
 			return resolution{m, until}, nil
 		}
 	}
-	asking, cancel := r.tree.asking(ctx)
-	defer cancel()
-	res, err := r.resolving.do(asking, tag, func(ctx context.Context) (resolution, error) { return r.resolve(ctx, tag) })
+	res, err := r.resolving.do(ctx, tag, func(ctx context.Context) (resolution, error) { return r.resolve(ctx, tag) })
 	if registry.OutOfReach(err) {
 		if old, ok := r.oldTag(ctx, tag, err); ok {
 			return old, nil
