@@ -7,31 +7,17 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/http/httptest"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 const blob = "0123456789"
-
-// serve starts a plain registry, and gives a client of it and a repository.
-func serve(t *testing.T, h http.HandlerFunc) (*Client, ref.Repository) {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	host := strings.TrimPrefix(s.URL, "http://")
-	c := New(Options{PlainHTTP: []string{host}, RetryMaxWait: time.Second})
-	t.Cleanup(c.Close)
-	return c, ref.Repository{Host: host, Path: "a/b"}
-}
 
 func TestAManifestIsVerified(t *testing.T) {
 	index := `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[]}`
@@ -57,14 +43,13 @@ func TestAManifestIsVerified(t *testing.T) {
 		"negative size":          {`{"manifests":[{"digest":"` + other + `","size":-1}]}`, v1.MediaTypeImageIndex, "", "v1", ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cl, r := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", c.contentType)
-				if c.header != "" {
-					w.Header().Set("Docker-Content-Digest", c.header)
-				}
-				_, _ = io.WriteString(w, c.body)
-			})
-			if _, err := cl.Manifest(context.Background(), r, c.reference); !errors.Is(err, c.want) {
+			s, cl := newFixture(t)
+			header := []string{"Content-Type", c.contentType}
+			if c.header != "" {
+				header = append(header, "Docker-Content-Digest", c.header)
+			}
+			s.On("GET manifest", registrytest.Status(200, c.body, header...))
+			if _, err := cl.Manifest(context.Background(), s.repo, c.reference); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
@@ -72,66 +57,38 @@ func TestAManifestIsVerified(t *testing.T) {
 }
 
 func TestABlobIsContinuedWhereItBrokeOff(t *testing.T) {
-	for name, status := range map[string]int{"by Range": 206, "by the whole": 200} {
+	for name, quirks := range map[string][]registrytest.Quirk{"by Range": nil, "by the whole": {registrytest.IgnoreRange()}} {
 		t.Run(name, func(t *testing.T) {
-			var n atomic.Int32
-			cl, r := serve(t, func(w http.ResponseWriter, req *http.Request) {
-				rest := blob
-				if n.Add(1) == 1 {
-					w.Header().Set("Content-Length", "10")
-					_, _ = io.WriteString(w, blob[:4])
-					return
-				}
-				if got := req.Header.Get("Range"); got != "bytes=4-" {
-					t.Errorf("Range %q", got)
-				}
-				if status == 206 {
-					rest = blob[4:]
-					w.Header().Set("Content-Range", "bytes 4-9/10")
-				}
-				w.WriteHeader(status)
-				_, _ = io.WriteString(w, rest)
-			})
-			if got, err := get(cl, r, 10); err != nil || got != blob {
+			s, cl := newFixture(t)
+			s.Blob(s.repo.Path, []byte(blob))
+			s.On("GET blob", quirks...)
+			s.Nth(1, "GET blob", registrytest.Cut(4))
+			if got, err := get(cl, s.repo, 10); err != nil || got != blob {
 				t.Errorf("got %q, %v", got, err)
 			}
+			s.want(cl, "GET blob", "GET blob bytes=4-")
 		})
 	}
 }
 
 // Where a registry does Range wrong, the rest comes from the start.
 func TestABlobIsContinuedWithoutRange(t *testing.T) {
-	for name, answer := range map[string]func(w http.ResponseWriter){
-		"another part": func(w http.ResponseWriter) {
-			w.Header().Set("Content-Range", "bytes 5-9/10")
-			w.WriteHeader(http.StatusPartialContent)
-			_, _ = io.WriteString(w, blob[5:])
-		},
-		"a part, it doesn't say which": func(w http.ResponseWriter) { w.WriteHeader(http.StatusPartialContent) },
-		"bad request":                  func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadRequest) },
-		"not implemented":              func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotImplemented) },
-		"not satisfiable":              func(w http.ResponseWriter) { w.WriteHeader(http.StatusRequestedRangeNotSatisfiable) },
+	for name, quirk := range map[string]registrytest.Quirk{
+		"another part":                 registrytest.ShiftRange(1),
+		"a part, it doesn't say which": registrytest.Without("Content-Range"),
+		"bad request":                  registrytest.Status(http.StatusBadRequest, ""),
+		"not implemented":              registrytest.Status(http.StatusNotImplemented, ""),
+		"not satisfiable":              registrytest.Status(http.StatusRequestedRangeNotSatisfiable, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
-			var ranges []string
-			cl, r := serve(t, func(w http.ResponseWriter, req *http.Request) {
-				ranges = append(ranges, req.Header.Get("Range"))
-				switch len(ranges) {
-				case 1:
-					w.Header().Set("Content-Length", "10")
-					_, _ = io.WriteString(w, blob[:4])
-				case 2:
-					answer(w)
-				default:
-					_, _ = io.WriteString(w, blob)
-				}
-			})
-			if got, err := get(cl, r, 10); err != nil || got != blob {
+			s, cl := newFixture(t)
+			s.Blob(s.repo.Path, []byte(blob))
+			s.Nth(1, "GET blob", registrytest.Cut(4))
+			s.Nth(2, "GET blob", quirk)
+			if got, err := get(cl, s.repo, 10); err != nil || got != blob {
 				t.Errorf("got %q, %v", got, err)
 			}
-			if want := []string{"", "bytes=4-", ""}; !slices.Equal(ranges, want) {
-				t.Errorf("asked for %q, want %q", ranges, want)
-			}
+			s.want(cl, "GET blob", "GET blob bytes=4-", "GET blob")
 		})
 	}
 }
@@ -139,26 +96,13 @@ func TestABlobIsContinuedWithoutRange(t *testing.T) {
 // A body without a length that ends with its connection is known by the size that
 // was promised not to be all.
 func TestABlobThatEndsWithItsConnectionIsContinued(t *testing.T) {
-	n := 0
-	cl, r := serve(t, func(w http.ResponseWriter, req *http.Request) {
-		if n++; n > 1 {
-			w.Header().Set("Content-Range", "bytes 4-9/10")
-			w.WriteHeader(http.StatusPartialContent)
-			_, _ = io.WriteString(w, blob[4:])
-			return
-		}
-		conn, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		_, _ = rw.WriteString("HTTP/1.0 200 OK\r\n\r\n" + blob[:4])
-		_ = rw.Flush()
-	})
-	if got, err := get(cl, r, 10); err != nil || got != blob {
+	s, cl := newFixture(t)
+	s.Blob(s.repo.Path, []byte(blob))
+	s.Nth(1, "GET blob", registrytest.UntilClose(4))
+	if got, err := get(cl, s.repo, 10); err != nil || got != blob {
 		t.Errorf("got %q, %v", got, err)
 	}
+	s.want(cl, "GET blob", "GET blob bytes=4-")
 }
 
 func get(c *Client, r ref.Repository, size int64) (string, error) {
@@ -172,9 +116,10 @@ func get(c *Client, r ref.Repository, size int64) (string, error) {
 }
 
 func TestABlobOfAnotherSizeIsCorrupt(t *testing.T) {
-	cl, r := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, blob) })
+	s, cl := newFixture(t)
+	s.Blob(s.repo.Path, []byte(blob))
 	for _, size := range []int64{0, 9, 11} {
-		if got, err := get(cl, r, size); !errors.Is(err, ErrCorrupt) || int64(len(got)) > size {
+		if got, err := get(cl, s.repo, size); !errors.Is(err, ErrCorrupt) || int64(len(got)) > size {
 			t.Errorf("size %d: got %q, %v", size, got, err)
 		}
 	}
@@ -190,14 +135,14 @@ func TestPagesAreFollowedOnTheirOriginOnly(t *testing.T) {
 		"circle":   {"?last=x", ErrServer},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cl, r := serve(t, func(w http.ResponseWriter, req *http.Request) {
-				if req.URL.RawQuery == "" || name == "circle" {
-					w.Header().Set("Link", fmt.Sprintf(`<%s>; rel="next"`, c.link))
-				}
-				_, _ = io.WriteString(w, `{"tags":null}`)
-			})
+			s, cl := newFixture(t)
+			s.On("GET tags", registrytest.Status(200, `{"tags":null}`))
+			link := registrytest.With("Link", fmt.Sprintf(`<%s>; rel="next"`, c.link))
+			if s.Nth(1, "GET tags", link); name == "circle" {
+				s.On("GET tags", link)
+			}
 			var last error
-			for _, err := range cl.Tags(context.Background(), r) {
+			for _, err := range cl.Tags(context.Background(), s.repo) {
 				last = err
 			}
 			if !errors.Is(last, c.want) {
@@ -217,14 +162,14 @@ func TestAListWithoutEndIsAnError(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			s, cl := newFixture(t)
 			n := 0
-			cl, r := serve(t, func(w http.ResponseWriter, req *http.Request) {
+			s.On("GET tags", registrytest.EndlessPages(), func(*registrytest.Exchange, func() *registrytest.Answer) *registrytest.Answer {
 				n++
-				w.Header().Set("Link", fmt.Sprintf(`<?last=%d>; rel="next"`, n))
-				_, _ = io.WriteString(w, page(n))
+				return registrytest.Plain(200, page(n))
 			})
 			var last error
-			for _, err := range cl.Tags(context.Background(), r) {
+			for _, err := range cl.Tags(context.Background(), s.repo) {
 				last = err
 			}
 			if !errors.Is(last, ErrServer) || n > 2*maxNoNews {
@@ -235,8 +180,8 @@ func TestAListWithoutEndIsAnError(t *testing.T) {
 }
 
 func TestWhatIsMissingIsNotExist(t *testing.T) {
-	cl, r := serve(t, http.NotFound)
-	if _, err := cl.Manifest(context.Background(), r, "v1"); !errors.Is(err, fs.ErrNotExist) {
+	s, cl := newFixture(t)
+	if _, err := cl.Manifest(context.Background(), s.repo, "v1"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }

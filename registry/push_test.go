@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -21,10 +20,11 @@ import (
 	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/hosts"
 	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 func TestABlobIsAskedForAndSentInOnePiece(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	var told []int64
 	done, err := push(c, s, blob, Push{Sent: func(n int64) { told = append(told, n) }})
 	if err != nil || done != (Pushed{Sent: 10}) || len(told) == 0 || told[len(told)-1] != 10 {
@@ -35,8 +35,8 @@ func TestABlobIsAskedForAndSentInOnePiece(t *testing.T) {
 }
 
 func TestABlobThatIsThereIsNotSent(t *testing.T) {
-	s, c := newStore(t)
-	s.blobs[digest.FromString(blob).String()] = blob
+	s, c := newFixture(t)
+	s.Blob(s.repo.Path, []byte(blob))
 	if done, err := push(c, s, blob, Push{}); err != nil || done != (Pushed{Existed: true}) {
 		t.Errorf("%+v, %v", done, err)
 	}
@@ -44,7 +44,7 @@ func TestABlobThatIsThereIsNotSent(t *testing.T) {
 }
 
 func TestABlobThatIsKnownToBeAbsentIsNotAskedFor(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	if _, err := push(c, s, blob, Push{Absent: true}); err != nil {
 		t.Error(err)
 	}
@@ -54,8 +54,8 @@ func TestABlobThatIsKnownToBeAbsentIsNotAskedFor(t *testing.T) {
 // A registry that can't tell whether it has a blob gets it.
 func TestABlobIsSentWhereTheRegistryCannotTell(t *testing.T) {
 	for _, status := range []int{401, 403, 405, 400, 501} {
-		s, c := newStore(t)
-		s.on("HEAD blob", 0, answer(status, ""))
+		s, c := newFixture(t)
+		s.On("HEAD blob", registrytest.Status(status, ""))
 		if _, err := push(c, s, blob, Push{}); err != nil {
 			t.Errorf("%d: %v", status, err)
 		}
@@ -64,24 +64,24 @@ func TestABlobIsSentWhereTheRegistryCannotTell(t *testing.T) {
 }
 
 func TestABlobIsMountedWhereThatIsLet(t *testing.T) {
-	there := func(s *store, path string) ref.Repository { return ref.Repository{Host: s.repo.Host, Path: path} }
+	there := func(s *fixture, path string) ref.Repository { return ref.Repository{Host: s.repo.Host, Path: path} }
 	foreign := ref.Repository{Host: "other.example", Path: "c"}
 	t.Run("mounted", func(t *testing.T) {
-		s, c := newStore(t)
-		s.mounts = true
-		var query string
-		s.on("POST upload", 0, func(_ http.ResponseWriter, req *http.Request) bool { query = req.URL.RawQuery; return false })
+		s, c := newFixture(t)
+		s.Change(func(tr *registrytest.Traits) { tr.Mounts = true })
+		s.Blob("c/d", []byte(blob))
 		done, err := push(c, s, blob, Push{From: []ref.Repository{foreign, s.repo, there(s, "c/d")}})
 		if err != nil || done != (Pushed{Mounted: true}) {
 			t.Errorf("%+v, %v", done, err)
 		}
-		if want := "mount=" + url.QueryEscape(digest.FromString(blob).String()) + "&from=c%2Fd"; query != want {
-			t.Errorf("asked %q, want %q", query, want)
-		}
 		s.want(c, "HEAD blob", "POST upload")
+		s.has(blob)
+		if want, got := "mount="+url.QueryEscape(digest.FromString(blob).String())+"&from=c%2Fd", s.Requests()[1].Query; got != want {
+			t.Errorf("asked %q, want %q", got, want)
+		}
 	})
 	t.Run("declined, with a session", func(t *testing.T) {
-		s, c := newStore(t)
+		s, c := newFixture(t)
 		if done, err := push(c, s, blob, Push{From: []ref.Repository{there(s, "c"), there(s, "d")}}); err != nil || done.Mounted {
 			t.Errorf("%+v, %v", done, err)
 		}
@@ -89,9 +89,9 @@ func TestABlobIsMountedWhereThatIsLet(t *testing.T) {
 		s.want(c, "HEAD blob", "POST upload", "PUT upload")
 	})
 	t.Run("refused", func(t *testing.T) {
-		s, c := newStore(t)
-		s.on("POST upload", 1, answer(403, ""))
-		s.on("POST upload", 2, answer(500, ""))
+		s, c := newFixture(t)
+		s.Nth(1, "POST upload", registrytest.Status(403, ""))
+		s.Nth(2, "POST upload", registrytest.Status(500, ""))
 		if done, err := push(c, s, blob, Push{From: []ref.Repository{there(s, "c"), there(s, "d")}}); err != nil || done.Mounted {
 			t.Errorf("%+v, %v", done, err)
 		}
@@ -103,8 +103,8 @@ func TestABlobIsMountedWhereThatIsLet(t *testing.T) {
 func TestABlobGoesInChunksWhereOnePieceIsRefused(t *testing.T) {
 	for _, status := range []int{400, 405, 411, 413, 415, 416, 501} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			s, c := newStore(t)
-			s.on("PUT upload", 1, answer(status, ""))
+			s, c := newFixture(t)
+			s.Nth(1, "PUT upload", registrytest.Status(status, ""))
 			if _, err := push(c, s, blob, Push{}); err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func TestABlobGoesInChunksWhereOnePieceIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.has(next)
-			if s.asks("PUT upload") != 3 || s.asks("POST upload") != 3 || s.asks("PATCH upload") != 6 {
+			if s.Count("PUT upload") != 3 || s.Count("POST upload") != 3 || s.Count("PATCH upload") != 6 {
 				t.Errorf("asked %q", s.requests(c))
 			}
 		})
@@ -123,9 +123,9 @@ func TestABlobGoesInChunksWhereOnePieceIsRefused(t *testing.T) {
 }
 
 func TestChunksHaveTheLeastLengthThatIsWanted(t *testing.T) {
-	s, c := newStore(t)
-	s.least = 6
-	s.on("PUT upload", 1, answer(405, ""))
+	s, c := newFixture(t)
+	s.Change(func(tr *registrytest.Traits) { tr.ChunkMin = 6 })
+	s.Nth(1, "PUT upload", registrytest.Status(405, ""))
 	if _, err := push(c, s, blob, Push{Absent: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -138,19 +138,19 @@ func TestChunksHaveTheLeastLengthThatIsWanted(t *testing.T) {
 
 // ECR answers 201, and its Range stays where it was.
 func TestARegistryWhoseRangeIsFrozenGetsAllOfIt(t *testing.T) {
-	for name, script := range map[string]func(http.ResponseWriter, *http.Request) bool{"it tells the same": nil, "it can't be asked": answer(404, ""), "nor so": answer(405, "")} {
+	for name, script := range map[string]registrytest.Quirk{"it tells the same": nil, "it can't be asked": registrytest.Status(404, ""), "nor so": registrytest.Status(405, "")} {
 		t.Run(name, func(t *testing.T) {
-			s, c := newStore(t)
-			s.frozen = true
+			s, c := newFixture(t)
+			s.Change(func(tr *registrytest.Traits) { tr.FrozenRange = true })
 			if script != nil {
-				s.on("GET upload", 0, script)
+				s.On("GET upload", script)
 			}
-			s.on("PUT upload", 1, answer(405, ""))
+			s.Nth(1, "PUT upload", registrytest.Status(405, ""))
 			if _, err := push(c, s, blob, Push{Absent: true}); err != nil {
 				t.Fatal(err)
 			}
 			s.has(blob)
-			if s.asks("GET upload") != 1 {
+			if s.Count("GET upload") != 1 {
 				t.Errorf("asked %q", s.requests(c))
 			}
 		})
@@ -159,14 +159,9 @@ func TestARegistryWhoseRangeIsFrozenGetsAllOfIt(t *testing.T) {
 
 // A registry that took less of a part than it was sent gets the rest of it.
 func TestAPartThatWasTakenInPartIsContinued(t *testing.T) {
-	s, c := newStore(t)
-	s.on("PUT upload", 1, answer(405, ""))
-	s.on("PATCH upload", 2, func(w http.ResponseWriter, req *http.Request) bool {
-		b, _ := io.ReadAll(req.Body)
-		s.sessions[sessionID(req)].Write(b[:2])
-		s.told(w, sessionID(req), 202)
-		return true
-	})
+	s, c := newFixture(t)
+	s.Nth(1, "PUT upload", registrytest.Status(405, ""))
+	s.Nth(2, "PATCH upload", registrytest.TakeOnly(2))
 	if _, err := push(c, s, blob, Push{Absent: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -175,24 +170,23 @@ func TestAPartThatWasTakenInPartIsContinued(t *testing.T) {
 }
 
 func TestWhatIsTooLargeInAnyWaySaysSo(t *testing.T) {
-	s, c := newStore(t)
-	s.on("PUT upload", 0, answer(413, ""))
-	s.on("PATCH upload", 0, answer(413, ""))
+	s, c := newFixture(t)
+	s.On("PUT upload", registrytest.Status(413, ""))
+	s.On("PATCH upload", registrytest.Status(413, ""))
 	if _, err := push(c, s, blob, Push{}); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
 }
 
 func TestChunksBecomeSmallerWhereTheyAreTooLarge(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	c.bounds.chunk = 4 << 20
-	s.on("PUT upload", 1, answer(413, ""))
-	s.on("PATCH upload", 0, func(w http.ResponseWriter, req *http.Request) bool {
-		if req.ContentLength > 1<<20 {
-			w.WriteHeader(413)
-			return true
+	s.Nth(1, "PUT upload", registrytest.Status(413, ""))
+	s.On("PATCH upload", func(x *registrytest.Exchange, next func() *registrytest.Answer) *registrytest.Answer {
+		if x.ContentLength > 1<<20 {
+			return registrytest.Plain(413, "")
 		}
-		return false
+		return next()
 	})
 	big := strings.Repeat(blob, 300<<10)
 	if _, err := push(c, s, big, Push{}); err != nil {
@@ -202,7 +196,7 @@ func TestChunksBecomeSmallerWhereTheyAreTooLarge(t *testing.T) {
 }
 
 func TestAnEmptyBlobIsPushedWithoutItsSource(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	_, err := c.PushBlob(context.Background(), s.repo, v1.Descriptor{Digest: digest.FromString("")}, func(context.Context) (Source, error) {
 		t.Error("opened")
 		return nil, os.ErrInvalid
@@ -215,21 +209,18 @@ func TestAnEmptyBlobIsPushedWithoutItsSource(t *testing.T) {
 }
 
 func TestTheAlgorithmIsToldWhereItIsNotTheUsual(t *testing.T) {
-	s, c := newStore(t)
-	s.on("POST upload", 0, func(_ http.ResponseWriter, req *http.Request) bool {
-		if req.URL.RawQuery != "digest-algorithm=sha512" {
-			t.Errorf("asked %q", req.URL.RawQuery)
-		}
-		return false
-	})
+	s, c := newFixture(t)
 	d := digest.SHA512.FromString(blob)
-	if _, err := pushAs(context.Background(), c, s, blob, d, Push{}); err != nil || s.blobs[d.String()] != blob {
+	if _, err := pushAs(context.Background(), c, s, blob, d, Push{Absent: true}); err != nil || string(s.ReadBlob(s.repo.Path, d)) != blob {
 		t.Error(err)
+	}
+	if got := s.Requests()[0]; got.Method != http.MethodPost || got.Query != "digest-algorithm=sha512" {
+		t.Errorf("asked %q", got.Query)
 	}
 }
 
 func TestBytesOfAnotherDigestAreCorrupt(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	if _, err := pushAs(context.Background(), c, s, blob, digest.FromString("other"), Push{}); !errors.Is(err, ErrCorrupt) {
 		t.Error(err)
 	}
@@ -245,7 +236,7 @@ func TestASourceThatFailsIsToldAsItIs(t *testing.T) {
 		"short":   (&bytesSource{Reader: strings.NewReader(blob[:5])}).open,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, c := newStore(t)
+			s, c := newFixture(t)
 			_, err := c.PushBlob(context.Background(), s.repo, v1.Descriptor{Digest: digest.FromString(blob), Size: 10}, open, Push{Absent: true})
 			var e *Error
 			if err == nil || errors.As(err, &e) || name != "short" && !errors.Is(err, disk) || name == "short" && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -279,69 +270,54 @@ func (a always) Renew(context.Context, ref.Repository, auth.Credential) (auth.Cr
 
 // A token may be over in the middle of an upload.
 func TestAnUploadThatIsChallengedGoesOnWithItsBodyFromTheStart(t *testing.T) {
-	s, _ := newStore(t)
+	s, _ := newFixture(t)
 	c := s.client(t, Options{Credentials: always{Username: "u", Password: "p"}})
-	challenge := answer(401, "", "WWW-Authenticate", `Basic realm="x"`)
-	s.on("PUT upload", 1, func(w http.ResponseWriter, req *http.Request) bool {
-		_, _ = io.CopyN(io.Discard, req.Body, 1<<20)
-		return challenge(w, req)
-	})
-	s.on("PUT upload", 2, func(_ http.ResponseWriter, req *http.Request) bool {
-		if u, p, _ := req.BasicAuth(); u+p != "up" {
-			t.Error("it comes without the credential")
-		}
-		return false
-	})
+	s.Nth(1, "PUT upload", registrytest.Look(func(x *registrytest.Exchange) { _, _ = io.CopyN(io.Discard, x.Body, 1<<20) }),
+		registrytest.Challenge(`Basic realm="x"`))
 	big := strings.Repeat(blob, 1<<20)
 	if _, err := push(c, s, big, Push{Absent: true}); err != nil {
 		t.Fatal(err)
 	}
 	s.has(big)
 	s.want(c, "POST upload", "PUT upload", "PUT upload")
+	if got := s.Requests()[2].Credential; got.Scheme != "Basic" || got.User != "u" {
+		t.Errorf("it comes with %+v", got)
+	}
 }
 
 // The bytes go where the registry says; the credential stays.
 func TestASessionElsewhereGetsNoCredential(t *testing.T) {
-	s, _ := newStore(t)
-	var got []string
-	var size int64
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		got = append(got, req.Method+" "+req.Header.Get("Authorization"))
-		size, _ = io.Copy(io.Discard, req.Body)
-		w.WriteHeader(201)
-	}))
-	defer other.Close()
-	s.elsewhere = other.URL
+	s, _ := newFixture(t)
+	other := s.Elsewhere(t, registrytest.Options{})
+	s.Change(func(tr *registrytest.Traits) { tr.Sessions = other.URL })
 	c := s.client(t, Options{Credentials: always{Username: "u", Password: "p"}})
-	s.on("POST upload", 1, answer(401, "", "WWW-Authenticate", `Basic realm="x"`))
-	if _, err := push(c, s, blob, Push{Absent: true}); err != nil || size != 10 || len(got) != 1 || got[0] != "PUT " {
-		t.Errorf("%v: it got %d bytes by %q", err, size, got)
+	s.Nth(1, "POST upload", registrytest.Challenge(`Basic realm="x"`))
+	if _, err := push(c, s, blob, Push{Absent: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.has(blob)
+	s.want(c, "POST upload", "POST upload", "elsewhere PUT upload")
+	if all := s.Requests(); all[1].Credential.User != "u" || all[2].Credential != (registrytest.Credential{}) {
+		t.Errorf("asked %+v", all)
 	}
 }
 
 // A registry behind a TLS proxy names itself by http.
 func TestASessionStaysEncrypted(t *testing.T) {
-	var put *http.Request
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		switch req.Method {
-		case http.MethodPost:
-			w.Header().Set("Location", "http://"+req.Host+"/up?x=1")
-			w.WriteHeader(202)
-		case http.MethodPut:
-			put = req
-			_, _ = io.Copy(io.Discard, req.Body)
-			w.WriteHeader(201)
-		}
-	}))
-	defer s.Close()
+	s := registrytest.Start(t, registrytest.Options{TLS: true})
+	s.Change(func(tr *registrytest.Traits) { tr.Sessions = "http://" + s.Host })
 	c := New(Options{})
-	defer c.Close()
-	c.wires.usual = newWire(hosts.Endpoint{TLS: s.Client().Transport.(*http.Transport).TLSClientConfig})
-	r := ref.Repository{Host: strings.TrimPrefix(s.URL, "https://"), Path: "a/b"}
+	t.Cleanup(c.Close)
+	c.wires.usual = newWire(hosts.Endpoint{TLS: s.ClientTLS()})
+	r := ref.Repository{Host: s.Host, Path: "a/b"}
 	src := &bytesSource{Reader: strings.NewReader(blob)}
 	_, err := c.PushBlob(context.Background(), r, v1.Descriptor{Digest: digest.FromString(blob), Size: 10}, src.open, Push{Absent: true})
-	if err != nil || put == nil || put.TLS == nil || !strings.HasPrefix(put.URL.RawQuery, "x=1&digest=") {
-		t.Errorf("%v: %v", err, put)
+	if err != nil || string(s.ReadBlob(r.Path, digest.FromString(blob))) != blob {
+		t.Error(err)
+	}
+	s.Want("POST upload", "PUT upload")
+	if got := s.Requests()[1].Query; !strings.HasPrefix(got, "_state=x/y&digest=") {
+		t.Errorf("asked %q", got)
 	}
 }
 
@@ -349,11 +325,11 @@ func TestASessionStaysEncrypted(t *testing.T) {
 func TestASessionsQueryIsNotShown(t *testing.T) {
 	for name, location := range map[string]string{"ours": "/v2/a/b/blobs/uploads/s1?_state=secret", "bad": "ftp://x/?secret", "nonsense": "http://[::1?secret", "none there": "http://127.0.0.1:1/?secret"} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := newStore(t)
+			s, _ := newFixture(t)
 			var log bytes.Buffer
 			c := s.client(t, Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
-			s.on("POST upload", 0, answer(202, "", "Location", location))
-			s.on("PUT upload", 0, answer(500, ""))
+			s.On("POST upload", registrytest.Status(202, "", "Location", location))
+			s.On("PUT upload", registrytest.Status(500, ""))
 			_, err := push(c, s, blob, Push{})
 			c.Close()
 			if err == nil || strings.Contains(err.Error()+log.String(), "secret") {
@@ -364,13 +340,9 @@ func TestASessionsQueryIsNotShown(t *testing.T) {
 }
 
 func TestAnUploadThatIsInterruptedIsCancelled(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	s.on("PUT upload", 1, func(_ http.ResponseWriter, req *http.Request) bool {
-		cancel()
-		_, _ = io.Copy(io.Discard, req.Body) // until it hangs up
-		return true
-	})
+	s.Nth(1, "PUT upload", registrytest.Look(func(*registrytest.Exchange) { cancel() }), registrytest.Swallow())
 	began := time.Now()
 	_, err := pushAs(ctx, c, s, strings.Repeat(blob, 1<<20), digest.FromString(strings.Repeat(blob, 1<<20)), Push{Absent: true})
 	if !errors.Is(err, context.Canceled) || time.Since(began) > 5*time.Second {
@@ -380,7 +352,7 @@ func TestAnUploadThatIsInterruptedIsCancelled(t *testing.T) {
 }
 
 func TestUploadsTakeTheirPlaces(t *testing.T) {
-	s, _ := newStore(t)
+	s, _ := newFixture(t)
 	c := s.client(t, Options{Uploads: 1})
 	release, err := c.take(context.Background(), c.places, s.repo.Host, 1)
 	if err != nil {

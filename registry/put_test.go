@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // manifest makes a manifest of fields.
@@ -38,9 +38,9 @@ func descriptor(content string) v1.Descriptor {
 }
 
 // image is a manifest whose config is the store's.
-func image(t *testing.T, s *store, fields map[string]any) *Manifest {
+func image(t *testing.T, s *fixture, fields map[string]any) *Manifest {
 	t.Helper()
-	s.blobs[digest.FromString(blob).String()] = blob
+	s.Blob(s.repo.Path, []byte(blob))
 	fields["config"], fields["layers"] = descriptor(blob), []v1.Descriptor{}
 	return manifest(t, fields)
 }
@@ -52,20 +52,20 @@ func TestAManifestIsPushedByItsDigestOrTags(t *testing.T) {
 		want   []string
 	}{
 		"by digest":                {nil, false, []string{"PUT manifest"}},
-		"one tag":                  {[]string{"v1"}, true, []string{"PUT v1"}},
+		"one tag":                  {[]string{"v1"}, true, []string{"PUT manifest v1"}},
 		"several, at once":         {[]string{"v1", "v2", "v3"}, true, []string{"PUT manifest"}},
-		"several, not confirmed":   {[]string{"v1", "v2", "v3"}, false, []string{"PUT manifest", "PUT v1", "PUT v2", "PUT v3"}},
+		"several, not confirmed":   {[]string{"v1", "v2", "v3"}, false, []string{"PUT manifest", "PUT manifest v1", "PUT manifest v2", "PUT manifest v3"}},
 		"more than can be at once": {strings.Split("a,b,c,d,e,f,g,h,i,j,k,l", ","), true, []string{"PUT manifest", "PUT manifest"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, cl := newStore(t)
-			s.ociTag = c.ociTag
+			s, cl := newFixture(t)
+			s.Change(func(tr *registrytest.Traits) { tr.OCITag = c.ociTag })
 			m := image(t, s, map[string]any{})
 			if err := cl.PushManifest(context.Background(), s.repo, m, c.tags...); err != nil {
 				t.Fatal(err)
 			}
 			for _, tag := range append(c.tags, m.Digest.String()) {
-				if s.objects[tag] != string(m.Raw) {
+				if s.at(tag) != string(m.Raw) {
 					t.Errorf("%s is missing", tag)
 				}
 			}
@@ -76,38 +76,38 @@ func TestAManifestIsPushedByItsDigestOrTags(t *testing.T) {
 
 // What a host doesn't confirm isn't asked of it again.
 func TestTagsGoOneByOneWhereTheyAreNotConfirmed(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	m := image(t, s, map[string]any{})
 	for range 2 {
 		if err := c.PushManifest(context.Background(), s.repo, m, "v1", "v2"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.want(c, "PUT manifest", "PUT v1", "PUT v2", "PUT v1", "PUT v2")
+	s.want(c, "PUT manifest", "PUT manifest v1", "PUT manifest v2", "PUT manifest v1", "PUT manifest v2")
 }
 
 func TestTagsGoOneByOneWhereTheirNumberIsRefused(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	m := image(t, s, map[string]any{})
-	s.on("PUT manifest", 0, answer(400, ""))
+	s.On("PUT manifest sha256:*", registrytest.Status(400, ""))
 	if err := c.PushManifest(context.Background(), s.repo, m, "v1", "v2"); err != nil {
 		t.Fatal(err)
 	}
-	s.want(c, "PUT manifest", "PUT v1", "PUT v2")
+	s.want(c, "PUT manifest", "PUT manifest v1", "PUT manifest v2")
 }
 
 func TestAManifestIsSentAgainWhereItsAnswerFailed(t *testing.T) {
-	for name, script := range map[string]func(http.ResponseWriter, *http.Request) bool{
-		"5xx": answer(502, ""), "reset": hangUp, "wait": answer(429, "", "Retry-After", "0"), "what it names comes later": answer(404, code("MANIFEST_BLOB_UNKNOWN")),
+	for name, script := range map[string]registrytest.Quirk{
+		"5xx": registrytest.Status(502, ""), "reset": registrytest.Reset(), "wait": registrytest.Status(429, "", "Retry-After", "0"), "what it names comes later": registrytest.Refuse(404, "MANIFEST_BLOB_UNKNOWN"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, c := newStore(t)
+			s, c := newFixture(t)
 			m := image(t, s, map[string]any{})
-			s.on("PUT v1", 1, script)
-			if err := c.PushManifest(context.Background(), s.repo, m, "v1"); err != nil || s.objects["v1"] != string(m.Raw) {
+			s.Nth(1, "PUT manifest v1", script)
+			if err := c.PushManifest(context.Background(), s.repo, m, "v1"); err != nil || s.at("v1") != string(m.Raw) {
 				t.Error(err)
 			}
-			s.want(c, "PUT v1", "PUT v1")
+			s.want(c, "PUT manifest v1", "PUT manifest v1")
 		})
 	}
 }
@@ -129,9 +129,9 @@ func TestARefusedManifestSaysWhy(t *testing.T) {
 		"no room":                 {507, "", ErrServer},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, cl := newStore(t)
+			s, cl := newFixture(t)
 			m := image(t, s, map[string]any{})
-			s.on("PUT manifest", 0, answer(c.status, code(c.code)))
+			s.On("PUT manifest sha256:*", registrytest.Status(c.status, registrytest.Error(c.code)))
 			if err := cl.PushManifest(context.Background(), s.repo, m); !errors.Is(err, c.want) {
 				t.Error(err)
 			}
@@ -141,9 +141,9 @@ func TestARefusedManifestSaysWhy(t *testing.T) {
 
 func TestAnotherDigestInTheAnswerIsCorrupt(t *testing.T) {
 	for told, want := range map[string]error{digest.FromString("other").String(): ErrCorrupt, digest.SHA512.FromString("").String(): nil, "": nil} {
-		s, c := newStore(t)
+		s, c := newFixture(t)
 		m := image(t, s, map[string]any{})
-		s.on("PUT v1", 1, answer(201, "", "Docker-Content-Digest", told))
+		s.Nth(1, "PUT manifest v1", registrytest.Status(201, "", "Docker-Content-Digest", told))
 		if err := c.PushManifest(context.Background(), s.repo, m, "v1"); !errors.Is(err, want) {
 			t.Errorf("%q: %v", told, err)
 		}
@@ -164,27 +164,27 @@ func TestATagThatCannotBeMoved(t *testing.T) {
 		"points elsewhere":             {409, "", false, ErrExists},
 		"points elsewhere, 412":        {412, "", false, ErrExists},
 		"points elsewhere, as it says": {400, says, false, ErrExists},
-		"denied":                       {403, code("DENIED"), false, ErrDenied},
+		"denied":                       {403, registrytest.Error("DENIED"), false, ErrDenied},
 		"not offered":                  {405, "", false, ErrUnsupported},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, cl := newStore(t)
+			s, cl := newFixture(t)
 			m := image(t, s, map[string]any{})
-			s.objects["v1"] = string(image(t, s, map[string]any{"annotations": map[string]string{"a": "b"}}).Raw)
+			s.tag("v1", string(image(t, s, map[string]any{"annotations": map[string]string{"a": "b"}}).Raw))
 			if c.same {
-				s.objects["v1"] = string(m.Raw)
+				s.tag("v1", string(m.Raw))
 			}
-			s.on("PUT v1", 0, answer(c.status, c.body))
+			s.On("PUT manifest v1", registrytest.Status(c.status, c.body))
 			if err := cl.PushManifest(context.Background(), s.repo, m, "v1"); !errors.Is(err, c.want) {
 				t.Error(err)
 			}
-			s.want(cl, "PUT v1", "HEAD v1")
+			s.want(cl, "PUT manifest v1", "HEAD manifest v1")
 		})
 	}
 }
 
 func TestAnInvalidTagIsNotSent(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	if err := c.PushManifest(context.Background(), s.repo, image(t, s, map[string]any{}), "v1", "-x"); err == nil {
 		t.Error("no error")
 	}
@@ -195,17 +195,17 @@ func TestAnInvalidTagIsNotSent(t *testing.T) {
 }
 
 // referrers reads what the tag schema lists.
-func referrers(t *testing.T, s *store, tag string) []v1.Descriptor {
+func referrers(t *testing.T, s *fixture, tag string) []v1.Descriptor {
 	t.Helper()
-	ds, ok := parseIndex([]byte(s.objects[tag]), v1.MediaTypeImageIndex)
+	ds, ok := parseIndex([]byte(s.at(tag)), v1.MediaTypeImageIndex)
 	if !ok {
-		t.Fatalf("%q is no index", s.objects[tag])
+		t.Fatalf("%q is no index", s.at(tag))
 	}
 	return ds
 }
 
 func TestTheListOfReferrersIsKeptUp(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	subject := descriptor("subject")
 	tag := "sha256-" + subject.Digest.Encoded()
 	first := image(t, s, map[string]any{"subject": subject, "artifactType": "a/b", "annotations": map[string]string{"k": "v"}})
@@ -221,10 +221,11 @@ func TestTheListOfReferrersIsKeptUp(t *testing.T) {
 		t.Errorf("it lists %+v", got)
 	}
 	// The third time there was nothing to change.
-	s.want(c, "PUT manifest", "GET "+tag, "PUT "+tag, "PUT manifest", "GET "+tag, "PUT "+tag, "PUT manifest", "GET "+tag)
+	s.want(c, "PUT manifest", "GET manifest "+tag, "PUT manifest "+tag, "PUT manifest", "GET manifest "+tag, "PUT manifest "+tag, "PUT manifest", "GET manifest "+tag)
 
 	// And a registry that does it itself is left alone.
-	s.subjects, s.asked = true, nil
+	s.Change(func(tr *registrytest.Traits) { tr.Referrers = true })
+	s.Forget()
 	if err := c.PushManifest(context.Background(), s.repo, first); err != nil {
 		t.Fatal(err)
 	}
@@ -233,24 +234,24 @@ func TestTheListOfReferrersIsKeptUp(t *testing.T) {
 
 // What others wrote into the list stays, unknown fields too.
 func TestTheListOfReferrersKeepsWhatItHas(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	subject := descriptor("subject")
 	tag := "sha256-" + subject.Digest.Encoded()
 	m := image(t, s, map[string]any{"subject": subject})
 	other := `{"mediaType":"x/y","digest":"` + digest.FromString("o").String() + `","size":1,"unknown":{"a":1}}`
-	s.objects[tag] = `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[` + other + `,{"digest":"` + m.Digest.String() + `","size":7},{"digest":"` + m.Digest.String() + `","size":8}],"more":[1]}`
+	s.tag(tag, `{"schemaVersion":2,"mediaType":"`+v1.MediaTypeImageIndex+`","manifests":[`+other+`,{"digest":"`+m.Digest.String()+`","size":7},{"digest":"`+m.Digest.String()+`","size":8}],"more":[1]}`)
 	if err := c.PushManifest(context.Background(), s.repo, m); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.objects[tag]; !strings.Contains(got, other) || !strings.Contains(got, `"more":[1]`) || strings.Count(got, m.Digest.String()) != 1 {
+	if got := s.at(tag); !strings.Contains(got, other) || !strings.Contains(got, `"more":[1]`) || strings.Count(got, m.Digest.String()) != 1 {
 		t.Errorf("it is %s", got)
 	}
 }
 
 // Whoever else writes the list at the same time is noticed.
 func TestTheListOfReferrersIsReadAgainWhereItChanged(t *testing.T) {
-	s, c := newStore(t)
-	s.etags = true
+	s, c := newFixture(t)
+	s.Change(func(tr *registrytest.Traits) { tr.ETags = true })
 	subject := descriptor("subject")
 	tag := "sha256-" + subject.Digest.Encoded()
 	entry := func(name string) string {
@@ -259,11 +260,8 @@ func TestTheListOfReferrersIsReadAgainWhereItChanged(t *testing.T) {
 	index := func(entries ...string) string {
 		return `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[` + strings.Join(entries, ",") + `]}`
 	}
-	s.objects[tag] = index(entry("a"))
-	s.on("PUT "+tag, 1, func(http.ResponseWriter, *http.Request) bool {
-		s.objects[tag] = index(entry("a"), entry("b"))
-		return false
-	})
+	s.tag(tag, index(entry("a")))
+	s.Nth(1, "PUT manifest "+tag, registrytest.Look(func(*registrytest.Exchange) { s.tag(tag, index(entry("a"), entry("b"))) }))
 	m := image(t, s, map[string]any{"subject": subject})
 	if err := c.PushManifest(context.Background(), s.repo, m); err != nil {
 		t.Fatal(err)
@@ -271,11 +269,11 @@ func TestTheListOfReferrersIsReadAgainWhereItChanged(t *testing.T) {
 	if got := referrers(t, s, tag); len(got) != 3 {
 		t.Errorf("it lists %+v", got)
 	}
-	s.want(c, "PUT manifest", "GET "+tag, "PUT "+tag, "GET "+tag, "PUT "+tag)
+	s.want(c, "PUT manifest", "GET manifest "+tag, "PUT manifest "+tag, "GET manifest "+tag, "PUT manifest "+tag)
 }
 
 func TestCallersDoNotLoseEachOthersReferrers(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	subject := descriptor("subject")
 	var ms []*Manifest
 	for i := range 8 {
@@ -297,7 +295,7 @@ func TestCallersDoNotLoseEachOthersReferrers(t *testing.T) {
 
 // A tag that holds something else isn't overwritten.
 func TestAForeignListOfReferrersIsLeftAlone(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	first := image(t, s, map[string]any{})
 	for name, c2 := range map[string]struct {
 		subject v1.Descriptor
@@ -309,20 +307,20 @@ func TestAForeignListOfReferrersIsLeftAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tag := "sha256-" + c2.subject.Digest.Encoded()
-			s.objects[tag] = c2.holds
+			s.tag(tag, c2.holds)
 			m := image(t, s, map[string]any{"subject": c2.subject})
 			if err := c.PushManifest(context.Background(), s.repo, m); !errors.Is(err, ErrExists) {
 				t.Error(err)
 			}
-			if s.objects[tag] != c2.holds || s.objects[m.Digest.String()] != string(m.Raw) {
-				t.Errorf("it holds %s", s.objects[tag])
+			if s.at(tag) != c2.holds || s.at(m.Digest.String()) != string(m.Raw) {
+				t.Errorf("it holds %s", s.at(tag))
 			}
 		})
 	}
 }
 
 func TestDeleting(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	ctx := context.Background()
 	m := image(t, s, map[string]any{})
 	if err := c.PushManifest(ctx, s.repo, m, "v1"); err != nil {
@@ -335,8 +333,8 @@ func TestDeleting(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(s.objects)+len(s.blobs) != 0 {
-		t.Errorf("left: %v, %v", s.objects, s.blobs)
+	if tags, manifests, blobs := s.Held(s.repo.Path); len(tags)+len(manifests)+len(blobs) != 0 {
+		t.Errorf("left: %v, %v, %v", tags, manifests, blobs)
 	}
 	for _, err := range []error{
 		c.DeleteTag(ctx, s.repo, "v1"), c.DeleteManifest(ctx, s.repo, m), c.DeleteBlob(ctx, s.repo, digest.FromString(blob)),
@@ -364,47 +362,37 @@ func TestARefusedDeletionSaysWhy(t *testing.T) {
 		"denied":          {403, "DENIED", ErrDenied, ErrDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, cl := newStore(t)
+			s, cl := newFixture(t)
 			m := image(t, s, map[string]any{})
-			s.on("DELETE v1", 0, answer(c.status, code(c.code)))
-			s.on("DELETE manifest", 0, answer(c.status, code(c.code)))
+			s.On("DELETE manifest v1", registrytest.Status(c.status, registrytest.Error(c.code)))
+			s.On("DELETE manifest sha256:*", registrytest.Status(c.status, registrytest.Error(c.code)))
 			if err := cl.DeleteTag(context.Background(), s.repo, "v1"); !errors.Is(err, c.tag) {
 				t.Error(err)
 			}
 			if err := cl.DeleteManifest(context.Background(), s.repo, m); !errors.Is(err, c.man) {
 				t.Error(err)
 			}
-			s.want(cl, "DELETE v1", "DELETE manifest") // and never the digest in place of the tag
+			s.want(cl, "DELETE manifest v1", "DELETE manifest") // and never the digest in place of the tag
 		})
 	}
 }
 
 func TestADeletionWhoseAnswerWasLostIsDone(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	m := image(t, s, map[string]any{})
-	s.objects["v1"] = string(m.Raw)
-	s.on("DELETE v1", 1, func(w http.ResponseWriter, req *http.Request) bool {
-		delete(s.objects, "v1")
-		return hangUp(w, req)
-	})
+	s.tag("v1", string(m.Raw))
+	s.Nth(1, "DELETE manifest v1", registrytest.Lost())
 	if err := c.DeleteTag(context.Background(), s.repo, "v1"); err != nil {
 		t.Error(err)
 	}
-	s.want(c, "DELETE v1", "DELETE v1")
+	s.want(c, "DELETE manifest v1", "DELETE manifest v1")
 }
 
 func TestADeletedReferrerLeavesTheList(t *testing.T) {
 	for name, api := range map[string]bool{"tag schema": false, "API": true} {
 		t.Run(name, func(t *testing.T) {
-			s, c := newStore(t)
-			s.subjects = api
-			if api {
-				s.on("GET referrers", 0, func(w http.ResponseWriter, _ *http.Request) bool {
-					w.Header().Set("Content-Type", v1.MediaTypeImageIndex)
-					_, _ = io.WriteString(w, `{"manifests":[]}`)
-					return true
-				})
-			}
+			s, c := newFixture(t)
+			s.Change(func(tr *registrytest.Traits) { tr.Referrers = api })
 			subject := descriptor("subject")
 			tag := "sha256-" + subject.Digest.Encoded()
 			m := image(t, s, map[string]any{"subject": subject})
@@ -414,10 +402,10 @@ func TestADeletedReferrerLeavesTheList(t *testing.T) {
 			if err := c.DeleteManifest(context.Background(), s.repo, m); err != nil {
 				t.Fatal(err)
 			}
-			if got, ok := s.objects[tag]; ok == api || !api && (len(referrers(t, s, tag)) != 0 || !strings.Contains(got, `"manifests":[]`)) {
-				t.Errorf("the tag: %v %q", ok, got)
+			if got := s.at(tag); (got != "") == api || !api && (len(referrers(t, s, tag)) != 0 || !strings.Contains(got, `"manifests":[]`)) {
+				t.Errorf("the tag: %q", got)
 			}
-			if got := s.requests(c); api && slices.Contains(got, "GET "+tag) {
+			if got := s.requests(c); api && slices.Contains(got, "GET manifest "+tag) {
 				t.Errorf("asked %q", got)
 			}
 		})

@@ -3,14 +3,14 @@ package registry
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // long is more than the buffers between here and there hold.
@@ -18,9 +18,9 @@ var long = strings.Repeat(blob, 1600<<10)
 
 // What came is never sent into its session again: the rest goes on from there.
 func TestABlobThatBreaksOffGoesOnWhereTheSessionStopped(t *testing.T) {
-	s, c := newStore(t)
-	s.on("PUT upload", 1, s.cut(1000))
-	s.on("PATCH upload", 1, s.cut(500))
+	s, c := newFixture(t)
+	s.Nth(1, "PUT upload", registrytest.Take(1000))
+	s.Nth(1, "PATCH upload", registrytest.Take(500))
 	done, err := push(c, s, long, Push{Absent: true})
 	if err != nil {
 		t.Fatal(err)
@@ -34,19 +34,19 @@ func TestABlobThatBreaksOffGoesOnWhereTheSessionStopped(t *testing.T) {
 }
 
 func TestABlobStartsAnewWhereItsSessionIsLost(t *testing.T) {
-	for name, script := range map[string]func(http.ResponseWriter, *http.Request) bool{
-		"gone":        answer(404, code("BLOB_UPLOAD_UNKNOWN")),
-		"no status":   answer(405, ""),
-		"no Range":    answer(204, ""),
-		"nothing":     answer(204, "", "Range", "0-0"),
-		"too much":    answer(204, "", "Range", "0-99999999999"),
-		"no sense":    answer(204, "", "Range", "bytes 5-1"),
-		"an overflow": answer(204, "", "Range", "0-9223372036854775807"),
+	for name, script := range map[string]registrytest.Quirk{
+		"gone":        registrytest.Refuse(404, "BLOB_UPLOAD_UNKNOWN"),
+		"no status":   registrytest.Status(405, ""),
+		"no Range":    registrytest.Status(204, ""),
+		"nothing":     registrytest.Status(204, "", "Range", "0-0"),
+		"too much":    registrytest.Status(204, "", "Range", "0-99999999999"),
+		"no sense":    registrytest.Status(204, "", "Range", "bytes 5-1"),
+		"an overflow": registrytest.Status(204, "", "Range", "0-9223372036854775807"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, c := newStore(t)
-			s.on("PUT upload", 1, s.cut(1000))
-			s.on("GET upload", 1, script)
+			s, c := newFixture(t)
+			s.Nth(1, "PUT upload", registrytest.Take(1000))
+			s.Nth(1, "GET upload", script)
 			if _, err := push(c, s, long, Push{Absent: true}); err != nil {
 				t.Fatal(err)
 			}
@@ -66,9 +66,9 @@ func TestABlobStartsAnewWhereItsSessionIsLost(t *testing.T) {
 // A registry that doesn't take the rest gets all of it, anew.
 func TestABlobStartsAnewWhereItsRestIsRefused(t *testing.T) {
 	for _, status := range []int{400, 404, 405, 416, 501} {
-		s, c := newStore(t)
-		s.on("PUT upload", 1, s.cut(1000))
-		s.on("PATCH upload", 0, answer(status, ""))
+		s, c := newFixture(t)
+		s.Nth(1, "PUT upload", registrytest.Take(1000))
+		s.On("PATCH upload", registrytest.Status(status, ""))
 		if _, err := push(c, s, long, Push{Absent: true}); err != nil {
 			t.Errorf("%d: %v: asked %q", status, err, s.requests(c))
 		}
@@ -78,14 +78,9 @@ func TestABlobStartsAnewWhereItsRestIsRefused(t *testing.T) {
 
 // A registry that took something else than it says gets all of it, once more.
 func TestABlobStartsAnewWhereTheSessionWasWrong(t *testing.T) {
-	s, c := newStore(t)
-	s.on("PUT upload", 1, s.cut(1000))
-	s.on("PATCH upload", 1, func(_ http.ResponseWriter, req *http.Request) bool {
-		b := s.sessions[sessionID(req)].String()
-		s.sessions[sessionID(req)].Reset()
-		s.sessions[sessionID(req)].WriteString("x" + b[1:])
-		return false
-	})
+	s, c := newFixture(t)
+	s.Nth(1, "PUT upload", registrytest.Take(1000))
+	s.Nth(1, "PATCH upload", registrytest.SpoilSession())
 	if _, err := push(c, s, long, Push{Absent: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -94,19 +89,12 @@ func TestABlobStartsAnewWhereTheSessionWasWrong(t *testing.T) {
 
 // The answer of the closing PUT is often all that is lost.
 func TestABlobThatArrivedIsNotSentAgain(t *testing.T) {
-	after := func(s *store, then func(http.ResponseWriter, *http.Request) bool) func(http.ResponseWriter, *http.Request) bool {
-		return func(w http.ResponseWriter, req *http.Request) bool {
-			_, _ = io.Copy(io.Discard, req.Body)
-			s.blobs[digest.FromString(blob).String()] = blob
-			return then(w, req)
-		}
-	}
-	for name, then := range map[string]func(http.ResponseWriter, *http.Request) bool{
-		"lost": hangUp, "unknown": answer(404, code("BLOB_UPLOAD_UNKNOWN")), "failed": answer(502, ""),
+	for name, then := range map[string]registrytest.Quirk{
+		"lost": registrytest.Reset(), "unknown": registrytest.Refuse(404, "BLOB_UPLOAD_UNKNOWN"), "failed": registrytest.Status(502, ""),
 	} {
 		t.Run(name+", in one piece", func(t *testing.T) {
-			s, c := newStore(t)
-			s.on("PUT upload", 1, after(s, then))
+			s, c := newFixture(t)
+			s.Nth(1, "PUT upload", registrytest.DoneBut(then))
 			if _, err := push(c, s, blob, Push{Absent: true}); err != nil {
 				t.Error(err)
 			}
@@ -115,13 +103,13 @@ func TestABlobThatArrivedIsNotSentAgain(t *testing.T) {
 			}
 		})
 		t.Run(name+", in chunks", func(t *testing.T) {
-			s, c := newStore(t)
-			s.on("PUT upload", 1, answer(405, ""))
-			s.on("PUT upload", 2, after(s, then))
+			s, c := newFixture(t)
+			s.Nth(1, "PUT upload", registrytest.Status(405, ""))
+			s.Nth(2, "PUT upload", registrytest.DoneBut(then))
 			if _, err := push(c, s, blob, Push{Absent: true}); err != nil {
 				t.Error(err)
 			}
-			if s.asks("PATCH upload") != 3 || s.asks("PUT upload") != 2 || s.asks("HEAD blob") != 1 {
+			if s.Count("PATCH upload") != 3 || s.Count("PUT upload") != 2 || s.Count("HEAD blob") != 1 {
 				t.Errorf("asked %q", s.requests(c))
 			}
 		})
@@ -129,25 +117,23 @@ func TestABlobThatArrivedIsNotSentAgain(t *testing.T) {
 }
 
 func TestAClosingThatFailsIsRepeated(t *testing.T) {
-	s, c := newStore(t)
-	s.on("PUT upload", 1, answer(405, ""))
-	s.on("PUT upload", 2, answer(503, "", "Retry-After", "0"))
+	s, c := newFixture(t)
+	s.Nth(1, "PUT upload", registrytest.Status(405, ""))
+	s.Nth(2, "PUT upload", registrytest.Status(503, "", "Retry-After", "0"))
 	if _, err := push(c, s, blob, Push{Absent: true}); err != nil {
 		t.Fatal(err)
 	}
 	s.has(blob)
-	if s.asks("PATCH upload") != 3 || s.asks("PUT upload") != 3 || s.asks("POST upload") != 2 {
+	if s.Count("PATCH upload") != 3 || s.Count("PUT upload") != 3 || s.Count("POST upload") != 2 {
 		t.Errorf("asked %q", s.requests(c))
 	}
 }
 
 // Progress makes good for what went wrong before.
 func TestABlobThatBreaksOffOftenArrives(t *testing.T) {
-	s, c := newStore(t)
-	s.on("PUT upload", 1, s.cut(2*much))
-	for i := 1; i <= 20; i++ {
-		s.on("PATCH upload", i, s.cut(2*much))
-	}
+	s, c := newFixture(t)
+	s.Nth(1, "PUT upload", registrytest.Take(2*much))
+	s.First(20, "PATCH upload", registrytest.Take(2*much))
 	if _, err := push(c, s, long, Push{Absent: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -156,21 +142,21 @@ func TestABlobThatBreaksOffOftenArrives(t *testing.T) {
 
 func TestAWaitThatIsTooLongIsNotWaitedFor(t *testing.T) {
 	for _, kind := range []string{"HEAD blob", "POST upload", "PUT upload"} {
-		s, c := newStore(t)
-		s.on(kind, 0, answer(429, "", "Retry-After", "600"))
+		s, c := newFixture(t)
+		s.On(kind, registrytest.Status(429, "", "Retry-After", "600"))
 		began := time.Now()
 		if _, err := push(c, s, blob, Push{}); !errors.Is(err, ErrTooManyRequests) || time.Since(began) > time.Second {
 			t.Errorf("%s: after %s: %v", kind, time.Since(began), err)
 		}
-		if s.asks(kind) != 1 {
+		if s.Count(kind) != 1 {
 			t.Errorf("%s: asked %q", kind, s.requests(c))
 		}
 	}
 }
 
 func TestAShortWaitIsWaitedFor(t *testing.T) {
-	s, c := newStore(t)
-	s.on("PUT upload", 1, answer(429, "", "Retry-After", "1"))
+	s, c := newFixture(t)
+	s.Nth(1, "PUT upload", registrytest.Status(429, "", "Retry-After", "1"))
 	began := time.Now()
 	if _, err := push(c, s, blob, Push{Absent: true}); err != nil || time.Since(began) < time.Second {
 		t.Errorf("after %s: %v", time.Since(began), err)
@@ -180,9 +166,9 @@ func TestAShortWaitIsWaitedFor(t *testing.T) {
 
 func TestARegistryThatFailsThroughoutEndsIt(t *testing.T) {
 	for _, kinds := range [][]string{{"HEAD blob", "POST upload"}, {"PUT upload"}, {"PUT upload", "GET upload", "HEAD blob"}, {"PUT upload", "GET upload", "HEAD blob", "DELETE upload"}} {
-		s, c := newStore(t)
+		s, c := newFixture(t)
 		for _, k := range kinds {
-			s.on(k, 0, answer(500, ""))
+			s.On(k, registrytest.Status(500, ""))
 		}
 		if _, err := push(c, s, blob, Push{}); !errors.Is(err, ErrServer) {
 			t.Errorf("%q: %v", kinds, err)
@@ -194,17 +180,10 @@ func TestARegistryThatFailsThroughoutEndsIt(t *testing.T) {
 }
 
 func TestARegistryThatTakesNothingIsATimeout(t *testing.T) {
-	s, _ := newStore(t)
+	s, _ := newFixture(t)
 	s.limit = 200 * time.Millisecond
 	c := s.client(t, Options{})
-	over := make(chan struct{})
-	t.Cleanup(func() { close(over) })
-	s.on("PUT upload", 0, func(http.ResponseWriter, *http.Request) bool {
-		s.mu.Unlock()
-		defer s.mu.Lock()
-		<-over
-		return true
-	})
+	s.On("PUT upload", registrytest.Hold(nil))
 	began := time.Now()
 	_, err := push(c, s, long, Push{Absent: true})
 	if !errors.Is(err, ErrTimeout) || time.Since(began) > 5*time.Second {
@@ -213,16 +192,10 @@ func TestARegistryThatTakesNothingIsATimeout(t *testing.T) {
 }
 
 func TestARegistryThatDoesNotAnswerIsATimeout(t *testing.T) {
-	s, _ := newStore(t)
+	s, _ := newFixture(t)
 	s.limit = 200 * time.Millisecond
 	c := s.client(t, Options{})
-	s.on("PUT upload", 0, func(_ http.ResponseWriter, req *http.Request) bool {
-		_, _ = io.Copy(io.Discard, req.Body)
-		s.mu.Unlock()
-		defer s.mu.Lock()
-		<-req.Context().Done()
-		return true
-	})
+	s.On("PUT upload", registrytest.Swallow())
 	if _, err := push(c, s, blob, Push{Absent: true}); !errors.Is(err, ErrTimeout) {
 		t.Error(err)
 	}
@@ -230,9 +203,9 @@ func TestARegistryThatDoesNotAnswerIsATimeout(t *testing.T) {
 
 // Whoever waits between two attempts is let go at once.
 func TestAnInterruptedWaitEnds(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	c.bounds.pauses = []time.Duration{time.Hour}
-	s.on("PUT upload", 1, answer(502, ""))
+	s.Nth(1, "PUT upload", registrytest.Status(502, ""))
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := pushAs(ctx, c, s, blob, digest.FromString(blob), Push{Absent: true}); !errors.Is(err, context.DeadlineExceeded) {
@@ -243,18 +216,12 @@ func TestAnInterruptedWaitEnds(t *testing.T) {
 
 // A registry that takes a byte of each part isn't fed for ever.
 func TestARegistryThatTakesNextToNothingEndsIt(t *testing.T) {
-	s, c := newStore(t)
+	s, c := newFixture(t)
 	c.bounds.chunk = 1 << 20
-	s.on("PUT upload", 1, answer(405, ""))
-	s.on("PATCH upload", 0, func(w http.ResponseWriter, req *http.Request) bool {
-		b, _ := io.ReadAll(req.Body)
-		have := s.sessions[sessionID(req)]
-		have.WriteString(string(b[:min(len(b), 2)]))
-		s.told(w, sessionID(req), 202)
-		return true
-	})
-	if _, err := push(c, s, long, Push{Absent: true}); !errors.Is(err, ErrServer) || s.asks("PATCH upload") > 2*maxShort {
-		t.Errorf("%d parts: %v", s.asks("PATCH upload"), err)
+	s.Nth(1, "PUT upload", registrytest.Status(405, ""))
+	s.On("PATCH upload", registrytest.TakeOnly(2))
+	if _, err := push(c, s, long, Push{Absent: true}); !errors.Is(err, ErrServer) || s.Count("PATCH upload") > 2*maxShort {
+		t.Errorf("%d parts: %v", s.Count("PATCH upload"), err)
 	}
 }
 
