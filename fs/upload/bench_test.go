@@ -19,12 +19,15 @@ import (
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
+
+func TestMain(m *testing.M) { os.Exit(registrytest.NoLeaks(m)) }
 
 // bench is an area with a registry, and what stands for the rest of a mount.
 type bench struct {
 	t      *testing.T
-	s      *server
+	s      *registrytest.Server
 	client *registry.Client
 	repo   ref.Repository
 	area   *Area
@@ -37,12 +40,29 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	s := newServer(t)
-	b := &bench{t: t, s: s, dir: t.TempDir(), repo: ref.Repository{Host: s.host, Path: "team/app"}, adopted: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}}
+	s := registrytest.Start(t, registrytest.Options{Traits: registrytest.Traits{Mounts: true}})
+	b := &bench{t: t, s: s, dir: t.TempDir(), repo: ref.Repository{Host: s.Host, Path: "team/app"}, adopted: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}}
 	b.client = registry.New(registry.Options{})
 	t.Cleanup(b.client.Close)
 	b.open(Options{})
 	return b
+}
+
+// asked gives what the registry was asked since the last call.
+func (b *bench) asked() []string {
+	asked := b.s.Asked()
+	b.s.Forget()
+	return asked
+}
+
+// received counts the bytes of blobs that the registry was sent.
+func (b *bench) received() (n int64) {
+	for _, r := range b.s.Requests() {
+		if r.Kind == "upload" {
+			n += r.Read
+		}
+	}
+	return n
 }
 
 func (b *bench) open(o Options) {
@@ -233,7 +253,7 @@ func (b *bench) state(target string) string {
 
 func (b *bench) pointsAt(tag string, want digest.Digest) {
 	b.t.Helper()
-	raw := b.s.tagged(b.repo.Path, tag)
+	raw := b.s.ReadManifest(b.repo.Path, tag)
 	switch {
 	case want == "" && raw != nil:
 		b.t.Errorf("%s is tagged", tag)

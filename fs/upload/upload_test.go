@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // A layout is pushed by the closing of its index: in upload/ by ref.name, in
@@ -37,14 +37,14 @@ func TestLayoutIsPushed(t *testing.T) {
 	if b.tags["v2"] != two.digest || b.state("v2") != Pushed || b.state("v1") != Pushed {
 		t.Errorf("told %v; %v", b.tags, b.area.Records())
 	}
-	b.s.requests()
+	b.asked()
 	b.ok(b.write("index.json", indexOf(one.descriptor("v1"), two.descriptor("ghcr.io/x/y:v3"))))
-	if asked := b.s.requests(); len(asked) != 1 || !strings.HasPrefix(asked[0], "PUT ") {
+	if asked := b.asked(); len(asked) != 1 || asked[0] != "PUT manifest v3" {
 		t.Errorf("one more tag of what is there cost %q", asked)
 	}
 	b.pointsAt("v3", two.digest)
 	b.ok(b.write("index.json", indexOf(one.descriptor("v1"), two.descriptor("ghcr.io/x/y:v3"))))
-	if asked := b.s.requests(); len(asked) != 0 {
+	if asked := b.asked(); len(asked) != 0 {
 		t.Errorf("an index that says nothing new cost %q", asked)
 	}
 }
@@ -60,13 +60,7 @@ func TestIndexFirst(t *testing.T) {
 	b.ok(b.write(at("v1", digest.FromBytes(i.layer)), i.layer))
 	b.ok(b.write(at("v1", i.digest), i.raw))
 	b.pointsAt("v1", "")
-	b.s.spoil(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/v1") {
-			refuse(w, http.StatusForbidden, "DENIED")
-			return true
-		}
-		return false
-	})
+	denied := b.s.On("PUT manifest v1", registrytest.Refuse(http.StatusForbidden, "DENIED"))
 	config := at("v1", digest.FromBytes(i.config))
 	if err := b.write(config, i.config); !errors.Is(err, registry.ErrDenied) {
 		t.Errorf("the last piece says %v, want that the tag was refused", err)
@@ -75,7 +69,7 @@ func TestIndexFirst(t *testing.T) {
 	if b.state("v1") != Failed {
 		t.Errorf("uploads.json says %v", b.area.Records())
 	}
-	b.s.spoil(nil)
+	denied.End()
 	b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
 	b.pointsAt("v1", i.digest)
 }
@@ -93,12 +87,12 @@ func TestDigestNames(t *testing.T) {
 	if _, err := b.top.Lookup(t.Context(), "oci-put-blob1", 0); err != nil {
 		t.Errorf("after that the file is gone: %v", err)
 	}
-	if asked := b.s.requests(); len(asked) != 0 {
+	if asked := b.asked(); len(asked) != 0 {
 		t.Errorf("nothing complete cost %q", asked)
 	}
 	b.ok(b.write("tmp1", []byte("right")))
 	b.ok(b.rename("tmp1", at("", d)))
-	if _, ok := b.s.blobs[b.repo.Path][d]; !ok {
+	if b.s.ReadBlob(b.repo.Path, d) == nil {
 		t.Error("the blob isn't at the registry")
 	}
 }
@@ -146,7 +140,7 @@ func TestNamedBlob(t *testing.T) {
 		t.Errorf("writing what two names lead to: %v", err)
 	}
 	for _, want := range []string{"onetwo", "three"} {
-		if _, ok := b.s.blobs[b.repo.Path][digest.FromString(want)]; !ok {
+		if b.s.ReadBlob(b.repo.Path, digest.FromString(want)) == nil {
 			t.Errorf("%q isn't at the registry", want)
 		}
 	}
@@ -162,7 +156,7 @@ func TestEmptyBlob(t *testing.T) {
 	b := newBench(t)
 	h := b.create("blobs/empty")
 	b.ok(h.Flush(t.Context()))
-	if asked := b.s.requests(); len(asked) != 0 {
+	if asked := b.asked(); len(asked) != 0 {
 		t.Errorf("the first flush cost %q", asked)
 	}
 	h.Release()
@@ -170,7 +164,7 @@ func TestEmptyBlob(t *testing.T) {
 	if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString("").Encoded() {
 		t.Errorf("blobs/empty is %v, %v", n, err)
 	}
-	if _, ok := b.s.blobs[b.repo.Path][digest.FromString("")]; !ok {
+	if b.s.ReadBlob(b.repo.Path, digest.FromString("")) == nil {
 		t.Error("it isn't at the registry")
 	}
 	b.ok(b.write(at("v1", digest.FromString("")), nil)) // by its digest it is what its name says at once
@@ -182,7 +176,7 @@ func TestTemporaryNames(t *testing.T) {
 	for _, name := range []string{"blobs/.x.AbC", "blobs/x.1234abcd.partial", "blobs/sha256/123.tmp", "manifests/.v1.xyz", "manifests/v1.partial", "ingest/abc", "ingest/index.json", ".umoci-1/index-1", "index.json.lock", "notes"} {
 		b.ok(b.write(name, []byte(`{"manifests":[]}`)))
 	}
-	if asked := b.s.requests(); len(asked) != 0 {
+	if asked := b.asked(); len(asked) != 0 {
 		t.Errorf("temporary names cost %q", asked)
 	}
 	d, name := b.dirAt("manifests"), "not a tag"
@@ -196,7 +190,7 @@ func TestTemporaryNames(t *testing.T) {
 func TestRegistryAnswers(t *testing.T) {
 	b := newBench(t)
 	d := digest.FromString("there")
-	b.s.put(b.repo.Path, d, []byte("there"))
+	b.s.Blob(b.repo.Path, []byte("there"))
 	blobs := b.dirAt("blobs/sha256")
 	n, err := blobs.Lookup(t.Context(), d.Encoded(), 0)
 	if err != nil || n.Attr().Size != 5 {
@@ -215,7 +209,7 @@ func TestRegistryAnswers(t *testing.T) {
 		}
 		b.ok(b.write(at("", d), []byte("there")))
 	}
-	if _, ok := b.s.blobs[b.repo.Path][d]; !ok || b.s.received != 0 {
+	if b.s.ReadBlob(b.repo.Path, d) == nil || b.received() != 0 {
 		t.Error("the registry was asked to do something")
 	}
 }
@@ -224,7 +218,7 @@ func TestRegistryAnswers(t *testing.T) {
 func TestNewDirectoryIsEmpty(t *testing.T) {
 	b := newBench(t)
 	d := digest.FromString("there")
-	b.s.put(b.repo.Path, d, []byte("there"))
+	b.s.Blob(b.repo.Path, []byte("there"))
 	const cp, other = 1, 2
 	dir := b.top
 	for _, name := range []string{"v1", "blobs", "sha256"} {
@@ -246,8 +240,8 @@ func TestCopiesOfBlobs(t *testing.T) {
 	b := newBench(t)
 	content := []byte(strings.Repeat("blob", 1000))
 	d := digest.FromBytes(content)
-	b.s.put("other/app", d, content)
-	from := Blob{ref.Repository{Host: b.s.host, Path: "other/app"}, d, int64(len(content))}
+	b.s.Blob("other/app", content)
+	from := Blob{ref.Repository{Host: b.s.Host, Path: "other/app"}, d, int64(len(content))}
 	h := b.create(at("", d))
 	for off := int64(0); off < from.Size; {
 		n, err := h.CopyFrom(t.Context(), from, off, off, 1500)
@@ -258,15 +252,16 @@ func TestCopiesOfBlobs(t *testing.T) {
 	}
 	b.ok(h.Flush(t.Context()))
 	h.Release()
-	if _, ok := b.s.blobs[b.repo.Path][d]; !ok || b.s.received != 0 {
-		t.Errorf("mounted: %v, with %d bytes sent", ok, b.s.received)
+	if b.s.ReadBlob(b.repo.Path, d) == nil || b.received() != 0 {
+		t.Errorf("it is sent, not mounted: %d bytes", b.received())
 	}
-	elsewhere := newServer(t)
+	elsewhere := registrytest.Start(t, registrytest.Options{})
+	t.Cleanup(b.client.Close) // before that one stops
 	foreign := []byte("from elsewhere")
-	elsewhere.put("x", digest.FromBytes(foreign), foreign)
-	_, err := b.dirAt("blobs").Link(t.Context(), "copy", Blob{ref.Repository{Host: elsewhere.host, Path: "x"}, digest.FromBytes(foreign), int64(len(foreign))})
+	elsewhere.Blob("x", foreign)
+	_, err := b.dirAt("blobs").Link(t.Context(), "copy", Blob{ref.Repository{Host: elsewhere.Host, Path: "x"}, digest.FromBytes(foreign), int64(len(foreign))})
 	b.ok(err)
-	if got := b.s.blobs[b.repo.Path][digest.FromBytes(foreign)]; !bytes.Equal(got, foreign) {
+	if got := b.s.ReadBlob(b.repo.Path, digest.FromBytes(foreign)); !bytes.Equal(got, foreign) {
 		t.Errorf("the registry has %q", got)
 	}
 	// A part of a blob is a copy of its bytes.
@@ -285,11 +280,7 @@ func TestCopiesOfBlobs(t *testing.T) {
 // something does.
 func TestResultsStay(t *testing.T) {
 	b := newBench(t)
-	refused := func(w http.ResponseWriter, r *http.Request) bool {
-		refuse(w, http.StatusForbidden, "DENIED")
-		return true
-	}
-	b.s.spoil(refused)
+	denied := b.s.On("* *", registrytest.Refuse(http.StatusForbidden, "DENIED"))
 	h := b.create("blobs/x")
 	defer h.Release()
 	if _, err := h.WriteAt(t.Context(), []byte("abc"), 0); err != nil {
@@ -298,11 +289,11 @@ func TestResultsStay(t *testing.T) {
 	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
 		t.Fatalf("close says %v", err)
 	}
-	b.s.requests()
-	if err := h.Sync(t.Context()); !errors.Is(err, registry.ErrDenied) || len(b.s.requests()) != 0 {
+	b.asked()
+	if err := h.Sync(t.Context()); !errors.Is(err, registry.ErrDenied) || len(b.asked()) != 0 {
 		t.Errorf("fsync says %v", err)
 	}
-	b.s.spoil(nil)
+	denied.End()
 	if _, err := h.WriteAt(t.Context(), []byte("d"), 3); err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +335,7 @@ func TestBound(t *testing.T) {
 	for _, err := h.WriteAt(t.Context(), make([]byte, 1500), 0); err == nil; {
 		_, err = h.WriteAt(t.Context(), make([]byte, 1500), 1500)
 	}
-	if err := h.Flush(t.Context()); !errors.Is(err, ErrNoSpace) || len(b.s.requests()) != 0 {
+	if err := h.Flush(t.Context()); !errors.Is(err, ErrNoSpace) || len(b.asked()) != 0 {
 		t.Errorf("closing half a file says %v", err)
 	}
 	h.Release()
@@ -359,13 +350,10 @@ func TestLeftOver(t *testing.T) {
 	done, undone := newImage("done"), newImage("undone")
 	b.pieces("v1", done)
 	b.ok(b.write("v1/index.json", indexOf(done.descriptor(""))))
-	b.s.spoil(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			return false
-		}
-		refuse(w, http.StatusForbidden, "DENIED")
-		return true
-	})
+	denied := []*registrytest.Rule{
+		b.s.On("POST *", registrytest.Refuse(http.StatusForbidden, "DENIED")),
+		b.s.On("PUT *", registrytest.Refuse(http.StatusForbidden, "DENIED")),
+	}
 	for _, piece := range [][]byte{undone.layer, undone.config, undone.raw} {
 		_ = b.write(at("v2", digest.FromBytes(piece)), piece) // refused
 	}
@@ -373,15 +361,17 @@ func TestLeftOver(t *testing.T) {
 		t.Fatal("pushed")
 	}
 	b.ok(b.area.Close(t.Context()))
-	b.s.spoil(nil)
-	b.s.requests()
+	for _, r := range denied {
+		r.End()
+	}
+	b.asked()
 	b.open(Options{})
 	left := b.area.Records()
 	if len(left) != 1 || left[0].Target != "v2" || left[0].State != Left || left[0].Repository != b.repo.String() {
 		t.Fatalf("left: %+v", left)
 	}
 	path, _, _ := strings.Cut(strings.TrimPrefix(left[0].Error, "kept in "), ": copy")
-	if asked := b.s.requests(); len(asked) != 0 {
+	if asked := b.asked(); len(asked) != 0 {
 		t.Errorf("finding it cost %q", asked)
 	}
 	err := filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
@@ -402,19 +392,7 @@ func TestLeftOver(t *testing.T) {
 // Interrupting a push ends it, and leaves it to be tried again.
 func TestInterrupt(t *testing.T) {
 	b := newBench(t)
-	hang := make(chan struct{})
-	b.s.spoil(func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method != http.MethodPut {
-			return false
-		}
-		_, _ = io.Copy(io.Discard, r.Body)
-		select {
-		case <-hang:
-		case <-r.Context().Done():
-		}
-		return true
-	})
-	defer close(hang)
+	silent := b.s.On("PUT *", registrytest.Swallow())
 	h := b.create("blobs/x")
 	defer h.Release()
 	if _, err := h.WriteAt(t.Context(), []byte("abc"), 0); err != nil {
@@ -425,10 +403,10 @@ func TestInterrupt(t *testing.T) {
 	if err := h.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("interrupted: %v", err)
 	}
-	b.s.spoil(nil)
+	silent.End()
 	b.ok(h.Flush(t.Context()))
 	b.client.Close() // waits for what is cancelled behind
-	if asked := fmt.Sprint(b.s.requests()); !strings.Contains(asked, "DELETE /v2/team/app/blobs/uploads/") {
+	if asked := fmt.Sprint(b.asked()); !strings.Contains(asked, "DELETE upload") {
 		t.Errorf("the session wasn't cancelled: %s", asked)
 	}
 }
