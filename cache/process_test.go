@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // The test binary is a second process where these stand in its environment.
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(registrytest.NoLeaks(m))
 }
 
 // child wants the blob. A waiter mustn't fetch it; a victim fetches half of it.

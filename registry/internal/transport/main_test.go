@@ -1,0 +1,10 @@
+package transport
+
+import (
+	"os"
+	"testing"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
+)
+
+func TestMain(m *testing.M) { os.Exit(registrytest.NoLeaks(m)) }
