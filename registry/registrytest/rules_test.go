@@ -117,3 +117,24 @@ func TestAConnectionThatIsLeftFailsTheTest(t *testing.T) {
 		t.Errorf("it says %q", failed.errors)
 	}
 }
+
+func TestAGoroutineThatIsLeftIsFound(t *testing.T) {
+	release, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		<-release
+		close(over)
+	}()
+	has := func() bool {
+		return slices.ContainsFunc(goroutines(), func(s string) bool { return strings.Contains(s, "TestAGoroutineThatIsLeftIsFound.func1") })
+	}
+	if !has() {
+		t.Error("it isn't found")
+	}
+	close(release)
+	<-over
+	for began := time.Now(); has(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > patience {
+			t.Fatal("it is found after its end")
+		}
+	}
+}
