@@ -162,6 +162,7 @@ func TestABodyStallsWithItsConnectionOpen(t *testing.T) {
 			}
 			more := make(chan error, 1)
 			go func() {
+				defer close(more)
 				_, err := resp.Body.Read(b)
 				more <- err
 			}()
@@ -187,6 +188,7 @@ func TestAnAnswerIsHeldUntilItIsReleased(t *testing.T) {
 	got := make(chan reply, 1)
 	c := s.Client()
 	go func() {
+		defer close(got)
 		r, _ := ask(t, c, "GET", s.URL+path, "")
 		got <- r
 	}()
