@@ -12,6 +12,7 @@ import (
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
+// Behaviour: delete.tag, delete.in-use
 func TestDeleting(t *testing.T) {
 	s, c := newFixture(t)
 	ctx := context.Background()
@@ -38,6 +39,23 @@ func TestDeleting(t *testing.T) {
 	}
 }
 
+// Every status of success is one, whatever has no body.
+//
+// Behaviour: delete.in-use
+func TestADeletionSucceedsInSeveralWays(t *testing.T) {
+	for _, status := range []int{200, 202, 204} {
+		s, c := newFixture(t)
+		s.On("DELETE *", registrytest.Status(status, ""))
+		if err := c.DeleteTag(context.Background(), s.repo, "v1"); err != nil {
+			t.Errorf("%d: %v", status, err)
+		}
+		if err := c.DeleteBlob(context.Background(), s.repo, digest.FromString(blob)); err != nil {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
+
+// Behaviour: delete.tag, delete.in-use
 func TestARefusedDeletionSaysWhy(t *testing.T) {
 	for name, c := range map[string]struct {
 		status   int
@@ -81,6 +99,7 @@ func TestADeletionWhoseAnswerWasLostIsDone(t *testing.T) {
 	s.want(c, "DELETE manifest v1", "DELETE manifest v1")
 }
 
+// Behaviour: delete.referrer
 func TestADeletedReferrerLeavesTheList(t *testing.T) {
 	for name, api := range map[string]bool{"tag schema": false, "API": true} {
 		t.Run(name, func(t *testing.T) {

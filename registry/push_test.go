@@ -23,6 +23,7 @@ import (
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
+// Behaviour: push.order
 func TestABlobIsAskedForAndSentInOnePiece(t *testing.T) {
 	s, c := newFixture(t)
 	var told []int64
@@ -52,6 +53,8 @@ func TestABlobThatIsKnownToBeAbsentIsNotAskedFor(t *testing.T) {
 }
 
 // A registry that can't tell whether it has a blob gets it.
+//
+// Behaviour: push.order
 func TestABlobIsSentWhereTheRegistryCannotTell(t *testing.T) {
 	for _, status := range []int{401, 403, 405, 400, 501} {
 		s, c := newFixture(t)
@@ -63,6 +66,7 @@ func TestABlobIsSentWhereTheRegistryCannotTell(t *testing.T) {
 	}
 }
 
+// Behaviour: push.order, push.mount
 func TestABlobIsMountedWhereThatIsLet(t *testing.T) {
 	there := func(s *fixture, path string) ref.Repository { return ref.Repository{Host: s.repo.Host, Path: path} }
 	foreign := ref.Repository{Host: "other.example", Path: "c"}
@@ -100,6 +104,7 @@ func TestABlobIsMountedWhereThatIsLet(t *testing.T) {
 	})
 }
 
+// Behaviour: push.order
 func TestABlobGoesInChunksWhereOnePieceIsRefused(t *testing.T) {
 	for _, status := range []int{400, 405, 411, 413, 415, 416, 501} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -122,6 +127,7 @@ func TestABlobGoesInChunksWhereOnePieceIsRefused(t *testing.T) {
 	}
 }
 
+// Behaviour: push.chunks
 func TestChunksHaveTheLeastLengthThatIsWanted(t *testing.T) {
 	s, c := newFixture(t)
 	s.Change(func(tr *registrytest.Traits) { tr.ChunkMin = 6 })
@@ -137,6 +143,8 @@ func TestChunksHaveTheLeastLengthThatIsWanted(t *testing.T) {
 }
 
 // ECR answers 201, and its Range stays where it was.
+//
+// Behaviour: push.chunks
 func TestARegistryWhoseRangeIsFrozenGetsAllOfIt(t *testing.T) {
 	for name, script := range map[string]registrytest.Quirk{"it tells the same": nil, "it can't be asked": registrytest.Status(404, ""), "nor so": registrytest.Status(405, "")} {
 		t.Run(name, func(t *testing.T) {
@@ -158,6 +166,8 @@ func TestARegistryWhoseRangeIsFrozenGetsAllOfIt(t *testing.T) {
 }
 
 // A registry that took less of a part than it was sent gets the rest of it.
+//
+// Behaviour: push.chunks
 func TestAPartThatWasTakenInPartIsContinued(t *testing.T) {
 	s, c := newFixture(t)
 	s.Nth(1, "PUT upload", registrytest.Status(405, ""))
@@ -208,6 +218,7 @@ func TestAnEmptyBlobIsPushedWithoutItsSource(t *testing.T) {
 	s.want(c, "HEAD blob", "POST upload", "PUT upload")
 }
 
+// Behaviour: names.digests
 func TestTheAlgorithmIsToldWhereItIsNotTheUsual(t *testing.T) {
 	s, c := newFixture(t)
 	d := digest.SHA512.FromString(blob)
@@ -269,6 +280,8 @@ func (a always) Renew(context.Context, ref.Repository, auth.Credential) (auth.Cr
 }
 
 // A token may be over in the middle of an upload.
+//
+// Behaviour: auth.again
 func TestAnUploadThatIsChallengedGoesOnWithItsBodyFromTheStart(t *testing.T) {
 	s, _ := newFixture(t)
 	c := s.client(t, Options{Credentials: always{Username: "u", Password: "p"}})
@@ -286,6 +299,8 @@ func TestAnUploadThatIsChallengedGoesOnWithItsBodyFromTheStart(t *testing.T) {
 }
 
 // The bytes go where the registry says; the credential stays.
+//
+// Behaviour: address.elsewhere
 func TestASessionElsewhereGetsNoCredential(t *testing.T) {
 	s, _ := newFixture(t)
 	other := s.Elsewhere(t, registrytest.Options{})
@@ -303,6 +318,8 @@ func TestASessionElsewhereGetsNoCredential(t *testing.T) {
 }
 
 // A registry behind a TLS proxy names itself by http.
+//
+// Behaviour: address.encrypted
 func TestASessionStaysEncrypted(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{TLS: true})
 	s.Change(func(tr *registrytest.Traits) { tr.Sessions = "http://" + s.Host })
@@ -322,6 +339,8 @@ func TestASessionStaysEncrypted(t *testing.T) {
 }
 
 // Nothing of a session's query is shown: it may let anyone write.
+//
+// Behaviour: address.secrets
 func TestASessionsQueryIsNotShown(t *testing.T) {
 	for name, location := range map[string]string{"ours": "/v2/a/b/blobs/uploads/s1?_state=secret", "bad": "ftp://x/?secret", "nonsense": "http://[::1?secret", "none there": "http://127.0.0.1:1/?secret"} {
 		t.Run(name, func(t *testing.T) {
@@ -339,6 +358,7 @@ func TestASessionsQueryIsNotShown(t *testing.T) {
 	}
 }
 
+// Behaviour: push.abandon
 func TestAnUploadThatIsInterruptedIsCancelled(t *testing.T) {
 	s, c := newFixture(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -349,6 +369,28 @@ func TestAnUploadThatIsInterruptedIsCancelled(t *testing.T) {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 	s.want(c, "POST upload", "PUT upload", "DELETE upload")
+}
+
+// How a cancellation is answered changes nothing of what is told of the push.
+//
+// Behaviour: push.abandon
+func TestACancellationMayFail(t *testing.T) {
+	for name, answer := range map[string]registrytest.Quirk{
+		"done": registrytest.Status(204, ""), "accepted": registrytest.Status(202, ""), "gone": registrytest.Refuse(404, "BLOB_UPLOAD_UNKNOWN"),
+		"not offered": registrytest.Refuse(405, "UNSUPPORTED"), "failed": registrytest.Status(500, ""), "no answer": registrytest.Reset(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newFixture(t)
+			s.On("PUT upload", registrytest.Refuse(403, "DENIED"))
+			s.On("DELETE upload", answer)
+			if _, err := push(c, s, blob, Push{Absent: true}); !errors.Is(err, ErrDenied) {
+				t.Errorf("%v, want what the push was refused with", err)
+			}
+			if got := strings.Join(s.requests(c), ", "); got != "POST upload, PUT upload, "+cancelled {
+				t.Errorf("asked %s", got)
+			}
+		})
+	}
 }
 
 func TestUploadsTakeTheirPlaces(t *testing.T) {

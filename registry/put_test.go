@@ -44,6 +44,7 @@ func image(t *testing.T, s *fixture, fields map[string]any) *Manifest {
 	return manifest(t, fields)
 }
 
+// Behaviour: push.manifest, push.tags
 func TestAManifestIsPushedByItsDigestOrTags(t *testing.T) {
 	for name, c := range map[string]struct {
 		tags   []string
@@ -74,6 +75,8 @@ func TestAManifestIsPushedByItsDigestOrTags(t *testing.T) {
 }
 
 // What a host doesn't confirm isn't asked of it again.
+//
+// Behaviour: push.tags
 func TestTagsGoOneByOneWhereTheyAreNotConfirmed(t *testing.T) {
 	s, c := newFixture(t)
 	m := image(t, s, map[string]any{})
@@ -111,6 +114,7 @@ func TestAManifestIsSentAgainWhereItsAnswerFailed(t *testing.T) {
 	}
 }
 
+// Behaviour: push.manifest
 func TestARefusedManifestSaysWhy(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
@@ -138,6 +142,25 @@ func TestARefusedManifestSaysWhy(t *testing.T) {
 	}
 }
 
+// What was pushed a moment ago may not be known everywhere yet: a manifest that names it
+// is sent again a few times.
+//
+// Behaviour: push.manifest
+func TestPiecesThatAreNotKnownYetAreWaitedFor(t *testing.T) {
+	s, c := newFixture(t)
+	s.Change(func(tr *registrytest.Traits) { tr.Late = 2 })
+	if _, err := push(c, s, "a piece", Push{Absent: true}); err != nil {
+		t.Fatal(err)
+	}
+	m := manifest(t, map[string]any{"config": descriptor("a piece"), "layers": []v1.Descriptor{}})
+	if err := c.PushManifest(context.Background(), s.repo, m, "late"); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Count("PUT manifest late"); n != 3 {
+		t.Errorf("it was sent %d times, want 3", n)
+	}
+}
+
 func TestAnotherDigestInTheAnswerIsCorrupt(t *testing.T) {
 	for told, want := range map[string]error{digest.FromString("other").String(): ErrCorrupt, digest.SHA512.FromString("").String(): nil, "": nil} {
 		s, c := newFixture(t)
@@ -149,6 +172,7 @@ func TestAnotherDigestInTheAnswerIsCorrupt(t *testing.T) {
 	}
 }
 
+// Behaviour: push.immutable
 func TestATagThatCannotBeMoved(t *testing.T) {
 	says := `{"errors":[{"code":"TAG_INVALID","message":"The image tag 'v1' already exists and cannot be overwritten because the tag is immutable."}]}`
 	for name, c := range map[string]struct {
@@ -203,6 +227,7 @@ func referrers(t *testing.T, s *fixture, tag string) []v1.Descriptor {
 	return ds
 }
 
+// Behaviour: push.subject
 func TestTheListOfReferrersIsKeptUp(t *testing.T) {
 	s, c := newFixture(t)
 	subject := descriptor("subject")
@@ -232,6 +257,8 @@ func TestTheListOfReferrersIsKeptUp(t *testing.T) {
 }
 
 // What others wrote into the list stays, unknown fields too.
+//
+// Behaviour: push.subject
 func TestTheListOfReferrersKeepsWhatItHas(t *testing.T) {
 	s, c := newFixture(t)
 	subject := descriptor("subject")
@@ -248,6 +275,8 @@ func TestTheListOfReferrersKeepsWhatItHas(t *testing.T) {
 }
 
 // Whoever else writes the list at the same time is noticed.
+//
+// Behaviour: push.subject
 func TestTheListOfReferrersIsReadAgainWhereItChanged(t *testing.T) {
 	s, c := newFixture(t)
 	s.Change(func(tr *registrytest.Traits) { tr.ETags = true })
@@ -293,6 +322,8 @@ func TestCallersDoNotLoseEachOthersReferrers(t *testing.T) {
 }
 
 // A tag that holds something else isn't overwritten.
+//
+// Behaviour: push.subject
 func TestAForeignListOfReferrersIsLeftAlone(t *testing.T) {
 	s, c := newFixture(t)
 	first := image(t, s, map[string]any{})

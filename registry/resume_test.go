@@ -17,6 +17,8 @@ import (
 var long = strings.Repeat(blob, 1600<<10)
 
 // What came is never sent into its session again: the rest goes on from there.
+//
+// Behaviour: push.resume
 func TestABlobThatBreaksOffGoesOnWhereTheSessionStopped(t *testing.T) {
 	s, c := newFixture(t)
 	s.Nth(1, "PUT upload", registrytest.Take(1000))
@@ -33,6 +35,7 @@ func TestABlobThatBreaksOffGoesOnWhereTheSessionStopped(t *testing.T) {
 	}
 }
 
+// Behaviour: push.resume
 func TestABlobStartsAnewWhereItsSessionIsLost(t *testing.T) {
 	for name, script := range map[string]registrytest.Quirk{
 		"gone":        registrytest.Refuse(404, "BLOB_UPLOAD_UNKNOWN"),
@@ -88,6 +91,8 @@ func TestABlobStartsAnewWhereTheSessionWasWrong(t *testing.T) {
 }
 
 // The answer of the closing PUT is often all that is lost.
+//
+// Behaviour: push.closing
 func TestABlobThatArrivedIsNotSentAgain(t *testing.T) {
 	for name, then := range map[string]registrytest.Quirk{
 		"lost": registrytest.Reset(), "unknown": registrytest.Refuse(404, "BLOB_UPLOAD_UNKNOWN"), "failed": registrytest.Status(502, ""),
@@ -116,6 +121,7 @@ func TestABlobThatArrivedIsNotSentAgain(t *testing.T) {
 	}
 }
 
+// Behaviour: push.closing
 func TestAClosingThatFailsIsRepeated(t *testing.T) {
 	s, c := newFixture(t)
 	s.Nth(1, "PUT upload", registrytest.Status(405, ""))

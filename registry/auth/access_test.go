@@ -11,6 +11,7 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
+// Behaviour: push.mount
 func TestScopesAreWhatIsNeededAndWhatIsNamed(t *testing.T) {
 	r := ref.Repository{Host: "h", Path: "a/b"}
 	for name, c := range map[string]struct {

@@ -6,6 +6,7 @@ import (
 	"testing"
 )
 
+// Behaviour: names.local
 func TestHosts(t *testing.T) {
 	for in, want := range map[string]string{
 		"docker.io":            "docker.io",
@@ -36,6 +37,7 @@ func TestHosts(t *testing.T) {
 	}
 }
 
+// Behaviour: names.local
 func TestComponents(t *testing.T) {
 	for _, s := range []string{"a", "0", "alpine", "a.b", "a_b", "a__b", "a-b", "a---b", "a.b_c__d-e"} {
 		if !ValidComponent(s) {
@@ -49,6 +51,7 @@ func TestComponents(t *testing.T) {
 	}
 }
 
+// Behaviour: names.local
 func TestTags(t *testing.T) {
 	for _, s := range []string{"v1", "_", "latest", "1.0", "V1.2-rc_3", strings.Repeat("a", 128)} {
 		if !ValidTag(s) {
@@ -62,6 +65,7 @@ func TestTags(t *testing.T) {
 	}
 }
 
+// Behaviour: names.digests
 func TestDigests(t *testing.T) {
 	hex := strings.Repeat("0a", 32)
 	for _, s := range []string{"sha256:" + hex, "sha512:" + hex + hex} {
