@@ -206,7 +206,8 @@ func (d *Dir) Rmdir(name string) error {
 
 // Rename moves a node, and takes the place of what has the new name, if replace. A
 // file that gets the name of a digest must have it. What the new name makes of a
-// file is pushed.
+// file is pushed; where that fails nothing is renamed, unless it took the place of
+// something, which is gone then.
 func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, replace bool) error {
 	r := d.root
 	if to.root != r {
@@ -230,19 +231,27 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 			return err
 		}
 	}
+	r.mu.Lock()
+	_, replaced := to.children[newName]
+	r.mu.Unlock()
 	if err := r.move(d, name, n, to, newName, replace); err != nil {
 		return err
 	}
+	var err error
 	switch n := n.(type) {
 	case *File:
 		n.mu.Lock()
 		n.changes++ // another place makes another thing of the same bytes
 		n.mu.Unlock()
-		return r.commit(ctx, n)
+		err = r.commit(ctx, n)
 	case *Dir:
-		return r.commitAll(ctx, n)
+		err = r.commitAll(ctx, n)
 	}
-	return nil
+	if err != nil && !replaced {
+		// As rename(2) has it, and so that the same command can be tried again.
+		_ = r.move(to, newName, n, d, name, false) // else it stays where it is
+	}
+	return err
 }
 
 func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replace bool) error {
