@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"mime"
@@ -226,41 +225,21 @@ func (m *Manifest) verify(d digest.Digest, fields map[string]json.RawMessage) er
 		}
 	}
 	m.Digest = algo.FromBytes(m.Raw)
-	if d == "" || m.Digest == d {
+	if m.Digest == d {
 		return nil
 	}
-	if fields["signatures"] != nil && fields["fsLayers"] != nil {
-		if p, err := signedPayload(m.Raw, fields["signatures"]); err == nil && algo.FromBytes(p) == d {
-			m.Digest = d
-			return nil
+	if kindOfManifest(m.MediaType) == schema1 {
+		if p, ok := signedPayload(m.Raw, fields); ok {
+			if signed := algo.FromBytes(p); d == "" || d == signed {
+				m.Digest = signed
+				return nil
+			}
 		}
 	}
+	if d == "" {
+		return nil
+	}
 	return corrupt("the manifest's digest is %s, where %s was promised", m.Digest, d)
-}
-
-// signedPayload gives the bytes that the signatures of a schema 1 manifest are
-// over: its first so many bytes, and an end that the signature tells.
-func signedPayload(raw []byte, signatures json.RawMessage) ([]byte, error) {
-	var sigs []struct{ Protected string }
-	if err := json.Unmarshal(signatures, &sigs); err != nil || len(sigs) == 0 {
-		return nil, corrupt("no signatures")
-	}
-	header, err := base64.RawURLEncoding.DecodeString(sigs[0].Protected)
-	if err != nil {
-		return nil, err
-	}
-	var p struct {
-		FormatLength int
-		FormatTail   string
-	}
-	if err := json.Unmarshal(header, &p); err != nil {
-		return nil, err
-	}
-	tail, err := base64.RawURLEncoding.DecodeString(p.FormatTail)
-	if err != nil || p.FormatLength < 0 || p.FormatLength > len(raw) {
-		return nil, corrupt("malformed signature")
-	}
-	return append(append([]byte{}, raw[:p.FormatLength]...), tail...), nil
 }
 
 // lastModified reads the header, or gives the zero time.
