@@ -63,7 +63,7 @@ type Body struct {
 //
 // ctx is over the body as well. Close must be called.
 func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
-	if _, err := checkReference(r, desc.Digest.String()); err != nil {
+	if err := checkDigest(r, desc.Digest); err != nil {
 		return nil, err
 	}
 	k := blobCall(http.MethodGet, r, desc.Digest)

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/opencontainers/go-digest"
@@ -16,8 +15,8 @@ import (
 // DeleteTag deletes a tag, and never the manifest that it points at (spec,
 // "Deleting tags"): ErrUnsupported where the registry doesn't offer that.
 func (c *Client) DeleteTag(ctx context.Context, r ref.Repository, tag string) error {
-	if !ref.ValidTag(tag) {
-		return fmt.Errorf("%s: %w: %q is no tag", r, ErrNotFound, tag)
+	if err := checkTag(r, tag); err != nil {
+		return err
 	}
 	err := c.delete(ctx, manifestCall(http.MethodDelete, r, tag))
 	var e *Error
@@ -32,7 +31,7 @@ func (c *Client) DeleteTag(ctx context.Context, r ref.Repository, tag string) er
 // API, it is taken off the list that the tag schema keeps; an error of that says so.
 // ErrInUse: the registry wants a tag or an index that points at it deleted first.
 func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, m *Manifest) error {
-	if _, err := checkReference(r, m.Digest.String()); err != nil {
+	if err := checkManifest(r, m); err != nil {
 		return err
 	}
 	err := c.delete(ctx, manifestCall(http.MethodDelete, r, m.Digest.String()))
@@ -50,7 +49,7 @@ func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, m *Manife
 // DeleteBlob deletes a blob (spec, "Deleting Blobs"). Whether a manifest still needs
 // it is the registry's to know: ErrInUse.
 func (c *Client) DeleteBlob(ctx context.Context, r ref.Repository, d digest.Digest) error {
-	if _, err := checkReference(r, d.String()); err != nil {
+	if err := checkDigest(r, d); err != nil {
 		return err
 	}
 	return c.delete(ctx, blobCall(http.MethodDelete, r, d))

@@ -40,19 +40,6 @@ func named(r ref.Repository, object string) string {
 	return ref.Reference{Repository: r, Object: object}.String()
 }
 
-// checkReference says whether reference is a tag or a digest. What is neither is
-// never sent.
-func checkReference(r ref.Repository, reference string) (digest.Digest, error) {
-	if ref.ValidTag(reference) {
-		return "", nil
-	}
-	d, err := ref.ParseDigest(reference)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %w", r, ErrNotFound, err)
-	}
-	return d, nil
-}
-
 // Manifest gets a manifest by tag or digest: one GET (spec, "Pulling
 // manifests"). Its bytes match the digest asked for or the one that came with
 // them.
@@ -207,7 +194,7 @@ func blobCall(method string, r ref.Repository, d digest.Digest) call {
 // ResolveBlob tells whether a repository has a blob, and its size: one HEAD, and
 // the head of a GET where the registry has no HEAD or leaves the size out.
 func (c *Client) ResolveBlob(ctx context.Context, r ref.Repository, d digest.Digest) (Resolved, error) {
-	if _, err := checkReference(r, d.String()); err != nil {
+	if err := checkDigest(r, d); err != nil {
 		return Resolved{}, err
 	}
 	k := blobCall(http.MethodHead, r, d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -28,6 +29,9 @@ const (
 // Tags lists the tags of a repository, a page a step and a GET a page (spec,
 // "Listing Tags"). Order and duplicates are the registry's. An error ends it.
 func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[[]string, error] {
+	if err := checkRepository(r); err != nil {
+		return func(yield func([]string, error) bool) { yield(nil, err) }
+	}
 	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String(), mirrored: true}
 	return c.names(ctx, k, "tags")
 }
@@ -37,6 +41,10 @@ func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[[]string,
 func (c *Client) Catalog(ctx context.Context, host string) iter.Seq2[[]string, error] {
 	k := call{method: http.MethodGet, repo: ref.Repository{Host: host}, path: "_catalog", what: "catalog", name: host}
 	return func(yield func([]string, error) bool) {
+		if _, err := ref.ParseHost(host); err != nil {
+			yield(nil, fmt.Errorf("%w: %w", ErrNotFound, err))
+			return
+		}
 		for names, err := range c.names(ctx, k, "repositories") {
 			var e *Error
 			if errors.As(err, &e) && e.Status == http.StatusNotFound {

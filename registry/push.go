@@ -56,7 +56,7 @@ type Pushed struct {
 // before its session begins. ctx is over all of it; a session that doesn't come to
 // its end is cancelled.
 func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descriptor, open func(context.Context) (Source, error), p Push) (done Pushed, err error) {
-	if _, err := checkReference(r, desc.Digest.String()); err != nil {
+	if err := checkDigest(r, desc.Digest); err != nil {
 		return done, err
 	}
 	if desc.Size < 0 {
@@ -65,7 +65,7 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 	u := &upload{c: c, r: r, desc: desc, access: auth.Access{Do: auth.Push}, told: p.Sent, done: &done}
 	var from []ref.Repository
 	for _, f := range p.From {
-		if f.Host == r.Host && f != r {
+		if f.Host == r.Host && f != r && checkRepository(f) == nil {
 			from = append(from, f)
 		}
 	}

@@ -36,11 +36,11 @@ const (
 // an error of that says so, and leaves the manifest where it is.
 func (c *Client) PushManifest(ctx context.Context, r ref.Repository, m *Manifest, tags ...string) error {
 	for _, t := range tags {
-		if !ref.ValidTag(t) {
-			return fmt.Errorf("%s: %w: %q is no tag", r, ErrNotFound, t)
+		if err := checkTag(r, t); err != nil {
+			return err
 		}
 	}
-	if _, err := checkReference(r, m.Digest.String()); err != nil {
+	if err := checkManifest(r, m); err != nil {
 		return err
 	}
 	told, err := c.putTags(ctx, r, m, tags)

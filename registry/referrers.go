@@ -23,7 +23,7 @@ const noAPIFor = 5 * time.Minute
 // where the registry has none (spec, "Listing Referrers" and "Referrers Tag
 // Schema"). The sizes in the descriptors are the registry's word alone.
 func (c *Client) Referrers(ctx context.Context, r ref.Repository, d digest.Digest) ([]v1.Descriptor, error) {
-	if _, err := checkReference(r, d.String()); err != nil {
+	if err := checkDigest(r, d); err != nil {
 		return nil, err
 	}
 	if c.hasReferrers(r) {

@@ -1,0 +1,64 @@
+package registry
+
+import (
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// What can't be valid is never sent: it isn't at the registry, and could lead
+// anywhere below its API. Each public method checks what it is given.
+
+// checkRepository says whether r can be a repository.
+func checkRepository(r ref.Repository) error {
+	if _, err := ref.NewRepository(r.Host, r.Path); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return nil
+}
+
+// checkReference says whether reference is a tag or a digest; d is "" for a tag.
+func checkReference(r ref.Repository, reference string) (d digest.Digest, err error) {
+	if err := checkRepository(r); err != nil {
+		return "", err
+	}
+	if ref.ValidTag(reference) {
+		return "", nil
+	}
+	if d, err = ref.ParseDigest(reference); err != nil {
+		return "", fmt.Errorf("%s: %w: %w", r, ErrNotFound, err)
+	}
+	return d, nil
+}
+
+// checkDigest says whether d is a digest. A tag isn't: it would be sent in its place.
+func checkDigest(r ref.Repository, d digest.Digest) error {
+	if err := checkRepository(r); err != nil {
+		return err
+	}
+	if _, err := ref.ParseDigest(d.String()); err != nil {
+		return fmt.Errorf("%s: %w: %w", r, ErrNotFound, err)
+	}
+	return nil
+}
+
+// checkTag says whether tag is a tag. A digest isn't.
+func checkTag(r ref.Repository, tag string) error {
+	if err := checkRepository(r); err != nil {
+		return err
+	}
+	if !ref.ValidTag(tag) {
+		return fmt.Errorf("%s: %w: %q is no tag", r, ErrNotFound, tag)
+	}
+	return nil
+}
+
+// checkManifest says whether m and what it refers to have digests.
+func checkManifest(r ref.Repository, m *Manifest) error {
+	if err := checkDigest(r, m.Digest); err != nil || m.Subject == nil {
+		return err
+	}
+	return checkDigest(r, m.Subject.Digest)
+}
