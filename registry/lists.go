@@ -191,11 +191,13 @@ func (c *Client) page(ctx context.Context, k call) (p page, at, next *url.URL, e
 	}
 }
 
-// nextLink finds the target of rel="next" in Link headers:
+// nextLink finds the target of rel="next" in Link headers (RFC 8288, section 3):
 //
 //	Link       = #( "<" URI-Reference ">" *( ";" param ) )
+//	param      = token [ "=" ( token / quoted-string ) ]
 //
-// A server that leaves the angle brackets off, or the rel, has no next page.
+// The first rel of a link counts. A server that leaves the angle brackets off, or the
+// rel, has no next page.
 func nextLink(headers []string) (string, bool) {
 	for _, h := range headers {
 		for h != "" {
@@ -207,8 +209,10 @@ func nextLink(headers []string) (string, bool) {
 			if !ok {
 				break
 			}
-			params, h = cutLink(params)
-			for p := range strings.SplitSeq(params, ";") {
+			params, h = cutUnquoted(params, ',')
+			for params != "" {
+				var p string
+				p, params = cutUnquoted(params, ';')
 				name, value, _ := strings.Cut(p, "=")
 				if !strings.EqualFold(strings.TrimSpace(name), "rel") {
 					continue
@@ -218,20 +222,23 @@ func nextLink(headers []string) (string, bool) {
 						return target, true
 					}
 				}
+				break
 			}
 		}
 	}
 	return "", false
 }
 
-// cutLink cuts the parameters of one link from the links that follow.
-func cutLink(s string) (params, rest string) {
+// cutUnquoted cuts s at the first sep that isn't in a quoted string.
+func cutUnquoted(s string, sep byte) (before, after string) {
 	quoted := false
-	for i := range len(s) {
+	for i := 0; i < len(s); i++ {
 		switch {
 		case s[i] == '"':
 			quoted = !quoted
-		case s[i] == ',' && !quoted:
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == sep && !quoted:
 			return s[:i], s[i+1:]
 		}
 	}
