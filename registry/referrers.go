@@ -133,7 +133,7 @@ func (c *Client) referrersTag(ctx context.Context, r ref.Repository, d digest.Di
 	if err != nil {
 		return nil, err
 	}
-	if m.MediaType != v1.MediaTypeImageIndex || m.Digest == d {
+	if m.MediaType != v1.MediaTypeImageIndex || d.Algorithm().FromBytes(m.Raw) == d {
 		// Someone's image, or the subject itself, as GitLab gives it.
 		return []v1.Descriptor{}, nil
 	}
