@@ -16,6 +16,9 @@ func leave(t *testing.T, s *Store, d digest.Digest, b []byte) {
 	}
 }
 
+// What a crash left of a download is gone on with, however much that is.
+//
+// Behaviour: blob.restart
 func TestAPartialFileIsContinuedFromItsLength(t *testing.T) {
 	b := content(1, 600<<10)
 	for _, n := range []int{0, 1, 300 << 10, len(b) - 1, len(b)} {

@@ -145,6 +145,9 @@ func TestTwoProcessesDownloadOnce(t *testing.T) {
 	}
 }
 
+// Another process goes on where one that was killed stopped.
+//
+// Behaviour: blob.restart
 func TestWhatAKilledProcessLeftIsContinued(t *testing.T) {
 	dir := t.TempDir()
 	cmd, says := process(t, dir, "victim")

@@ -100,6 +100,8 @@ func partials(t *testing.T, cache string) (files []string) {
 
 // A daemon that is killed leaves a mountpoint that the next mount takes over, and a
 // partial download that it continues.
+//
+// Behaviour: blob.restart
 func TestKilledDaemon(t *testing.T) {
 	t.Parallel()
 	cache, dir := filepath.Join(t.TempDir(), "cache"), t.TempDir()

@@ -14,6 +14,8 @@ import (
 type counts = registries.Counts
 
 // What a person does costs what is promised, at every registry.
+//
+// Behaviour: manifest.counted, names.local
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	const pageSize, tags = 10, 25
@@ -138,6 +140,8 @@ func TestBlobsAndManifestsAreApart(t *testing.T) {
 }
 
 // A tag is believed for its time, and then costs one HEAD.
+//
+// Behaviour: manifest.counted
 func TestRequestsAfterTagTime(t *testing.T) {
 	t.Parallel()
 	onEvery(t, registries.Options{}, func(t *testing.T, s *registries.Server) {
@@ -151,6 +155,8 @@ func TestRequestsAfterTagTime(t *testing.T) {
 }
 
 // After a remount nothing that was read is fetched again.
+//
+// Behaviour: manifest.counted
 func TestRequestsAfterRemount(t *testing.T) {
 	t.Parallel()
 	s := startDistribution(t, registries.Options{})
