@@ -42,6 +42,7 @@ func Resolve(from *url.URL, to string) (*url.URL, error) {
 		u.Scheme, u.Host = from.Scheme, from.Host
 	}
 	u.User, u.Fragment = nil, ""
+	u.RawQuery = strings.ReplaceAll(u.RawQuery, " ", "%20") // which would end the address where it is sent
 	return u, nil
 }
 
@@ -60,9 +61,13 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// redact leaves the query out: presigned addresses are secrets.
+// redact leaves out the query, as presigned addresses are secrets, and a user with a
+// password.
 func redact(s string) string {
 	s, _, _ = strings.Cut(s, "?")
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		s = "…" + s[i:]
+	}
 	if len(s) > 200 {
 		s = s[:200]
 	}
