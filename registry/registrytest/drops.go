@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -39,6 +40,25 @@ func Swallow() Quirk {
 
 // Stall sends n bytes of the body, and then nothing more; the connection stays.
 func Stall(n int) Quirk { return ends(n, func(x *Exchange) { x.wait(nil) }) }
+
+// Trickle sends the body byte by byte, one every so often, as long as anyone waits for it.
+func Trickle(every time.Duration) Quirk {
+	return Change(func(a *Answer) {
+		body := a.Body
+		a.After, a.Then = 0, func(x *Exchange) {
+			for i := range body {
+				over := make(chan struct{})
+				t := time.AfterFunc(every, func() { close(over) })
+				ok := x.wait(over)
+				t.Stop()
+				if _, err := x.w.Write(body[i : i+1]); !ok || err != nil {
+					return
+				}
+				_ = http.NewResponseController(x.w).Flush()
+			}
+		}
+	})
+}
 
 // Cut sends n bytes of the body, and ends the connection in order. Of HTTP/2 it is
 // the stream that is reset.
