@@ -57,9 +57,10 @@ type Body struct {
 // BlobRange gets the bytes of a blob from offset on, length of them, or all where
 // length is negative (spec, "Pulling blobs"; RFC 9110, section 14). desc says its
 // digest and its size, -1 where that isn't known. The bytes aren't verified, as a
-// part has no digest, but a blob of another size is refused. A body that breaks
-// off or falls silent is continued from where it stopped, a few times: by Range,
-// or, where the registry doesn't do that right, from the start.
+// part has no digest, but a blob of another size is refused: ErrCorrupt, and no byte
+// beyond that size. A body that breaks off or falls silent is continued from where it
+// stopped, a few times: by Range, or, where the registry doesn't do that right, from
+// the start.
 //
 // ctx is over the body as well. Close must be called.
 func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
@@ -134,7 +135,7 @@ func (b *Body) openAt(at *endpoint) error {
 	}
 	b.call.at, b.call.insists = at, b.begun
 	k := b.call
-	part := !b.whole && (b.offset > 0 || b.end >= 0)
+	part := !b.whole && b.Size != 0 && (b.offset > 0 || b.end >= 0)
 	if part {
 		k.header = k.header.Clone()
 		last := ""
@@ -178,6 +179,9 @@ func (b *Body) openAt(at *endpoint) error {
 		return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it has %d bytes, where %d were promised", size, b.Size)}
 	}
 	b.Size = max(b.Size, size)
+	if b.Size >= 0 {
+		skip = min(skip, b.Size)
+	}
 	b.cur = resp.Body
 	if _, err := io.CopyN(io.Discard, b.cur, skip); err != nil {
 		b.closeCurrent()
@@ -223,6 +227,10 @@ func (b *Body) Read(p []byte) (int, error) {
 	}
 	for {
 		n, err := b.cur.Read(p)
+		if b.Size >= 0 && b.offset+int64(n) > b.Size {
+			b.closeCurrent()
+			return 0, &Error{Op: b.call.op(), Name: b.call.name, At: b.call.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it is longer than its %d bytes", b.Size)}
+		}
 		b.offset += int64(n)
 		b.came.Add(int64(n))
 		if n > 0 {
@@ -235,8 +243,8 @@ func (b *Body) Read(p []byte) (int, error) {
 		if err == nil {
 			continue
 		}
-		if err == io.EOF && (b.Size < 0 || b.offset >= b.Size || b.end >= 0 && b.offset >= b.end) {
-			return 0, io.EOF
+		if err == io.EOF && b.Size < 0 || b.Size >= 0 && b.offset >= b.Size {
+			return 0, io.EOF // however it ended
 		}
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
