@@ -54,7 +54,7 @@ var verdicts = []struct {
 	{registry.ErrUnsupported, verdict{syscall.EOPNOTSUPP, "this registry doesn't offer it"}},
 	{registry.ErrTimeout, verdict{syscall.ETIMEDOUT, "the registry didn't answer in time: check the network and try again"}},
 	{registry.ErrConfigured, verdict{syscall.EHOSTUNREACH, "mend the file that the cause names: hosts.toml, or a certificate in certs.d. It is read again at once"}},
-	{registry.ErrUnreachable, verdict{syscall.EHOSTUNREACH, "check the host's name, the network and the registry's certificate; a registry that speaks plain HTTP needs --plain-http HOST"}},
+	{registry.ErrUnreachable, verdict{syscall.EHOSTUNREACH, "check the host's name, the network and the registry's certificate, as 'ocifs doctor HOST' does; a registry that speaks plain HTTP needs --plain-http HOST"}},
 	{registry.ErrServer, verdict{remoteIO, "the registry failed or answered nonsense: try again later, or ask those who run it"}},
 	{context.DeadlineExceeded, verdict{syscall.ETIMEDOUT, "the registry didn't answer in time: check the network and try again"}},
 	{fs.ErrNotExist, verdict{syscall.ENOENT, ""}},
