@@ -177,7 +177,7 @@ func (k call) refused(resp *http.Response, host, credential string) *Error {
 	}
 	if wait := resp.Header.Get("Retry-After"); wait != "" && e.Kind == ErrTooManyRequests {
 		e.Err = fmt.Errorf("it asks to wait %s", plain(wait))
-		e.wait, _ = transport.ParseRetryAfter(wait, time.Now())
+		e.wait, _ = transport.RetryAfter(resp.Header)
 	}
 	return e
 }

@@ -176,12 +176,7 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 // server that asked for that time.
 func wantsAgain(resp *http.Response, err error, attempt int, pauses []time.Duration) (pause time.Duration, asked, again bool) {
 	if err == nil && (resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable) {
-		// By the server's own clock, where it tells that: it may differ from ours.
-		now, derr := http.ParseTime(resp.Header.Get("Date"))
-		if derr != nil {
-			now = time.Now()
-		}
-		if pause, asked = ParseRetryAfter(resp.Header.Get("Retry-After"), now); asked {
+		if pause, asked = RetryAfter(resp.Header); asked {
 			return pause + rand.N(spread), true, attempt < len(pauses)
 		}
 	}
@@ -212,6 +207,16 @@ func wantsAgain(resp *http.Response, err error, attempt int, pauses []time.Durat
 // maxAsked is the longest wait that is understood: nobody waits for it, and it
 // can be reckoned with.
 const maxAsked = 365 * 24 * time.Hour
+
+// RetryAfter gives the wait that an answer asks for: by the server's own clock, where
+// it tells that, as it may differ from ours.
+func RetryAfter(h http.Header) (time.Duration, bool) {
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return ParseRetryAfter(h.Get("Retry-After"), now)
+}
 
 // ParseRetryAfter reads both forms of Retry-After (RFC 9110, section 10.2.3). What
 // is longer than maxAsked is that.
