@@ -117,7 +117,7 @@ func (u *upload) again(ctx context.Context, cause error) (there bool, err error)
 		if u.hopeless(e) || u.tries >= len(u.c.bounds.pauses) {
 			return false, cause
 		}
-		if e.Kind == ErrTimeout {
+		if e.Kind == ErrTimeout && e.Status == 0 { // 408 is an answer
 			u.stalls++
 		}
 		if u.stalls >= maxStalls {
