@@ -27,6 +27,9 @@ const maxRedirects = 8
 // itself by http; the same host is then asked by https, as before.
 func Resolve(from *url.URL, to string) (*url.URL, error) {
 	u, err := from.Parse(strings.TrimSpace(to))
+	if err == nil { // "//::" is taken for a reference, and isn't an address for that
+		_, err = url.Parse(u.String())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q is no URL", ErrAddress, redact(to))
 	}

@@ -73,7 +73,7 @@ func TestABadAddressIsToldWithoutItsSecrets(t *testing.T) {
 	from, _ := url.Parse("https://h/v2/")
 	for _, to := range []string{
 		"ftp://jane:s3cret@h/x", "ftp://h/x?sig=s3cret", "http://jane:s3cret@other/x?sig=s3cret", "https://jane:s3cret@h:port/x", "https:jane:s3cret@h/x",
-		"%zz?s3cret", "https://h/%zz?s3cret", "http://other/?s3cret#s3cret", "https://jane:s3c%zz@h/",
+		"%zz?s3cret", "https://h/%zz?s3cret", "http://other/?s3cret#s3cret", "https://jane:s3c%zz@h/", "//::/x?_state=s3cret",
 	} {
 		if u, err := Resolve(from, to); err == nil || strings.Contains(err.Error(), "s3c") {
 			t.Errorf("%s: %v, %v", to, u, err)
