@@ -103,7 +103,7 @@ func (b *Body) watch() {
 // open asks for what is left, one endpoint after the other.
 func (b *Body) open() error {
 	for {
-		err := b.from[0].health.down()
+		err := b.from[0].health.spared()
 		if err != nil && len(b.from) > 1 {
 			b.call.at = b.from[0]
 			b.pass(b.call.down(err))

@@ -57,6 +57,9 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 	if err := k.at.health.down(); err != nil && reads && !k.insists {
 		return nil, k.down(err)
 	}
+	if reads && !k.insists && k.at.health.failing() {
+		ctx = transport.Once(ctx)
+	}
 	req, err := k.request(ctx)
 	if err != nil {
 		return nil, k.failed(ctx, err, "")

@@ -44,9 +44,9 @@
 // Blob bodies take one of Options.Downloads places per host, so metadata never
 // stands behind layers; those that are sent one of Options.Uploads.
 //
-// A server that couldn't be reached isn't asked again for as long as it took to find
-// that out, some seconds: reads fail at once then, with the same error. Blobs that are
-// under way, and writes, do ask it.
+// A server that didn't answer isn't asked again for as long as it took to find that
+// out, and one that refused at once not for a moment: reads fail at once then, with the
+// same error. Blobs that are under way, and writes, do ask it.
 //
 // # Writing
 //

@@ -226,7 +226,7 @@ func try[T any](ctx context.Context, c *Client, k call, es []*endpoint, passes f
 			v, err := ask(ctx, k)
 			return v, after(err, passed)
 		}
-		if err := e.health.down(); err != nil {
+		if err := e.health.spared(); err != nil {
 			passed = append(passed, k.down(err))
 			continue
 		}

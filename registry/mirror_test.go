@@ -226,7 +226,8 @@ func TestAMirrorThatIsGoneIsLeftAlone(t *testing.T) {
 	if s := c.Hosts(); len(s) != 1 || len(s[0].Servers) != 3 || s[0].Servers[0].Down == "" || !s[0].Servers[0].Mirror || s[0].Servers[2].Down != "" || s[0].Servers[2].Mirror {
 		t.Errorf("%+v", s)
 	}
-	c.healths[f.first.Host].until = time.Time{}
+	h := c.healths[f.first.Host]
+	h.at, h.until = time.Time{}, time.Time{}
 	f.first.Back()
 	f.first.Image(mirrored.Path, "v1", []byte(layer))
 	f.first.Forget()

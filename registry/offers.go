@@ -36,7 +36,7 @@ func (c *Client) OffersReferrers(ctx context.Context, r ref.Repository) (bool, e
 // OffersRange says whether a part of a blob can be read (RFC 9110, section 14). It
 // asks for the first byte of desc, which mustn't be empty: reading changes nothing.
 func (c *Client) OffersRange(ctx context.Context, r ref.Repository, desc v1.Descriptor) (bool, error) {
-	if _, err := checkReference(r, desc.Digest.String()); err != nil {
+	if err := checkDigest(r, desc.Digest); err != nil {
 		return false, err
 	}
 	k := blobCall(http.MethodGet, r, desc.Digest)
@@ -73,7 +73,7 @@ func (c *Client) OffersDelete(ctx context.Context, r ref.Repository) (bool, erro
 // r itself: where that is done, the repository has what it had. Where the registry
 // begins an upload instead, it is cancelled with nothing sent; Close waits for that.
 func (c *Client) OffersMount(ctx context.Context, r ref.Repository, desc v1.Descriptor) (bool, error) {
-	if _, err := checkReference(r, desc.Digest.String()); err != nil {
+	if err := checkDigest(r, desc.Digest); err != nil {
 		return false, err
 	}
 	u := &upload{c: c, r: r, desc: desc, access: auth.Access{Do: auth.Push}, done: &Pushed{}}

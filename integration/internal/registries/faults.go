@@ -1,6 +1,7 @@
 package registries
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -67,6 +68,7 @@ type faults struct {
 	active   []*Fault
 	used     map[*Fault]int
 	released chan struct{} // closed by release; nil: nothing waits
+	releases int           // counts what release was called
 }
 
 // Fault makes answers go wrong from now on, before the faults that were there.
@@ -88,6 +90,7 @@ func (f *faults) Heal() {
 func (f *faults) release() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.releases++
 	if f.released != nil {
 		close(f.released)
 		f.released = nil
@@ -98,6 +101,7 @@ func (f *faults) release() {
 func (f *faults) take(r *http.Request) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	*r = *r.WithContext(context.WithValue(r.Context(), releasesKey{}, f.releases))
 	for _, fault := range f.active {
 		if !fault.matches(r) || fault.Times > 0 && f.used[fault] >= fault.Times {
 			continue
@@ -111,9 +115,16 @@ func (f *faults) take(r *http.Request) (Fault, bool) {
 	return Fault{}, false
 }
 
-// wait holds an answer back.
+// releasesKey finds how often there was a release when a request came.
+type releasesKey struct{}
+
+// wait holds an answer back, unless there was a release since its request came.
 func (f *faults) wait(r *http.Request) {
 	f.mu.Lock()
+	if r.Context().Value(releasesKey{}) != f.releases {
+		f.mu.Unlock()
+		return
+	}
 	if f.released == nil {
 		f.released = make(chan struct{})
 	}

@@ -22,6 +22,14 @@ func Hurry(ctx context.Context) context.Context {
 
 func hurried(ctx context.Context) bool { return ctx.Value(hurryKey{}) == true }
 
+type onceKey struct{}
+
+// Once makes requests with this context not be tried again where a connection is
+// refused: that is what is expected.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+func once(ctx context.Context) bool { return ctx.Value(onceKey{}) == true }
+
 type impatientKey struct{}
 
 // Impatient makes the answers to requests with this context be waited for as short as

@@ -159,7 +159,7 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 		if asked {
 			t.hold(req.URL.Host, pause)
 		}
-		if !again || waited+pause > maxWait || repeats == nil {
+		if refused := errors.Is(err, syscall.ECONNREFUSED) && once(ctx); refused || !again || waited+pause > maxWait || repeats == nil {
 			return resp, err
 		}
 		if resp != nil {
