@@ -1,19 +1,14 @@
 package registry
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -24,7 +19,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -79,129 +73,6 @@ func TestSettingsAreOfOneHost(t *testing.T) {
 	if n := b.Count("* *"); n != 0 {
 		t.Errorf("a server that isn't trusted was asked %d times", n)
 	}
-}
-
-// proxied says to a process of these tests that it is the one that has a proxy in its
-// environment, which a process looks at once.
-const proxied = "OCIFS_TEST_PROXIED"
-
-// Proxies come from the environment, for http and for https, and NO_PROXY counts.
-//
-// Behaviour: transport.settings
-func TestProxiesComeFromTheEnvironment(t *testing.T) {
-	if host := os.Getenv(proxied); host != "" {
-		o := Options{}
-		if plain, ok := strings.CutPrefix(host, "plain:"); ok {
-			host, o.PlainHTTP = plain, []string{plain}
-		}
-		c := New(o)
-		defer c.Close()
-		if _, err := c.Manifest(context.Background(), ref.Repository{Host: host, Path: "a/b"}, "v1"); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	s := registrytest.Start(t, registrytest.Options{TLS: true})
-	plain := registrytest.Start(t, registrytest.Options{})
-	for _, s := range []*registrytest.Server{s, plain} {
-		s.Image("a/b", "v1", []byte(layer))
-	}
-	p := &proxy{to: s.Host, plain: plain.URL}
-	server := httptest.NewServer(p)
-	t.Cleanup(server.Close)
-	t.Cleanup(p.tunnels.Wait)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, s.CA, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	// The certificate is for localhost, for which no proxy is asked. With a dot at its
-	// end it is another name to whoever decides that, and the same to TLS.
-	for name, c := range map[string]struct {
-		host  string
-		env   []string
-		asked string // of the proxy
-		fails bool
-	}{
-		"https":                  {"registry.example", []string{"HTTPS_PROXY=" + server.URL}, "CONNECT registry.example:443", true}, // the certificate is for another
-		"https, lower case":      {"registry.example:5000", []string{"https_proxy=" + server.URL}, "CONNECT registry.example:5000", true},
-		"http":                   {"plain:registry.example", []string{"HTTP_PROXY=" + server.URL}, "GET registry.example", false},
-		"http, where https is":   {"plain:registry.example", []string{"HTTPS_PROXY=" + server.URL}, "", true},
-		"not for this one":       {"registry.example", []string{"HTTPS_PROXY=" + server.URL, "NO_PROXY=registry.example"}, "", true},
-		"loopback":               {s.Host, []string{"HTTPS_PROXY=" + server.URL}, "", false},
-		"https, to its own name": {"localhost.:443", []string{"HTTPS_PROXY=" + server.URL}, "CONNECT localhost.:443", false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p.forget()
-			cmd := exec.Command(os.Args[0], "-test.run=^TestProxiesComeFromTheEnvironment$")
-			cmd.Env = append([]string{proxied + "=" + c.host, "SSL_CERT_FILE=" + ca}, c.env...)
-			out, err := cmd.CombinedOutput()
-			if (err != nil) != c.fails {
-				t.Errorf("%v: %s", err, out)
-			}
-			if got := p.last(); got != c.asked {
-				t.Errorf("the proxy was asked %q, want %q: %s", got, c.asked, out)
-			}
-		})
-	}
-}
-
-// proxy is a proxy that leads everyone to the same server.
-type proxy struct {
-	to, plain string
-	tunnels   sync.WaitGroup
-
-	mu    sync.Mutex
-	asked string
-}
-
-func (p *proxy) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.asked = ""
-}
-
-func (p *proxy) last() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.asked
-}
-
-func (p *proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	p.mu.Lock()
-	p.asked = req.Method + " " + req.Host
-	p.mu.Unlock()
-	if req.Method != http.MethodConnect {
-		resp, err := http.Get(p.plain + req.URL.RequestURI())
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		defer http.DefaultClient.CloseIdleConnections()
-		defer resp.Body.Close()
-		for name, v := range resp.Header {
-			w.Header()[name] = v
-		}
-		w.WriteHeader(resp.StatusCode)
-		_, _ = io.Copy(w, resp.Body)
-		return
-	}
-	to, err := net.Dial("tcp", p.to)
-	if err != nil {
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	conn, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		to.Close()
-		return
-	}
-	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
-	through := func(dst net.Conn, src io.Reader) {
-		_, _ = io.Copy(dst, src)
-		dst.Close()
-	}
-	p.tunnels.Go(func() { through(to, bufio.NewReader(rw)) })
-	p.tunnels.Go(func() { through(conn, to) })
 }
 
 // Metadata is answered while any number of blobs is open that nobody reads; so it is
