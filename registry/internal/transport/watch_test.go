@@ -221,7 +221,7 @@ func TestABodyThatNobodyTakesIsStalledByHTTP2Too(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	defer close(over)
-	idle := &Idle{Next: s.Client().Transport, Limit: 200 * time.Millisecond, Answer: time.Minute}
+	idle := &Idle{Next: s.Client().Transport, Limit: 2 * time.Second, Answer: time.Minute}
 	for path, want := range map[string]error{"/taken": nil, "/": ErrStalled} {
 		req, err := http.NewRequest(http.MethodPut, s.URL+path, bytes.NewReader(make([]byte, 16<<20)))
 		if err != nil {
