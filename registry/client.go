@@ -173,6 +173,8 @@ func (c *Client) Close() {
 	}
 	c.mu.Unlock()
 	c.wires.closeIdle()
+	// A connection of HTTP/2 whose last exchange is just ending isn't idle yet.
+	time.AfterFunc(time.Second, c.wires.closeIdle)
 }
 
 // slot waits for one of the places for blob bodies at a host.
