@@ -191,7 +191,7 @@ func wantsAgain(resp *http.Response, err error, attempt int, pauses []time.Durat
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return pause, false, attempt == 0
 		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-			strings.Contains(err.Error(), "server sent GOAWAY"):
+			lostHTTP2(err):
 			return pause, false, true
 		}
 		return 0, false, false
@@ -202,6 +202,14 @@ func wantsAgain(resp *http.Response, err error, attempt int, pauses []time.Durat
 		return pause, false, true
 	}
 	return 0, false, false
+}
+
+// lostHTTP2 says whether a connection of HTTP/2 was lost, with all requests that it
+// carried. The library has no other sign of that than its texts.
+func lostHTTP2(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "server sent GOAWAY") || strings.Contains(text, "http2: client connection lost") ||
+		strings.Contains(text, "http2: client connection force closed")
 }
 
 // maxAsked is the longest wait that is understood: nobody waits for it, and it
