@@ -2,15 +2,13 @@ package registry
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ocifs/ocifs/registry/hosts"
+	"github.com/ocifs/ocifs/registry/internal/transport"
 )
 
 // wires carry each request by the connections that are for where it goes: those of
@@ -37,7 +35,7 @@ func newWire(e hosts.Endpoint) *wire {
 		return &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
 			DialContext:           (&net.Dialer{Timeout: dial, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:       cloneTLS(e.TLS),
+			TLSClientConfig:       e.TLS.Clone(),
 			ForceAttemptHTTP2:     true,
 			HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: dialTimeout},
 			TLSHandshakeTimeout:   dial,
@@ -48,13 +46,6 @@ func newWire(e hosts.Endpoint) *wire {
 		}
 	}
 	return &wire{one(), one()}
-}
-
-func cloneTLS(c *tls.Config) *tls.Config {
-	if c == nil {
-		return nil
-	}
-	return c.Clone()
 }
 
 func (w *wire) closeIdle() {
@@ -79,7 +70,7 @@ func inBulk(ctx context.Context) context.Context { return context.WithValue(ctx,
 // for the server that it goes to.
 func (w *wires) RoundTrip(req *http.Request) (*http.Response, error) {
 	e, _ := req.Context().Value(endpointKey{}).(*endpoint)
-	if e == nil || !sameServer(e.Base, req.URL) {
+	if e == nil || !transport.SameServer(e.Base, req.URL) {
 		e = w.endpoint(req.URL.Host)
 	}
 	wire := w.usual
@@ -101,22 +92,6 @@ func (w *wires) RoundTrip(req *http.Request) (*http.Response, error) {
 		return wire.bulk.RoundTrip(req)
 	}
 	return wire.meta.RoundTrip(req)
-}
-
-// sameServer says whether two addresses are of one host and port. The scheme may
-// differ, as it does where a loopback host turns out to speak plain HTTP.
-func sameServer(a, b *url.URL) bool {
-	return strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
-}
-
-func portOf(u *url.URL) string {
-	if p := u.Port(); p != "" {
-		return p
-	}
-	if u.Scheme == "http" {
-		return "80"
-	}
-	return "443"
 }
 
 // take makes the wire for an endpoint.

@@ -53,8 +53,12 @@ func Resolve(from *url.URL, to string) (*url.URL, error) {
 // Only then does a credential for the one go to the other. A default port is
 // equal to none.
 func SameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && hostPort(a) == hostPort(b)
+	return a.Scheme == b.Scheme && SameServer(a, b)
 }
+
+// SameServer says whether two addresses are of one host and port. The scheme may
+// differ, as it does where a loopback host turns out to speak plain HTTP.
+func SameServer(a, b *url.URL) bool { return hostPort(a) == hostPort(b) }
 
 func hostPort(u *url.URL) string {
 	port := u.Port()
