@@ -46,6 +46,7 @@ type Body struct {
 	end     int64       // where to stop; -1: at the end
 	cur     io.ReadCloser
 	release func()
+	strict  bool // a part that can't be had alone isn't had
 	whole   bool // the registry can't be asked for a part
 	breaks  int
 	stalls  int
@@ -64,6 +65,34 @@ type Body struct {
 //
 // ctx is over the body as well. Close must be called.
 func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
+	b, err := c.newBody(ctx, r, desc, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	if b.release, err = c.slot(ctx, r.Host); err != nil {
+		return nil, err
+	}
+	return b.begin()
+}
+
+// BlobPart is BlobRange for one who gets several parts of a blob at once: it takes a
+// place only where one is free, and else is ErrNoPlace; and where the registry doesn't
+// send that part alone it is ErrUnsupported, and nothing is read.
+func (c *Client) BlobPart(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
+	b, err := c.newBody(ctx, r, desc, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	var free bool
+	if b.release, free = c.freeSlot(r.Host); !free {
+		return nil, fmt.Errorf("%s: %w", b.call.name, ErrNoPlace)
+	}
+	b.strict = true
+	return b.begin()
+}
+
+// newBody is a body that isn't asked for yet.
+func (c *Client) newBody(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
 	if err := checkDigest(r, desc.Digest); err != nil {
 		return nil, err
 	}
@@ -73,16 +102,17 @@ func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descri
 	if err != nil {
 		return nil, k.failed(ctx, err, "")
 	}
-	release, err := c.slot(ctx, r.Host)
-	if err != nil {
-		return nil, err
-	}
-	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: k, from: c.trusted(from, r, desc.Digest), offset: offset, end: -1, release: release}
+	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: k, from: c.trusted(from, r, desc.Digest), offset: offset, end: -1}
 	if length >= 0 {
 		b.end = offset + length
 	}
+	return b, nil
+}
+
+// begin opens the body for the first time.
+func (b *Body) begin() (*Body, error) {
 	if err := b.open(); err != nil {
-		release()
+		b.release()
 		return nil, err
 	}
 	time.AfterFunc(slowAfter, b.watch)
@@ -172,6 +202,10 @@ func (b *Body) openAt(at *endpoint) error {
 		}
 		size = total
 	default: // the whole, whatever was asked for
+		if b.strict {
+			resp.Body.Close()
+			return b.openWhole(k.nonsense("it sends all of it"))
+		}
 		skip, size = b.offset, resp.ContentLength
 	}
 	if b.Size >= 0 && size >= 0 && size != b.Size {
@@ -192,6 +226,9 @@ func (b *Body) openAt(at *endpoint) error {
 
 // openWhole asks for all of it, as asking for a part came to nothing.
 func (b *Body) openWhole(why error) error {
+	if b.strict {
+		return &Error{Op: b.call.op(), Name: b.call.name, At: b.call.server(), Kind: ErrUnsupported, Err: fmt.Errorf("a part of it: %w", why)}
+	}
 	b.c.opts.Logger.Info("a part of a blob can't be had: all of it is asked for", "blob", b.call.name, "offset", b.offset, "cause", why)
 	b.whole = true
 	return b.openAt(b.from[0])

@@ -182,14 +182,31 @@ func (c *Client) slot(ctx context.Context, host string) (release func(), err err
 	return c.take(ctx, c.slots, host, c.opts.Downloads)
 }
 
-func (c *Client) take(ctx context.Context, all map[string]chan struct{}, host string, n int) (release func(), err error) {
+// freeSlot takes one of those places if there is one.
+func (c *Client) freeSlot(host string) (release func(), free bool) {
+	s := c.placesOf(c.slots, host, c.opts.Downloads)
+	select {
+	case s <- struct{}{}:
+		return sync.OnceFunc(func() { <-s }), true
+	default:
+		return nil, false
+	}
+}
+
+// placesOf is the places at a host, n in number.
+func (c *Client) placesOf(all map[string]chan struct{}, host string, n int) chan struct{} {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := all[host]
 	if s == nil {
 		s = make(chan struct{}, n)
 		all[host] = s
 	}
-	c.mu.Unlock()
+	return s
+}
+
+func (c *Client) take(ctx context.Context, all map[string]chan struct{}, host string, n int) (release func(), err error) {
+	s := c.placesOf(all, host, n)
 	select {
 	case s <- struct{}{}:
 		return sync.OnceFunc(func() { <-s }), nil

@@ -39,6 +39,8 @@ var (
 	ErrTimeout = errors.New("time-out")
 	// ErrUnsupported: the registry doesn't offer it.
 	ErrUnsupported = errors.New("not offered")
+	// ErrNoPlace: as many bodies are open as may be.
+	ErrNoPlace = errors.New("no connection is free")
 	// ErrExists: an immutable tag points elsewhere.
 	ErrExists = errors.New("the tag can't be moved")
 	// ErrInUse: a deletion is refused, as a tag points at it or an index lists it.
