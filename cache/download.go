@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,9 +16,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Fetch gives the bytes of a blob from offset on. The context ends when nobody
-// wants them any more.
-type Fetch func(ctx context.Context, offset int64) (io.ReadCloser, error)
+// Fetch gives the bytes of a blob from offset on, length of them, or all where length
+// is negative. The context ends when nobody wants them any more.
+type Fetch func(ctx context.Context, offset, length int64) (io.ReadCloser, error)
 
 // Want is a blob that someone needs.
 type Want struct {
@@ -27,6 +26,10 @@ type Want struct {
 	Size   int64  // in bytes; -1: not known
 	From   string // where it comes from, for Transfers
 	Fetch  Fetch
+	// Part fetches a part beside others: only where the origin sends that part and nothing
+	// else, and only by a connection that is free (ErrNoPlace). Nil: the blob comes by one
+	// connection.
+	Part Fetch
 	// Doubt is told that what Fetch gave isn't what the digest promises, and says
 	// whether it comes from elsewhere the next time. Then it is fetched once more. Nil:
 	// it doesn't.
@@ -38,14 +41,18 @@ type Want struct {
 var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
 // download is a download of a digest, the only one in this process but where that
-// was too slow for someone.
+// was too slow for someone. It is there until what came has its place.
 type download struct {
 	want    Want
 	alone   bool // another is under way
 	started time.Time
-	done    atomic.Int64 // bytes that are on disk
-	ended   chan struct{}
+	done    atomic.Int64           // bytes that are on disk
+	in      atomic.Pointer[intake] // nil: nothing has begun to come
+	moved   signal                 // what has come, or is going to, has changed
+	ended   chan struct{}          // closed when it failed, or can be read
 	cancel  context.CancelFunc
+
+	reserved int64 // of the bound; for run alone
 
 	// Guarded by Store.mu.
 	waiters int
@@ -159,9 +166,12 @@ func (s *Store) join(w Want, alone bool) (dl *download, began bool, err error) {
 		go func() {
 			defer s.work.Done()
 			defer cancel()
-			f, err := s.run(ctx, dl)
-			s.finish(dl, f, err)
+			s.run(ctx, dl)
 		}()
+	}
+	if dl.over {
+		dl.file.refs++ // which waits for nothing but its place
+		return dl, began, nil
 	}
 	if dl.idle != nil {
 		dl.idle.Stop()
@@ -206,10 +216,10 @@ func (s *Store) forget(dl *download) {
 	}
 }
 
-// finish hands the outcome to all who wait.
+// finish hands the outcome to all who wait, a file with a reference for each.
 func (s *Store) finish(dl *download, f *shared, err error) {
 	s.mu.Lock()
-	s.forget(dl)
+	defer s.mu.Unlock()
 	dl.over, dl.file, dl.err = true, f, err
 	if err != nil && s.closed {
 		dl.err = ErrClosed
@@ -222,138 +232,126 @@ func (s *Store) finish(dl *download, f *shared, err error) {
 	}
 	if err == nil {
 		s.stats.Downloads++
-		s.evictLocked(s.limitLocked(), 0) // where its size wasn't known, or others came at the same time
 	} else {
 		s.stats.Failures++
-	}
-	s.mu.Unlock()
-	if f != nil {
-		_ = f.release() // the download's own reference: before a waiter can think its own is the last
+		s.forget(dl)
 	}
 	close(dl.ended)
+}
+
+// run downloads into a partial file, hands it to all who wait as soon as all of it has
+// come and matched, and then moves it to its place.
+func (s *Store) run(ctx context.Context, dl *download) {
+	f, p, err := s.fetch(ctx, dl)
+	s.finish(dl, f, err)
+	if err == nil {
+		if p != nil {
+			s.keep(p, f)
+		}
+		s.mu.Lock()
+		s.forget(dl)
+		s.mu.Unlock()
+		_ = f.release() // the download's own
+	}
+	s.mu.Lock()
+	s.reserved -= dl.reserved
+	if err == nil {
+		s.evictLocked(s.limitLocked(), 0) // where its size wasn't known, or others came at the same time
+	}
+	s.mu.Unlock()
 	select {
 	case s.scans <- struct{}{}:
 	default:
 	}
 }
 
-// run downloads into a partial file and moves it to its place.
-func (s *Store) run(ctx context.Context, dl *download) (*shared, error) {
+// fetch brings the whole blob into a partial file. Where another process was first
+// there is only its file.
+func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, error) {
 	d := dl.want.Digest
-	var reserved int64
-	defer func() { s.unreserve(reserved) }()
 	p, err := s.partialFile(ctx, d, dl.alone)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if p.found != nil { // another process was first
-		return p.found.s, nil
+	if p.found != nil {
+		return p.found.s, nil, nil
 	}
-	keep := p.path != "" && (dl.want.Size < 0 || dl.want.Size <= s.limit())
 	size, err := s.fill(ctx, dl, p, func() {
 		// Not before the bytes are on their way: a promise alone makes nothing go. What
 		// is larger than the bound isn't kept, and nothing has to go for it either.
-		if n := dl.want.Size; reserved == 0 && n > 0 && n <= s.limit() {
-			reserved = n
+		if n := dl.want.Size; n > 0 && n <= s.limit() {
+			dl.reserved = n
 			s.reserve(n)
 		}
 	})
-	if err == nil && keep {
-		err = noSpace(p.f.Sync())
-		keep = size <= s.limit()
-	}
 	if err != nil {
 		s.abandon(p, errors.Is(err, ErrMismatch) || errors.Is(err, ErrNoSpace))
-		return nil, err
+		return nil, nil, err
 	}
 	s.pin(d)
+	return &shared{store: s, f: p.f, digest: d, size: size, refs: 1}, p, nil
+}
+
+// keep moves a partial file, whose bytes are verified and read already, to its place.
+// What can't be kept is served while it is open.
+func (s *Store) keep(p *partial, f *shared) {
+	if p.path == "" {
+		return
+	}
+	defer unlock(p.f)
+	keep := f.size <= s.limit()
 	if keep {
-		to := s.blob(d)
+		if err := p.f.Sync(); err != nil { // what it didn't take may be gone
+			err = noSpace(err)
+			f.lost.Store(&err)
+			s.degrade(err)
+			keep = false
+		}
+	}
+	to := s.blob(f.digest)
+	if keep {
 		if err := s.retry(filepath.Dir(to), func() error { return os.Rename(p.path, to) }); err != nil {
 			s.degrade(err)
 			keep = false
-		} else {
-			s.mu.Lock()
-			s.note(d, size)
-			s.mu.Unlock()
 		}
 	}
-	if !keep && p.path != "" {
-		_ = os.Remove(p.path) // served while it is open, and kept nowhere
+	if !keep {
+		_ = os.Remove(p.path)
+		return
 	}
-	unlock(p.f)
-	return &shared{store: s, f: p.f, digest: d, size: size, refs: 1}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note(f.digest, f.size)
 }
 
-// fill brings the whole blob into the partial file, from where that ends, and
-// verifies it. It calls coming when the registry has begun to send.
+// fill brings the whole blob into the partial file, besides what that has, and verifies
+// it. It calls coming when the registry has begun to send.
 func (s *Store) fill(ctx context.Context, dl *download, p *partial, coming func()) (int64, error) {
-	h := dl.want.Digest.Algorithm().Hash()
-	had, err := p.rehash(ctx, h, dl.want.Size)
-	if err != nil {
-		return 0, err
-	}
-	dl.done.Store(had)
-	size, err := s.receive(ctx, dl, p, h, had, coming)
-	// The fault may be the part that was left, or where the rest came from.
-	for again := had > 0; errors.Is(err, ErrMismatch); again = false {
-		if doubted := dl.want.Doubt != nil && dl.want.Doubt(); !again && !doubted {
-			break
+	for first := true; ; first = false {
+		in, err := s.newIntake(dl, p, coming)
+		if err != nil {
+			return 0, err
+		}
+		had := dl.done.Load() > 0
+		parts := s.parts
+		if !first {
+			parts = 1
+		}
+		size, err := in.run(ctx, parts)
+		if !errors.Is(err, ErrMismatch) {
+			return size, err
+		}
+		dl.in.Store(nil) // what was seen of it was wrong
+		// The fault may be what was left, how it was put together, or where it came from.
+		doubted := dl.want.Doubt != nil && dl.want.Doubt()
+		if !doubted && !(first && (had || in.divided())) {
+			return 0, err
 		}
 		s.log.Warn("what came of a blob didn't fit, and is fetched anew", "digest", dl.want.Digest, "cause", err)
 		if err := p.f.Truncate(0); err != nil {
 			return 0, err
 		}
-		dl.done.Store(0)
-		h.Reset()
-		size, err = s.receive(ctx, dl, p, h, 0, coming)
 	}
-	return size, err
-}
-
-// receive fetches from offset to the end.
-func (s *Store) receive(ctx context.Context, dl *download, p *partial, h hash.Hash, offset int64, coming func()) (int64, error) {
-	w := dl.want
-	if offset < w.Size || w.Size < 0 || w.Size == 0 && offset == 0 {
-		body, err := w.Fetch(ctx, offset)
-		if err != nil {
-			return 0, fmt.Errorf("fetch %s: %w", w.Digest, err)
-		}
-		defer body.Close()
-		coming()
-		bp := buffers.Get().(*[]byte)
-		defer buffers.Put(bp)
-		for {
-			n, rerr := body.Read(*bp)
-			if w.Size >= 0 && offset+int64(n) > w.Size {
-				return 0, fmt.Errorf("%w: %s is longer than its %d bytes", ErrMismatch, w.Digest, w.Size)
-			}
-			if n > 0 {
-				h.Write((*bp)[:n])
-				if err := s.write(p.f, (*bp)[:n], offset); err != nil {
-					return 0, err
-				}
-				offset += int64(n)
-				dl.done.Store(offset)
-			}
-			if rerr == io.EOF {
-				break
-			}
-			if rerr != nil {
-				return 0, fmt.Errorf("fetch %s: %w", w.Digest, rerr)
-			}
-			if err := ctx.Err(); err != nil {
-				return 0, err
-			}
-		}
-	}
-	if w.Size >= 0 && offset < w.Size {
-		return 0, fmt.Errorf("%w: %s ended after %d of its %d bytes", ErrMismatch, w.Digest, offset, w.Size)
-	}
-	if got := digest.NewDigest(w.Digest.Algorithm(), h); got != w.Digest {
-		return 0, fmt.Errorf("%w: what came for %s is %s", ErrMismatch, w.Digest, got)
-	}
-	return offset, nil
 }
 
 // write writes at offset. A full disk is tried once more, after eviction.

@@ -37,7 +37,7 @@ func (slow) Close() error { return nil }
 // held gives a Want whose bytes come when let is closed, and counts its fetches.
 func held(b []byte) (w Want, let chan struct{}, fetches *atomic.Int64) {
 	let, fetches = make(chan struct{}), new(atomic.Int64)
-	return Want{Digest: digest.FromBytes(b), Size: int64(len(b)), From: "test", Fetch: func(ctx context.Context, off int64) (io.ReadCloser, error) {
+	return Want{Digest: digest.FromBytes(b), Size: int64(len(b)), From: "test", Fetch: func(ctx context.Context, off, _ int64) (io.ReadCloser, error) {
 		fetches.Add(1)
 		return slow{ctx, let, bytes.NewReader(b[off:])}, nil
 	}}, let, fetches
@@ -206,7 +206,7 @@ func TestAnErrorGoesToAllAndTheNextGetStartsAnew(t *testing.T) {
 	w, _, _ := held(b)
 	broken, let := errors.New("broken"), make(chan struct{})
 	var fetches atomic.Int64
-	w.Fetch = func(ctx context.Context, off int64) (io.ReadCloser, error) {
+	w.Fetch = func(ctx context.Context, off, _ int64) (io.ReadCloser, error) {
 		if fetches.Add(1) == 1 {
 			<-let
 			return nil, broken

@@ -21,11 +21,18 @@ type shared struct {
 	f      *os.File
 	digest digest.Digest
 	size   int64
-	refs   int // guarded by store.mu
+	refs   int                   // guarded by store.mu
+	lost   atomic.Pointer[error] // what the disk said of bytes that it didn't take
 }
 
 // ReadAt reads as io.ReaderAt does.
-func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.s.f.ReadAt(p, off) }
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.s.f.ReadAt(p, off)
+	if lost := f.s.lost.Load(); lost != nil {
+		return 0, *lost
+	}
+	return n, err
+}
 
 // Size is the blob's size in bytes.
 func (f *File) Size() int64 { return f.s.size }

@@ -53,8 +53,8 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 		}
 		switch err := tryLock(f); {
 		case errors.Is(err, syscall.EWOULDBLOCK):
-			if st, err := f.Stat(); err == nil && st.Size()-seen >= fast {
-				seen, slow = st.Size(), time.Now().Add(lockPatience)
+			if st, err := f.Stat(); err == nil && allocated(st)-seen >= fast {
+				seen, slow = allocated(st), time.Now().Add(lockPatience)
 			}
 			f.Close()
 			select {
@@ -126,18 +126,27 @@ func named(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// rehash hashes what an earlier download left, and says how much that is. More
-// than the blob has is of no use, nor is anything where its size isn't known: it may
-// be all of it, and nothing can be asked for from its end on.
-func (p *partial) rehash(ctx context.Context, h hash.Hash, size int64) (int64, error) {
+// have gives what an earlier download left of a blob. More than the blob has is of no
+// use, nor is anything where its size isn't known: it may be all of it, and nothing can
+// be asked for from its end on.
+func (p *partial) have(size int64) (spans, error) {
 	st, err := p.f.Stat()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if size < 0 || st.Size() > size {
-		return 0, p.f.Truncate(0)
+		return nil, p.f.Truncate(0)
 	}
-	return hashFrom(ctx, p.f, h, 0)
+	return written(p.f)
+}
+
+// hashRange hashes what f has from an offset up to another.
+func hashRange(ctx context.Context, h hash.Hash, f io.ReaderAt, from, to int64) error {
+	n, err := hashFrom(ctx, io.NewSectionReader(f, 0, to), h, from)
+	if err == nil && n < to {
+		err = fmt.Errorf("hashing a blob: %w", io.ErrUnexpectedEOF)
+	}
+	return err
 }
 
 // hashFrom hashes what r has from an offset on, and gives where it ends.
@@ -173,6 +182,6 @@ func (s *Store) abandon(p *partial, useless bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.left[filepath.Base(p.path)] = st.Size()
+	s.left[filepath.Base(p.path)] = allocated(st)
 	s.evictLocked(s.limitLocked(), 0)
 }

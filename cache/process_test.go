@@ -43,7 +43,7 @@ func child(dir, role string) error {
 	}
 	defer s.Close()
 	w := Want{Digest: digest.FromBytes(childContent), Size: int64(len(childContent))}
-	w.Fetch = func(ctx context.Context, _ int64) (io.ReadCloser, error) {
+	w.Fetch = func(ctx context.Context, _, _ int64) (io.ReadCloser, error) {
 		if role == "waiter" {
 			return nil, fmt.Errorf("the second process fetches")
 		}

@@ -108,7 +108,7 @@ func (s *Store) readPartials() map[string]int64 {
 	}
 	for _, e := range entries {
 		if st, err := e.Info(); err == nil && !strings.HasPrefix(e.Name(), "tmp-") {
-			left[e.Name()] = st.Size()
+			left[e.Name()] = allocated(st)
 		}
 	}
 	return left

@@ -33,6 +33,7 @@ var (
 type Options struct {
 	MaxBytes int64         // the bound; 0: 10 GiB
 	Grace    time.Duration // how long a download lives that nobody waits for; 0: 10 s
+	Parts    int           // how many parts of a large blob are fetched at once at most; 0: 1
 	Logger   *slog.Logger  // nil: silent
 }
 
@@ -42,6 +43,7 @@ type Store struct {
 	layout
 	max   int64
 	grace time.Duration
+	parts int
 	log   *slog.Logger
 	now   func() time.Time
 
@@ -87,7 +89,7 @@ func Open(dir string, o Options) (*Store, error) {
 	// callers ends with the store.
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{
-		layout: l, max: o.MaxBytes, grace: o.Grace, log: o.Logger, now: time.Now,
+		layout: l, max: o.MaxBytes, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1),
 		index: index, pinned: map[digest.Digest]int{}, downloads: map[digest.Digest][]*download{}, left: map[string]int64{},
 	}
@@ -122,6 +124,9 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	if err := d.Validate(); err != nil {
 		return nil, fmt.Errorf("digest %q: %w", d, err)
 	}
+	if f := s.arrived(d, size); f != nil {
+		return f, nil
+	}
 	s.pin(d) // before it is opened: eviction mustn't come between
 	path := s.blob(d)
 	f, err := os.Open(path)
@@ -149,6 +154,20 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	s.note(d, st.Size())
 	s.mu.Unlock()
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), refs: 1}}, nil
+}
+
+// arrived gives a blob that was just downloaded and has no place of its own yet; nil
+// where there is none.
+func (s *Store) arrived(d digest.Digest, size int64) *File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, dl := range s.downloads[d] {
+		if dl.over && (size < 0 || size == dl.file.size) {
+			dl.file.refs++
+			return &File{s: dl.file}
+		}
+	}
+	return nil
 }
 
 // errOtherSize is of a blob that is cached with another size than was asked for:

@@ -78,7 +78,7 @@ func TestAnotherSourceIsTriedAfterAFailure(t *testing.T) {
 	down := errors.New("down")
 	bad, fail := good, make(chan struct{})
 	bad.From = "a registry that is down"
-	bad.Fetch = func(context.Context, int64) (io.ReadCloser, error) {
+	bad.Fetch = func(context.Context, int64, int64) (io.ReadCloser, error) {
 		<-fail
 		return nil, down
 	}
@@ -108,7 +108,7 @@ func TestASlowSourceHoldsNobodyUp(t *testing.T) {
 	close(let)
 	slow := good
 	slow.From = "a slow registry"
-	slow.Fetch = func(ctx context.Context, _ int64) (io.ReadCloser, error) {
+	slow.Fetch = func(ctx context.Context, _, _ int64) (io.ReadCloser, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -139,7 +139,7 @@ func TestAPromiseAloneEvictsNothing(t *testing.T) {
 	d := fill(t, s, content(1, 5000))
 	src := &source{b: content(2, 9000)}
 	w := src.want()
-	w.Fetch = func(context.Context, int64) (io.ReadCloser, error) { return nil, errors.New("not found") }
+	w.Fetch = func(context.Context, int64, int64) (io.ReadCloser, error) { return nil, errors.New("not found") }
 	if _, err := s.Get(t.Context(), w); err == nil {
 		t.Error("got it")
 	}
@@ -159,7 +159,7 @@ func TestLeftoversCount(t *testing.T) {
 	for i := range 10 {
 		src := &source{b: content(byte(i), 4000)}
 		w := src.want()
-		w.Fetch = func(context.Context, int64) (io.ReadCloser, error) {
+		w.Fetch = func(context.Context, int64, int64) (io.ReadCloser, error) {
 			return io.NopCloser(io.MultiReader(bytes.NewReader(src.b[:3000]), failing{broken})), nil
 		}
 		if _, err := s.Get(t.Context(), w); !errors.Is(err, broken) {

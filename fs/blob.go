@@ -50,6 +50,9 @@ func (b *blobFile) open(context.Context) (content, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		b.tree.log.Warn("cache file not opened", "digest", b.digest, "cause", err)
 	}
+	if c.file == nil && b.tree.opts.Stream {
+		c.stream = b.tree.store.Stream(b.repo.want(b.digest, b.size))
+	}
 	return c, nil
 }
 
@@ -65,25 +68,41 @@ func (b *blobFile) xattrs() map[string]string {
 
 // blobContent is an open blob.
 type blobContent struct {
-	blob *blobFile
-	how  ioMode
+	blob   *blobFile
+	how    ioMode
+	stream *cache.Stream // of what is read while it comes; nil: it isn't
 
 	mu   sync.Mutex
 	file *cache.File // nil until it has been downloaded
 }
 
-// readAt waits for the whole blob where it isn't cached: no byte is shown before
-// all of them have matched the digest.
+// readAt waits for the whole blob where it isn't cached, so that no byte is shown before
+// all of them have matched the digest, or, if people would rather have it so, for what
+// is read.
 func (c *blobContent) readAt(ctx context.Context, p []byte, off int64) (int, error) {
-	f, err := c.get(ctx)
-	if err != nil {
-		return 0, err
+	var n int
+	var err error
+	if c.stream != nil {
+		n, err = c.stream.ReadAt(ctx, p, off)
+		c.doubt(err)
+	} else {
+		var f *cache.File
+		if f, err = c.get(ctx); err != nil {
+			return 0, err
+		}
+		n, err = f.ReadAt(p, off)
 	}
-	n, err := f.ReadAt(p, off)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return n, err
+}
+
+// doubt has what is believed of the blob asked for again, where it was wrong.
+func (c *blobContent) doubt(err error) {
+	if errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt) {
+		c.blob.repo.doubt(c.blob.digest, c.blob.size)
+	}
 }
 
 func (c *blobContent) get(ctx context.Context) (*cache.File, error) {
@@ -95,9 +114,7 @@ func (c *blobContent) get(ctx context.Context) (*cache.File, error) {
 	}
 	// Not under the lock: each reader of this handle leaves when it is interrupted.
 	f, err := c.blob.tree.store.Get(ctx, c.blob.repo.want(c.blob.digest, c.blob.size))
-	if errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt) {
-		c.blob.repo.doubt(c.blob.digest, c.blob.size)
-	}
+	c.doubt(err)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +136,9 @@ func (c *blobContent) close() {
 	defer c.mu.Unlock()
 	if c.file != nil {
 		c.file.Close()
+	}
+	if c.stream != nil {
+		c.stream.Close()
 	}
 }
 

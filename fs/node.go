@@ -82,6 +82,7 @@ type fileNode struct {
 	mu      sync.Mutex
 	handles int
 	mode    ioMode
+	doubt   bool // the kernel may have pages of it, from who mapped it, that weren't verified
 }
 
 // ioMode is how the kernel reads an open file.
@@ -142,9 +143,15 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 	}
 	n.handles++
 	h := &fileHandle{node: n, content: c, through: n.mode == passthrough}
-	switch n.mode {
-	case direct:
+	if s, ok := c.(*blobContent); ok && s.stream != nil {
+		n.doubt = true
+	}
+	switch {
+	case n.mode == direct:
 		return h, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
+	case n.doubt:
+		n.doubt = false
+		return h, fuse.FOPEN_NOFLUSH, 0
 	default: // go-fuse turns it into passthrough where the handle has a descriptor for it
 		return h, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	}

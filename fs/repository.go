@@ -84,16 +84,22 @@ func treePath(r ref.Repository) string {
 // from the registry itself.
 func (r *repository) want(d digest.Digest, size int64) cache.Want {
 	var mirrored atomic.Bool
-	return cache.Want{
-		Digest: d, Size: size, From: r.String(),
-		Fetch: func(ctx context.Context, offset int64) (io.ReadCloser, error) {
-			b, err := r.tree.client.BlobRange(ctx, r.Repository, v1.Descriptor{Digest: d, Size: size}, offset, -1)
+	by := func(get func(context.Context, ref.Repository, v1.Descriptor, int64, int64) (*registry.Body, error)) cache.Fetch {
+		return func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+			b, err := get(ctx, r.Repository, v1.Descriptor{Digest: d, Size: size}, offset, length)
+			if errors.Is(err, registry.ErrNoPlace) {
+				return nil, cache.ErrNoPlace
+			}
 			if err != nil {
 				return nil, err
 			}
 			r.tree.visit(r.Repository)
 			return &mirroredBody{b, &mirrored}, nil
-		},
+		}
+	}
+	return cache.Want{
+		Digest: d, Size: size, From: r.String(),
+		Fetch: by(r.tree.client.BlobRange), Part: by(r.tree.client.BlobPart),
 		Doubt: func() bool {
 			if !mirrored.Swap(false) {
 				return false

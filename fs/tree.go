@@ -44,6 +44,10 @@ type Options struct {
 	AllowDelete bool
 	UploadBytes int64
 
+	// Stream shows what comes of a blob before all of it has matched its digest. Its end
+	// is held back until it has.
+	Stream bool
+
 	AllowOther bool
 	Xattr      bool
 	Version    string

@@ -22,6 +22,8 @@ type settings struct {
 	plainHTTP    []string
 	hostsDirs    []string
 	retryMaxWait time.Duration
+	connections  int
+	verify       verification
 	allowOther   bool
 	readOnly     bool
 	allowDelete  bool
@@ -40,6 +42,8 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.DurationVar(&s.listTTL, "list-ttl", time.Minute, "the same for lists of tags, repositories and referrers")
 	s.registerRegistries(f)
 	f.DurationVar(&s.retryMaxWait, "retry-max-wait", 30*time.Second, "the longest wait that a registry may ask for before a program gets EBUSY")
+	f.IntVar(&s.connections, "connections", 8, "how many blobs, or parts of large ones, are downloaded at once from one host")
+	f.Var(&s.verify, "verify", "'whole': no byte of a blob is shown before all of it has matched its digest; 'stream': bytes are shown as they come, and only the end is held back until then")
 	f.BoolVar(&s.allowOther, "allow-other", false, "let other users read the mount")
 	f.BoolVar(&s.readOnly, "read-only", false, "mount read-only, without upload/")
 	f.BoolVar(&s.allowDelete, "allow-delete", false, "let rmdir and rm of tags, manifests and blobs delete them at the registry")
@@ -63,6 +67,9 @@ func (s *settings) check() error {
 		if d < 0 {
 			return usageError{fmt.Errorf("%s: %s is negative", flag, d)}
 		}
+	}
+	if s.connections < 1 || s.connections > maxConnections {
+		return usageError{fmt.Errorf("--connections: %d isn't a number from 1 to %d", s.connections, maxConnections)}
 	}
 	if s.readOnly && s.allowDelete {
 		return usageError{fmt.Errorf("--allow-delete and --read-only: which of the two is meant?")}
@@ -92,6 +99,7 @@ func (s *settings) effective(source, mountpoint string) map[string]any {
 		"source": source, "mountpoint": mountpoint,
 		"cache_dir": s.cacheDir, "cache_size": int64(s.cacheSize),
 		"tag_ttl": s.tagTTL.String(), "list_ttl": s.listTTL.String(), "retry_max_wait": s.retryMaxWait.String(),
+		"connections": s.connections, "verify": s.verify.String(),
 		"plain_http": list(s.plainHTTP), "hosts_dirs": list(s.hostsDirs), "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
 		"allow_delete": s.allowDelete, "upload_size": int64(s.uploadSize),
 		"log_level": strings.ToLower(s.logLevel.String()), "log_file": s.logFile,
@@ -117,6 +125,30 @@ func defaultLog() string {
 		return ""
 	}
 	return filepath.Join(dir, "ocifs.log")
+}
+
+// maxConnections is more than any registry bears from one client.
+const maxConnections = 64
+
+// verification is when bytes of a blob are shown.
+type verification struct{ stream bool }
+
+func (v *verification) Set(s string) error {
+	switch s {
+	case "whole", "stream":
+		v.stream = s == "stream"
+		return nil
+	}
+	return fmt.Errorf("it is 'whole' or 'stream'")
+}
+
+func (v *verification) Type() string { return "MODE" }
+
+func (v *verification) String() string {
+	if v.stream {
+		return "stream"
+	}
+	return "whole"
 }
 
 // size is a number of bytes as people write it: 48MiB, 10GiB, 500MB, 4096.

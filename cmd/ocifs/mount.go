@@ -111,7 +111,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		return err
 	}
 
-	store, err := cache.Open(s.cacheDir, cache.Options{MaxBytes: int64(s.cacheSize), Logger: log})
+	store, err := cache.Open(s.cacheDir, cache.Options{MaxBytes: int64(s.cacheSize), Parts: s.connections, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -124,6 +124,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		PlainHTTP:    s.plainHTTP,
 		Hosts:        finder,
 		RetryMaxWait: max(s.retryMaxWait, 1), // zero is the client's own choice
+		Downloads:    s.connections,
 		Logger:       log,
 	})
 	defer client.Close()
@@ -132,7 +133,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		Client: client, Store: store, Hosts: func() []string { return append(credentials.Hosts(), finder.Hosts()...) },
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
 		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize),
-		AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
+		Stream: s.verify.stream, AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
 		Config: s.effective(source, mountpoint), Logger: log,
 	})
 	if err != nil {

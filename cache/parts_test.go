@@ -1,0 +1,287 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// big is a blob that is large enough to come in parts.
+var big = sync.OnceValue(func() []byte { return content(7, 80<<20+4321) })
+
+var bigDigest = sync.OnceValue(func() digest.Digest { return digest.FromBytes(big()) })
+
+// wire is an origin of which each connection brings so much a second.
+type wire struct {
+	rate    float64 // bytes a second
+	b       []byte
+	part    func(offset int64, body io.Reader) (io.Reader, error) // what becomes of parts; nil: nothing
+	fetches atomic.Int64
+	parts   atomic.Int64
+	sent    atomic.Int64
+	open    atomic.Int64
+	most    atomic.Int64 // that were open at once
+}
+
+func newWire(rate float64) *wire { return &wire{rate: rate, b: big()} }
+
+func (w *wire) want() Want {
+	return Want{Digest: w.digest(), Size: int64(len(w.b)), From: "wire",
+		Fetch: func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+			w.fetches.Add(1)
+			return w.body(ctx, w.section(offset, length)), nil
+		},
+		Part: func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+			w.parts.Add(1)
+			var body io.Reader = w.section(offset, length)
+			if w.part != nil {
+				var err error
+				if body, err = w.part(offset, body); err != nil {
+					return nil, err
+				}
+			}
+			return w.body(ctx, body), nil
+		},
+	}
+}
+
+func (w *wire) digest() digest.Digest {
+	if len(w.b) == len(big()) {
+		return bigDigest()
+	}
+	return digest.FromBytes(w.b)
+}
+
+func (w *wire) section(offset, length int64) io.Reader {
+	if length < 0 {
+		length = int64(len(w.b)) - offset
+	}
+	return bytes.NewReader(w.b[offset : offset+length])
+}
+
+func (w *wire) body(ctx context.Context, r io.Reader) io.ReadCloser {
+	n := w.open.Add(1)
+	for most := w.most.Load(); n > most && !w.most.CompareAndSwap(most, n); most = w.most.Load() {
+	}
+	return &wireBody{w, ctx, r, sync.OnceFunc(func() { w.open.Add(-1) })}
+}
+
+type wireBody struct {
+	w     *wire
+	ctx   context.Context
+	r     io.Reader
+	close func()
+}
+
+func (b *wireBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.w.sent.Add(int64(n))
+	select {
+	case <-time.After(time.Duration(float64(n) / b.w.rate * 1e9)):
+		return n, err
+	case <-b.ctx.Done():
+		return 0, b.ctx.Err()
+	}
+}
+
+func (b *wireBody) Close() error {
+	b.close()
+	return nil
+}
+
+// parted gets the blob in a bubble of its own time, and says how long that took there.
+func parted(t *testing.T, w *wire, then func(t *testing.T, s *Store, took time.Duration, err error)) {
+	dir := t.TempDir()
+	w.digest() // outside, as it has locks of its own
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{Parts: 8})
+		began := time.Now()
+		f, err := s.Get(t.Context(), w.want())
+		took := time.Since(began)
+		if err == nil {
+			whole(t, f, w)
+			_ = f.Close()
+		}
+		settled(t, s)
+		if n := w.open.Load(); n != 0 {
+			t.Errorf("%d bodies are open", n)
+		}
+		then(t, s, took, err)
+	})
+}
+
+// whole checks that a file gives all that the wire has.
+func whole(t *testing.T, f *File, w *wire) {
+	t.Helper()
+	got, err := digest.FromReader(io.NewSectionReader(f, 0, f.Size()))
+	if err != nil || got != w.want().Digest {
+		t.Fatalf("the file gives %s (%v)", got, err)
+	}
+}
+
+func TestALargeBlobOfASlowWireComesInParts(t *testing.T) {
+	w := newWire(10e6)
+	parted(t, w, func(t *testing.T, _ *Store, took time.Duration, err error) {
+		alone := time.Duration(float64(len(w.b)) / w.rate * 1e9)
+		if err != nil || took > alone/4 {
+			t.Errorf("it took %s of the %s that one connection takes, %v", took, alone, err)
+		}
+		if w.parts.Load() < 7 || w.most.Load() != 8 {
+			t.Errorf("%d parts, %d at once", w.parts.Load(), w.most.Load())
+		}
+		if again := w.sent.Load() - int64(len(w.b)); again > 256<<10 {
+			t.Errorf("%d bytes came twice", again)
+		}
+	})
+}
+
+func TestABlobIsAskedForOnceWhereThatIsFastOrItIsSmall(t *testing.T) {
+	for name, w := range map[string]*wire{
+		"fast":         newWire(500e6),
+		"soon through": newWire(200e6),
+		"small":        {rate: 1e6, b: big()[: partsFrom-1 : partsFrom-1]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			parted(t, w, func(t *testing.T, _ *Store, _ time.Duration, err error) {
+				if err != nil || w.fetches.Load() != 1 || w.parts.Load() != 0 {
+					t.Errorf("%d fetches, %d parts, %v", w.fetches.Load(), w.parts.Load(), err)
+				}
+			})
+		})
+	}
+}
+
+// A wire that carries no more by several connections isn't given more of them.
+func TestConnectionsThatDontPayAreNotMultiplied(t *testing.T) {
+	w := newWire(10e6)
+	all := sync.OnceValue(func() chan struct{} { return make(chan struct{}, 1) }) // in the bubble
+	w.part = func(_ int64, body io.Reader) (io.Reader, error) { return &oneAtATime{all(), body}, nil }
+	parted(t, w, func(t *testing.T, _ *Store, _ time.Duration, err error) {
+		if err != nil || w.most.Load() > growth {
+			t.Errorf("%d at once, %v", w.most.Load(), err)
+		}
+	})
+}
+
+// oneAtATime is bodies that share one wire.
+type oneAtATime struct {
+	all chan struct{}
+	io.Reader
+}
+
+func (r *oneAtATime) Read(p []byte) (int, error) {
+	r.all <- struct{}{}
+	defer func() { <-r.all }()
+	time.Sleep(time.Duration(len(p)) * 500) // at 2 MB/s together
+	return r.Reader.Read(p)
+}
+
+func TestAnOriginThatRefusesPartsIsAskedForNone(t *testing.T) {
+	w := newWire(10e6)
+	w.part = func(int64, io.Reader) (io.Reader, error) { return nil, errors.New("no ranges here") }
+	parted(t, w, func(t *testing.T, _ *Store, _ time.Duration, err error) {
+		if err != nil || w.fetches.Load() != 1 || w.parts.Load() >= growth || w.sent.Load() != int64(len(w.b)) {
+			t.Errorf("%d fetches, %d parts, %d bytes, %v", w.fetches.Load(), w.parts.Load(), w.sent.Load(), err)
+		}
+	})
+}
+
+func TestPartsAreAskedForAgainWhereNoConnectionWasFree(t *testing.T) {
+	w := newWire(10e6)
+	var asked atomic.Int64
+	w.part = func(_ int64, body io.Reader) (io.Reader, error) {
+		if asked.Add(1) < 6 {
+			return nil, ErrNoPlace
+		}
+		return body, nil
+	}
+	parted(t, w, func(t *testing.T, _ *Store, took time.Duration, err error) {
+		if alone := time.Duration(float64(len(w.b)) / w.rate * 1e9); err != nil || took > alone/2 {
+			t.Errorf("it took %s of %s, %v", took, alone, err)
+		}
+	})
+}
+
+func TestWhatAPartDoesntBringOthersDo(t *testing.T) {
+	for name, broken := range map[string]func(io.Reader) io.Reader{
+		"broken":  func(r io.Reader) io.Reader { return io.MultiReader(io.LimitReader(r, 1<<20+5), brokenWire{}) },
+		"shorter": func(r io.Reader) io.Reader { return io.LimitReader(r, 12345) },
+		"nothing": func(io.Reader) io.Reader { return brokenWire{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWire(10e6)
+			var n atomic.Int64
+			w.part = func(_ int64, r io.Reader) (io.Reader, error) {
+				if n.Add(1)%2 == 0 {
+					r = broken(r)
+				}
+				return r, nil
+			}
+			parted(t, w, func(t *testing.T, _ *Store, _ time.Duration, err error) {
+				if again := w.sent.Load() - int64(len(w.b)); err != nil || again > 1<<20 {
+					t.Errorf("%v; %d bytes came twice", err, again)
+				}
+			})
+		})
+	}
+}
+
+type brokenWire struct{}
+
+func (brokenWire) Read([]byte) (int, error) { return 0, errors.New("the wire broke") }
+
+// What parts gave that didn't fit is fetched as a whole, once.
+func TestPartsThatDontFitAreFetchedAsAWhole(t *testing.T) {
+	w := newWire(10e6)
+	w.part = func(_ int64, r io.Reader) (io.Reader, error) {
+		return io.MultiReader(bytes.NewReader([]byte("wrong")), &io.LimitedReader{R: r, N: 1 << 40}), nil
+	}
+	parted(t, w, func(t *testing.T, _ *Store, _ time.Duration, err error) {
+		if err != nil || w.fetches.Load() < 2 {
+			t.Errorf("%d fetches, %v", w.fetches.Load(), err)
+		}
+	})
+}
+
+// What was there in parts when a download ended isn't fetched again, but for a block at
+// the end of each.
+func TestPartsOfAnUnfinishedDownloadAreKept(t *testing.T) {
+	dir := t.TempDir()
+	bigDigest()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire(5e6)
+		s, err := Open(dir, Options{Parts: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := start(t.Context(), s, w.want(), 1)
+		time.Sleep(2 * time.Second)
+		if w.parts.Load() < 7 {
+			t.Fatalf("%d parts", w.parts.Load())
+		}
+		_ = s.Close()
+		if o := <-c; !errors.Is(o.err, ErrClosed) {
+			t.Fatal(o.err)
+		}
+		name := s.partial(bigDigest())
+		st, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		had := allocated(st)
+		next := &wire{rate: 500e6, b: w.b}
+		whole(t, get(t, open(t, dir, Options{Parts: 8}), next.want()), w)
+		if brought := next.sent.Load(); brought > int64(len(w.b))-had+(1<<20) || had < 20<<20 {
+			t.Errorf("of %d bytes %d were there, and %d were fetched", len(w.b), had, brought)
+		}
+	})
+}

@@ -1,0 +1,165 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// heldBack is how much of a blob's end is shown only when all of it has matched, at
+// most. A blob that isn't larger is held back whole.
+const heldBack = 1 << 20
+
+// Stream is a blob that is read while it comes. What is shown may turn out to be wrong,
+// but it is never all of it: the end is held back until the whole has matched its digest
+// and its size, and where it doesn't, every read from then on is ErrMismatch. It is safe
+// for concurrent use.
+type Stream struct {
+	s *Store
+	w Want
+
+	mu     sync.Mutex
+	dl     *download // that it waits for
+	shown  *intake   // what some of it was read from
+	file   *File     // once all of it is there
+	err    error     // for good
+	closed bool
+}
+
+// Stream gives a blob to read while it comes. Nothing is fetched before the first read;
+// from then on the download lives for as long as the stream is open. Close must be
+// called.
+func (s *Store) Stream(w Want) *Stream { return &Stream{s: s, w: w} }
+
+// ReadAt reads as io.ReaderAt does, and waits for what it reads, but no longer than ctx
+// lasts.
+func (st *Stream) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	for {
+		dl, file, err := st.source(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if file != nil {
+			return file.ReadAt(p, off)
+		}
+		// Nothing of the end before it is verified: the file has it then.
+		end := min(off+int64(len(p)), st.w.Size)
+		early := off < end && end <= (st.w.Size-1)/heldBack*heldBack
+		in, err := dl.readable(ctx, span{off, end}, early)
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if in, err = st.show(dl, in, err); err != nil {
+			return 0, err
+		}
+		if in == nil {
+			continue
+		}
+		n, err := in.f.ReadAt(p[:end-off], off)
+		if dl.in.Load() == in && err == nil {
+			return n, nil
+		}
+		// It was given up meanwhile: the next turn tells why.
+	}
+}
+
+// source gives what is read: the file, or the download that it comes by.
+func (st *Stream) source(ctx context.Context) (*download, *File, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch {
+	case st.closed:
+		return nil, nil, ErrClosed
+	case st.err != nil || st.file != nil || st.dl != nil:
+		return st.dl, st.file, st.err
+	}
+	file, err := st.s.Open(st.w.Digest, st.w.Size)
+	if err == nil {
+		st.file = file
+		return nil, file, nil
+	}
+	dl, _, err := st.s.join(st.w, false)
+	if err == nil && dl.is(st.w) {
+		st.dl = dl
+		return dl, nil, nil
+	}
+	if err == nil { // another's may fail, and be slow
+		st.s.leave(dl)
+		st.file, err = st.s.Get(ctx, st.w)
+	}
+	return nil, st.file, err
+}
+
+// show takes note of what is going to be shown, or of the download's end.
+func (st *Stream) show(dl *download, in *intake, err error) (*intake, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch {
+	case st.closed:
+		return nil, ErrClosed
+	case st.dl != dl || st.err != nil || st.file != nil: // another read was first
+		return nil, st.err
+	case err != nil && st.shown == nil:
+		st.dl = nil // the next read begins anew
+		return nil, err
+	case err != nil:
+		st.err = err
+	case st.shown != nil && in != nil && in != st.shown:
+		st.err = fmt.Errorf("%w: %s: what was shown of it", ErrMismatch, st.w.Digest)
+	case in != nil:
+		st.shown = in
+	default:
+		st.file = &File{s: dl.file}
+	}
+	return in, st.err
+}
+
+// Close closes the stream. A second call does nothing.
+func (st *Stream) Close() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.closed {
+		return nil
+	}
+	st.closed = true
+	switch {
+	case st.file != nil:
+		return st.file.Close()
+	case st.dl != nil:
+		st.s.leave(st.dl)
+	}
+	return nil
+}
+
+// readable waits for a download's end, or, where early, for bytes of it to have come,
+// and gives what they can be read from then: nil where all of it is verified.
+func (dl *download) readable(ctx context.Context, s span, early bool) (*intake, error) {
+	for {
+		moved := dl.moved.next()
+		if in := dl.in.Load(); early && in != nil && in.has(s) {
+			return in, nil
+		}
+		if !early {
+			moved = nil
+		}
+		select {
+		case <-dl.ended:
+			return nil, dl.err
+		case <-moved:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// has says whether bytes have come.
+func (in *intake) has(s span) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for c := range in.claims {
+		if (spans{c.span}).meets(s) {
+			return false
+		}
+	}
+	return !in.gaps.meets(s)
+}
