@@ -30,6 +30,11 @@ type Want struct {
 	// else, and only by a connection that is free (ErrNoPlace). Nil: the blob comes by one
 	// connection.
 	Part Fetch
+	// Begin is asked before a download is begun for this want, and not where it joins
+	// one that is under way or finds the blob cached. Its error is Get's then, and
+	// nothing is fetched. It is called under a lock: it waits for nothing. Nil: none is
+	// refused.
+	Begin func() error
 	// Doubt is told that what Fetch gave isn't what the digest promises, and says
 	// whether it comes from elsewhere the next time. Then it is fetched once more. Nil:
 	// it doesn't.
@@ -158,6 +163,11 @@ func (s *Store) join(w Want, alone bool) (dl *download, began bool, err error) {
 		}
 	}
 	if began = dl == nil; began {
+		if w.Begin != nil {
+			if err := w.Begin(); err != nil {
+				return nil, false, err
+			}
+		}
 		ctx, cancel := context.WithCancel(s.ctx)
 		dl = &download{want: w, alone: alone, started: s.now(), ended: make(chan struct{}), cancel: cancel}
 		s.downloads[w.Digest] = append(s.downloads[w.Digest], dl)
