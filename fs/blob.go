@@ -113,7 +113,7 @@ func (c *blobContent) get(ctx context.Context) (*cache.File, error) {
 		return f, nil
 	}
 	// Not under the lock: each reader of this handle leaves when it is interrupted.
-	f, err := c.blob.tree.store.Get(ctx, c.blob.repo.want(c.blob.digest, c.blob.size))
+	f, err := c.blob.tree.get(ctx, c.blob.repo.want(c.blob.digest, c.blob.size))
 	c.doubt(err)
 	if err != nil {
 		return nil, err

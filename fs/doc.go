@@ -48,6 +48,12 @@
 // the next. A blob that isn't cached yet is opened for direct reads. The mode
 // is one per inode for as long as it is open anywhere; see fileNode.
 //
+// # Mass reading
+//
+// Listing and stat need manifests alone, and an old Helm chart's config. A blob is
+// downloaded whole once any byte of it is read, so a program that reads whatever it
+// finds downloads all that there is: see guard for what Options.MaxDownload does then.
+//
 // # Writing
 //
 // upload/ of a repository is shown by nodes of its own, over package upload, which

@@ -44,6 +44,7 @@ var verdicts = []struct {
 	{registry.ErrExists, verdict{syscall.EEXIST, "this tag can't be moved at its registry: push under another one, or have the tag deleted there"}},
 	{registry.ErrInUse, verdict{syscall.EBUSY, "something still points at it: remove the tags and indexes that do first"}},
 	{registry.ErrTooLarge, verdict{syscall.EFBIG, "the registry takes nothing as large as that: split it, or have its limit raised"}},
+	{errOverdrawn, verdict{syscall.EDQUOT, "wait, raise --max-download, or keep the program out of the mount: fuse.ocifs in PRUNEFS of /etc/updatedb.conf, find -fstype fuse.ocifs -prune, grep --exclude-dir, the exclusions of a scanner. What is cached can be read at any time"}},
 	{ref.ErrInvalid, verdict{syscall.ENOENT, "check the spelling: no registry can have this name"}},
 	{cache.ErrMismatch, verdict{syscall.EBADMSG, "the registry, or something before it, serves other bytes than the digest promises; nothing of it was shown. Try again; if it stays, tell those who run the registry"}},
 	{registry.ErrCorrupt, verdict{syscall.EBADMSG, "the registry's answer doesn't match its digest or is no valid manifest; nothing of it was shown. Try again; if it stays, tell those who run the registry"}},

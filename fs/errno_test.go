@@ -42,6 +42,7 @@ func TestErrnos(t *testing.T) {
 		upload.ErrClosed:            syscall.EIO,
 		errReadOnly:                 syscall.EROFS,
 		errNoBlob:                   syscall.EPERM,
+		&overdrawn{}:                syscall.EDQUOT,
 		syscall.ENOTEMPTY:           syscall.ENOTEMPTY,
 		syscall.EMFILE:              syscall.EMFILE,
 		errors.New("anything"):      syscall.EIO,

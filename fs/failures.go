@@ -44,7 +44,7 @@ func (f *failures) add(path, op string, v verdict, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[line.Errno]++
-	if f.repeats(line) {
+	if f.repeats(line) || toldBefore(err) {
 		return
 	}
 	f.log.Warn(op+" failed", "path", path, "errno", line.Errno, "cause", line.Cause, "hint", line.Hint)

@@ -37,7 +37,7 @@ func (t pushTree) Manifest(ctx context.Context, r ref.Repository, d digest.Diges
 // cache hasn't got it any more, it comes as a manifest.
 func (t pushTree) OpenBlob(ctx context.Context, b upload.Blob) (upload.Content, error) {
 	r := t.repository(b.Repository)
-	f, err := t.store.Get(ctx, r.want(b.Digest, b.Size))
+	f, err := t.get(ctx, r.want(b.Digest, b.Size))
 	if err == nil {
 		return f, nil
 	}

@@ -47,6 +47,9 @@ type Options struct {
 	// Stream shows what comes of a blob before all of it has matched its digest. Its end
 	// is held back until it has.
 	Stream bool
+	// MaxDownload bounds, in bytes, what the reads of one process group make be
+	// downloaded within a minute; zero: nothing does. See guard.
+	MaxDownload int64
 
 	AllowOther bool
 	Xattr      bool
@@ -72,6 +75,7 @@ type Tree struct {
 	referrers *recentReferrers
 	closures  *lru.Cache[closure, []v1.Descriptor]
 	area      *upload.Area // nil where the mount is read-only
+	guard     *guard       // nil where nothing is refused
 	panics    atomic.Int64
 	through   atomic.Bool // reads pass through to the cache files
 
@@ -101,8 +105,12 @@ func New(o Options) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	guard, err := newGuard(o.MaxDownload)
+	if err != nil {
+		return nil, err
+	}
 	t := &Tree{
-		opts: o, client: o.Client, store: o.Store, log: o.Logger, started: time.Now(),
+		opts: o, guard: guard, client: o.Client, store: o.Store, log: o.Logger, started: time.Now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
 		failures: newFailures(o.Logger), manifests: newManifests(), referrers: newRecentReferrers(), closures: closures,
 		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]belief{}, hosts: map[string]*host{},

@@ -28,6 +28,7 @@ type settings struct {
 	readOnly     bool
 	allowDelete  bool
 	uploadSize   size
+	maxDownload  size
 	xattr        bool
 	logLevel     slog.Level
 	logFile      string
@@ -48,6 +49,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.BoolVar(&s.readOnly, "read-only", false, "mount read-only, without upload/")
 	f.BoolVar(&s.allowDelete, "allow-delete", false, "let rmdir and rm of tags, manifests and blobs delete them at the registry")
 	f.Var(&s.uploadSize, "upload-size", "how much may be in upload/ that isn't pushed yet; without it, what the disk has")
+	f.Var(&s.maxDownload, "max-download", "how much the reads of one job (a process group: a program and what it starts) may download a minute, at first one blob of any size; more is EDQUOT. Without it, all")
 	f.BoolVar(&s.xattr, "xattr", false, "offer extended attributes (ls -l of huge directories gets slower)")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	f.StringVar(&s.logFile, "log-file", "", "where to log; without it "+defaultLog()+", or standard error in the foreground")
@@ -101,7 +103,7 @@ func (s *settings) effective(source, mountpoint string) map[string]any {
 		"tag_ttl": s.tagTTL.String(), "list_ttl": s.listTTL.String(), "retry_max_wait": s.retryMaxWait.String(),
 		"connections": s.connections, "verify": s.verify.String(),
 		"plain_http": list(s.plainHTTP), "hosts_dirs": list(s.hostsDirs), "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
-		"allow_delete": s.allowDelete, "upload_size": int64(s.uploadSize),
+		"allow_delete": s.allowDelete, "upload_size": int64(s.uploadSize), "max_download": int64(s.maxDownload),
 		"log_level": strings.ToLower(s.logLevel.String()), "log_file": s.logFile,
 	}
 }
