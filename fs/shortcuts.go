@@ -221,12 +221,15 @@ func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, er
 	chart := struct{ Name, Version string }{a[v1.AnnotationTitle], a[v1.AnnotationVersion]}
 	if chart.Name == "" || chart.Version == "" {
 		c := m.Config
+		if c.Size > registry.MaxManifest { // a listing doesn't download whatever is called a config
+			return "", nil
+		}
 		f, err := i.tree.store.Get(ctx, i.repo.want(c.Digest, c.Size))
 		if err != nil {
 			return "", err
 		}
 		defer f.Close()
-		if err := json.NewDecoder(io.NewSectionReader(f, 0, min(f.Size(), registry.MaxManifest))).Decode(&chart); err != nil {
+		if err := json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(&chart); err != nil {
 			return "", nil // not a chart after all: its titles count
 		}
 	}
