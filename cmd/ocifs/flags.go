@@ -49,7 +49,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.BoolVar(&s.readOnly, "read-only", false, "mount read-only, without upload/")
 	f.BoolVar(&s.allowDelete, "allow-delete", false, "let rmdir and rm of tags, manifests and blobs delete them at the registry")
 	f.Var(&s.uploadSize, "upload-size", "how much may be in upload/ that isn't pushed yet; without it, what the disk has")
-	f.Var(&s.maxDownload, "max-download", "how much the reads of one job (a process group: a program and what it starts) may download a minute, at first one blob of any size; more is EDQUOT. Without it, all")
+	f.Var(&s.maxDownload, "max-download", "how much one job, a program with what it starts, may make be downloaded within a minute: 500MB. What would be more is EDQUOT, but the first blob may be larger. Without it, nothing is refused")
 	f.BoolVar(&s.xattr, "xattr", false, "offer extended attributes (ls -l of huge directories gets slower)")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	f.StringVar(&s.logFile, "log-file", "", "where to log; without it "+defaultLog()+", or standard error in the foreground")
