@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -15,7 +16,7 @@ func TestOnlyADownloadThatBeginsIsAskedFor(t *testing.T) {
 	refused := errors.New("refused")
 	var asked atomic.Int64
 	say := refused
-	w.Begin = func() error { asked.Add(1); return say }
+	w.Begin = func(context.Context) error { asked.Add(1); return say }
 
 	if _, err := s.Get(t.Context(), w); !errors.Is(err, refused) {
 		t.Fatalf("got %v", err)

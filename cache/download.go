@@ -34,7 +34,7 @@ type Want struct {
 	// one that is under way or finds the blob cached. Its error is Get's then, and
 	// nothing is fetched. It is called under a lock: it waits for nothing. Nil: none is
 	// refused.
-	Begin func() error
+	Begin func(ctx context.Context) error
 	// Doubt is told that what Fetch gave isn't what the digest promises, and says
 	// whether it comes from elsewhere the next time. Then it is fetched once more. Nil:
 	// it doesn't.
@@ -101,7 +101,7 @@ func (s *Store) Get(ctx context.Context, w Want) (*File, error) {
 				return nil, err
 			}
 		}
-		dl, began, err := s.join(w, alone)
+		dl, began, err := s.join(ctx, w, alone)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func (dl *download) is(w Want) bool { return dl.want.From == w.From && dl.want.S
 
 // join makes one more wait for a download of a digest, and begins one where there
 // is none, or, if alone, none for this very want.
-func (s *Store) join(w Want, alone bool) (dl *download, began bool, err error) {
+func (s *Store) join(ctx context.Context, w Want, alone bool) (dl *download, began bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -164,11 +164,11 @@ func (s *Store) join(w Want, alone bool) (dl *download, began bool, err error) {
 	}
 	if began = dl == nil; began {
 		if w.Begin != nil {
-			if err := w.Begin(); err != nil {
+			if err := w.Begin(ctx); err != nil {
 				return nil, false, err
 			}
 		}
-		ctx, cancel := context.WithCancel(s.ctx)
+		ctx, cancel := context.WithCancel(s.ctx) // not the caller's: others may come to wait
 		dl = &download{want: w, alone: alone, started: s.now(), ended: make(chan struct{}), cancel: cancel}
 		s.downloads[w.Digest] = append(s.downloads[w.Digest], dl)
 		s.stats.Misses++

@@ -68,7 +68,10 @@ func (in *intake) help(ctx context.Context, most int) {
 			before, number, whole = rate, min(most, number*growth), false
 			in.divide(most)
 		}
-		for int(under.Load()) < number-1 && !in.soon(rate) {
+		for range number - 1 - int(under.Load()) {
+			if in.soon(rate) {
+				break
+			}
 			under.Add(1)
 			helpers.Go(func() {
 				defer under.Add(-1)

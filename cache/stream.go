@@ -78,7 +78,7 @@ func (st *Stream) source(ctx context.Context) (*download, *File, error) {
 		st.file = file
 		return nil, file, nil
 	}
-	dl, _, err := st.s.join(st.w, false)
+	dl, _, err := st.s.join(ctx, st.w, false)
 	if err == nil && dl.is(st.w) {
 		st.dl = dl
 		return dl, nil, nil
@@ -104,7 +104,7 @@ func (st *Stream) show(dl *download, in *intake, err error) (*intake, error) {
 		return nil, err
 	case err != nil:
 		st.err = err
-	case st.shown != nil && in != nil && in != st.shown:
+	case st.shown != nil && dl.in.Load() != st.shown: // it was fetched anew since
 		st.err = fmt.Errorf("%w: %s: what was shown of it", ErrMismatch, st.w.Digest)
 	case in != nil:
 		st.shown = in
@@ -136,6 +136,11 @@ func (st *Stream) Close() error {
 func (dl *download) readable(ctx context.Context, s span, early bool) (*intake, error) {
 	for {
 		moved := dl.moved.next()
+		select {
+		case <-dl.ended:
+			return nil, dl.err
+		default:
+		}
 		if in := dl.in.Load(); early && in != nil && in.has(s) {
 			return in, nil
 		}

@@ -51,7 +51,9 @@ func (b *blobFile) open(context.Context) (content, error) {
 		b.tree.log.Warn("cache file not opened", "digest", b.digest, "cause", err)
 	}
 	if c.file == nil && b.tree.opts.Stream {
-		c.stream = b.tree.store.Stream(b.repo.want(b.digest, b.size))
+		w := b.repo.want(b.digest, b.size)
+		c.charge = b.tree.charge(&w)
+		c.stream = b.tree.store.Stream(w)
 	}
 	return c, nil
 }
@@ -71,6 +73,7 @@ type blobContent struct {
 	blob   *blobFile
 	how    ioMode
 	stream *cache.Stream // of what is read while it comes; nil: it isn't
+	charge *charge       // of the stream
 
 	mu   sync.Mutex
 	file *cache.File // nil until it has been downloaded
@@ -84,6 +87,9 @@ func (c *blobContent) readAt(ctx context.Context, p []byte, off int64) (int, err
 	var err error
 	if c.stream != nil {
 		n, err = c.stream.ReadAt(ctx, p, off)
+		if !errors.Is(err, io.EOF) {
+			c.charge.settle(ctx, err)
+		}
 		c.doubt(err)
 	} else {
 		var f *cache.File

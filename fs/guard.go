@@ -97,32 +97,65 @@ func jobOf(thread uint32) int {
 // get is Store.Get, under the guard where a program asks. The mount's own reads are
 // of metadata, or of what was let in when it was written.
 func (t *Tree) get(ctx context.Context, w cache.Want) (*cache.File, error) {
-	caller, ok := fuse.FromContext(ctx)
-	if t.guard == nil || !ok {
-		return t.store.Get(ctx, w)
-	}
-	group, spent := jobOf(caller.Pid), int64(0)
-	w.Begin = func() error {
-		err := t.guard.spend(group, w.Size)
-		if err == nil {
-			spent += w.Size
-		}
-		return err
-	}
+	c := t.charge(&w)
 	f, err := t.store.Get(ctx, w)
+	c.settle(ctx, err)
+	return f, err
+}
+
+// charge is what the downloads that were begun for one want were counted as. It is
+// safe for concurrent use.
+type charge struct {
+	guard *guard // nil: nothing is counted
+
+	mu    sync.Mutex
+	group int
+	spent int64
+}
+
+// charge has the downloads that are begun for a want counted.
+func (t *Tree) charge(w *cache.Want) *charge {
+	c := &charge{guard: t.guard}
+	if c.guard == nil {
+		return c
+	}
+	size := w.Size
+	w.Begin = func(ctx context.Context) error {
+		caller, ok := fuse.FromContext(ctx)
+		if !ok {
+			return nil
+		}
+		group := jobOf(caller.Pid)
+		if err := c.guard.spend(group, size); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.group, c.spent = group, c.spent+size
+		return nil
+	}
+	return c
+}
+
+// settle takes note of how a read ended.
+func (c *charge) settle(ctx context.Context, err error) {
+	if c.guard == nil || err == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var o *overdrawn
 	switch {
-	case err == nil:
 	case errors.As(err, &o):
-		if !o.told {
-			o.who, o.of = describe(int(caller.Pid), group)
+		if caller, ok := fuse.FromContext(ctx); ok && !o.told {
+			o.who, o.of = describe(int(caller.Pid), jobOf(caller.Pid))
 		}
 	case ctx.Err() != nil: // the download goes on for a while
 	case errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt): // it did come
 	default: // who tries again is told what is wrong, and not that there was enough of it
-		t.guard.giveBack(group, spent)
+		c.guard.giveBack(c.group, c.spent)
+		c.spent = 0
 	}
-	return f, err
 }
 
 // spend lets a job begin a download of n bytes, or gives an *overdrawn.
