@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Fault says which requests and answers go wrong, and how. The first fault that
@@ -38,6 +39,8 @@ type Fault struct {
 	// Stall sends that many bytes of the body and then nothing, with the
 	// connection open, until Release, Gone or the client's going away.
 	Stall int64
+	// Slow sends the body at that many bytes a second.
+	Slow int64
 	// Hold withholds the whole answer until Release, Gone or the client's
 	// going away.
 	Hold bool
@@ -274,5 +277,8 @@ func (w *spoilingWriter) Write(p []byte) (int, error) {
 func (w *spoilingWriter) send(p []byte) error {
 	n, err := w.ResponseWriter.Write(p)
 	w.sent += int64(n)
+	if w.fault.Slow > 0 {
+		time.Sleep(time.Duration(float64(n) / float64(w.fault.Slow) * 1e9)) // which is the fault
+	}
 	return err
 }
