@@ -4,18 +4,23 @@
 // # Nouns
 //
 // A Store is a cache directory. A Want is a blob that someone needs, and how to
-// fetch it. A File is an open blob. A Pointer is what a name was last seen to
-// point at.
+// fetch it. A File is an open blob. A Stream is one that is read while it comes. A
+// Pointer is what a name was last seen to point at.
 //
 // # What can be relied on
 //
-// A blob gets its name in the store by one rename, after all its bytes were
-// hashed on their way to the disk, matched digest and size, and were synced. A
-// crash at any moment leaves a complete blob or a partial file. The directory
-// isn't synced: a rename that a power cut takes back is only a miss. A partial
-// file is hashed again and continued by whoever wants the blob next; if the
-// whole of it doesn't match then, it is fetched once more from the start, as the
-// fault may be the part that was left.
+// A blob gets its name in the store by one rename, after all its bytes matched digest
+// and size, and were synced. Who waits for it gets it before that, as soon as it has
+// matched: the bytes are read from the file that is going to be renamed. A crash at any
+// moment leaves a complete blob or a partial file. The directory isn't synced: a rename
+// that a power cut takes back is only a miss.
+//
+// A blob comes by one fetch, or, where one connection holds a large one up, in parts by
+// several, into one partial file. It is hashed beside that, behind the first byte that
+// hasn't come. What is missing is where the file has holes, so that nobody has to keep a
+// record: whoever wants the blob after a crash fetches what is missing and hashes all of
+// it. If the whole doesn't match then, it is fetched once more from the start, by one
+// connection, as the fault may be the part that was left, or how it was put together.
 //
 // There is one download per digest, however many wait for it, in however many
 // processes: the one that holds the lock on the partial file downloads, the

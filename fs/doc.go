@@ -39,7 +39,10 @@
 // that several callers wait for runs in a flight: it lives for as long as anyone
 // waits, and one who is interrupted leaves at once. Opening a blob that isn't
 // cached sends nothing; its reads, which can be interrupted, wait for the whole
-// of it, because no byte is shown before all of them have matched the digest.
+// of it, because no byte is shown before all of them have matched the digest. With
+// Options.Stream they wait for what they read: what has come is shown unhashed and past
+// the page cache, and the end only when all has matched. Pages that a mapping of such a
+// file brought into the page cache are dropped when the blob is opened verified.
 //
 // # How files are read
 //
