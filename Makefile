@@ -61,11 +61,12 @@ demo: ## a registry, a mount and a short tour (ARGS=--once ends after the tour)
 	@$(BIN)/demo --ocifs $(BIN)/ocifs $(ARGS)
 
 .PHONY: bench
-bench: ## cold and warm reads against curl and the disk, pushes against crane, skopeo and oras
+bench: ## reads and pushes against the disk, curl and other programs (ARGS="-quick -rows cold")
 	@integration/setup.sh bench
 	@$(MAKE) --no-print-directory -s build
-	@$(GO) -C integration build -o $(BIN)/bench ./cmd/bench
-	@$(BIN)/bench --ocifs $(BIN)/ocifs --tools $(TOOLS) $(ARGS)
+	@[ -d $(BIN)/bench ] || rm -f $(BIN)/bench
+	@$(GO) -C integration build -o $(BIN)/bench/bench ./cmd/bench
+	@$(BIN)/bench/bench --ocifs $(BIN)/ocifs --tools $(TOOLS) --out $(BIN)/bench $(ARGS)
 
 .PHONY: behaviours
 behaviours: ## what registries do in the wild, and which tests show what happens then

@@ -2,10 +2,12 @@ package registries_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -271,4 +273,40 @@ func get(t *testing.T, s *registries.Server, path string) (body string, status i
 		t.Fatal(err)
 	}
 	return string(b), resp.StatusCode
+}
+
+// A list of tags comes in pages, each of which says where the next one is, and all of
+// them together are the list.
+func TestTaggedPages(t *testing.T) {
+	tags := []string{"a", "b", "c", "d", "e"}
+	s, err := registries.Tagged(tags, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	for query, pages := range map[string]int{"": 3, "?n=1": 5, "?n=1000": 3, "?last=c": 1} {
+		s.Forget()
+		var got []string
+		for at := "/v2/team/app/tags/list" + query; at != ""; {
+			resp, err := http.Get("http://" + s.Host + at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var page struct{ Tags []string }
+			err = json.NewDecoder(resp.Body).Decode(&page)
+			resp.Body.Close()
+			if err != nil {
+				t.Fatalf("%s: %v", at, err)
+			}
+			got = append(got, page.Tags...)
+			at, _, _ = strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
+		}
+		want := tags
+		if query == "?last=c" {
+			want = tags[3:]
+		}
+		if n := s.Counts()["GET tags"]; !slices.Equal(got, want) || n != pages {
+			t.Errorf("%q gave %v in %d pages, want %v in %d", query, got, n, want, pages)
+		}
+	}
 }

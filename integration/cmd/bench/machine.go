@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// machine says where and with what was measured, a line each.
+func (b *bench) machine(ctx context.Context, s settings) []string {
+	version := func(script string) string {
+		r, err := shell(ctx, b.env, script)
+		if err != nil {
+			return "of no known version"
+		}
+		return strings.TrimSpace(r.Stdout)
+	}
+	who := "an ordinary user"
+	if os.Geteuid() == 0 {
+		who = "root"
+	}
+	return []string{
+		fmt.Sprintf("%s, %d cores, %s, %s, run by %s", time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), memTotal(), kernel(), who),
+		fmt.Sprintf("ocifs %s, crane %s, oras %s, regctl %s, skopeo %s, curl %s",
+			version(quote(b.ocifs)+" version | head -n 1 | sed 's/^ocifs *//'"),
+			version("crane version"),
+			version("oras version | sed -n 's/^Version: *//p'"),
+			version("regctl version | sed -n 's/^VCSTag: *//p'"),
+			version("skopeo --version | sed 's/.* //'"),
+			version("curl --version | sed -n '1s/^curl \\([^ ]*\\).*/\\1/p'")),
+		fmt.Sprintf("a blob has %s; %d rounds (cdn and push: %d), each program in turn in each round; medians, and in spreads the least and the most of single rounds",
+			mebibytes(b.size), b.rounds, min(b.rounds, slowRounds)),
+		"registry, programs and ocifs share the cores and the disk; what the registry serves is in the page cache for all",
+	}
+}
+
+func memTotal() string {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return "memory unknown"
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	var kb int64
+	if _, err := fmt.Sscanf(string(line), "MemTotal: %d kB", &kb); err != nil {
+		return "memory unknown"
+	}
+	return fmt.Sprintf("%.0f GiB", float64(kb)/(1<<20))
+}
+
+func kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "kernel unknown"
+	}
+	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}
