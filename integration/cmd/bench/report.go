@@ -104,7 +104,8 @@ func (p *report) write(w io.Writer, dir string) error {
 	return errors.Join(err,
 		os.MkdirAll(dir, 0o755),
 		os.WriteFile(filepath.Join(dir, "bench.json"), append(raw, '\n'), 0o644),
-		os.WriteFile(filepath.Join(dir, "bench.md"), []byte(p.markdown(goals, ways)), 0o644))
+		os.WriteFile(filepath.Join(dir, "bench.md"), []byte(p.markdown(goals, ways)), 0o644),
+		p.draw(dir))
 }
 
 // explained says what each row is.
@@ -124,6 +125,7 @@ func (p *report) markdown(tables ...[][]string) string {
 	for _, line := range p.Machine {
 		b.WriteString("- " + line + "\n")
 	}
+	b.WriteString("\n![speeds beside those of the others, and budgets](bench.svg)\n")
 	for _, table := range tables {
 		b.WriteString("\n")
 		for i, line := range table {

@@ -106,7 +106,7 @@ func (r *row) verdict(g goal) verdict {
 	if best == nil {
 		best = &way{took: slices.Repeat([]float64{0}, len(ours.took))}
 	} else {
-		v.Against = best.name + " " + r.unit.write(median(best.took))
+		v.Against = best.name + ": " + r.unit.write(median(best.took))
 	}
 	// of says what a pair of times is worth under the rule; better is more for speeds,
 	// less for what is used up.
@@ -176,7 +176,7 @@ func (r *row) costs() []verdict {
 			case w.ours:
 				most = max(most, c.of(w.cost))
 			case c.of(w.cost) < fewest:
-				fewest, v.Against = c.of(w.cost), w.name+" "+c.text(c.of(w.cost))
+				fewest, v.Against = c.of(w.cost), w.name+": "+c.text(c.of(w.cost))
 			}
 		}
 		if v.Why == "" {

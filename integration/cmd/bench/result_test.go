@@ -95,7 +95,7 @@ func TestCostsAreThoseOfTheCheapestPeer(t *testing.T) {
 	if len(v) != 2 || v[0].State != met || v[1].State != short {
 		t.Fatalf("requests and bytes: %+v; want the first met, the second short", v)
 	}
-	if v[0].Against != "one 2" || v[0].Ours != "2" {
+	if v[0].Against != "one: 2" || v[0].Ours != "2" {
 		t.Errorf("requests are %q against %q", v[0].Ours, v[0].Against)
 	}
 }

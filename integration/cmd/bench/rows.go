@@ -37,7 +37,7 @@ const memoryLimit = 128 << 20
 
 // memory is the verdict on the memory of all rows.
 func memory(rows []*row) (verdict, bool) {
-	v := verdict{Row: "memory", Goal: "<= " + mebibytes(memoryLimit), Mark: 1, Budget: true, Against: "-"}
+	v := verdict{Row: "memory", Goal: "<= " + mebibytes(memoryLimit), Mark: 1, Budget: true}
 	var peaks []float64
 	var where string
 	for _, r := range rows {

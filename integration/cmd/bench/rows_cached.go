@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	theFile     = "the cache file itself"
+	theFile     = "the cache file"
 	randomReads = 100_000
 	manyStats   = 4_000 // in each of several batches
 )
