@@ -34,9 +34,9 @@ func (b *bench) machine(ctx context.Context, s settings) []string {
 			version("regctl version | sed -n 's/^VCSTag: *//p'"),
 			version("skopeo --version | sed 's/.* //'"),
 			version("curl --version | sed -n '1s/^curl \\([^ ]*\\).*/\\1/p'")),
-		fmt.Sprintf("a blob has %s; %d rounds (cdn and push: %d), each program in turn in each round; medians, and in spreads the least and the most of single rounds",
+		fmt.Sprintf("a blob has %s; rounds: %d (cdn and push: %d), in each of which every program takes its turn; medians, and in spreads the least and the most of single rounds",
 			mebibytes(b.size), b.rounds, min(b.rounds, slowRounds)),
-		"registry, programs and ocifs share the cores and the disk; what the registry serves is in the page cache for all",
+		"registry, programs and ocifs share the cores and the disk; what the registry serves, and the cache file, are in the page cache for all",
 	}
 }
 

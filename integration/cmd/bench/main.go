@@ -48,10 +48,17 @@ func flags() settings {
 		s.rows, err = regexp.Compile(text)
 		return err
 	})
-	quick := flag.Bool("quick", false, "16 MiB and 2 rounds, to see that everything works")
+	quick := flag.Bool("quick", false, "16 MiB and 2 rounds, unless they are given: to see that everything works")
 	flag.Parse()
 	if *quick {
-		s.size, s.rounds = 16<<20, 2
+		given := map[string]bool{}
+		flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		if !given["size"] {
+			s.size = 16 << 20
+		}
+		if !given["rounds"] {
+			s.rounds = 2
+		}
 	}
 	return s
 }
