@@ -279,7 +279,7 @@ func (s *Store) run(ctx context.Context, dl *download) {
 // there is only its file.
 func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, error) {
 	d := dl.want.Digest
-	p, err := s.partialFile(ctx, d, dl.alone)
+	p, err := s.placeFor(ctx, d, dl.alone)
 	if err != nil {
 		return nil, nil, err
 	}

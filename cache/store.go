@@ -60,7 +60,8 @@ type Store struct {
 	reserved  int64                                // bytes of downloads under way
 	pinned    map[digest.Digest]int                // open files of this process
 	downloads map[digest.Digest][]*download
-	left      map[string]int64 // sizes of partial files that nobody here continues, by name
+	left      map[string]int64              // sizes of partial files that nobody here continues, by name
+	damaged   map[digest.Digest][]time.Time // when a blob was set aside lately, the last few times
 	stats     Stats
 }
 
@@ -191,21 +192,8 @@ func (s *Store) examine(ctx context.Context, w Want) error {
 	case err == nil && digest.NewDigest(w.Digest.Algorithm(), h) == w.Digest:
 		return fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, n, w.Size)
 	}
-	s.setAside(w.Digest, fmt.Sprintf("it has %d bytes, where %d were expected", n, w.Size))
+	s.setAside(w.Digest, f.s.f, fmt.Sprintf("it has %d bytes, where %d were expected", n, w.Size))
 	return nil
-}
-
-// setAside takes a damaged blob out of the way, and keeps it for a look.
-func (s *Store) setAside(d digest.Digest, why string) {
-	s.log.Warn("damaged cache file set aside", "digest", d, "why", why)
-	to := filepath.Join(s.quarantine(), d.Encoded())
-	if os.MkdirAll(s.quarantine(), 0o700) != nil || os.Rename(s.blob(d), to) != nil {
-		_ = os.Remove(s.blob(d)) // gone is as good
-	}
-	s.drop(d)
-	s.mu.Lock()
-	s.stats.Quarantined++
-	s.mu.Unlock()
 }
 
 // Put keeps b, which must have the digest d. It is for what is small; larger
@@ -220,7 +208,7 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	if st, err := os.Stat(s.blob(d)); err == nil && st.Size() == int64(len(b)) {
 		return nil
 	}
-	if int64(len(b)) > s.limit() {
+	if int64(len(b)) > s.limit() || s.spoiled(d) {
 		return nil
 	}
 	s.reserve(int64(len(b)))
