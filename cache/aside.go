@@ -2,9 +2,13 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -20,11 +24,11 @@ const (
 
 // aside moves a blob's file, open as f, to the quarantine, and gives where it is now;
 // "" where it couldn't be kept, and was removed. A file that has the name by now
-// instead of f is another, and stays.
+// instead of f is another, and stays: fs.ErrNotExist.
 func (l layout) aside(d digest.Digest, f *os.File) (to string, err error) {
 	path := l.blob(d)
 	if !named(f, path) {
-		return "", nil
+		return "", fmt.Errorf("%s is another file by now: %w", path, fs.ErrNotExist)
 	}
 	to = filepath.Join(l.quarantine(), d.Encoded())
 	if os.MkdirAll(l.quarantine(), 0o700) != nil || os.Rename(path, to) != nil {
@@ -37,9 +41,13 @@ func (l layout) aside(d digest.Digest, f *os.File) (to string, err error) {
 
 // setAside takes a damaged blob, open as f, out of the way, and keeps it for a look.
 func (s *Store) setAside(d digest.Digest, f *os.File, why string) {
+	_, err := s.aside(d, f)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // another was first
+	}
 	s.log.Warn("damaged cache file set aside", "digest", d, "why", why)
-	if _, err := s.aside(d, f); err != nil {
-		s.log.Warn("damaged cache file not set aside", "digest", d, "cause", err)
+	if err != nil {
+		s.log.Warn("damaged cache file not removed", "digest", d, "cause", err)
 	}
 	s.drop(d)
 	s.mu.Lock()
@@ -72,6 +80,21 @@ func (s *Store) spoiled(d digest.Digest) bool {
 func (s *Store) spoiledLocked(d digest.Digest) bool {
 	times := s.damaged[d]
 	return len(times) == spoilAfter && s.now().Sub(times[0]) <= spoilWithin
+}
+
+// damage says what is wrong with the bytes of a blob; "": nothing. An error says that it
+// couldn't be told.
+func damage(ctx context.Context, d digest.Digest, r io.ReaderAt) (why string, err error) {
+	h := d.Algorithm().Hash()
+	switch n, err := hashFrom(ctx, r, h, 0); {
+	case errors.Is(err, syscall.EIO):
+		return fmt.Sprintf("the disk can't read it: %v", err), nil
+	case err != nil:
+		return "", err
+	case digest.NewDigest(d.Algorithm(), h) != d:
+		return fmt.Sprintf("its %d bytes are %s", n, digest.NewDigest(d.Algorithm(), h)), nil
+	}
+	return "", nil
 }
 
 // placeFor is the file that a download of d goes to: its partial file, or an unnamed one

@@ -36,6 +36,11 @@
 // while it is open and then kept nowhere. Recency stands in a file's mtime,
 // set at most once a minute.
 //
+// A blob is looked at again where there is reason to: its size at every open, and its
+// hash after a process ended without Close, of what was written since a little before
+// that process began. What is damaged is set aside, and fetched again by whoever wants
+// it; a disk that damages a blob again and again isn't given it any more for a while.
+//
 // The disk is the truth, the index in memory a hint: several processes share a
 // directory, each finds what the others added, and takes what they evicted for
 // a miss. A new Store serves at once and reads the directory behind.
@@ -49,6 +54,7 @@
 //	DIR/v1/blobs/<algo>/<hh>/<hex>     the blob's own bytes, nothing else
 //	DIR/v1/partial/<algo>-<hex>        a download under way, locked; or what is left of one
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
+//	DIR/v1/alive/<pid>-<random>        locked while a process has the cache open; left by an unclean end
 //	DIR/v1/quarantine/                 what turned out to be damaged
 //	DIR/v1/staging/                    not the store's: what is going to be adopted
 //

@@ -21,6 +21,7 @@ type layout struct{ dir string }
 func (l layout) blobs() string      { return filepath.Join(l.dir, version, "blobs") }
 func (l layout) partials() string   { return filepath.Join(l.dir, version, "partial") }
 func (l layout) pointers() string   { return filepath.Join(l.dir, version, "pointers") }
+func (l layout) alive() string      { return filepath.Join(l.dir, version, "alive") }
 func (l layout) quarantine() string { return filepath.Join(l.dir, version, "quarantine") }
 
 // Staging is a directory beside the blobs, on their disk, for what isn't one yet: a

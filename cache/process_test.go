@@ -35,13 +35,21 @@ func TestMain(m *testing.M) {
 	os.Exit(registrytest.NoLeaks(m))
 }
 
-// child wants the blob. A waiter mustn't fetch it; a victim fetches half of it.
+// child wants the blob. A waiter mustn't fetch it; a victim fetches half of it; a holder
+// has it, and keeps the cache open.
 func child(dir, role string) error {
-	s, err := Open(dir, Options{})
+	s, err := Open(dir, Options{For: role})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	if role == "holder" {
+		if err := s.Put(digest.FromBytes(childContent), childContent); err != nil {
+			return err
+		}
+		fmt.Println("holding")
+		select {}
+	}
 	w := Want{Digest: digest.FromBytes(childContent), Size: int64(len(childContent))}
 	w.Fetch = func(ctx context.Context, _, _ int64) (io.ReadCloser, error) {
 		if role == "waiter" {

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,33 +43,18 @@ func (s *Store) scanner() {
 
 // scan brings the index in line with the disk.
 func (s *Store) scan() {
-	type entry struct {
-		d    digest.Digest
-		size int64
-		used time.Time
-	}
-	var found []entry
+	var found []blobEntry
 	on := map[digest.Digest]bool{}
-	// What can't be read is missed, not fatal: the disk is asked at each open.
-	_ = filepath.WalkDir(s.blobs(), func(path string, e fs.DirEntry, err error) error {
-		if s.ctx.Err() != nil {
-			return s.ctx.Err()
-		}
-		if err != nil || e.IsDir() {
-			return nil
-		}
-		d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(filepath.Dir(filepath.Dir(path)))), e.Name())
-		if st, err := e.Info(); err == nil && d.Validate() == nil {
-			found = append(found, entry{d, st.Size(), st.ModTime()})
-			on[d] = true
-		}
+	err := s.walkBlobs(s.ctx, func(b blobEntry) error {
+		found = append(found, b)
+		on[b.digest] = true
 		return nil
 	})
-	if s.ctx.Err() != nil {
+	if err != nil {
 		return
 	}
 	left := s.readPartials()
-	slices.SortFunc(found, func(a, b entry) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
+	slices.SortFunc(found, func(a, b blobEntry) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The index knows better than a file's time what was used last: what it has
@@ -84,8 +70,8 @@ func (s *Store) scan() {
 		known = append(known, d)
 	}
 	for _, e := range found {
-		if !s.index.Contains(e.d) {
-			s.note(e.d, e.size)
+		if !s.index.Contains(e.digest) {
+			s.note(e.digest, e.size)
 		}
 	}
 	for _, d := range known {
@@ -96,6 +82,35 @@ func (s *Store) scan() {
 	}
 	s.left = left
 	s.evictLocked(s.limitLocked(), 0)
+}
+
+// blobEntry is a blob as the directory lists it.
+type blobEntry struct {
+	digest digest.Digest
+	size   int64
+	used   time.Time // within a minute, where it was closed since
+}
+
+// walkBlobs lists the blobs. What can't be read is missed, not fatal: the disk is asked
+// at each open. It ends early with ctx, or with an error of each.
+func (l layout) walkBlobs(ctx context.Context, each func(blobEntry) error) error {
+	return filepath.WalkDir(l.blobs(), func(path string, e fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil || !e.Type().IsRegular() {
+			return nil
+		}
+		d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(filepath.Dir(filepath.Dir(path)))), e.Name())
+		if d.Validate() != nil || l.blob(d) != path {
+			return nil // none of ours
+		}
+		st, err := e.Info()
+		if err != nil {
+			return nil // evicted meanwhile
+		}
+		return each(blobEntry{d, st.Size(), st.ModTime()})
+	})
 }
 
 // readPartials gives the sizes of what downloads left over, or another process

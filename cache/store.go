@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,6 +35,7 @@ type Options struct {
 	MaxBytes int64         // the bound; 0: 10 GiB
 	Grace    time.Duration // how long a download lives that nobody waits for; 0: 10 s
 	Parts    int           // how many parts of a large blob are fetched at once at most; 0: 1
+	For      string        // what the store is opened for, as people are told: a mountpoint
 	Logger   *slog.Logger  // nil: silent
 }
 
@@ -52,6 +54,9 @@ type Store struct {
 	work     sync.WaitGroup // downloads and the scan
 	degraded sync.Once      // has been told
 	scans    chan struct{}  // asks for a scan
+	sentinel *sentinel      // nil where none could be made
+	leaving  sync.Once      // takes it away
+	doubt    atomic.Pointer[suspicion]
 
 	mu        sync.Mutex
 	closed    bool
@@ -94,8 +99,16 @@ func Open(dir string, o Options) (*Store, error) {
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1),
 		index: index, pinned: map[digest.Digest]int{}, downloads: map[digest.Digest][]*download{}, left: map[string]int64{},
 	}
+	left := s.suspect()
+	if s.sentinel, err = l.enter(o.For); err != nil {
+		s.log.Debug("an unclean end couldn't be told from a clean one", "cause", err) // a full disk, or one without locks
+	}
 	s.work.Add(1)
 	go s.scanner()
+	if len(left) > 0 {
+		s.work.Add(1)
+		go s.recheck(left)
+	}
 	return s, nil
 }
 
@@ -106,6 +119,11 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.cancel()
 	s.work.Wait()
+	s.leaving.Do(func() {
+		if s.sentinel != nil {
+			s.sentinel.leave()
+		}
+	})
 	return nil
 }
 
@@ -146,6 +164,12 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 		f.Close()
 		s.unpin(d)
 		return nil, fmt.Errorf("%s: %w", d, err)
+	}
+	if why := s.doubtful(d, f, st); why != "" {
+		s.setAside(d, f, why)
+		f.Close()
+		s.unpin(d)
+		return nil, fmt.Errorf("%s: %w", d, errDamaged)
 	}
 	now := s.now()
 	if age := now.Sub(st.ModTime()); age > time.Minute || age < 0 {

@@ -111,7 +111,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		return err
 	}
 
-	store, err := cache.Open(s.cacheDir, cache.Options{MaxBytes: int64(s.cacheSize), Parts: s.connections, Logger: log})
+	store, err := cache.Open(s.cacheDir, cache.Options{MaxBytes: int64(s.cacheSize), Parts: s.connections, For: mountpoint, Logger: log})
 	if err != nil {
 		return err
 	}

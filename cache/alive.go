@@ -1,0 +1,145 @@
+package cache
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// sentinel is the file by which a process says that it has the cache open. It is locked
+// for as long as the process lives, whichever way that ends, and taken away by Close: one
+// that isn't locked is of a process that ended without closing.
+//
+// It isn't synced. Whoever is the first to sync a blob after it syncs it too on a disk
+// with a journal, and where no blob was written after it, it tells of nothing.
+type sentinel struct {
+	f    *os.File
+	path string
+}
+
+// sentinelText is what stands in it, for people.
+type sentinelText struct {
+	For string `json:"for"`
+}
+
+// enter makes the sentinel of this process. It is locked before it has its name, so that
+// nobody finds it who could take it for one that was left.
+func (l layout) enter(purpose string) (*sentinel, error) {
+	f, err := os.CreateTemp(l.partials(), "tmp-*")
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(l.alive(), fmt.Sprintf("%d-%s", os.Getpid(), strings.TrimPrefix(filepath.Base(f.Name()), "tmp-")))
+	b, err := json.Marshal(sentinelText{purpose})
+	if err == nil {
+		_, err = f.Write(b)
+	}
+	if err == nil {
+		err = tryLock(f)
+	}
+	if err == nil {
+		err = l.retry(l.alive(), func() error { return os.Rename(f.Name(), path) })
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		f.Close()
+		return nil, err
+	}
+	return &sentinel{f, path}, nil
+}
+
+// leave takes it away.
+func (s *sentinel) leave() {
+	if named(s.f, s.path) {
+		_ = os.Remove(s.path) // else the next one looks in vain for what is damaged
+	}
+	s.f.Close()
+}
+
+// since is when its process opened the cache.
+func (s *sentinel) since() time.Time {
+	st, err := s.f.Stat()
+	if err != nil {
+		return time.Time{} // all is to be looked at
+	}
+	return st.ModTime()
+}
+
+// lookedAfter ends the name of a sentinel whose process is dead, and that is locked by the
+// one that looks after what it left.
+const lookedAfter = ".dead"
+
+// unclean gives the sentinels of processes that ended without closing the cache. They are
+// locked, so that one process alone looks after each, until leave or until their files are
+// closed.
+func (l layout) unclean() (left []*sentinel) {
+	l.sentinels(func(s *sentinel) bool {
+		if tryLock(s.f) != nil || !named(s.f, s.path) { // alive, or taken away just now
+			return false
+		}
+		if to := strings.TrimSuffix(s.path, lookedAfter) + lookedAfter; os.Rename(s.path, to) == nil {
+			s.path = to
+		}
+		left = append(left, s)
+		return true
+	})
+	return left
+}
+
+// sentinels opens each, and closes it again unless it is kept.
+func (l layout) sentinels(keep func(*sentinel) bool) {
+	entries, err := os.ReadDir(l.alive())
+	if err != nil {
+		return // there are none yet
+	}
+	for _, e := range entries {
+		path := filepath.Join(l.alive(), e.Name())
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil && !keep(&sentinel{f, path}) {
+			f.Close()
+		}
+	}
+}
+
+// User is a process that has the cache open.
+type User struct {
+	PID   int       `json:"pid"`
+	For   string    `json:"for"` // as Options.For; may be empty
+	Since time.Time `json:"since"`
+}
+
+// users gives the processes that have the cache open, and how many ended without closing
+// it and weren't looked after yet.
+func (l layout) users() (alive []User, unclean int) {
+	alive = []User{}
+	l.sentinels(func(s *sentinel) bool {
+		switch err := tryLockShared(s.f); {
+		case !named(s.f, s.path): // taken away just now
+		case err == nil || strings.HasSuffix(s.path, lookedAfter):
+			unclean++
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			alive = append(alive, s.user())
+		}
+		return false
+	})
+	return alive, unclean
+}
+
+func (s *sentinel) user() User {
+	pid, _, _ := strings.Cut(filepath.Base(s.path), "-")
+	u := User{Since: s.since().UTC()}
+	u.PID, _ = strconv.Atoi(pid) // 0 where it has another name
+	var text sentinelText
+	if b, err := os.ReadFile(s.path); err == nil && json.Unmarshal(b, &text) == nil {
+		u.For = text.For
+	}
+	return u
+}
