@@ -120,3 +120,22 @@ func TestWhatIsSetAsideIsKeptForALook(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where the disk is full, what was set aside goes before any blob does.
+func TestWhatWasSetAsideGoesFirstWhereTheDiskIsFull(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	d := fill(t, s, content(1, 1000))
+	if err := os.MkdirAll(s.quarantine(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.quarantine(), "damaged"), content(2, 500), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.shrink(500)
+	if left := files(t, s.quarantine()); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+	if _, err := os.Stat(s.blob(d)); err != nil {
+		t.Error(err)
+	}
+}

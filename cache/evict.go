@@ -119,6 +119,16 @@ func (s *Store) evictLocked(limit, extra int64) {
 	if used() <= limit && extra == 0 {
 		return
 	}
+	if extra > 0 { // the disk is full: nobody needs what was set aside as much
+		for _, st := range regular(s.quarantine()) {
+			if os.Remove(filepath.Join(s.quarantine(), st.Name())) == nil {
+				extra = max(0, extra-st.Size())
+			}
+		}
+		if used() <= limit && extra == 0 {
+			return
+		}
+	}
 	goal := min(limit/100*lowWatermark, used()-extra)
 	for _, name := range slices.SortedFunc(maps.Keys(s.left), s.olderPartial) {
 		if used() <= goal {
@@ -160,7 +170,7 @@ func (s *Store) dropPartial(name string) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err == nil {
 		defer f.Close()
-		if tryLock(f) != nil {
+		if tryLock(f) != nil || !named(f, path) {
 			return
 		}
 		err = os.Remove(path)

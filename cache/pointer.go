@@ -70,6 +70,15 @@ func parsePointer(b []byte, key string) (Pointer, bool) {
 	return Pointer{p.Digest, p.Checked, p.Modified, p.Told}, true
 }
 
+// pointsTo gives the digest in the file of any pointer.
+func pointsTo(b []byte) (digest.Digest, bool) {
+	var p pointerFile
+	if json.Unmarshal(b, &p) != nil || p.Digest.Validate() != nil {
+		return "", false
+	}
+	return p.Digest, true
+}
+
 // Forget drops what Remember kept.
 func (s *Store) Forget(key string) {
 	_ = os.Remove(s.pointer(key)) // else it is found to be wrong by whoever asks

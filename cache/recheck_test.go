@@ -128,7 +128,7 @@ func TestAnInterruptedRecheckIsGoneOnWith(t *testing.T) {
 	if _, err := os.Stat(aside); err == nil {
 		t.Fatal("it wasn't interrupted")
 	}
-	s = open(t, dir, Options{})
+	open(t, dir, Options{})
 	eventually(t, "the next one does it", func() bool { _, err := os.Stat(aside); return err == nil })
 	eventually(t, "the end", func() bool { _, n := l.users(); return n == 0 })
 }

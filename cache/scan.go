@@ -143,7 +143,7 @@ func (s *Store) sweep() {
 				continue
 			}
 			if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
-				if tryLock(f) == nil || strings.HasPrefix(e.Name(), "tmp-") {
+				if tryLock(f) == nil && named(f, path) || strings.HasPrefix(e.Name(), "tmp-") {
 					_ = os.Remove(path) // next time, then
 				}
 				f.Close()

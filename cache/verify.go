@@ -1,0 +1,177 @@
+package cache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+)
+
+// VerifyOptions says how Verify works and whom it tells. The zero value is useful.
+type VerifyOptions struct {
+	Workers int // blobs that are hashed at once; 0: as many as there are CPUs
+	// Progress is told how many bytes were hashed, of how many, and Damaged of each blob
+	// that is. They are called one at a time.
+	Progress func(done, total int64)
+	Damaged  func(Damage)
+}
+
+// Damage is a blob whose file doesn't have the bytes that its digest promises.
+type Damage struct {
+	Digest digest.Digest `json:"digest"`
+	Bytes  int64         `json:"bytes"` // of the file that could be read
+	Why    string        `json:"why"`
+	// Aside is where the file was moved to; "" where it wasn't kept.
+	Aside string `json:"aside"`
+}
+
+// Verified is what Verify found.
+type Verified struct {
+	Sound   Held     `json:"sound"`
+	Damaged []Damage `json:"damaged"`
+	// Vanished are blobs that were evicted, or replaced, before they had been hashed.
+	Vanished int `json:"vanished"`
+}
+
+// Verify hashes all blobs. What is damaged is set aside, so that whoever wants it fetches
+// it again; who has it open reads on what is wrong. What is written meanwhile was hashed on
+// its way, and isn't again. An error tells what couldn't be verified, or that ctx ended;
+// what was found until then stands beside it.
+func (c *Directory) Verify(ctx context.Context, o VerifyOptions) (Verified, error) {
+	v := verifier{dir: c, o: o, found: Verified{Damaged: []Damage{}}}
+	unclean := c.unclean()
+	var blobs []blobEntry
+	err := c.walkBlobs(ctx, func(b blobEntry) error {
+		blobs = append(blobs, b)
+		v.total += b.size
+		return nil
+	})
+	slices.SortFunc(blobs, func(a, b blobEntry) int { return cmp.Compare(b.size, a.size) }) // a large one last would keep one CPU alone busy
+	if err == nil {
+		v.progress(0)
+		var work errgroup.Group
+		work.SetLimit(cmp.Or(o.Workers, runtime.NumCPU()))
+		for _, b := range blobs {
+			if ctx.Err() != nil {
+				break
+			}
+			work.Go(func() error { v.verify(ctx, b); return nil })
+		}
+		_ = work.Wait() // what fails is told all at once
+		err = errors.Join(append(v.errs, ctx.Err())...)
+	}
+	for _, s := range unclean {
+		if err == nil {
+			s.leave() // nothing that was written before is in doubt any more
+		} else {
+			s.f.Close()
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("verify %s: %w", c.dir, err)
+	}
+	return v.found, err
+}
+
+// maxErrors is how many blobs that can't be read are told one by one.
+const maxErrors = 10
+
+// verifier is one run of Verify.
+type verifier struct {
+	dir   *Directory
+	o     VerifyOptions
+	total int64
+
+	mu    sync.Mutex // also over the calls of o's functions
+	done  int64
+	found Verified
+	errs  []error
+}
+
+func (v *verifier) verify(ctx context.Context, b blobEntry) {
+	f, err := os.Open(v.dir.blob(b.digest))
+	if err != nil {
+		v.failed(ctx, err, b.size)
+		return
+	}
+	defer f.Close()
+	r := &counted{f: f, count: v.progress}
+	why, err := damage(ctx, b.digest, r)
+	switch {
+	case err != nil:
+		v.failed(ctx, err, b.size-r.n)
+	case why == "":
+		v.mu.Lock()
+		v.found.Sound.add(b.size)
+		v.mu.Unlock()
+	default:
+		to, err := v.dir.aside(b.digest, f)
+		if errors.Is(err, fs.ErrNotExist) {
+			v.failed(ctx, err, b.size-r.n)
+			return
+		}
+		v.progress(b.size - r.n) // it may be shorter than it was, or longer
+		v.damaged(Damage{b.digest, r.n, why, to}, err)
+	}
+}
+
+// damaged notes a blob that is, and what kept it from being set aside.
+func (v *verifier) damaged(d Damage, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.found.Damaged = append(v.found.Damaged, d)
+	if v.o.Damaged != nil {
+		v.o.Damaged(d)
+	}
+	if err != nil && len(v.errs) < maxErrors {
+		v.errs = append(v.errs, err)
+	}
+}
+
+// failed notes why a blob wasn't verified, of which rest bytes weren't read.
+func (v *verifier) failed(ctx context.Context, err error, rest int64) {
+	if ctx.Err() != nil {
+		return
+	}
+	v.progress(rest)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		v.found.Vanished++
+	case len(v.errs) < maxErrors:
+		v.errs = append(v.errs, err)
+	}
+}
+
+// progress tells of n more bytes.
+func (v *verifier) progress(n int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.done += n
+	if v.o.Progress != nil {
+		v.o.Progress(v.done, v.total)
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	f     *os.File
+	n     int64
+	count func(int64)
+}
+
+func (r *counted) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.f.ReadAt(p, off)
+	r.n += int64(n)
+	r.count(int64(n))
+	return n, err
+}
