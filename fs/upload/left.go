@@ -98,7 +98,8 @@ func readJournal(path string) (roots map[string]string, pushed map[line]bool, er
 	}
 	defer f.Close()
 	roots, pushed = map[string]string{}, map[line]bool{}
-	for s := bufio.NewScanner(f); s.Scan(); {
+	s := bufio.NewScanner(f)
+	for s.Scan() {
 		var l line
 		if json.Unmarshal(s.Bytes(), &l) != nil {
 			continue // the last one, half written
@@ -109,7 +110,7 @@ func readJournal(path string) (roots map[string]string, pushed map[line]bool, er
 			pushed[l] = true
 		}
 	}
-	return roots, pushed, nil
+	return roots, pushed, s.Err() // half of it would tell that less is left than is
 }
 
 // lookIn finds what wasn't pushed of one upload/: a record for each tag or digest of
