@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ocifs/ocifs/cache"
+)
+
+func cacheCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "cache",
+		Short: "Look at the cache, verify it, make it smaller",
+		Long: `Look at the directory where blobs and manifests are kept, verify it, and make it
+smaller. All of this can be done while mounts use it: programs that read go on
+reading, and what is needed again is downloaded again.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(cacheStatsCommand(), cacheVerifyCommand(), cachePruneCommand(), cacheClearCommand())
+	return c
+}
+
+// cacheCall is a call of one of the commands.
+type cacheCall struct {
+	settings
+	asJSON bool
+	cmd    *cobra.Command
+	dir    *cache.Directory // nil where there is none
+}
+
+// command makes c one that is called without arguments, with the flags that all have.
+// What it does is interrupted by signals.
+func (call *cacheCall) command(c *cobra.Command, run func(context.Context) error) *cobra.Command {
+	c.Args = arguments(cobra.NoArgs)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		call.cmd = cmd
+		if err := call.open(); err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		context.AfterFunc(ctx, stop) // a second signal ends it in any case
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s was interrupted", cmd.Name())
+		}
+		return err
+	}
+	call.registerCacheDir(c.Flags())
+	c.Flags().BoolVar(&call.asJSON, "json", false, "print one JSON object")
+	return c
+}
+
+// open finds the directory, and makes nothing.
+func (call *cacheCall) open() error {
+	if call.cacheDir == "" {
+		return usageError{errors.New("--cache-dir: where is the cache? $HOME isn't set")}
+	}
+	dir, err := filepath.Abs(call.cacheDir)
+	if err != nil {
+		return err
+	}
+	call.cacheDir = dir
+	call.dir, err = cache.At(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (call *cacheCall) out() io.Writer { return call.cmd.OutOrStdout() }
+
+// none says that there is no cache.
+func (call *cacheCall) none() error {
+	if call.asJSON {
+		return call.print(map[string]any{"dir": call.cacheDir, "exists": false})
+	}
+	_, err := fmt.Fprintf(call.out(), "there is no cache in %s\n", call.cacheDir)
+	return err
+}
+
+// print prints v as JSON.
+func (call *cacheCall) print(v any) error {
+	e := json.NewEncoder(call.out())
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// progress begins to show how far it is, where people look.
+func (call *cacheCall) progress(what string) *progress {
+	return newProgress(call.cmd.ErrOrStderr(), what)
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ocifs/ocifs/cache"
+)
+
+func cacheVerifyCommand() *cobra.Command {
+	call := &cacheCall{}
+	return call.command(&cobra.Command{
+		Use:   "verify",
+		Short: "Hash all that is kept, and set aside what is damaged",
+		Long: `Hash every blob, with all CPUs, and set aside what doesn't have its digest. What is
+set aside is downloaded again when it is needed; programs that have it open read on
+in the old file until they close it. The exit code is 1 where something was damaged.
+
+Blobs that vanish meanwhile are no error. It can be interrupted at any time.`,
+	}, func(ctx context.Context) error {
+		if call.dir == nil {
+			return call.none()
+		}
+		p := call.progress("hashed")
+		o := cache.VerifyOptions{Progress: p.set}
+		if !call.asJSON {
+			o.Damaged = func(d cache.Damage) { p.line(call.out(), damageText(d)) }
+		}
+		found, err := call.dir.Verify(ctx, o)
+		p.end()
+		damaged := len(found.Damaged)
+		if call.asJSON {
+			perr := call.print(struct {
+				Dir    string `json:"dir"`
+				Exists bool   `json:"exists"`
+				cache.Verified
+				OK bool `json:"ok"`
+			}{call.cacheDir, true, found, err == nil && damaged == 0})
+			if perr != nil {
+				return perr
+			}
+		} else if ctx.Err() == nil {
+			fmt.Fprintf(call.out(), "%s sound, %s damaged\n", heldText(found.Sound, "blob is", "blobs are"), plural(damaged, "is", "are"))
+		}
+		switch {
+		case err != nil:
+			return err
+		case damaged > 0:
+			return fmt.Errorf("%s damaged; what is needed of that is downloaded again", plural(damaged, "blob was", "blobs were"))
+		}
+		return nil
+	})
+}
+
+func damageText(d cache.Damage) string {
+	where := "and was removed"
+	if d.Aside != "" {
+		where = "set aside as " + d.Aside
+	}
+	return fmt.Sprintf("damaged: %s: %s; %s", d.Digest, d.Why, where)
+}
+
+// heldText is a number of files and their bytes.
+func heldText(h cache.Held, one, many string) string {
+	return fmt.Sprintf("%s (%s)", plural(h.Files, one, many), bytesText(h.Bytes))
+}
