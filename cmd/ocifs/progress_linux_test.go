@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminal gives a terminal of the test's own, and what is printed on it.
+func terminal(t *testing.T) (pts, master *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	fd := int(master.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetUint32(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 25, Col: 100}); err != nil {
+		t.Fatal(err)
+	}
+	pts, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pts.Close() })
+	return pts, master
+}
+
+// On a terminal there is a bar, which moves, and lines besides.
+func TestProgressIsABarOnATerminal(t *testing.T) {
+	pts, master := terminal(t)
+	var seen strings.Builder
+	until := func(what string) {
+		t.Helper()
+		for b := make([]byte, 4096); !strings.Contains(seen.String(), what); {
+			n, err := master.Read(b)
+			if err != nil {
+				t.Fatalf("after %q: %v", seen.String(), err)
+			}
+			seen.Write(b[:n])
+		}
+	}
+	p := newProgress(pts, "hashed")
+	p.set(1<<20, 4<<20)
+	until("1.0MiB of 4.0MiB")
+	p.set(3<<20, 4<<20)
+	until("3.0MiB of 4.0MiB")
+	p.line(pts, "one is damaged")
+	until("one is damaged")
+	p.end()
+}
