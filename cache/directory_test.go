@@ -52,11 +52,11 @@ func cluttered(t *testing.T) (s *Store, blob, damaged digest.Digest) {
 	if err := os.Chtimes(filepath.Join(s.partials(), "tmp-old"), old, old); err != nil {
 		t.Fatal(err)
 	}
-	for key, d := range map[string]digest.Digest{"leads": blob, "led": digest.FromString("gone"), "leads since": digest.FromString("gone")} {
+	for key, d := range map[string]digest.Digest{"leads": blob, "led": digest.FromString("gone"), "led lately": digest.FromString("gone")} {
 		if err := s.Remember(key, Pointer{Digest: d}); err != nil {
 			t.Fatal(err)
 		}
-		if old := time.Now().Add(-2 * pointerFor); key == "led" {
+		if old := time.Now().Add(-2 * pointerFor); key != "led lately" {
 			if err := os.Chtimes(s.pointer(key), old, old); err != nil {
 				t.Fatal(err)
 			}

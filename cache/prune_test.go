@@ -14,6 +14,8 @@ import (
 func TestPruneRemovesWhatNobodyNeeds(t *testing.T) {
 	s, blob, other := cluttered(t)
 	c, let, b := downloading(t, s)
+	beside := s.partial(digest.FromBytes(b)) + ".beside"
+	replace(t, beside, []byte("of the same download"))
 	before := tree(t, s.dir)
 	dir := at(t, s.dir)
 	dry, err := dir.Prune(t.Context(), PruneOptions{DryRun: true})
@@ -35,12 +37,12 @@ func TestPruneRemovesWhatNobodyNeeds(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, path := range []string{"partial/tmp-now", "partial/foreign", "blobs/foreign", "foreign", "staging/1-1/tree/file"} {
+	for _, path := range []string{"partial/tmp-now", "partial/foreign", "blobs/foreign", "foreign", "staging/1-1/tree/file", "partial/" + filepath.Base(beside)} {
 		if _, err := os.Stat(filepath.Join(s.dir, version, path)); err != nil {
 			t.Error(err)
 		}
 	}
-	for key, want := range map[string]bool{"leads": true, "led": false, "leads since": true} {
+	for key, want := range map[string]bool{"leads": true, "led": false, "led lately": true} {
 		if _, ok := s.Recall(key); ok != want {
 			t.Errorf("the pointer that %s: %t", key, ok)
 		}
@@ -90,6 +92,17 @@ func TestPruneRemovesWhatWasntUsedForLongest(t *testing.T) {
 				t.Errorf("removed %+v", got)
 			}
 		})
+	}
+}
+
+// What a pointer leads to may go in the same run, and a dry run knows that as well.
+func TestPruneRemovesPointersToWhatItRemoves(t *testing.T) {
+	s, _, _ := cluttered(t)
+	for _, dry := range []bool{true, false} {
+		got, err := at(t, s.dir).Prune(t.Context(), PruneOptions{To: 1, DryRun: dry})
+		if err != nil || got.Blobs.Files != 2 || got.Pointers.Files != 2 {
+			t.Errorf("dry %t: %+v, %v", dry, got, err)
+		}
 	}
 }
 
