@@ -42,7 +42,7 @@ Blobs that vanish meanwhile are no error. It can be interrupted at any time.`,
 				return perr
 			}
 		} else if ctx.Err() == nil {
-			fmt.Fprintf(call.out(), "%s sound, %s damaged\n", heldText(found.Sound, "blob is", "blobs are"), plural(damaged, "is", "are"))
+			fmt.Fprintf(call.out(), "%s sound, %d damaged\n", heldText(found.Sound, "blob", "blobs"), damaged)
 		}
 		switch {
 		case err != nil:
