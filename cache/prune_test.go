@@ -54,6 +54,7 @@ func TestPruneRemovesWhatNobodyNeeds(t *testing.T) {
 	}
 	defer o.f.Close()
 	holds(t, o.f, b)
+	settled(t, s)
 	if _, err := os.Stat(s.blob(o.f.Digest())); err != nil {
 		t.Error(err)
 	}
