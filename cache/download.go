@@ -298,8 +298,13 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 		s.abandon(p, errors.Is(err, ErrMismatch) || errors.Is(err, ErrNoSpace))
 		return nil, nil, err
 	}
+	st, err := p.f.Stat()
+	if err != nil {
+		s.abandon(p, true)
+		return nil, nil, err
+	}
 	s.pin(d)
-	return &shared{store: s, f: p.f, digest: d, size: size, refs: 1}, p, nil
+	return &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}, p, nil
 }
 
 // keep moves a partial file, whose bytes are verified and read already, to its place.

@@ -21,6 +21,7 @@ type shared struct {
 	f      *os.File
 	digest digest.Digest
 	size   int64
+	inode  uint64                // of the file
 	refs   int                   // guarded by store.mu
 	lost   atomic.Pointer[error] // what the disk said of bytes that it didn't take
 }
@@ -39,6 +40,10 @@ func (f *File) Size() int64 { return f.s.size }
 
 // Digest is the blob's digest.
 func (f *File) Digest() digest.Digest { return f.s.digest }
+
+// Inode tells the cache file from another that took its place, for as long as neither is
+// removed.
+func (f *File) Inode() uint64 { return f.s.inode }
 
 // Fd is a descriptor of the cache file, to be read only. It is valid until
 // Close.

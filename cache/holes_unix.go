@@ -13,7 +13,9 @@ import (
 
 // written gives the bytes of a file that were surely written, by where it has no
 // holes. A block of which only the beginning was written is left out, unless the file
-// ends there. A file system that knows of no holes says that all of it was.
+// ends there; but one that another part follows at once passes for written. A file system
+// that knows of no holes says that all of it was. Where that is wrong the whole doesn't
+// match, and is fetched anew.
 func written(f *os.File) (spans, error) {
 	st, err := f.Stat()
 	if err != nil {
@@ -45,6 +47,14 @@ func written(f *os.File) (spans, error) {
 	}
 	_, err = f.Seek(0, io.SeekStart)
 	return ss, err
+}
+
+// inode is the number of a file's inode; 0 where that isn't known.
+func inode(st os.FileInfo) uint64 {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Ino
+	}
+	return 0
 }
 
 // allocated is how many bytes of the disk a file takes: less than its size where it

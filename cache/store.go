@@ -178,7 +178,7 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	s.mu.Lock()
 	s.note(d, st.Size())
 	s.mu.Unlock()
-	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), refs: 1}}, nil
+	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), inode: inode(st), refs: 1}}, nil
 }
 
 // arrived gives a blob that was just downloaded and has no place of its own yet; nil

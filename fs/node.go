@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"math"
 	"sync"
 	"syscall"
 
@@ -82,7 +83,7 @@ type fileNode struct {
 	mu      sync.Mutex
 	handles int
 	mode    ioMode
-	doubt   bool // the kernel may have pages of it, from who mapped it, that weren't verified
+	pages   uint64 // the cache file that the kernel's pages may be of; 0: none
 }
 
 // ioMode is how the kernel reads an open file.
@@ -143,18 +144,37 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 	}
 	n.handles++
 	h := &fileHandle{node: n, content: c, through: n.mode == passthrough}
-	if s, ok := c.(*blobContent); ok && s.stream != nil {
-		n.doubt = true
-	}
+	keep := n.keepPages(c)
 	switch {
 	case n.mode == direct:
 		return h, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
-	case n.doubt:
-		n.doubt = false
+	case !keep:
 		return h, fuse.FOPEN_NOFLUSH, 0
 	default: // go-fuse turns it into passthrough where the handle has a descriptor for it
 		return h, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH, 0
 	}
+}
+
+// unverified is for pages that came by who mapped what was read before it was verified.
+const unverified = math.MaxUint64
+
+// keepPages says whether what the kernel has of a file may be of what is opened now. It
+// may not where it wasn't verified, or where the cache file is another: the old one may
+// have been damaged, and is set aside then. mu is held.
+func (n *fileNode) keepPages(c content) bool {
+	b, ok := c.(*blobContent)
+	switch {
+	case !ok:
+		return true
+	case b.stream != nil:
+		n.pages = unverified
+		return true
+	case b.file == nil:
+		return true
+	}
+	keep := n.pages == 0 || n.pages == b.file.Inode()
+	n.pages = b.file.Inode()
+	return keep
 }
 
 // fileHandle is an open file.
