@@ -89,7 +89,7 @@ func (c *Directory) Survey(ctx context.Context) (Survey, error) {
 		return Survey{}, fmt.Errorf("survey of %s: %w", c.dir, err)
 	}
 	for _, u := range c.unfinished() {
-		switch size := u.info.Size(); u.kind {
+		switch size := allocated(u.info); u.kind {
 		case isTemporary:
 			s.Temporary.add(size)
 		case isLeft:

@@ -199,7 +199,7 @@ func (r *remover) left(path string) {
 	defer f.Close()
 	st, err := f.Stat()
 	if err == nil && tryLock(f) == nil && named(f, path) {
-		r.remove(path, st.Size(), &r.removed.Left)
+		r.remove(path, allocated(st), &r.removed.Left)
 	}
 }
 
