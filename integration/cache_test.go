@@ -62,40 +62,12 @@ func TestCacheIsShared(t *testing.T) {
 }
 
 // leavesNothing checks that no download is under way or left over, and that the
-// daemon holds no file of the cache open. It may take the kernel a moment to say
-// that readers are gone.
+// daemon holds no file of the cache open.
 func (m *mounted) leavesNothing() {
 	m.t.Helper()
-	var left []string
-	for range 50 {
-		left = partials(m.t, m.Cache)
-		open := must(mount.OpenFiles(m.PID(), m.Cache))(m.t)
-		for _, f := range open {
-			if strings.Contains(f, "/blobs/") || strings.Contains(f, "/partial/") {
-				left = append(left, f)
-			}
-		}
-		if len(left) == 0 {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
+	if left := must(m.Unfinished(nil))(m.t); len(left) > 0 {
+		m.t.Errorf("partial files or open files stay: %q", left)
 	}
-	m.t.Errorf("partial files or open files stay: %q", left)
-}
-
-// partials are the unfinished downloads in a cache.
-func partials(t *testing.T, cache string) (files []string) {
-	t.Helper()
-	err := filepath.WalkDir(cache, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && strings.Contains(path, "/partial/") {
-			files = append(files, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	return files
 }
 
 // A daemon that is killed leaves a mountpoint that the next mount takes over, and a
@@ -112,7 +84,7 @@ func TestKilledDaemon(t *testing.T) {
 	person("stat $M >/dev/null") // the kernel keeps the attributes, and they outlive the daemon
 	person(fmt.Sprintf("cat %s >/dev/null 2>&1 &", quote(b.file)))
 	for range 100 {
-		if info, err := os.Stat(firstOr(partials(t, cache), cache+"/none")); err == nil && info.Size() > 4*mib {
+		if info, err := os.Stat(firstOr(must(mount.Partials(cache))(t), cache+"/none")); err == nil && info.Size() > 4*mib {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
