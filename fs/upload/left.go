@@ -122,8 +122,9 @@ func lookIn(top, repository string, pushed map[line]bool) []leftover {
 		text := fmt.Sprintf("kept in %s: copy it into upload/ to push it, or remove it", path)
 		left = append(left, leftover{Record{repository, target, Left, text, st.ModTime().UTC()}, path})
 	}
-	// Layouts that are listed as a whole, and those that were pushed as a whole.
-	indexed := map[string]bool{}
+	// Layouts that are listed as a whole. One whose targets were all pushed isn't: it may
+	// have pieces of an image that its index doesn't name yet.
+	listed := map[string]bool{}
 	for _, dir := range layoutsIn(top) {
 		index := filepath.Join(dir, indexName)
 		st, err := os.Lstat(index)
@@ -133,8 +134,8 @@ func lookIn(top, repository string, pushed map[line]bool) []leftover {
 		for _, target := range targets(index, dir == top, filepath.Base(dir)) {
 			if !done(target) {
 				add(target, dir, st)
+				listed[dir] = true
 			}
-			indexed[dir] = true
 		}
 	}
 	_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
@@ -160,7 +161,7 @@ func lookIn(top, repository string, pushed map[line]bool) []leftover {
 		case err != nil:
 			return nil
 		case target != "":
-			if indexed[layout] || done(target) {
+			if listed[layout] || done(target) {
 				return nil
 			}
 		case len(parts) == 2 && parts[0] == blobsName:

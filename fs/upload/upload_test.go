@@ -389,6 +389,26 @@ func TestLeftOver(t *testing.T) {
 	b.pointsAt("v2", undone.digest)
 }
 
+// What a program has written of its next image when the mount ends, and no index names
+// yet, is kept and told as well, although all that the index names is pushed.
+func TestLeftOverOfNoIndex(t *testing.T) {
+	b := newBench(t)
+	done, begun := newImage("done"), newImage("begun")
+	b.pieces("", done)
+	b.ok(b.write("index.json", indexOf(done.descriptor("v1"))))
+	b.pieces("", begun)
+	b.ok(b.area.Close(t.Context()))
+	b.open(Options{})
+	left := b.area.Records()
+	if len(left) != 1 || left[0].Target != begun.digest.String() || left[0].State != Left {
+		t.Fatalf("left: %+v", left)
+	}
+	path, _, _ := strings.Cut(strings.TrimPrefix(left[0].Error, "kept in "), ": copy")
+	if raw, err := os.ReadFile(path); err != nil || !bytes.Equal(raw, begun.raw) {
+		t.Errorf("kept are %d bytes, %v", len(raw), err)
+	}
+}
+
 // Interrupting a push ends it, and leaves it to be tried again.
 func TestInterrupt(t *testing.T) {
 	b := newBench(t)
