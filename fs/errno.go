@@ -40,7 +40,9 @@ var verdicts = []struct {
 	{upload.ErrNoManifest, verdict{syscall.EBADMSG, "only image manifests and indexes are pushed from here: a file of any other kind goes into upload/blobs/"}},
 	{upload.ErrTwoNames, verdict{syscall.EBUSY, "names in upload/blobs/ are symlinks, and several lead to these bytes: remove the name that is to be written, and write it again"}},
 	{upload.ErrNoSpace, verdict{syscall.ENOSPC, "free space where the cache is, remove from upload/ what isn't needed, or raise --upload-size"}},
-	{upload.ErrClosed, verdict{syscall.EIO, "the mount ends, and nothing is taken any more: mount again, and write it once more"}},
+	// As the kernel says it to who comes a moment later.
+	{upload.ErrClosed, verdict{syscall.ENOTCONN, "the mount ends, and nothing is taken any more: mount again, and write it once more"}},
+	{cache.ErrClosed, verdict{syscall.ENOTCONN, "the mount ends: mount again"}},
 	{registry.ErrExists, verdict{syscall.EEXIST, "this tag can't be moved at its registry: push under another one, or have the tag deleted there"}},
 	{registry.ErrInUse, verdict{syscall.EBUSY, "something still points at it: remove the tags and indexes that do first"}},
 	{registry.ErrTooLarge, verdict{syscall.EFBIG, "the registry takes nothing as large as that: split it, or have its limit raised"}},
