@@ -68,6 +68,18 @@ bench: ## reads and pushes against the disk, curl and other programs (ARGS="-qui
 	@$(GO) -C integration build -o $(BIN)/bench/bench ./cmd/bench
 	@$(BIN)/bench/bench --ocifs $(BIN)/ocifs --tools $(TOOLS) --out $(BIN)/bench $(ARGS)
 
+# How long, and the seed of what happens; 0 is any.
+MINUTES ?= 5
+SEED    ?= 0
+
+.PHONY: soak
+soak: setup ## everything goes wrong for minutes, and no promise is broken (MINUTES=5 SEED=0 ARGS=-race)
+	@$(MAKE) --no-print-directory -s build $(if $(filter -race --race,$(ARGS)),race)
+	@$(GO) -C integration build -o $(BIN)/probe ./cmd/probe
+	@$(GO) -C integration build -o $(BIN)/soak ./cmd/soak
+	@$(BIN)/soak --ocifs $(BIN)/ocifs --ocifs-race $(BIN)/ocifs-race --probe $(BIN)/probe --tools $(TOOLS) \
+		--minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
 .PHONY: behaviours
 behaviours: ## what registries do in the wild, and which tests show what happens then
 	@$(GO) -C integration run ./cmd/behaviours $(CURDIR)

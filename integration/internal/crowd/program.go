@@ -31,7 +31,7 @@ whole() { # DIRECTORY: a layout that has all, and nothing else
 var programs = []program{
 	{name: "cat", script: `cat $BLOB >$W/blob`, right: `echo "$HEX  $W/blob" | sha256sum -c --quiet`},
 	{name: "cp -r", script: `cp -r $D $W/copy`, right: `whole $W/copy`},
-	{name: "rsync", script: `rsync -a $D/ $W/copy`, right: `whole $W/copy`},
+	{name: "rsync", walks: true, script: `rsync -a $D/ $W/copy`, right: `whole $W/copy`},
 	{name: "tar", script: `tar c -C $D . >$W/tar`, right: `mkdir $W/x && tar x -C $W/x -f $W/tar && whole $W/x`},
 	{name: "skopeo copy", walks: true, script: `skopeo --insecure-policy copy -q oci:$D:$TAG dir:$W/copy`, right: `echo "$MANIFEST  $W/copy/manifest.json" | sha256sum -c --quiet && (sums $W/copy $PARTS)`},
 	{name: "skopeo inspect", walks: true, script: `skopeo --insecure-policy inspect --raw oci:$D:$TAG >$W/manifest`, right: `echo "$MANIFEST  $W/manifest" | sha256sum -c --quiet`},

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ocifs/ocifs/integration/internal/mount"
+)
+
+// damage damages the cache while the daemon is dead: a byte of what is left of a
+// download is another one, or a blob has lost its end. The first is found by the digest
+// of the whole, the second by the size.
+func (k *keeper) damage(pick int) {
+	partials, err := mount.Partials(k.o.Cache)
+	if err != nil {
+		k.report.Errorf("%v", err)
+	}
+	blobs, err := filepath.Glob(filepath.Join(k.o.Cache, "v1/blobs/sha256/*/*"))
+	if err != nil {
+		k.report.Errorf("%v", err)
+	}
+	what := ""
+	if len(partials) > 0 && pick%2 == 0 {
+		what, err = flip(partials[pick/2%len(partials)])
+	}
+	if what == "" && len(blobs) > 0 {
+		what, err = shorten(blobs[pick/2%len(blobs)])
+	}
+	if err != nil {
+		k.report.Errorf("damaging the cache: %v", err)
+	}
+	if what != "" {
+		k.report.Logf("damaged: %s", what)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.figures.damaged = append(k.figures.damaged, what)
+	}
+}
+
+// flip changes a byte in the middle of a partial file that nobody has locked.
+func flip(path string) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return "", nil // gone: a daemon that leaves has finished it
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 || unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return "", err // nothing to damage, or in use by a daemon that leaves
+	}
+	b, at := []byte{0}, st.Size()/2
+	if _, err := f.ReadAt(b, at); err != nil {
+		return "", err
+	}
+	b[0] ^= 1
+	_, err = f.WriteAt(b, at)
+	return fmt.Sprintf("byte %d of %d of %s", at, st.Size(), filepath.Base(path)), err
+}
+
+// shorten puts a shorter file in the place of a blob. Those who have the blob open keep
+// it: to the kernel, which may read it for them, nothing is done.
+func shorten(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == 0 {
+		return "", nil // a daemon that leaves has evicted it
+	}
+	if err := os.WriteFile(path+".short", b[:len(b)-1], 0o600); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("the last of %d bytes of %s", len(b), filepath.Base(path)), os.Rename(path+".short", path)
+}
