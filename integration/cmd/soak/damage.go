@@ -10,9 +10,12 @@ import (
 	"github.com/ocifs/ocifs/integration/internal/mount"
 )
 
+// damages is how many files are damaged at a time.
+const damages = 3
+
 // damage damages the cache while the daemon is dead: a byte of what is left of a
-// download is another one, or a blob has lost its end. The first is found by the digest
-// of the whole, the second by the size.
+// download is another one, and blobs have lost their end. The first is found by the
+// digest of the whole, the others by the size.
 func (k *keeper) damage(pick int) {
 	partials, err := mount.Partials(k.o.Cache)
 	if err != nil {
@@ -22,21 +25,23 @@ func (k *keeper) damage(pick int) {
 	if err != nil {
 		k.report.Errorf("%v", err)
 	}
-	what := ""
-	if len(partials) > 0 && pick%2 == 0 {
-		what, err = flip(partials[pick/2%len(partials)])
-	}
-	if what == "" && len(blobs) > 0 {
-		what, err = shorten(blobs[pick/2%len(blobs)])
-	}
-	if err != nil {
-		k.report.Errorf("damaging the cache: %v", err)
-	}
-	if what != "" {
-		k.report.Logf("damaged: %s", what)
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.figures.damaged = append(k.figures.damaged, what)
+	for i := range damages {
+		var what string
+		switch n := pick%1000 + i; {
+		case i == 0 && len(partials) > 0:
+			what, err = flip(partials[n%len(partials)])
+		case len(blobs) > 0:
+			what, err = shorten(blobs[n*len(blobs)/damages%len(blobs)])
+		}
+		if err != nil {
+			k.report.Errorf("damaging the cache: %v", err)
+		}
+		if what != "" {
+			k.report.Logf("damaged: %s", what)
+			k.mu.Lock()
+			k.figures.damaged = append(k.figures.damaged, what)
+			k.mu.Unlock()
+		}
 	}
 }
 

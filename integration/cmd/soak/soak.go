@@ -20,8 +20,9 @@ const (
 	// so that blobs are.
 	tagTTL    = time.Second
 	cacheSize = 8 << 20
-	// moving is how many tags move.
+	// moving is how many tags move, and big a blob that the cache can't hold.
 	moving = 4
+	big    = 12 << 20
 	// patience is longer than what one program may wait in a bad network and two outages.
 	patience = 4 * time.Minute
 	// every is how often there is a line.
@@ -82,7 +83,7 @@ func (s *soak) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, s.network.Close()) }()
 	s.crowd, err = crowd.New(ctx, s.report, crowd.Options{
 		Registry: registry, Quiet: quiet, Host: s.network.Host, Mountpoint: o.Dir, Env: mount.Env(o.Home, s.tools),
-		Beneath: beneath, Probe: s.probe, Dir: work, Moving: moving, Patience: patience,
+		Beneath: beneath, Probe: s.probe, Dir: work, Moving: moving, Big: big, Patience: patience,
 	})
 	if err != nil {
 		return err

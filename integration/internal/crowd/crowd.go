@@ -46,8 +46,10 @@ type Options struct {
 	Beneath *os.Root
 	// Probe is the program of that name. Dir is a directory to work in.
 	Probe, Dir string
-	// Moving is how many tags can be moved by Move.
+	// Moving is how many tags can be moved by Move. Big is the size of a layer of one more
+	// image, which may be more than the cache holds; 0: there is none.
 	Moving int
+	Big    int64
 	// Patience is how long a turn may take. It has to be longer than all waits of the
 	// daemon that one turn may meet.
 	Patience time.Duration
@@ -77,7 +79,8 @@ type image struct {
 	noise string
 }
 
-// New fills the registry with images: several times as much as a small cache holds.
+// New fills the registry with images: several times as much as a small cache holds, of
+// 6 to 8 MiB.
 func New(ctx context.Context, report Reporter, o Options) (*Crowd, error) {
 	c := &Crowd{Reporter: report, o: o, images: map[string][]image{}, points: map[string]int{}}
 	for i := range still {
@@ -89,6 +92,11 @@ func New(ctx context.Context, report Reporter, o Options) (*Crowd, error) {
 		tag := fmt.Sprint("moving-", i)
 		c.moving = append(c.moving, tag)
 		if err := c.add(ctx, tag, versions, uint64(600+10*i), int64(700_000*(1+i%3))); err != nil {
+			return nil, err
+		}
+	}
+	if o.Big > 0 {
+		if err := c.add(ctx, "big", 1, 700, o.Big); err != nil {
 			return nil, err
 		}
 	}
