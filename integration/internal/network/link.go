@@ -93,7 +93,7 @@ func (k *link) pump(to, from net.Conn, f *fate) {
 				part = b[:min(int64(len(b)), f.calm(w))]
 				f.left -= int64(len(part))
 			}
-			if w != nil && slow > 0 {
+			if w != nil && w.Rate > 0 && slow > 0 { // the weather may have changed since
 				slow -= int64(len(part))
 				k.wait(time.Duration(int64(len(part)) * int64(time.Second) / w.Rate))
 			}

@@ -95,6 +95,22 @@ func TestWhatArrivesIsRight(t *testing.T) {
 	}
 }
 
+// What a weather made slow goes on in the next, which may know nothing of slowness.
+func TestTheWeatherChanges(t *testing.T) {
+	p := startEcho(t)
+	slow := always(network.Throttle)
+	slow.Slow = 1 << 40
+	p.Weather(slow)
+	c := dial(t, p)
+	sent := content.NoiseBytes(1, 100_000)
+	for range 2 {
+		if got, err := echo(c, sent); err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("of %d bytes %d came, %v", len(sent), len(got), err)
+		}
+		p.Weather(network.Weather{Kinds: []network.Kind{network.Delay}, Every: 1000})
+	}
+}
+
 // What breaks breaks in its way, and what came before that is right.
 func TestWhatBreaks(t *testing.T) {
 	sent := content.NoiseBytes(1, 300_000)
