@@ -82,7 +82,7 @@ func (c *Crowd) turn(ctx context.Context, pr program, number, turn int, r *rand.
 	case got.Code != 0:
 		errno, ok := told(pr, got.Stderr, away)
 		if tally.failed(errno); !ok {
-			c.Errorf("%s ends with %d and says\n%s", pr.name, got.Code, got.Stderr)
+			c.Errorf("%s ends with %d after %s (outage: %t) and says\n%s", pr.name, got.Code, got.Took.Round(time.Millisecond), away, got.Stderr)
 		}
 	case away && pr.writes && c.tookBeside(p.repo):
 		tally.failed("written beside the mount")

@@ -29,7 +29,7 @@ func Run(ctx context.Context, env []string, script string) (Result, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second // what a busy machine takes to read the last words
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		return Result{Code: -1}, fmt.Errorf("starting a shell: %w", err)
