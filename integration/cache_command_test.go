@@ -111,7 +111,7 @@ func TestCacheCommandsWithALiveMount(t *testing.T) {
 	b.s.Fault(registries.Fault{Path: "/blobs/sha256:" + slow, Stall: mib})
 	person(fmt.Sprintf("(%s read %s >$HOME/slow 2>&1) &", probeBin, quote(b.at(b.s, testImage, "blobs/sha256", slow))))
 	waitFor(t, "a download is under way", func() bool {
-		info, err := os.Stat(firstOr(partials(t, b.Cache), b.Cache+"/none"))
+		info, err := os.Stat(firstOr(must(mount.Partials(b.Cache))(t), b.Cache+"/none"))
 		return err == nil && info.Size() > 0
 	})
 	r := b.cache(0, "clear")

@@ -25,11 +25,20 @@ func (k *keeper) damage(pick int) {
 	if err != nil {
 		k.report.Errorf("%v", err)
 	}
+	// Those that the daemon wrote are hashed again after its unclean end.
+	var recent []string
+	for _, b := range blobs {
+		if st, err := os.Stat(b); err == nil && st.ModTime().After(k.since) {
+			recent = append(recent, b)
+		}
+	}
 	for i := range damages {
 		var what string
 		switch n := pick%1000 + i; {
 		case i == 0 && len(partials) > 0:
 			what, err = flip(partials[n%len(partials)])
+		case i == 1 && len(recent) > 0:
+			what, err = flipBlob(recent[n%len(recent)])
 		case len(blobs) > 0:
 			what, err = shorten(blobs[n*len(blobs)/damages%len(blobs)])
 		}
@@ -63,6 +72,19 @@ func flip(path string) (string, error) {
 	b[0] ^= 1
 	_, err = f.WriteAt(b, at)
 	return fmt.Sprintf("byte %d of %d of %s", at, st.Size(), filepath.Base(path)), err
+}
+
+// flipBlob puts a file with another byte in the place of a blob, as shorten does.
+func flipBlob(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == 0 {
+		return "", nil // a daemon that leaves has evicted it
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path+".flip", b, 0o600); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("byte %d of the %d of blob %s", len(b)/2, len(b), filepath.Base(path)), os.Rename(path+".flip", path)
 }
 
 // shorten puts a shorter file in the place of a blob. Those who have the blob open keep
