@@ -83,8 +83,8 @@ func (c *Client) BlobPart(ctx context.Context, r ref.Repository, desc v1.Descrip
 	if err != nil {
 		return nil, err
 	}
-	var free bool
-	if b.release, free = c.freeSlot(r.Host); !free {
+	var spare bool
+	if b.release, _, spare = c.spare(c.slots, r.Host, c.opts.Downloads); !spare {
 		return nil, fmt.Errorf("%s: %w", b.call.name, ErrNoPlace)
 	}
 	b.strict = true

@@ -38,9 +38,12 @@ type call struct {
 	mirrored  bool // a list that mirrors are asked for where the registry is out of reach
 }
 
+// unknownSize is of a payload whose end isn't known yet.
+const unknownSize = -1
+
 // payload is the body of a request. It can be had again.
 type payload interface {
-	size() int64
+	size() int64 // in bytes, or unknownSize
 	open() (io.ReadCloser, error)
 }
 
@@ -114,7 +117,7 @@ func (k call) request(ctx context.Context) (*http.Request, error) {
 	for name, v := range k.header {
 		req.Header[name] = v
 	}
-	if k.sends != nil && k.sends.size() > 0 {
+	if k.sends != nil && k.sends.size() != 0 {
 		req.GetBody, req.ContentLength = k.sends.open, k.sends.size()
 		if req.Body, err = k.sends.open(); err != nil {
 			return nil, err

@@ -43,12 +43,13 @@ type Client struct {
 	auth   *auth.Authorizer
 
 	mu       sync.Mutex
-	slots    map[string]chan struct{}     // of blob bodies that are read, by host
-	places   map[string]chan struct{}     // of those that are sent
+	slots    map[string]*line             // of blob bodies that are read, by host
+	places   map[string]*line             // of those that are sent
 	warned   map[string]bool              // what was logged of warnings, by host and text
 	noAPI    map[ref.Repository]time.Time // those without the referrers API, and until when that is believed
 	noTags   map[string]time.Time         // hosts that don't take several tags at once, likewise
 	inChunks map[string]chunked           // hosts that don't take a blob in one piece, likewise
+	notAhead map[string]time.Time         // hosts that don't take a blob while it is written, likewise
 	turns    map[string]*turn             // fallback tags that are written
 	leaving  int                          // sessions that are being cancelled
 	left     sync.Cond                    // on mu: leaving fell
@@ -64,11 +65,13 @@ type bounds struct {
 	idle, answer time.Duration
 	pauses       []time.Duration // before another attempt
 	chunk        int64           // bytes of one part of a blob, where it is sent in parts
+	quiet        time.Duration   // that a body may wait for its writer
+	piece        int64           // bytes that make another part worth its request, while a blob is written
 }
 
 // New makes a client.
 func New(o Options) *Client {
-	return newClient(o, bounds{idleTimeout, answerTimeout, transport.DefaultPauses, 16 << 20})
+	return newClient(o, bounds{idleTimeout, answerTimeout, transport.DefaultPauses, 16 << 20, quietTimeout, aheadPiece})
 }
 
 func newClient(o Options, b bounds) *Client {
@@ -92,8 +95,8 @@ func newClient(o Options, b bounds) *Client {
 	}
 	c := &Client{
 		opts: o, bounds: b,
-		slots: map[string]chan struct{}{}, places: map[string]chan struct{}{}, warned: map[string]bool{},
-		noAPI: map[ref.Repository]time.Time{}, noTags: map[string]time.Time{}, inChunks: map[string]chunked{}, turns: map[string]*turn{},
+		slots: map[string]*line{}, places: map[string]*line{}, warned: map[string]bool{},
+		noAPI: map[ref.Repository]time.Time{}, noTags: map[string]time.Time{}, inChunks: map[string]chunked{}, notAhead: map[string]time.Time{}, turns: map[string]*turn{},
 		hosts: map[string]*host{}, healths: map[string]*health{}, plain: map[string]bool{}, limits: map[string]RateLimit{}, doubted: map[doubt]time.Time{},
 	}
 	c.left.L = &c.mu
@@ -175,42 +178,4 @@ func (c *Client) Close() {
 	c.wires.closeIdle()
 	// A connection of HTTP/2 whose last exchange is just ending isn't idle yet.
 	time.AfterFunc(time.Second, c.wires.closeIdle)
-}
-
-// slot waits for one of the places for blob bodies at a host.
-func (c *Client) slot(ctx context.Context, host string) (release func(), err error) {
-	return c.take(ctx, c.slots, host, c.opts.Downloads)
-}
-
-// freeSlot takes one of those places if there is one.
-func (c *Client) freeSlot(host string) (release func(), free bool) {
-	s := c.placesOf(c.slots, host, c.opts.Downloads)
-	select {
-	case s <- struct{}{}:
-		return sync.OnceFunc(func() { <-s }), true
-	default:
-		return nil, false
-	}
-}
-
-// placesOf is the places at a host, n in number.
-func (c *Client) placesOf(all map[string]chan struct{}, host string, n int) chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := all[host]
-	if s == nil {
-		s = make(chan struct{}, n)
-		all[host] = s
-	}
-	return s
-}
-
-func (c *Client) take(ctx context.Context, all map[string]chan struct{}, host string, n int) (release func(), err error) {
-	s := c.placesOf(all, host, n)
-	select {
-	case s <- struct{}{}:
-		return sync.OnceFunc(func() { <-s }), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }

@@ -13,6 +13,7 @@ import (
 type part struct {
 	u       *upload
 	from, n int64
+	growth  *growth // nil: n says where it ends
 
 	mu  sync.Mutex
 	cur *partReader
@@ -25,17 +26,46 @@ type partReader struct {
 	sect *io.SectionReader
 }
 
-func (p *part) size() int64 { return p.n }
+func (p *part) size() int64 {
+	if p.growth != nil {
+		return unknownSize
+	}
+	return p.n
+}
+
+// work is how many bytes the registry is to hash before it answers.
+func (p *part) work() int64 {
+	if p.growth != nil {
+		return growthWork
+	}
+	return p.n
+}
+
+// length is how many bytes the part turned out to have, or -1 where its end wasn't
+// read.
+func (p *part) length() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
 
 func (p *part) open() (io.ReadCloser, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.growth != nil {
+		p.n = -1
+		p.cur = &partReader{p: p}
+		return &growingReader{partReader: p.cur, closed: make(chan struct{})}, nil
+	}
 	p.cur = &partReader{p, 0, io.NewSectionReader(p.u.src, p.from, p.n)}
 	return p.cur, nil
 }
 
 // end returns when nobody reads any more, and gives what went wrong with the source.
 func (p *part) end() error {
+	if p.growth != nil {
+		p.growth.stop()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cur = nil

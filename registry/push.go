@@ -30,6 +30,8 @@ type Push struct {
 	From []ref.Repository
 	// Absent: the repository is known not to have it, and isn't asked.
 	Absent bool
+	// Ahead is what PushAhead made of it before; nil: nothing.
+	Ahead *Ahead
 	// Sent is told how many bytes of the blob have been sent, by one goroutine at a
 	// time, and must return at once. It may go back, when a part is sent again. nil:
 	// nobody is told.
@@ -63,6 +65,10 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 		return done, fmt.Errorf("%s: %w", named(r, desc.Digest.String()), corrupt("a blob of %d bytes", desc.Size))
 	}
 	u := &upload{c: c, r: r, desc: desc, access: auth.Access{Do: auth.Push}, told: p.Sent, done: &done}
+	if p.Ahead != nil {
+		err = u.goOn(ctx, p.Ahead, open)
+		return done, err
+	}
 	var from []ref.Repository
 	for _, f := range p.From {
 		if f.Host == r.Host && f != r && checkRepository(f) == nil {
@@ -89,12 +95,35 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 	if u.at == nil {
 		u.access.From = ""
 	}
-	release, err := c.take(ctx, c.places, r.Host, c.opts.Uploads)
+	err = u.inPlace(ctx, open)
+	return done, err
+}
+
+// inPlace takes one of the places of the host, and sends the blob.
+func (u *upload) inPlace(ctx context.Context, open func(context.Context) (Source, error)) error {
+	release, err := u.c.take(ctx, u.c.places, u.r.Host, u.c.opts.Uploads)
 	if err != nil {
-		return done, fmt.Errorf("%s: %w", u.name(), err)
+		return fmt.Errorf("%s: %w", u.name(), err)
 	}
 	defer release()
-	return done, u.run(ctx, open)
+	return u.run(ctx, open)
+}
+
+// goOn sends what is left of a blob that was sent ahead.
+func (u *upload) goOn(ctx context.Context, a *Ahead, open func(context.Context) (Source, error)) error {
+	if a.existed {
+		u.done.Existed = true
+		return nil
+	}
+	was := a.u
+	a.u = nil
+	u.at, u.origin, u.foreign, u.acked, u.high, u.resumed = was.at, was.origin, was.foreign, was.acked, was.high, was.resumed
+	u.least, u.frozen, u.done.Sent = was.least, was.frozen, was.done.Sent
+	defer func() { u.abandon() }()
+	if u.acked > u.desc.Size { // more than there is of it
+		u.abandon()
+	}
+	return u.inPlace(ctx, open)
 }
 
 // upload is a blob on its way to a repository, and the session that it goes by. It

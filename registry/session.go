@@ -101,7 +101,7 @@ func (u *upload) sessionCall(method string, at *url.URL) call {
 func (u *upload) send(ctx context.Context, k call, p *part, ok ...int) (*http.Response, error) {
 	k.sends, k.bulk = p, true
 	k.header.Set("Content-Type", octets)
-	resp, err := u.c.do(transport.Work(ctx, p.n), k, ok...)
+	resp, err := u.c.do(transport.Work(ctx, p.work()), k, ok...)
 	if broken := p.end(); broken != nil && err != nil && ctx.Err() == nil {
 		return nil, lasting{fmt.Errorf("%s: reading the blob: %w", u.name(), broken)}
 	}
@@ -128,13 +128,22 @@ func (u *upload) part(ctx context.Context) error {
 	}
 	k := u.sessionCall(http.MethodPatch, u.at)
 	k.header.Set("Content-Range", fmt.Sprintf("%d-%d", from, from+n-1))
-	resp, err := u.send(ctx, k, &part{u: u, from: from, n: n}, http.StatusAccepted, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	return u.patch(ctx, k, &part{u: u, from: from, n: n})
+}
+
+// patch sends a part, and takes note of how much of it the session has.
+func (u *upload) patch(ctx context.Context, k call, p *part) error {
+	resp, err := u.send(ctx, k, p, http.StatusAccepted, http.StatusCreated, http.StatusOK, http.StatusNoContent)
 	if err != nil {
 		return err
 	}
 	told := resp.Header.Get("Range")
 	if err := u.heed(resp, k); err != nil {
 		return err
+	}
+	from, n := p.from, p.length()
+	if n < 0 {
+		return k.nonsense("it answers before it was sent the end")
 	}
 	end := from + n
 	if has, ok := parseSessionRange(told); ok && has != end && !u.frozen {

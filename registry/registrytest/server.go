@@ -33,6 +33,7 @@ type Traits struct {
 	Sparse      bool   // an index may name manifests that aren't there
 	Keep        bool   // nothing is deleted: 405
 	ChunkMin    int    // bytes of a part but the last (OCI-Chunk-Min-Length); 0: any
+	Streamed    bool   // PATCH is taken without a length and a Content-Range, as docker sends it
 	FrozenRange bool   // a session's Range never moves, and PATCH is answered 201
 	Sessions    string // where sessions are: the URL of another address; "": here
 	Page        int    // the most names or descriptors of a page; 0: all

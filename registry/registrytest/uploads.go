@@ -152,7 +152,8 @@ func (s *Server) patch(x *Exchange, u *session) *Answer {
 	}
 	traits := s.Traits()
 	s.sessions.mu.Lock()
-	ok := u.follows(x.Header.Get("Content-Range"), len(b)) && !u.short
+	streamed := traits.Streamed && x.ContentLength < 0 && x.Header.Get("Content-Range") == ""
+	ok := (streamed || u.follows(x.Header.Get("Content-Range"), len(b))) && !u.short
 	if ok {
 		u.have, u.short = append(u.have, b...), len(b) < traits.ChunkMin
 	}

@@ -3,6 +3,7 @@ package registrytest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -98,6 +99,34 @@ func TestTraitsOfUploads(t *testing.T) {
 		t.Errorf("the session is at %s", at)
 	}
 	do(t, other, c, 201, "PUT", closing(at, d), text)
+}
+
+// docker sends a blob so; most registries take it, and the specification doesn't ask
+// for it.
+func TestAStreamIsTakenWhereThatIsSaid(t *testing.T) {
+	s := Start(t, Options{})
+	c := s.Client()
+	patch := func(want int, at string) {
+		t.Helper()
+		req, err := http.NewRequest("PATCH", s.URL+at, io.NopCloser(strings.NewReader(text))) // of which no length is known
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("status %d, want %d", resp.StatusCode, want)
+		}
+	}
+	patch(416, begin(t, s, c))
+	s.Change(func(tr *Traits) { tr.Streamed = true })
+	at := begin(t, s, c)
+	patch(202, at)
+	do(t, s, c, 416, "PATCH", at, text)
+	do(t, s, c, 201, "PUT", closing(at, digest.FromString(text)), "")
 }
 
 func TestAnUploadMisbehavesAsTold(t *testing.T) {

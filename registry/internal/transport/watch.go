@@ -105,3 +105,28 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	b.w.within(b.limit, ErrStalled)
 	return n, err
 }
+
+// large is how much is read of a body at once, in bytes, where that is up to us: each
+// read is a chunk on the wire, and some system calls.
+const large = 256 << 10
+
+// WriteTo is what http uses for a body whose length it isn't told.
+func (b *sentBody) WriteTo(w io.Writer) (sent int64, err error) {
+	buf := make([]byte, large)
+	for {
+		n, err := b.Read(buf)
+		if n > 0 {
+			k, werr := w.Write(buf[:n])
+			sent += int64(k)
+			if werr != nil {
+				return sent, werr
+			}
+		}
+		if err == io.EOF {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+}
