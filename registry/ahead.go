@@ -106,7 +106,7 @@ func (u *upload) follow(ctx context.Context, src Growing) error {
 		if !more {
 			return nil
 		}
-		if size-u.acked >= u.c.bounds.piece {
+		if u.acked == 0 && size > 0 || size-u.acked >= u.c.bounds.piece {
 			if release, wanted, ok := u.c.spare(u.c.places, u.r.Host, u.c.opts.Uploads); ok {
 				err := u.next(ctx, src, size, wanted)
 				release()

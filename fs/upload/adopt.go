@@ -34,7 +34,7 @@ func (r *Root) adopt(f *File) {
 		}
 		f.mu.Lock()
 		f.content = Blob{r.repo, d, size}
-		f.sum = runningSum{}
+		f.sum, f.front = nil, 0
 		_ = r.area.reserve(-size)
 		close(f.adopting)
 		f.adopting = nil

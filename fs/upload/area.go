@@ -28,7 +28,10 @@ type Area struct {
 
 	ctx    context.Context // ends when Close has waited long enough
 	cancel context.CancelFunc
-	work   sync.WaitGroup // what Close waits for
+	work   sync.WaitGroup  // what Close waits for
+	open   context.Context // ends when Close begins
+	shut   context.CancelFunc
+	early  int64 // bytes that have to be written for a blob to be sent before it is whole
 
 	mu      sync.Mutex
 	closed  bool
@@ -50,8 +53,9 @@ func Open(o Options) (*Area, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Area{
 		o: o, log: o.Logger, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		ctx: ctx, cancel: cancel, roots: map[ref.Repository]*Root{},
+		ctx: ctx, cancel: cancel, roots: map[ref.Repository]*Root{}, early: earlyFrom,
 	}
+	a.open, a.shut = context.WithCancel(ctx)
 	for _, left := range a.findLeft() {
 		a.log.Warn("an earlier mount ended before this was pushed", "repository", left.Repository, "target", left.Target, "hint", left.Error)
 		a.records.found(left)
@@ -164,6 +168,7 @@ func (a *Area) Close(ctx context.Context) error {
 	a.mu.Lock()
 	a.closed = true
 	a.mu.Unlock()
+	a.shut()
 	done := make(chan struct{})
 	go func() {
 		a.work.Wait()

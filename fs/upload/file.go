@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,7 +30,12 @@ type File struct {
 	retired []*os.File // what disk was before the cache took it; closed with disk
 	refs    int        // who needs disk
 	writers int        // handles that may write
-	sum     runningSum
+	front   int64      // all bytes before it were written, in order
+	sum     *runningSum
+	summing *summing
+	promise digest.Digest // what the bytes will have, by the file's name; "": it doesn't say
+	ahead   *ahead        // what is sent of it already; nil: nothing
+	once    bool          // something was, and isn't again before it is written anew
 	digest  digest.Digest // of all bytes; "": not known
 	changes int           // counts what changes the bytes or the place
 	settled int           // changes that result is of; -1: none
@@ -43,14 +47,6 @@ type File struct {
 	adopting chan struct{}
 	emptied  chan struct{} // closed when the push of no byte has ended; nil: there was none
 	manifest bool          // the bytes are a manifest's, and not for the blobs of the cache
-}
-
-// runningSum is the hash of the first n bytes: writers write from 0 on, so that
-// nothing has to be read again.
-type runningSum struct {
-	algo digest.Algorithm
-	hash hash.Hash
-	n    int64
 }
 
 func newFile(h header) *File {
@@ -129,6 +125,7 @@ func (f *File) hold(write bool) error {
 	f.root.mu.Lock()
 	path := f.path()
 	orphan := f.parent == nil
+	promise := promised(f.parent, f.name)
 	f.root.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -148,6 +145,7 @@ func (f *File) hold(write bool) error {
 		f.disk = disk
 	}
 	f.refs++
+	f.promise = promise
 	return nil
 }
 
@@ -170,11 +168,11 @@ func (f *File) letGoLocked() {
 	f.disk, f.retired = nil, nil
 }
 
-// writeAt writes to the disk, and hashes what comes in order. mu is held, and disk.
+// writeAt writes to the disk. mu is held, and disk.
 func (f *File) writeAt(p []byte, off int64) (int, error) {
 	grown := max(off+int64(len(p))-f.size, 0)
 	if err := f.root.area.reserve(grown); err != nil {
-		f.broken = err
+		f.spoil(err)
 		return 0, err
 	}
 	n, err := f.disk.WriteAt(p, off)
@@ -183,16 +181,7 @@ func (f *File) writeAt(p []byte, off int64) (int, error) {
 		n, err = f.disk.WriteAt(p, off)
 	}
 	f.changed()
-	switch {
-	case off == f.sum.n && n > 0:
-		if f.sum.hash == nil {
-			f.sum = runningSum{digest.SHA256, digest.SHA256.Hash(), 0}
-		}
-		f.sum.hash.Write(p[:n])
-		f.sum.n += int64(n)
-	case off < f.sum.n:
-		f.sum = runningSum{}
-	}
+	f.overwritten(off)
 	size := f.size
 	if n > 0 {
 		size = max(size, off+int64(n))
@@ -200,51 +189,31 @@ func (f *File) writeAt(p []byte, off int64) (int, error) {
 	if err != nil {
 		_ = f.root.area.reserve(size - f.size - grown) // less than was asked for: never refused
 		err = noSpace(err)
-		f.broken = err
+		f.spoil(err)
 	}
 	f.size = size
+	if end := off + int64(n); off <= f.front && end > f.front {
+		f.front = end
+		f.sumBehind()
+		f.sendAhead()
+	}
 	return n, err
 }
 
-// digestOf hashes all bytes with an algorithm.
-func (f *File) digestOf(ctx context.Context, algo digest.Algorithm) (digest.Digest, error) {
-	f.mu.Lock()
-	b, size := f.content, f.size
-	f.mu.Unlock()
-	if b.Digest != "" && size == b.Size && b.Digest.Algorithm() == algo {
-		return b.Digest, nil
+// overwritten forgets what was made of the bytes from off on. mu is held.
+func (f *File) overwritten(off int64) {
+	if f.sum != nil && off < f.sum.upTo {
+		f.sum = nil
 	}
-	if err := f.hold(true); err != nil {
-		return "", err
+	if f.ahead != nil && off < f.ahead.taken {
+		f.recall()
 	}
-	defer f.letGo()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.content.Digest != "" {
-		if err := f.fetch(ctx); err != nil {
-			return "", err
-		}
-	}
-	if f.digest != "" && f.digest.Algorithm() == algo {
-		return f.digest, nil
-	}
-	if f.sum.hash == nil || f.sum.algo != algo || f.sum.n > f.size {
-		f.sum = runningSum{algo, algo.Hash(), 0}
-	}
-	buf := make([]byte, 256<<10)
-	for f.sum.n < f.size {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		n, err := f.disk.ReadAt(buf[:min(int64(len(buf)), f.size-f.sum.n)], f.sum.n)
-		f.sum.hash.Write(buf[:n])
-		f.sum.n += int64(n)
-		if err != nil && (err != io.EOF || f.sum.n < f.size) {
-			return "", fmt.Errorf("reading what is staged: %w", err)
-		}
-	}
-	f.digest = digest.NewDigest(algo, f.sum.hash)
-	return f.digest, nil
+}
+
+// spoil notes that what is here isn't what was meant. mu is held.
+func (f *File) spoil(err error) {
+	f.broken = err
+	f.recall()
 }
 
 // fetch brings the bytes of the blob that this stands for to the disk, as someone
@@ -254,12 +223,13 @@ func (f *File) fetch(ctx context.Context) error {
 		return nil
 	}
 	b, size := f.content, f.size
-	f.content, f.size, f.sum, f.digest = Blob{}, 0, runningSum{}, ""
+	f.content, f.size, f.sum, f.digest = Blob{}, 0, nil, ""
+	f.front, f.once = 0, true // what is like a blob that is known isn't sent before it is whole
 	err := f.fill(ctx, b, 0, 0, size)
 	if err != nil { // as it was: nothing of it is lost
 		_ = f.root.area.reserve(-f.size)
 		_ = f.disk.Truncate(0)
-		f.content, f.size, f.sum = b, size, runningSum{}
+		f.content, f.size, f.sum, f.front = b, size, nil, 0
 	}
 	return err
 }
@@ -322,6 +292,7 @@ func (f *File) drop(path string) {
 	_ = os.Remove(path) // there may be none
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.recall()
 	if f.content.Digest == "" {
 		_ = f.root.area.reserve(-f.size)
 	}

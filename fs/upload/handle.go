@@ -148,15 +148,18 @@ func (h *Handle) CopyFrom(ctx context.Context, b Blob, off, at, n int64) (int64,
 	goesOn := f.content == b && off == at && at == f.size
 	if begins || goesOn {
 		f.changed()
-		f.content, f.size, f.sum = b, at+n, runningSum{}
+		f.recall()
+		f.content, f.size, f.sum, f.front = b, at+n, nil, 0
 		return n, nil
 	}
 	if err := f.fetch(ctx); err != nil {
 		return 0, err
 	}
+	f.recall()
+	f.once = true
 	n = min(n, 64<<20) // so that it can be interrupted, and goes on
 	if err := f.fill(ctx, b, off, at, n); err != nil {
-		f.broken = err
+		f.spoil(err)
 		return 0, err
 	}
 	return n, nil
@@ -171,13 +174,13 @@ func (h *Handle) truncate(ctx context.Context, size int64) error {
 		return syscall.EINVAL
 	}
 	if size == 0 {
-		f.broken = nil
+		f.broken, f.once = nil, false
 	}
 	if size == f.size {
 		return nil // as buildctl does at its end: no byte changes
 	}
 	if size == 0 && f.content.Digest != "" {
-		f.content, f.size, f.sum = Blob{}, 0, runningSum{}
+		f.content, f.size, f.sum, f.front = Blob{}, 0, nil, 0
 		f.changed()
 		return nil
 	}
@@ -191,9 +194,8 @@ func (h *Handle) truncate(ctx context.Context, size int64) error {
 		_ = f.root.area.reserve(f.size - size)
 		return noSpace(err)
 	}
-	if size < f.sum.n {
-		f.sum = runningSum{}
-	}
+	f.overwritten(size)
+	f.front = min(f.front, size)
 	f.size = size
 	f.changed()
 	return nil
@@ -237,9 +239,14 @@ func (h *Handle) Release() {
 		f.letGo()
 		return
 	}
+	unmeant := f.root.roleOf(f).kind == blob // by its digest it was pushed already, if it is that
 	f.mu.Lock()
 	f.writers--
 	last := f.writers == 0
+	if last && unmeant {
+		f.recall()
+	}
+	f.closeAhead(last)
 	adopt := last && f.pushed && f.content.Digest == ""
 	empty := last && f.size == 0 && f.settled != f.changes
 	f.mu.Unlock()

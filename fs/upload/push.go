@@ -71,11 +71,13 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 	changes := f.changes
 	b := Blob{r.repo, d, f.size}
 	from := f.content
+	ahead := f.takeAhead(d)
 	f.mu.Unlock()
+	defer ahead.drop()
 	// What was copied from this very repository is there.
 	if !r.pushedAlready(d) && (from.Repository != r.repo || absent) {
 		r.area.records.set(r.repo, d.String(), Pushing, "")
-		err := r.send(ctx, f, b, from, absent)
+		err := r.send(ctx, f, b, from, absent, ahead)
 		r.area.record(r.repo, d.String(), err)
 		if err != nil {
 			return err
@@ -91,15 +93,19 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 }
 
 // send pushes a blob, and shows its progress.
-func (r *Root) send(ctx context.Context, f *File, b, from Blob, absent bool) error {
+func (r *Root) send(ctx context.Context, f *File, b, from Blob, absent bool, ahead *ahead) error {
 	a := r.area
+	sent, err := ahead.wait(ctx)
+	if err != nil {
+		return err
+	}
 	t := a.active.begin(b)
 	defer a.active.end(t)
-	p := registry.Push{Absent: absent, Sent: t.sent.Store}
+	p := registry.Push{Absent: absent, Ahead: sent, Sent: t.sent.Store}
 	if from.Repository != (ref.Repository{}) && from.Repository.Host == r.repo.Host {
 		p.From = []ref.Repository{from.Repository}
 	}
-	_, err := a.o.Client.PushBlob(ctx, r.repo, b.descriptor(), f.source, p)
+	_, err = a.o.Client.PushBlob(ctx, r.repo, b.descriptor(), f.source, p)
 	if err != nil {
 		return err
 	}

@@ -123,10 +123,12 @@ type transfer struct {
 	blob    Blob
 	started time.Time
 	sent    atomic.Int64
+	size    atomic.Int64 // of the blob, or what is written of it
 }
 
 func (ts *transfers) begin(b Blob) *transfer {
 	t := &transfer{blob: b, started: time.Now().UTC()}
+	t.size.Store(b.Size)
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.m == nil {
@@ -147,7 +149,7 @@ func (ts *transfers) all() []Transfer {
 	defer ts.mu.Unlock()
 	all := []Transfer{}
 	for t := range ts.m {
-		all = append(all, Transfer{"upload", t.blob.Digest, t.blob.Repository.String(), t.sent.Load(), t.blob.Size, t.started})
+		all = append(all, Transfer{"upload", t.blob.Digest, t.blob.Repository.String(), t.sent.Load(), t.size.Load(), t.started})
 	}
 	slices.SortFunc(all, func(a, b Transfer) int {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Digest, b.Digest))

@@ -109,3 +109,26 @@ func checkName(d *Dir, name string, isDir bool) error {
 	}
 	return nil
 }
+
+// promised is the digest that a file will have once it is written, by its name: those
+// of blobs say it, and those that crane, oras, rsync and rclone give to blobs until they
+// are whole begin with it. "" where a name doesn't say. Root.mu is held.
+func promised(d *Dir, name string) digest.Digest {
+	if role := roleAt(d, name); role.kind == blob {
+		return role.digest
+	}
+	if d == nil || d.parent == nil || d.name != ingestName && d.parent.name != blobsName {
+		return ""
+	}
+	algo := digest.Canonical
+	if d.name != ingestName {
+		algo = digest.Algorithm(d.name)
+	}
+	hex := strings.TrimPrefix(name, ".")
+	if n := 2 * algo.Size(); algo.Available() && len(hex) >= n {
+		if dgst, err := ref.NewDigest(algo.String(), hex[:n]); err == nil {
+			return dgst
+		}
+	}
+	return ""
+}

@@ -312,6 +312,7 @@ func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replac
 	}
 	if f, ok := n.(*File); ok {
 		r.unstage(f)
+		f.moved(promised(to, newName))
 	}
 	return nil
 }

@@ -1,0 +1,230 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+const (
+	// earlyFrom is how much of a blob has to be written, in bytes, for it to be sent before
+	// it is whole. What is smaller is sent in no time, and may be a manifest.
+	earlyFrom = 8 << 20
+	// wakeEach is how much has to come for the sender to be woken, in bytes, as programs
+	// write in small pieces.
+	wakeEach = 256 << 10
+	// keptFor is how long what was sent is kept for a file that nobody has open, to be
+	// renamed to its digest.
+	keptFor = time.Minute
+)
+
+// ahead is a file on its way to the registry before it is whole, because its name says
+// which digest it will have. It goes by what was written in order, from the start on;
+// where something of that is written again, or anything else becomes of the file, it
+// is given up, and the file is pushed as a whole when it is closed.
+//
+// Who pushes a file takes its ahead away: then it is theirs alone.
+type ahead struct {
+	f      *File
+	digest digest.Digest
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{}   // closed when nothing more is sent
+	sent   *registry.Ahead // once done; nil: nothing came of it
+	used   chan struct{}   // closed when who took it needs it no more
+
+	// Guarded by File.mu.
+	taken   int64 // all bytes before it may have been sent
+	closed  bool  // nothing more comes
+	changed chan struct{}
+	from    int64 // where the front was when changed was asked for
+}
+
+// sendAhead begins to send what is written, where that can be. mu is held, and disk.
+func (f *File) sendAhead() {
+	if a := f.ahead; a != nil {
+		if f.front-a.from >= wakeEach {
+			a.wake()
+		}
+		return
+	}
+	if f.once || f.promise == "" || f.front < f.root.area.early || f.content.Digest != "" {
+		return
+	}
+	leave, err := f.root.area.enter()
+	if err != nil {
+		return
+	}
+	f.once = true
+	a := &ahead{f: f, digest: f.promise, done: make(chan struct{}), used: make(chan struct{})}
+	a.ctx, a.cancel = context.WithCancel(f.root.area.ctx)
+	f.ahead = a
+	f.refs++
+	go func() {
+		defer leave()
+		defer a.cancel()
+		stop := context.AfterFunc(f.root.area.open, a.abandon)
+		defer stop()
+		a.send()
+		a.keep()
+	}()
+}
+
+// send sends what is written until there is no more.
+func (a *ahead) send() {
+	defer close(a.done)
+	area, r := a.f.root.area, a.f.root
+	if r.pushedAlready(a.digest) {
+		a.f.letGo()
+		return
+	}
+	t := area.active.begin(Blob{r.repo, a.digest, 0})
+	defer area.active.end(t)
+	a.f.mu.Lock()
+	src := &aheadSource{source{a.f, a.f.disk}, a, t}
+	a.f.mu.Unlock()
+	var err error
+	a.sent, err = area.o.Client.PushAhead(a.ctx, r.repo, a.digest, src, registry.Push{Absent: area.o.Tree.Lacks(r.repo, a.digest), Sent: t.sent.Store})
+	switch {
+	case err == nil, a.ctx.Err() != nil:
+	case errors.Is(err, registry.ErrNotAhead):
+		area.log.Debug("a blob isn't sent while it is written", "repository", r.repo, "digest", a.digest, "cause", err)
+	default:
+		area.log.Info("a blob isn't sent while it is written", "repository", r.repo, "digest", a.digest, "cause", err)
+	}
+}
+
+// keep keeps what was sent for who is going to push the file.
+func (a *ahead) keep() {
+	if a.sent == nil {
+		return
+	}
+	defer a.sent.Cancel() // nothing, where it was used
+	t := time.NewTicker(keptFor)
+	defer t.Stop()
+	for {
+		select {
+		case <-a.used:
+			return
+		case <-a.ctx.Done():
+			return
+		case <-t.C:
+		}
+		a.f.mu.Lock()
+		idle := a.f.writers == 0
+		a.f.mu.Unlock()
+		if idle {
+			a.abandon()
+		}
+	}
+}
+
+// abandon gives it up, unless someone has taken it to push the file.
+func (a *ahead) abandon() {
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	if a.f.ahead == a {
+		a.f.recall()
+	}
+}
+
+// wake tells the sender that something has changed. mu is held.
+func (a *ahead) wake() {
+	if a.changed != nil {
+		close(a.changed)
+		a.changed = nil
+	}
+}
+
+// recall gives up what was sent. mu is held.
+func (f *File) recall() {
+	if f.ahead != nil {
+		f.ahead.cancel()
+		f.ahead = nil
+	}
+}
+
+// closeAhead has the sender come to its end, as nobody can write any more. mu is held.
+func (f *File) closeAhead(last bool) {
+	if f.ahead != nil && last {
+		f.ahead.closed = true
+		f.ahead.wake()
+	}
+}
+
+// takeAhead takes away what was sent of the blob d, to push it. mu is held.
+func (f *File) takeAhead(d digest.Digest) *ahead {
+	a := f.ahead
+	if a == nil {
+		return nil
+	}
+	if a.digest != d {
+		f.recall()
+		return nil
+	}
+	f.closeAhead(true)
+	f.ahead = nil
+	return a
+}
+
+// moved gives up what was sent of a file that has got another name, where that says
+// something else. Root.mu is held.
+func (f *File) moved(promise digest.Digest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.promise = promise; f.ahead != nil && promise != "" && promise != f.ahead.digest {
+		f.recall()
+	}
+}
+
+// wait waits until all of the file was sent, and gives what came of that.
+func (a *ahead) wait(ctx context.Context) (*registry.Ahead, error) {
+	if a == nil {
+		return nil, nil
+	}
+	select {
+	case <-a.done:
+		return a.sent, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// drop is to be called by who has taken it, in the end.
+func (a *ahead) drop() {
+	if a != nil {
+		a.cancel()
+		close(a.used)
+	}
+}
+
+// aheadSource is the bytes that are there.
+type aheadSource struct {
+	source
+	a *ahead
+	t *transfer
+}
+
+// ReadAt reads what was written, and has it known that it was.
+func (s *aheadSource) ReadAt(p []byte, off int64) (int, error) {
+	s.f.mu.Lock()
+	s.a.taken = max(s.a.taken, off+int64(len(p)))
+	s.f.mu.Unlock()
+	return s.source.ReadAt(p, off)
+}
+
+// Grown is registry.Growing's.
+func (s *aheadSource) Grown() (int64, bool, <-chan struct{}) {
+	f, a := s.f, s.a
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if a.changed == nil {
+		a.changed, a.from = make(chan struct{}), f.front
+	}
+	s.t.size.Store(f.front)
+	return f.front, !a.closed, a.changed
+}
