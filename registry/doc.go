@@ -8,7 +8,7 @@
 // bytes. Resolved is what a HEAD tells of a manifest or a blob. A Body is a blob
 // on its way here. A Source is the bytes of a blob that is pushed, and a session is
 // how it gets there: an address that the registry gives, with as much of the blob as
-// it has taken.
+// it has taken. What is sent of a blob while it is still written is Ahead of its push.
 //
 // Who speaks for a registry is an endpoint: its mirrors, as people configured them
 // (package hosts), and itself.
@@ -52,7 +52,8 @@
 //
 // What is sent may have arrived although its answer didn't. So nothing that counts is
 // sent twice without a look: a session is asked how much of a blob it has, or the
-// registry whether it has all of it, and what goes on starts there. Manifests are
+// registry whether it has all of it, and what goes on starts there. What is sent ahead
+// is given up at the first thing that goes wrong: the push has all bytes. Manifests are
 // their own digest, and may be sent again. A manifest never comes before what it
 // names, by the caller's order; a tag comes last.
 //

@@ -30,7 +30,8 @@ type Push struct {
 	From []ref.Repository
 	// Absent: the repository is known not to have it, and isn't asked.
 	Absent bool
-	// Ahead is what PushAhead made of it before; nil: nothing.
+	// Ahead is what PushAhead has sent of it; nil: nothing. The other fields but Sent
+	// don't count then.
 	Ahead *Ahead
 	// Sent is told how many bytes of the blob have been sent, by one goroutine at a
 	// time, and must return at once. It may go back, when a part is sent again. nil:

@@ -34,6 +34,13 @@
 // registry is waited for; the call that brings the last piece pushes the entry.
 // A tag is only ever put with its whole image there.
 //
+// Bytes are on their way before that where the name says which digest they will have,
+// be it that of a blob or one that programs give it until it is whole: they follow the
+// writer, and the push goes on from there. Nothing of them is seen at the registry
+// before the push has closed their session, and whatever else becomes of the file gives
+// them up. Of any other name the digest isn't known before the file is closed, and so
+// not whether the registry has it: what it has is never sent.
+//
 // # What is on disk
 //
 // One directory for each mount, named after when it began and locked while it lives:
@@ -51,5 +58,6 @@
 //
 // Root.mu guards the shape of one repository's tree and is held for no I/O but
 // that of the staging disk. File.mu guards the content of one file. A push holds
-// neither. Root.mu comes before File.mu.
+// neither, nor does what hashes and sends behind a writer but for moments. Root.mu
+// comes before File.mu.
 package upload
