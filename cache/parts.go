@@ -16,7 +16,7 @@ import (
 // is far as often as that pays.
 const (
 	partsFrom = 64 << 20               // bytes that are to come
-	enough    = 100 << 20              // bytes a second
+	enough    = 64 << 20               // bytes a second
 	aWhile    = time.Second            //
 	moment    = 250 * time.Millisecond //
 	growth    = 4                      // times as many connections, for

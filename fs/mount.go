@@ -17,9 +17,10 @@ const FSType = "ocifs"
 // ENOENT is kept, so never a registry that was out of reach.
 const negativeTTL = 5 * time.Second
 
-// maxWrite is the largest request to write, in bytes, which is the most that the kernel
-// has. Programs that ask how much they should write at once are told as much.
-const maxWrite = 1 << 20
+// maxRequest is the largest request to read or to write, in bytes, which is the most that
+// the kernel has. Programs that ask how much they should read or write at once, as cat
+// and cp do, are told as much.
+const maxRequest = 1 << 20
 
 // Mount mounts the tree and returns when the kernel can use it. The caller
 // unmounts the server that it gets and waits for it.
@@ -43,7 +44,7 @@ func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 		Options:    mountOptions(t.opts.ReadOnly),
 		// Reads that wait for a download mustn't keep others from being sent.
 		MaxBackground:        512,
-		MaxWrite:             maxWrite,
+		MaxWrite:             maxRequest,
 		MaxStackDepth:        2, // a cache on overlayfs passes through as well
 		EnableSymlinkCaching: true,
 		DisableSplice:        true, // no faster than copying, and its pipes stay open

@@ -38,7 +38,7 @@ func fillAttr(t *Tree, st stat, out *fuse.Attr) {
 	out.Mode = st.mode
 	out.Size = uint64(st.size)
 	out.Blocks = (out.Size + 511) / 512
-	out.Blksize = 128 << 10
+	out.Blksize = maxRequest
 	out.Nlink = 1
 	out.Uid, out.Gid = t.uid, t.gid
 	out.SetTimes(&st.mtime, &st.mtime, &st.mtime)

@@ -82,7 +82,7 @@ func (n *stagedNode) show(ctx context.Context, other upload.Node, out *fuse.Entr
 func (n *stagedNode) fill(of upload.Node, out *fuse.Attr) stat {
 	st, a := stagedStat(n.top, of), of.Attr()
 	fillAttr(n.top.tree, st, out)
-	out.Uid, out.Gid, out.Blksize = a.UID, a.GID, maxWrite
+	out.Uid, out.Gid = a.UID, a.GID
 	return st
 }
 

@@ -52,7 +52,7 @@ func TestStreamingABlobThatDoesntMatch(t *testing.T) {
 // where that is asked for.
 func TestALargeBlobComesInParts(t *testing.T) {
 	t.Parallel()
-	b := newBroken(t, 72*mib, mounting{})
+	b := newBroken(t, 72*mib, mounting{plain: true})
 	one := testMount(t, mounting{flags: []string{"--connections", "1"}})
 	b.s.Fault(registries.Fault{Path: b.asked, Slow: 24 * mib})
 	for _, c := range []struct {
@@ -71,4 +71,5 @@ func TestALargeBlobComesInParts(t *testing.T) {
 			t.Errorf("%d parts", parts)
 		}
 	}
+	b.isSmall()
 }
