@@ -8,6 +8,8 @@ import (
 	"math"
 	"os"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -21,6 +23,8 @@ type intake struct {
 	dl   *download
 	f    *os.File
 	come func() // is told when bytes are on their way
+
+	waited atomic.Int64 // nanoseconds that fetches waited for bytes
 
 	mu     sync.Mutex
 	size   int64           // -1: not known yet
@@ -168,7 +172,9 @@ func (in *intake) bring(ctx context.Context, c *claim, fetch Fetch, length, end 
 		if room == 0 && !last {
 			return nil // others have what follows
 		}
+		began := time.Now()
 		n, rerr := body.Read((*bp)[:max(1, min(room, int64(len(*bp))))])
+		in.waited.Add(int64(time.Since(began)))
 		if n > 0 && room == 0 {
 			return fmt.Errorf("%w: %s is longer than its %d bytes", ErrMismatch, w.Digest, w.Size)
 		}
@@ -203,6 +209,7 @@ func (in *intake) room(c *claim, end int64) (n int64, last bool) {
 // came takes note of bytes that were claimed.
 func (in *intake) came(c *claim, n int) {
 	in.dl.done.Add(int64(n))
+	in.s.came.Add(int64(n))
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	c.from += int64(n)

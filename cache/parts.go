@@ -10,15 +10,17 @@ import (
 )
 
 // The first fetch of a blob is for all of it. Others come to its help, each for a part,
-// where one connection turns out to be what holds a large blob up: when less than enough
-// came in a whole moment, and it will take a while yet. There are more of them for as
-// long as more of them bring more. So a registry that is near is asked once, and one that
-// is far as often as that pays.
+// where one connection turns out to be what holds a large blob up: when its fetch waited
+// for bytes through most of two moments, and not for the disk, less than enough came for
+// this and all other blobs together, and it will take a while yet. There are more of
+// them for as long as more of them bring more. So a registry that is near is asked once,
+// and one that is far as often as that pays.
 const (
 	partsFrom = 64 << 20               // bytes that are to come
 	enough    = 64 << 20               // bytes a second
+	mostly    = 0.75                   // of the time
 	aWhile    = time.Second            //
-	moment    = 250 * time.Millisecond //
+	moment    = 125 * time.Millisecond //
 	growth    = 4                      // times as many connections, for
 	paysOff   = 1.25                   // times as many bytes
 	leastPart = 4 << 20                // bytes
@@ -43,8 +45,9 @@ func (in *intake) help(ctx context.Context, most int) {
 	tick := time.NewTicker(moment)
 	defer tick.Stop()
 	var (
-		last   = in.dl.done.Load()
+		last   = in.figures()
 		whole  = false // the moment that is over was whole
+		slow   = 0     // moments on end that were
 		before = 0.    // bytes a second, when their number was changed
 		number = 1
 	)
@@ -54,17 +57,22 @@ func (in *intake) help(ctx context.Context, most int) {
 			return
 		case <-tick.C:
 		}
-		done := in.dl.done.Load()
-		rate := float64(done-last) / moment.Seconds()
-		last = done
+		now := in.figures()
+		rate := float64(now.came-last.came) / moment.Seconds()
+		all := float64(now.all-last.all) / moment.Seconds()
+		waited := float64(now.waited-last.waited) / float64(moment) / float64(1+under.Load())
+		last = now
+		if slow++; all >= enough*float64(number) || waited < mostly {
+			slow = 0
+		}
 		switch {
 		case refused.Load():
 			return
 		case rate == 0 || !whole:
-			whole = rate > 0
+			whole, slow = rate > 0, 0
 			continue
 		case in.soon(rate):
-		case number < most && rate < enough && rate >= before*paysOff:
+		case number < most && slow > 0 && (slow > 1 || number > 1) && rate >= before*paysOff:
 			before, number, whole = rate, min(most, number*growth), false
 			in.divide(most)
 		}
@@ -82,6 +90,16 @@ func (in *intake) help(ctx context.Context, most int) {
 			})
 		}
 	}
+}
+
+// figures are counts since the beginning.
+type figures struct {
+	came, all int64 // bytes of the blob, and of all blobs
+	waited    int64 // nanoseconds
+}
+
+func (in *intake) figures() figures {
+	return figures{in.dl.done.Load(), in.s.came.Load(), in.waited.Load()}
 }
 
 func (in *intake) large() bool {

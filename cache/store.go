@@ -54,6 +54,7 @@ type Store struct {
 	work     sync.WaitGroup // downloads and the scan
 	degraded sync.Once      // has been told
 	scans    chan struct{}  // asks for a scan
+	came     atomic.Int64   // bytes of all downloads
 	sentinel *sentinel      // nil where none could be made
 	leaving  sync.Once      // takes it away
 	doubt    atomic.Pointer[suspicion]
