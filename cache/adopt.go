@@ -25,10 +25,12 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if err := s.settleFile(path, size); err != nil {
 		return fmt.Errorf("adopt %s: %w", d, err)
 	}
+	step("adopted: synced")
 	to := s.blob(d)
 	if err := s.retry(filepath.Dir(to), func() error { return os.Rename(path, to) }); err != nil {
 		return fmt.Errorf("adopt %s: %w", d, noSpace(err))
 	}
+	step("adopted: renamed")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note(d, size)

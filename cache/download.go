@@ -257,6 +257,7 @@ func (s *Store) run(ctx context.Context, dl *download) {
 	if err == nil {
 		if p != nil {
 			s.keep(p, f)
+			step("unlocked")
 		}
 		s.mu.Lock()
 		s.forget(dl)
@@ -304,6 +305,7 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 		return nil, nil, err
 	}
 	s.pin(d)
+	step("verified")
 	return &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}, p, nil
 }
 
@@ -324,6 +326,7 @@ func (s *Store) keep(p *partial, f *shared) {
 		}
 	}
 	to := s.blob(f.digest)
+	step("synced")
 	if keep {
 		if err := s.retry(filepath.Dir(to), func() error { return os.Rename(p.path, to) }); err != nil {
 			s.degrade(err)
@@ -332,8 +335,10 @@ func (s *Store) keep(p *partial, f *shared) {
 	}
 	if !keep {
 		_ = os.Remove(p.path)
+		step("not kept")
 		return
 	}
+	step("renamed")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note(f.digest, f.size)
@@ -366,6 +371,7 @@ func (s *Store) fill(ctx context.Context, dl *download, p *partial, coming func(
 		if err := p.f.Truncate(0); err != nil {
 			return 0, err
 		}
+		step("begun anew")
 	}
 }
 
@@ -376,6 +382,7 @@ func (s *Store) write(f *os.File, b []byte, offset int64) error {
 		s.shrink(max(int64(len(b)), s.max/100*(100-lowWatermark)))
 		_, err = f.WriteAt(b, offset)
 	}
+	step("bytes written")
 	return noSpace(err)
 }
 

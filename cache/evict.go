@@ -146,6 +146,7 @@ func (s *Store) evictLocked(limit, extra int64) {
 		if err := os.Remove(s.blob(d)); err != nil && !os.IsNotExist(err) {
 			s.log.Warn("cache file not evicted", "digest", d, "cause", err)
 		}
+		step("evicted")
 		s.dropLocked(d)
 		s.stats.Evictions++
 	}
@@ -174,6 +175,7 @@ func (s *Store) dropPartial(name string) {
 			return
 		}
 		err = os.Remove(path)
+		step("partial evicted")
 	}
 	if err != nil && !os.IsNotExist(err) {
 		s.log.Warn("partial file not evicted", "file", name, "cause", err)

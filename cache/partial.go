@@ -82,6 +82,7 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 		s.mu.Lock()
 		delete(s.left, filepath.Base(path))
 		s.mu.Unlock()
+		step("partial made")
 		return &partial{f: f, path: path}, nil
 	}
 }
@@ -100,6 +101,7 @@ func (s *Store) besideFile(d digest.Digest) (*partial, error) {
 	if err := tryLock(f); err != nil { // nobody else can have it
 		s.log.Debug("partial file not locked", "cause", err)
 	}
+	step("partial made beside")
 	return &partial{f: f, path: f.Name(), beside: true}, nil
 }
 

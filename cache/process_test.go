@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,12 @@ var childContent = content(99, 600<<10)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := child(dir, os.Getenv(childRole)); err != nil {
+		role, arg, _ := strings.Cut(os.Getenv(childRole), ":")
+		run := map[string]func(dir, arg string) error{"mortal": mortal, "busy": busy}[role]
+		if run == nil {
+			run, arg = child, role
+		}
+		if err := run(dir, arg); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}

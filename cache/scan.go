@@ -54,6 +54,7 @@ func (s *Store) scan() {
 		return
 	}
 	left := s.readPartials()
+	step("scanned")
 	slices.SortFunc(found, func(a, b blobEntry) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
 	s.mu.Lock()
 	defer s.mu.Unlock()

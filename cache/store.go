@@ -252,7 +252,9 @@ func (s *Store) writeFile(path string, b []byte, sync bool, done func()) error {
 	if err != nil {
 		return err
 	}
+	step("temporary made")
 	_, err = tmp.Write(b)
+	step("temporary written")
 	if err == nil && sync {
 		err = tmp.Sync()
 	}
@@ -266,6 +268,7 @@ func (s *Store) writeFile(path string, b []byte, sync bool, done func()) error {
 		os.Remove(tmp.Name())
 		return noSpace(err)
 	}
+	step("temporary renamed")
 	if done != nil {
 		s.mu.Lock()
 		done()
