@@ -34,6 +34,7 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note(d, size)
+	s.brought(size)
 	s.evictLocked(s.limitLocked(), 0)
 	return nil
 }

@@ -57,14 +57,13 @@ type download struct {
 	ended   chan struct{}          // closed when it failed, or can be read
 	cancel  context.CancelFunc
 
-	reserved int64 // of the bound; for run alone
-
 	// Guarded by Store.mu.
-	waiters int
-	idle    *time.Timer // runs while nobody waits
-	over    bool
-	file    *shared // the outcome: with a reference for each waiter
-	err     error
+	reserved int64 // of the bound
+	waiters  int
+	idle     *time.Timer // runs while nobody waits
+	over     bool
+	file     *shared // the outcome: with a reference for each waiter
+	err      error
 }
 
 const (
@@ -256,7 +255,7 @@ func (s *Store) run(ctx context.Context, dl *download) {
 	s.finish(dl, f, err)
 	if err == nil {
 		if p != nil {
-			s.keep(p, f)
+			s.keep(dl, p, f)
 			step("unlocked")
 		}
 		s.mu.Lock()
@@ -290,9 +289,8 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 	size, err := s.fill(ctx, dl, p, func() {
 		// Not before the bytes are on their way: a promise alone makes nothing go. What
 		// is larger than the bound isn't kept, and nothing has to go for it either.
-		if n := dl.want.Size; n > 0 && n <= s.limit() {
-			dl.reserved = n
-			s.reserve(n)
+		if n := dl.want.Size; n > 0 && n <= s.limit() && p.path != "" {
+			s.reserveFor(dl, n)
 		}
 	})
 	if err != nil {
@@ -311,7 +309,7 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 
 // keep moves a partial file, whose bytes are verified and read already, to its place.
 // What can't be kept is served while it is open.
-func (s *Store) keep(p *partial, f *shared) {
+func (s *Store) keep(dl *download, p *partial, f *shared) {
 	if p.path == "" {
 		return
 	}
@@ -329,7 +327,11 @@ func (s *Store) keep(p *partial, f *shared) {
 	step("synced")
 	if keep {
 		if err := s.retry(filepath.Dir(to), func() error { return os.Rename(p.path, to) }); err != nil {
-			s.degrade(err)
+			if named(p.f, p.path) {
+				s.degrade(err)
+			} else {
+				s.log.Warn("a blob isn't kept, as its file was removed meanwhile", "digest", f.digest)
+			}
 			keep = false
 		}
 	}
@@ -342,6 +344,9 @@ func (s *Store) keep(p *partial, f *shared) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note(f.digest, f.size)
+	s.brought(f.size)
+	s.reserved -= dl.reserved // it isn't counted twice
+	dl.reserved = 0
 }
 
 // fill brings the whole blob into the partial file, besides what that has, and verifies
@@ -379,7 +384,7 @@ func (s *Store) fill(ctx context.Context, dl *download, p *partial, coming func(
 func (s *Store) write(f *os.File, b []byte, offset int64) error {
 	_, err := f.WriteAt(b, offset)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		s.shrink(max(int64(len(b)), s.max/100*(100-lowWatermark)))
+		s.shrink(int64(len(b)))
 		_, err = f.WriteAt(b, offset)
 	}
 	step("bytes written")

@@ -2,10 +2,12 @@ package cache
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -31,6 +33,7 @@ func (s *Store) unpin(d digest.Digest) {
 	defer s.mu.Unlock()
 	if s.pinned[d]--; s.pinned[d] <= 0 {
 		delete(s.pinned, d)
+		delete(s.unlinked, d)
 	}
 }
 
@@ -54,6 +57,9 @@ func (s *Store) dropLocked(d digest.Digest) {
 	if size, ok := s.index.Peek(d); ok {
 		s.total -= size
 		s.index.Remove(d)
+		if s.pinned[d] > 0 { // the disk has it for as long as it is open
+			s.unlinked[d] += size
+		}
 	}
 }
 
@@ -70,13 +76,36 @@ func (s *Store) limitLocked() int64 {
 	if err != nil {
 		return s.max
 	}
-	return min(s.max, max(0, s.total+s.leftLocked()+free-min(freeReserve, size/100*freePercent)))
+	arrived := int64(0) // of what is reserved
+	for dl := range s.underWay() {
+		arrived += min(dl.done.Load(), dl.reserved)
+	}
+	return min(s.max, max(0, s.heldLocked()+arrived+free-min(freeReserve, size/100*freePercent)))
+}
+
+// heldLocked is how many bytes of the disk the store has, without those of downloads
+// under way.
+func (s *Store) heldLocked() int64 {
+	n := s.total + s.leftLocked()
+	for _, size := range s.unlinked {
+		n += size
+	}
+	return n
 }
 
 // reserve makes room for n bytes that are going to be downloaded.
 func (s *Store) reserve(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reserved += n
+	s.evictLocked(s.limitLocked(), 0)
+}
+
+// reserveFor makes room for a download, until it has its place.
+func (s *Store) reserveFor(dl *download, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dl.reserved = n
 	s.reserved += n
 	s.evictLocked(s.limitLocked(), 0)
 }
@@ -96,11 +125,12 @@ func (s *Store) settle() {
 	}
 }
 
-// shrink frees n bytes more than the bound asks for, where the disk is full.
+// shrink frees n bytes more than the bound asks for, where the disk is full, or so many
+// that it isn't done for each file.
 func (s *Store) shrink(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evictLocked(s.limitLocked(), n)
+	s.evictLocked(s.limitLocked(), max(n, s.total/100*(100-lowWatermark)))
 }
 
 // leftLocked is how many bytes are left over by downloads.
@@ -115,7 +145,7 @@ func (s *Store) leftLocked() (n int64) {
 // nobody here has open, if the cache is beyond limit, or extra bytes are needed
 // besides.
 func (s *Store) evictLocked(limit, extra int64) {
-	used := func() int64 { return s.total + s.reserved + s.leftLocked() }
+	used := func() int64 { return s.heldLocked() + s.reserved }
 	if used() <= limit && extra == 0 {
 		return
 	}
@@ -143,7 +173,12 @@ func (s *Store) evictLocked(limit, extra int64) {
 		if s.pinned[d] > 0 {
 			continue
 		}
-		if err := os.Remove(s.blob(d)); err != nil && !os.IsNotExist(err) {
+		err := os.Remove(s.blob(d))
+		if errors.Is(err, syscall.EROFS) {
+			s.degrade(err)
+			return
+		}
+		if err != nil && !os.IsNotExist(err) {
 			s.log.Warn("cache file not evicted", "digest", d, "cause", err)
 		}
 		step("evicted")

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"cmp"
 	"context"
 	"io/fs"
 	"os"
@@ -17,6 +16,10 @@ const (
 	// scanEvery is how often the directory is read again at most, for what other
 	// processes did there.
 	scanEvery = 30 * time.Second
+	// Where this process alone has brought scanPercent of the bound since, it is read
+	// sooner, but for scanSoon: others may have done as much.
+	scanPercent = 3
+	scanSoon    = time.Second
 	// leftFor is how long a partial file that nobody continues is kept, and what
 	// was set aside.
 	leftFor = 24 * time.Hour
@@ -31,13 +34,34 @@ func (s *Store) scanner() {
 		select {
 		case <-s.ctx.Done():
 			return
-		case <-time.After(scanEvery):
+		case <-time.After(scanSoon):
 		}
 		select {
 		case <-s.ctx.Done():
 			return
+		case <-s.much:
+			continue
+		case <-time.After(scanEvery - scanSoon):
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.much:
 		case <-s.scans:
 		}
+	}
+}
+
+// brought takes note of bytes that are new in the directory, and has it read again where
+// they have become much. mu is held.
+func (s *Store) brought(n int64) {
+	if s.fresh += n; s.fresh <= s.max/100*scanPercent {
+		return
+	}
+	select {
+	case s.much <- struct{}{}:
+		s.fresh = 0
+	default:
 	}
 }
 
@@ -54,8 +78,8 @@ func (s *Store) scan() {
 		return
 	}
 	left := s.readPartials()
+	byUse(found, s.now())
 	step("scanned")
-	slices.SortFunc(found, func(a, b blobEntry) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The index knows better than a file's time what was used last: what it has
@@ -83,6 +107,20 @@ func (s *Store) scan() {
 	}
 	s.left = left
 	s.evictLocked(s.limitLocked(), 0)
+}
+
+// byUse brings blobs into the order in which they were used. What has a time that is to
+// come was used before the clock was set back.
+func byUse(found []blobEntry, now time.Time) {
+	slices.SortFunc(found, func(a, b blobEntry) int {
+		if fa, fb := a.used.Sub(now) > time.Minute, b.used.Sub(now) > time.Minute; fa != fb {
+			if fa {
+				return -1
+			}
+			return 1
+		}
+		return a.used.Compare(b.used)
+	})
 }
 
 // blobEntry is a blob as the directory lists it.
@@ -123,7 +161,13 @@ func (s *Store) readPartials() map[string]int64 {
 		return left // made again when it is needed
 	}
 	for _, e := range entries {
-		if st, err := e.Info(); err == nil && !strings.HasPrefix(e.Name(), "tmp-") {
+		st, err := e.Info()
+		if err != nil || strings.HasPrefix(e.Name(), "tmp-") {
+			continue
+		}
+		// What is larger than the bound another process serves and doesn't keep: nothing
+		// has to go for it.
+		if allocated(st) <= s.max || !locked(filepath.Join(s.partials(), e.Name())) {
 			left[e.Name()] = allocated(st)
 		}
 	}

@@ -55,6 +55,7 @@ type Store struct {
 	degraded sync.Once      // has been told
 	scans    chan struct{}  // asks for a scan
 	came     atomic.Int64   // bytes of all downloads
+	much     chan struct{}  // asks for one soon
 	sentinel *sentinel      // nil where none could be made
 	leaving  sync.Once      // takes it away
 	doubt    atomic.Pointer[suspicion]
@@ -64,7 +65,9 @@ type Store struct {
 	index     *simplelru.LRU[digest.Digest, int64] // sizes; the oldest is used longest ago
 	total     int64                                // bytes in index
 	reserved  int64                                // bytes of downloads under way
+	fresh     int64                                // bytes that came since much was told
 	pinned    map[digest.Digest]int                // open files of this process
+	unlinked  map[digest.Digest]int64              // sizes of those that have no name any more
 	downloads map[digest.Digest][]*download
 	left      map[string]int64              // sizes of partial files that nobody here continues, by name
 	damaged   map[digest.Digest][]time.Time // when a blob was set aside lately, the last few times
@@ -97,8 +100,8 @@ func Open(dir string, o Options) (*Store, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{
 		layout: l, max: o.MaxBytes, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
-		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1),
-		index: index, pinned: map[digest.Digest]int{}, downloads: map[digest.Digest][]*download{}, left: map[string]int64{},
+		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1), much: make(chan struct{}, 1),
+		index: index, pinned: map[digest.Digest]int{}, unlinked: map[digest.Digest]int64{}, downloads: map[digest.Digest][]*download{}, left: map[string]int64{},
 	}
 	left := s.suspect()
 	if s.sentinel, err = l.enter(o.For); err != nil {
@@ -238,19 +241,37 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	}
 	s.reserve(int64(len(b)))
 	defer s.unreserve(int64(len(b)))
-	return s.writeFile(s.blob(d), b, true, func() { s.note(d, int64(len(b))) })
+	return s.writeFile(s.blob(d), b, true, func() {
+		s.note(d, int64(len(b)))
+		s.brought(int64(len(b)))
+	})
 }
 
 // writeFile writes a file in one step, and calls done, under the lock, when it
-// is there.
+// is there. A full disk is tried once more, after eviction.
 func (s *Store) writeFile(path string, b []byte, sync bool, done func()) error {
+	err := s.tryWriteFile(path, b, sync)
+	if errors.Is(err, ErrNoSpace) {
+		s.shrink(int64(len(b)))
+		err = s.tryWriteFile(path, b, sync)
+	}
+	if err != nil || done == nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	done()
+	return nil
+}
+
+func (s *Store) tryWriteFile(path string, b []byte, sync bool) error {
 	var tmp *os.File
 	err := s.retry(s.partials(), func() (err error) {
 		tmp, err = os.CreateTemp(s.partials(), "tmp-*")
 		return err
 	})
 	if err != nil {
-		return err
+		return noSpace(err)
 	}
 	step("temporary made")
 	_, err = tmp.Write(b)
@@ -269,11 +290,6 @@ func (s *Store) writeFile(path string, b []byte, sync bool, done func()) error {
 		return noSpace(err)
 	}
 	step("temporary renamed")
-	if done != nil {
-		s.mu.Lock()
-		done()
-		s.mu.Unlock()
-	}
 	return nil
 }
 
