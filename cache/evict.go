@@ -3,6 +3,7 @@ package cache
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -174,17 +175,21 @@ func (s *Store) evictLocked(limit, extra int64) {
 			continue
 		}
 		err := os.Remove(s.blob(d))
-		if errors.Is(err, syscall.EROFS) {
-			s.degrade(err)
-			return
+		if err != nil && !gone(err) { // said once, not of each file
+			s.degrade(fmt.Errorf("evict %s: %w", d, err))
 		}
-		if err != nil && !os.IsNotExist(err) {
-			s.log.Warn("cache file not evicted", "digest", d, "cause", err)
+		if errors.Is(err, syscall.EROFS) {
+			return
 		}
 		step("evicted")
 		s.dropLocked(d)
 		s.stats.Evictions++
 	}
+}
+
+// gone says that a file isn't there, or nothing is where it was.
+func gone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // olderPartial orders partial files by when they were last written.
@@ -212,8 +217,8 @@ func (s *Store) dropPartial(name string) {
 		err = os.Remove(path)
 		step("partial evicted")
 	}
-	if err != nil && !os.IsNotExist(err) {
-		s.log.Warn("partial file not evicted", "file", name, "cause", err)
+	if err != nil && !gone(err) {
+		s.degrade(fmt.Errorf("evict %s: %w", name, err))
 		return
 	}
 	delete(s.left, name)
