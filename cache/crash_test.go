@@ -100,7 +100,7 @@ func adopted(s *Store, d digest.Digest, b []byte) error {
 	if err := os.MkdirAll(s.Staging(), 0o700); err != nil {
 		return err
 	}
-	path := filepath.Join(s.Staging(), "blob")
+	path := filepath.Join(s.Staging(), strconv.Itoa(os.Getpid()))
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		return err
 	}

@@ -106,8 +106,8 @@ func (s *Store) reserve(n int64) {
 func (s *Store) reserveFor(dl *download, n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reserved += n - dl.reserved // it may have begun anew
 	dl.reserved = n
-	s.reserved += n
 	s.evictLocked(s.limitLocked(), 0)
 }
 
