@@ -103,3 +103,22 @@ func TestAfterTheLastCloseNothingIsOpen(t *testing.T) {
 		eventually(t, "nothing is open", func() bool { return s.Stats().Open == 0 })
 	}
 }
+
+func TestRoomIsMadeBeforeABlobComes(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
+	for i := range 9 {
+		fill(t, s, content(byte(i), 1000))
+	}
+	w, let, _ := held(content(100, 4000))
+	c := start(t.Context(), s, w, 1)
+	eventually(t, "it has room", func() bool { return s.Stats().Bytes <= 6000 })
+	if ts := s.Transfers(); len(ts) != 1 || ts[0].Done != 0 {
+		t.Errorf("it was there before: %+v", ts)
+	}
+	close(let)
+	o := <-c
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	_ = o.f.Close()
+}

@@ -32,9 +32,9 @@
 // is known, by unlinking what wasn't used for longest, down to a low watermark,
 // so that it isn't done for each file. Files that this process has open are
 // never unlinked, and no file is ever truncated: a reader, or a kernel that reads
-// past us, goes on undisturbed. A blob larger than the whole bound is served
-// while it is open and then kept nowhere. Recency stands in a file's mtime,
-// set at most once a minute.
+// past us, goes on undisturbed. What another process unlinks meanwhile counts until
+// it is closed. A blob larger than the whole bound is served while it is open and then
+// kept nowhere. Recency stands in a file's mtime, set at most once a minute.
 //
 // A blob is looked at again where there is reason to: its size at every open, and its
 // hash after a process ended without Close, of what was written since a little before
@@ -42,8 +42,8 @@
 // it; a disk that damages a blob again and again isn't given it any more for a while.
 //
 // The disk is the truth, the index in memory a hint: several processes share a
-// directory, each finds what the others added, and takes what they evicted for
-// a miss. A new Store serves at once and reads the directory behind.
+// directory, each finds what the others added, the sooner the more comes, and takes
+// what they evicted for a miss. A new Store serves at once and reads the directory behind.
 //
 // Where the directory can't be written any more, blobs are served from unnamed
 // temporary files, and the log says so once.

@@ -16,8 +16,8 @@ const (
 	// scanEvery is how often the directory is read again at most, for what other
 	// processes did there.
 	scanEvery = 30 * time.Second
-	// Where this process alone has brought scanPercent of the bound since, it is read
-	// sooner, but for scanSoon: others may have done as much.
+	// Where others have it open, and this process has brought scanPercent of the bound
+	// since, it is read after scanSoon: they may have brought as much.
 	scanPercent = 3
 	scanSoon    = time.Second
 	// leftFor is how long a partial file that nobody continues is kept, and what
@@ -29,31 +29,41 @@ const (
 func (s *Store) scanner() {
 	defer s.work.Done()
 	s.sweep()
-	for {
+	for again := true; again; again = s.pause() {
 		s.scan()
+	}
+}
+
+// pause lasts until the directory is to be read again; false: no more.
+func (s *Store) pause() bool {
+	var much, scans chan struct{} // not yet
+	soon, late := time.After(scanSoon), time.After(scanEvery)
+	for {
 		select {
 		case <-s.ctx.Done():
-			return
-		case <-time.After(scanSoon):
-		}
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-s.much:
-			continue
-		case <-time.After(scanEvery - scanSoon):
-		}
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-s.much:
-		case <-s.scans:
+			return false
+		case <-soon:
+			much = s.much
+		case <-late:
+			scans = s.scans
+		case <-much:
+			if !s.alone() {
+				return true
+			}
+		case <-scans:
+			return true
 		}
 	}
 }
 
+// alone says that nobody else has the directory open.
+func (s *Store) alone() bool {
+	alive, _ := s.users()
+	return s.sentinel != nil && len(alive) <= 1 // which is this one
+}
+
 // brought takes note of bytes that are new in the directory, and has it read again where
-// they have become much. mu is held.
+// they have become much and others may have brought as much. mu is held.
 func (s *Store) brought(n int64) {
 	if s.fresh += n; s.fresh <= s.max/100*scanPercent {
 		return
