@@ -240,6 +240,7 @@ func TestWhoDiesAtAnyStepLeavesWhatIsRight(t *testing.T) {
 		"adopted: synced", "adopted: renamed",
 	} {
 		t.Run(at, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			for _, nth := range []int{1, 3} {
 				if at == "scanned" {
@@ -254,10 +255,10 @@ func TestWhoDiesAtAnyStepLeavesWhatIsRight(t *testing.T) {
 	}
 }
 
-// OCIFS_TEST_KILLS is how many are killed at random moments; 120 where it isn't set. Each
+// OCIFS_TEST_KILLS is how many are killed at random moments; 100 where it isn't set. Each
 // but the first has what the last one left.
 func TestWhoDiesAtAnyMomentLeavesWhatIsRight(t *testing.T) {
-	kills := 120
+	kills := 100
 	if n, err := strconv.Atoi(os.Getenv("OCIFS_TEST_KILLS")); err == nil {
 		kills = n
 	}
