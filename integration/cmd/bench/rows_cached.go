@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,7 +132,9 @@ func (b *bench) cachedBlob(ctx context.Context, u owner) (*fixture, error) {
 	}
 	hex := i.layers[0].Digest.Encoded()
 	f.path, f.file = f.daemon.at(b.server.Registry, i.repo, "blobs/sha256", hex), f.daemon.cached(hex)
-	if _, err = f.daemon.run(ctx, "cat "+quote(f.path)+" >/dev/null && cat "+quote(f.file)+" >/dev/null"); err != nil {
+	// The blob has its place in the cache a while after it was read: when it is on the disk.
+	script := "cat %s >/dev/null && for i in $(seq 600); do [ -e %s ] && break; sleep 0.1; done && cat %[2]s >/dev/null"
+	if _, err = f.daemon.run(ctx, fmt.Sprintf(script, quote(f.path), quote(f.file))); err != nil {
 		return nil, f.failed(err)
 	}
 	return f, nil
