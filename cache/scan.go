@@ -87,7 +87,6 @@ func (s *Store) scan() {
 	if err != nil {
 		return
 	}
-	left := s.readPartials()
 	byUse(found, s.now())
 	step("scanned")
 	s.mu.Lock()
@@ -112,8 +111,14 @@ func (s *Store) scan() {
 	for _, d := range known {
 		s.index.Get(d)
 	}
-	for d := range s.downloads { // which are counted as reserved
-		delete(left, filepath.Base(s.partial(d)))
+	left := s.readPartials() // under the lock, as downloads leave some
+	for d := range s.downloads {
+		name := filepath.Base(s.partial(d))
+		if size, ok := s.left[name]; ok { // it has just failed
+			left[name] = size
+		} else { // it is counted as reserved
+			delete(left, name)
+		}
 	}
 	s.left = left
 	s.evictLocked(s.limitLocked(), 0)
