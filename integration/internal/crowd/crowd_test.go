@@ -21,6 +21,7 @@ func TestWhatAProgramMayBeTold(t *testing.T) {
 		{"cat", "cat: x: Transport endpoint is not connected", "ENOTCONN", false, true},
 		{"cp -r", "cp: error reading x: Software caused connection abort", "ECONNABORTED", false, true},
 		{"cat", "cat: x: No such file or directory", "ENOENT", false, true},
+		{"rsync", "directory has vanished: \"x\"", "ENOENT", false, true},
 		{"umoci", "open CAS: validate: read oci-layout: invalid image detected", "ENOENT", false, true},
 		{"rsync", "x: Too many levels of symbolic links (40)", "ELOOP of rsync", true, true},
 		{"cat", "cat: x: Too many levels of symbolic links", "?", false, false},

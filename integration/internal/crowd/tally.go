@@ -76,7 +76,7 @@ var (
 		{"sigbus", "SIGBUS"}, // any of them, to who has mapped the file
 	}
 	// missing is told by the mountpoint's own directory, and else by nobody.
-	missing = saysOf{{"no such file", "ENOENT"}, {"not found", "ENOENT"}, {"invalid image detected", "ENOENT"}}
+	missing = saysOf{{"no such file", "ENOENT"}, {"not found", "ENOENT"}, {"has vanished", "ENOENT"}, {"invalid image detected", "ENOENT"}}
 	// gone is told by the kernel where there is no daemon any more: of what was under
 	// way, and of what comes after it.
 	gone = saysOf{
