@@ -155,6 +155,7 @@ func TestRegistryGone(t *testing.T) {
 	if err := b.s.Back(); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(50 * time.Millisecond) // one that refused isn't asked for the next 20 ms
 	b.probe(b.whole(), "read", b.file)
 	b.probe("ENOENT", "stat", b.at(b.s, testImage, "tags/never-seen-either"))
 }
