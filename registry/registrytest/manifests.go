@@ -146,7 +146,8 @@ func (r *repository) complete(m parsed, sparse bool) bool {
 		}
 	}
 	for _, d := range m.Manifests {
-		if !sparse && known(r.manifests[d.Digest]) == nil {
+		// A build cache's children are blobs; distribution looks for both (2.8.2).
+		if !sparse && known(r.manifests[d.Digest]) == nil && known(r.blobs[d.Digest]) == nil {
 			return false
 		}
 	}
