@@ -38,6 +38,11 @@ var verdicts = []struct {
 	{errNoBlob, verdict{syscall.EPERM, "copy it instead (cp): a link can be made to files in blobs/ alone"}},
 	{upload.ErrMismatch, verdict{syscall.EBADMSG, "what was written isn't what the name promises: write it once more from its source, or put it into upload/blobs/ under any other name"}},
 	{upload.ErrNoManifest, verdict{syscall.EBADMSG, "only image manifests and indexes are pushed from here: a file of any other kind goes into upload/blobs/"}},
+	{upload.ErrAmbiguous, verdict{syscall.EINVAL, "name the one that is meant: give it the name of its directory as org.opencontainers.image.ref.name, or copy its manifest to upload/manifests/<tag>. All entries that are whole were pushed by digest"}},
+	{upload.ErrUnreadable, verdict{syscall.EBADMSG, "write index.json once more: JSON in UTF-8 that begins with {, with a list of descriptors named manifests"}},
+	{upload.ErrIncomplete, verdict{syscall.ENOENT, "bring what is missing into upload/, which pushes the rest; of an image for several platforms that was saved with some of them, push those by themselves (docker save --platform, or the child's manifest to upload/manifests/<tag>); or remove it from upload/"}},
+	{upload.ErrLink, verdict{syscall.EPERM, "copy the files that symlinks lead to: cp -rL, tar -h, rsync -L"}},
+	{upload.ErrPlace, verdict{syscall.EINVAL, "an image directory is pushed by cp -r DIR upload/<tag>, under a name that isn't blobs or manifests; a manifest alone by the name of its tag in upload/manifests/"}},
 	{upload.ErrTwoNames, verdict{syscall.EBUSY, "names in upload/blobs/ are symlinks, and several lead to these bytes: remove the name that is to be written, and write it again"}},
 	{upload.ErrNoSpace, verdict{syscall.ENOSPC, "free space where the cache is, remove from upload/ what isn't needed, or raise --upload-size"}},
 	// As the kernel says it to who comes a moment later.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"path"
 	"slices"
 	"time"
 
@@ -75,7 +76,9 @@ func (t pushTree) PushedManifest(repo ref.Repository, m *registry.Manifest, tags
 	r.keep(m)
 	entries := []stale{newEntry(manifestsName, m.Digest), newEntry(blobsName, m.Digest)}
 	asked := time.Now()
+	followed := false
 	for _, tag := range tags {
+		followed = r.follows(tag, false) || followed
 		before, known := r.pointsAt(tag)
 		r.remember(tag, m.Digest, asked)
 		if !known || before != m.Digest { // else whoever stands in it is left alone
@@ -87,7 +90,34 @@ func (t pushTree) PushedManifest(repo ref.Repository, m *registry.Manifest, tags
 		t.referrers.forget(repo, m.Subject.Digest)
 		entries = append(entries, digestEntry(referrersName, m.Subject.Digest))
 	}
-	t.wait(t.outdate(repo, entries...))
+	told := t.outdate(repo, entries...)
+	if !followed { // else whoever looks the tag up waits for this, and keeps the kernel from being told
+		t.wait(told)
+	}
+}
+
+// Following has the kernel look up a tag anew that is going to be pushed in a moment.
+func (t pushTree) Following(repo ref.Repository, tag string) {
+	t.repository(repo).follows(tag, true)
+	t.wait(t.outdate(repo, stale{dir: tagsName, name: tag}))
+}
+
+// follows notes whether a push of a tag is to follow, and says whether one was.
+func (r *repository) follows(tag string, so bool) (was bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was = r.following[tag]
+	delete(r.following, tag)
+	if so {
+		r.following[tag] = true
+	}
+	return was
+}
+
+// Failed tells of a push that no program waited for.
+func (t pushTree) Failed(repo ref.Repository, at string, err error) {
+	r := t.repository(repo)
+	place{t.Tree, r.path(path.Join(uploadName, at))}.fail(context.Background(), "push", err)
 }
 
 // pointsAt is what a tag was last known to point at.

@@ -35,7 +35,9 @@ type repository struct {
 	mu     sync.Mutex
 	tags   map[string]pointer
 	listed map[string]listedTag // by the path of the tag's directory
-	names  tagList
+	// following are tags whose push is to follow in a moment.
+	following map[string]bool
+	names     tagList
 
 	changes    int // counts what was pushed and deleted
 	generation int // counts what boundTag remembered
@@ -59,7 +61,7 @@ func (l tagList) has(name string) bool {
 }
 
 func newRepository(t *Tree, r ref.Repository) *repository {
-	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{}}
+	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{}, following: map[string]bool{}}
 }
 
 // path is where name of this repository stands in the tree.

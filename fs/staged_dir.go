@@ -46,7 +46,10 @@ func (n *stagedDir) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	}
 	bounded, cancel := n.top.tree.bound(ctx)
 	defer cancel()
-	found, err := n.dir.Lookup(bounded, name, thread(ctx))
+	found, err := n.dir.Staged(bounded, name)
+	if errors.Is(err, fs.ErrNotExist) && n.dir.Asks(name) && !n.isMade(ctx) {
+		found, err = n.dir.Lookup(bounded, name)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		// A time-out of its own, however short, makes go-fuse say ENOENT without one,
 		// which the kernel doesn't keep: what isn't here now may be in a moment.
@@ -74,12 +77,16 @@ func (n *stagedDir) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 	return gofs.NewListDirStream(list), 0, 0
 }
 
-// thread is the one that the kernel asks for; 0 where it doesn't say.
-func thread(ctx context.Context) uint32 {
-	if c, ok := fuse.FromContext(ctx); ok {
-		return c.Pid
+// isMade says whether a name is looked up to make something new of it. Where that can't
+// be told, it is in a directory that a program made.
+func (n *stagedDir) isMade(ctx context.Context) bool {
+	switch intentOf(ctx) {
+	case makes:
+		return true
+	case looks:
+		return false
 	}
-	return 0
+	return n.dir.New()
 }
 
 // mayAdd says whether the caller may give something a name here.
@@ -93,11 +100,13 @@ func (n *stagedDir) mayAdd(ctx context.Context, name string) syscall.Errno {
 	return 0
 }
 
-func (n *stagedDir) Create(ctx context.Context, name string, _ uint32, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+func (n *stagedDir) Create(ctx context.Context, name string, flags uint32, mode uint32, out *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	if errno := n.mayAdd(ctx, name); errno != 0 {
 		return nil, nil, 0, errno
 	}
-	f, h, err := n.dir.Create(name, mode&0o7777)
+	const made = syscall.O_EXCL | syscall.O_RDWR // as mkstemp(3) makes files, for nobody else
+	private := flags&made == made && mode&0o077 == 0
+	f, h, err := n.dir.Create(name, mode&0o7777, private, programOf(ctx))
 	if err != nil {
 		return nil, nil, 0, n.fail(ctx, "create", name, err)
 	}
@@ -109,7 +118,7 @@ func (n *stagedDir) Mkdir(ctx context.Context, name string, mode uint32, out *fu
 	if errno := n.mayAdd(ctx, name); errno != 0 {
 		return nil, errno
 	}
-	d, err := n.dir.Mkdir(name, mode&0o7777, thread(ctx))
+	d, err := n.dir.Mkdir(name, mode&0o7777)
 	if err != nil {
 		return nil, n.fail(ctx, "mkdir", name, err)
 	}
@@ -120,7 +129,9 @@ func (n *stagedDir) Symlink(ctx context.Context, target, name string, out *fuse.
 	if errno := n.mayAdd(ctx, name); errno != 0 {
 		return nil, errno
 	}
-	s, err := n.dir.Symlink(name, target)
+	ctx, stop := heeding(ctx)
+	defer stop()
+	s, err := n.dir.Symlink(ctx, name, target)
 	if err != nil {
 		return nil, n.fail(ctx, "symlink", name, err)
 	}
@@ -197,7 +208,7 @@ func (n *stagedDir) Rename(ctx context.Context, name string, newParent gofs.Inod
 	}
 	ctx, stop := heeding(ctx)
 	defer stop()
-	if err := n.dir.Rename(ctx, name, to.dir, newName, flags&renameNoReplace == 0); err != nil {
+	if err := n.dir.Rename(ctx, name, to.dir, newName, flags&renameNoReplace == 0, programOf(ctx)); err != nil {
 		return to.fail(ctx, "rename", newName, err)
 	}
 	return 0

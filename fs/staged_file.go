@@ -36,7 +36,11 @@ func (n *stagedFile) Open(ctx context.Context, flags uint32) (gofs.FileHandle, u
 	if errno := n.may(ctx, mask); errno != 0 {
 		return nil, 0, errno
 	}
-	h, err := n.file.Open(write, flags&syscall.O_TRUNC != 0)
+	var by upload.Program
+	if write {
+		by = programOf(ctx)
+	}
+	h, err := n.file.Open(write, flags&syscall.O_TRUNC != 0, by)
 	if err != nil {
 		return nil, 0, n.fail(ctx, "open", "", err)
 	}

@@ -26,6 +26,9 @@ func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 	if !ref.ValidTag(name) {
 		return child{}, errNotExist
 	}
+	if err := d.repo.awaitTag(ctx, name); err != nil {
+		return child{}, err
+	}
 	l := d.repo.knownTags()
 	if _, remembered := d.repo.recall(ctx, name); l.has(name) && !remembered {
 		return d.listed(l, name), nil
@@ -44,6 +47,14 @@ func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 		t.bind(res)
 	}
 	return child{name, t, time.Until(res.expires)}, nil
+}
+
+// awaitTag waits for a push of the tag that is to follow in a moment.
+func (r *repository) awaitTag(ctx context.Context, tag string) error {
+	if r.tree.area == nil {
+		return nil
+	}
+	return r.tree.area.Await(ctx, r.Repository, tag)
 }
 
 // list asks for the names alone, and for no tag.

@@ -33,6 +33,10 @@ type Area struct {
 	shut   context.CancelFunc
 	early  int64 // bytes that have to be written for a blob to be sent before it is whole
 
+	followAfter time.Duration // see the constants of these names
+	attendAfter time.Duration
+	pace        time.Duration // how often something that is waited for is looked at
+
 	mu      sync.Mutex
 	closed  bool
 	dir     string   // of this mount; "" until something is staged
@@ -54,6 +58,7 @@ func Open(o Options) (*Area, error) {
 	a := &Area{
 		o: o, log: o.Logger, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
 		ctx: ctx, cancel: cancel, roots: map[ref.Repository]*Root{}, early: earlyFrom,
+		followAfter: followAfter, attendAfter: attendAfter, pace: lookEach,
 	}
 	a.open, a.shut = context.WithCancel(ctx)
 	for _, left := range a.findLeft() {
@@ -191,8 +196,10 @@ func (a *Area) Close(ctx context.Context) error {
 	}
 	a.journal.Close()
 	defer a.lock.Close()
+	waits := a.records.waiting()
 	for _, left := range a.look(dir) {
-		a.log.Warn("not pushed before the mount ended", "repository", left.Repository, "target", left.Target, "hint", left.Error)
+		why := waits[recordKey{left.Repository, left.Target}]
+		a.log.Warn("not pushed before the mount ended", "repository", left.Repository, "target", left.Target, "cause", why, "hint", left.Error)
 	}
 	return nil
 }

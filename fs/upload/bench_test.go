@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,10 +39,16 @@ type bench struct {
 	mu      sync.Mutex
 	adopted map[digest.Digest][]byte
 	tags    map[string]digest.Digest
+
+	following []string
+	failures  []error
 }
 
-func newBench(t *testing.T) *bench {
-	s := registrytest.Start(t, registrytest.Options{Traits: registrytest.Traits{Mounts: true}})
+func newBench(t *testing.T) *bench { return newBenchAt(t, registrytest.Traits{Mounts: true}) }
+
+// newBenchAt is newBench with a registry of some traits.
+func newBenchAt(t *testing.T, traits registrytest.Traits) *bench {
+	s := registrytest.Start(t, registrytest.Options{Traits: traits})
 	b := &bench{t: t, s: s, dir: t.TempDir(), repo: ref.Repository{Host: s.Host, Path: "team/app"}, adopted: map[digest.Digest][]byte{}, tags: map[string]digest.Digest{}}
 	b.client = registry.New(registry.Options{})
 	t.Cleanup(b.client.Close)
@@ -128,6 +136,25 @@ func (b *bench) MakeRoom(int64) {}
 
 func (b *bench) PushedBlob(Blob) {}
 
+func (b *bench) Following(_ ref.Repository, tag string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.following = append(b.following, tag)
+}
+
+func (b *bench) Failed(_ ref.Repository, at string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failures = append(b.failures, fmt.Errorf("%s: %w", at, err))
+}
+
+// failed gives what was told of failures that no call returned.
+func (b *bench) failed() []error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.failures)
+}
+
 func (b *bench) PushedManifest(_ ref.Repository, m *registry.Manifest, tags ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -144,9 +171,9 @@ func (b *bench) dirAt(path string) *Dir {
 		if path == "" || path == "." {
 			break
 		}
-		n, err := d.Lookup(b.t.Context(), name, 0)
+		n, err := d.Lookup(b.t.Context(), name)
 		if errors.Is(err, fs.ErrNotExist) {
-			n, err = d.Mkdir(name, 0o755, 0)
+			n, err = d.Mkdir(name, 0o755)
 		}
 		if err != nil {
 			b.t.Fatal(err)
@@ -173,13 +200,13 @@ func (b *bench) write(path string, content []byte) error {
 func (b *bench) create(path string) *Handle {
 	b.t.Helper()
 	d, name := b.dirAt(filepath.Dir(path)), filepath.Base(path)
-	_, h, err := d.Create(name, 0o644)
+	_, h, err := d.Create(name, 0o644, false, nil)
 	if errors.Is(err, syscall.EEXIST) {
-		n, lerr := d.Lookup(b.t.Context(), name, 0)
+		n, lerr := d.Lookup(b.t.Context(), name)
 		if lerr != nil {
 			b.t.Fatal(lerr)
 		}
-		h, err = n.(*File).Open(true, true)
+		h, err = n.(*File).Open(true, true, nil)
 	}
 	if err != nil {
 		b.t.Fatal(err)
@@ -189,7 +216,7 @@ func (b *bench) create(path string) *Handle {
 
 func (b *bench) rename(from, to string) error {
 	b.t.Helper()
-	return b.dirAt(filepath.Dir(from)).Rename(b.t.Context(), filepath.Base(from), b.dirAt(filepath.Dir(to)), filepath.Base(to), true)
+	return b.dirAt(filepath.Dir(from)).Rename(b.t.Context(), filepath.Base(from), b.dirAt(filepath.Dir(to)), filepath.Base(to), true, nil)
 }
 
 func (b *bench) ok(err error) {
@@ -260,4 +287,18 @@ func (b *bench) pointsAt(tag string, want digest.Digest) {
 	case want != "" && (raw == nil || digest.FromBytes(raw) != want):
 		b.t.Errorf("%s points at %q, want %s", tag, raw, want)
 	}
+}
+
+// meanwhile is a bench on which something happens while a file is about to be pushed.
+type meanwhile struct {
+	*bench
+	then func() // once; nil: nothing
+}
+
+func (m *meanwhile) Lacks(r ref.Repository, d digest.Digest) bool {
+	if then := m.then; then != nil {
+		m.then = nil
+		then()
+	}
+	return m.bench.Lacks(r, d)
 }

@@ -40,19 +40,27 @@ func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
 	}
 	f.mu.Unlock()
 	settled, err := r.push(ctx, f, last)
+	if errors.Is(err, errChanged) {
+		settled, err = false, nil // whoever wrote it meanwhile closes it as well
+	}
 	if ctx.Err() != nil && err != nil { // given up: that says nothing about the next time
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
-	f.mu.Lock()
-	if settled && f.changes == changes {
-		f.settled, f.result = changes, err
-	}
-	idle := f.writers == 0
-	f.mu.Unlock()
-	if idle {
+	if f.settle(settled, changes, err) {
 		r.adopt(f)
 	}
 	return err
+}
+
+// settle keeps what came of a push of the bytes that the file had after some changes,
+// and says whether nobody can write them.
+func (f *File) settle(settled bool, changes int, err error) (idle bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if settled && f.changes == changes {
+		f.settled, f.result = changes, err
+	}
+	return f.writers == 0
 }
 
 // push does what the role of a file asks for. It isn't settled where the file isn't
@@ -85,15 +93,21 @@ func (r *Root) commitBlob(ctx context.Context, f *File, role role) (bool, error)
 	if got != role.digest {
 		return false, nil
 	}
-	r.mu.Lock()
-	r.staged[got] = f
-	r.mu.Unlock()
+	r.stageAt(got, f)
 	if !r.keepManifest(ctx, f, got) {
 		if err := r.pushBlob(ctx, f, got); err != nil {
 			return true, err
 		}
 	}
 	return true, r.arrived(ctx, got)
+}
+
+// stageAt remembers that a file has the bytes of a digest.
+func (r *Root) stageAt(d digest.Digest, f *File) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.staged[d] = f
+	r.area.records.forget(r.repo, d.String(), Waiting)
 }
 
 // keepManifest says whether a file is a manifest, as far as can be told from its
@@ -170,48 +184,69 @@ func (r *Root) commitManifest(ctx context.Context, f *File, role role) (bool, er
 	if f.Attr().Size == 0 {
 		return false, nil
 	}
+	changes := f.version()
+	m, err := r.parse(ctx, f, role.digest)
+	if err == nil && role.tag != "" && passingName(role.tag, f.private) {
+		r.pushLater(f, role)
+		return true, nil
+	}
+	return true, r.pushParsed(ctx, f, role, m, changes, err)
+}
+
+// pushParsed pushes a manifest that was read from a file under what the name says, or
+// records that it is none.
+func (r *Root) pushParsed(ctx context.Context, f *File, role role, m *registry.Manifest, changes int, err error) error {
 	target := role.tag
 	if target == "" {
 		target = role.digest.String()
 	}
-	m, err := r.parse(ctx, f, role.digest)
 	if err == nil {
-		f.mu.Lock()
-		f.manifest = true
-		f.mu.Unlock()
 		err = r.pushNamedManifest(ctx, m, role.tag)
 	}
 	r.area.record(r.repo, target, err)
 	if err != nil {
-		return true, err
+		return err
 	}
+	f.wasPushed(changes)
+	return r.arrived(ctx, m.Digest)
+}
+
+// version counts the changes of a file.
+func (f *File) version() int {
 	f.mu.Lock()
-	f.pushed = true
-	f.mu.Unlock()
-	return true, r.arrived(ctx, m.Digest)
+	defer f.mu.Unlock()
+	return f.changes
+}
+
+// wasPushed notes that the manifest was pushed which the file was after some changes.
+func (f *File) wasPushed(changes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.changes == changes {
+		f.pushed, f.manifest = true, true
+	}
+}
+
+// pushLater pushes a manifest whose name looks as if it were to be renamed, once it
+// wasn't for a moment.
+func (r *Root) pushLater(f *File, role role) {
+	r.area.records.set(r.repo, role.tag, Waiting, "its name is one that programs rename: it is pushed if that doesn't happen within a second")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.closed.note(nil)
+	if f.follow.pending() || f.parent == nil {
+		return
+	}
+	f.follow = r.follow(role.tag, f.closed.quiet, func(ctx context.Context) error {
+		changes := f.version()
+		m, err := r.parse(ctx, f, "")
+		return r.pushParsed(ctx, f, role, m, changes, err)
+	})
 }
 
 // commitAll commits what stands in a directory that was moved to its place.
 func (r *Root) commitAll(ctx context.Context, d *Dir) error {
-	var indexes, others []*File
-	var dirs []*Dir
-	r.mu.Lock()
-	for _, n := range d.children {
-		switch n := n.(type) {
-		case *Dir:
-			dirs = append(dirs, n)
-		case *File:
-			n.mu.Lock()
-			n.changes++
-			n.mu.Unlock()
-			if roleAt(d, n.name).kind == index {
-				indexes = append(indexes, n)
-			} else {
-				others = append(others, n)
-			}
-		}
-	}
-	r.mu.Unlock()
+	dirs, others, indexes := r.movedWith(d)
 	var errs []error
 	for _, n := range dirs {
 		errs = append(errs, r.commitAll(ctx, n))
@@ -220,4 +255,24 @@ func (r *Root) commitAll(ctx context.Context, d *Dir) error {
 		errs = append(errs, r.commit(ctx, f))
 	}
 	return errors.Join(errs...)
+}
+
+// movedWith gives what stands in a directory that was moved.
+func (r *Root) movedWith(d *Dir) (dirs []*Dir, others, indexes []*File) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range d.children {
+		switch n := n.(type) {
+		case *Dir:
+			dirs = append(dirs, n)
+		case *File:
+			n.anew()
+			if roleAt(d, n.name).kind == index {
+				indexes = append(indexes, n)
+			} else {
+				others = append(others, n)
+			}
+		}
+	}
+	return dirs, others, indexes
 }

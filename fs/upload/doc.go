@@ -17,8 +17,30 @@
 //	<tag>/index.json           another layout, of one image: the directory is the tag
 //	<tag>/blobs/<algo>/<hex>   its blobs and manifests
 //
-// Everything else is only staged: what tools write under temporary names, and the
-// symlinks and shortcuts that come along with a copy of an image directory.
+// A symlink at the place of a blob, or of an index.json, counts as the file that it leads
+// to inside its layout; one that leads out is refused. Everything else is only staged:
+// what tools write under temporary names, and the symlinks and shortcuts that come along
+// with a copy of an image directory.
+//
+// # Which entry of an index.json is the image
+//
+// Programs list more than the image: its children, signatures, fallback tags, and, on
+// their way, pieces of it. In upload/ itself each entry has the tag of its ref.name. In
+// <tag>/ everything goes by digest but one entry: chooseImage finds it, by the
+// directory's name, else because no other entry can be an image. Two that can be are an
+// error, and no tag moves.
+//
+// Where only names of another kind tell, or none, the next version of the index.json may
+// tell something else. So the tag follows: when the program that wrote it has ended, or
+// after a moment without anything new. Area.Await waits for it. A manifest in manifests/
+// whose name looks temporary follows likewise, if it isn't renamed: its first name never
+// becomes a tag. Nobody hears by an errno of a push that follows, so Tree.Failed tells.
+//
+// # Nothing is lost in silence
+//
+// Each layout is looked at once nothing has come for some seconds, and when the mount
+// ends: missing pieces, an index.json that can't be read, other bytes than a name says,
+// manifests that nothing names. Each is told once, by a Record and by Tree.Failed.
 //
 // # When something is pushed
 //
@@ -26,11 +48,13 @@
 // and return what came of it. Flush isn't the last close of a file: a shell
 // flushes before the first byte. So what has a digest for a name is pushed when
 // its bytes match it, what has any other name whenever it has changed, and an
-// index when it can be parsed and has entries that are new. The result stays: it is
-// returned again for as long as nothing changes.
+// index when it can be parsed and has entries that are new. An entry that can't be pushed
+// fails alone. The result stays: it is returned again for as long as nothing changes.
 //
 // What an index entry needs is pushed in order: blobs, then children by digest,
-// then the manifest itself under its tag. What is neither staged nor at the
+// then the manifest itself under its tag. A child that is no manifest by its media type is
+// a blob. A fallback tag of the referrers tag schema is pushed as what it lists: the
+// registry lists that by itself, or package registry keeps the tag. What is neither staged nor at the
 // registry is waited for; the call that brings the last piece pushes the entry.
 // A tag is only ever put with its whole image there.
 //
@@ -58,6 +82,7 @@
 //
 // Root.mu guards the shape of one repository's tree and is held for no I/O but
 // that of the staging disk. File.mu guards the content of one file. A push holds
-// neither, nor does what hashes and sends behind a writer but for moments. Root.mu
-// comes before File.mu.
+// neither, nor does what hashes and sends behind a writer but for moments. A layout's turn
+// is held by whoever pushes its entries. The order is: a layout's turn, Root.mu, File.mu,
+// activity.mu. Locks are given back by defer, as a panic in a request ends that alone.
 package upload

@@ -21,6 +21,9 @@ type File struct {
 	turn    turn     // to commit it
 	sending turn     // to push its bytes, which an index that names it does as well
 	link    *Symlink // what it is shown as in upload/blobs/, once pushed; guarded by Root.mu
+	private bool     // made for its maker alone, as files are that are to be renamed
+	follow  *follow  // pushes it in a moment; nil: none does; guarded by Root.mu
+	closed  activity // when it was closed last
 
 	mu      sync.Mutex
 	content Blob // what it stands for; the zero value: its bytes are on disk
@@ -29,6 +32,7 @@ type File struct {
 	disk    *os.File   // while refs
 	retired []*os.File // what disk was before the cache took it; closed with disk
 	refs    int        // who needs disk
+	within  *Dir       // the layout that it stands in; nil: nobody has opened it
 	writers int        // handles that may write
 	front   int64      // all bytes before it were written, in order
 	sum     *runningSum
@@ -68,7 +72,7 @@ func (f *File) Attr() Attr {
 // Set changes attributes. A new size truncates.
 func (f *File) Set(c Change) error {
 	if c.Size != nil {
-		h, err := f.Open(true, false)
+		h, err := f.Open(true, false, nil)
 		if err != nil {
 			return err
 		}
@@ -122,11 +126,8 @@ func (f *File) hold(write bool) error {
 	if err := f.root.begin(); err != nil {
 		return err
 	}
-	f.root.mu.Lock()
-	path := f.path()
-	orphan := f.parent == nil
-	promise := promised(f.parent, f.name)
-	f.root.mu.Unlock()
+	path, within, promise := f.root.placeOf(f)
+	orphan := within == nil
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.disk == nil && (write || f.content.Digest == "") {
@@ -145,8 +146,19 @@ func (f *File) hold(write bool) error {
 		f.disk = disk
 	}
 	f.refs++
-	f.promise = promise
+	f.promise, f.within = promise, within
 	return nil
+}
+
+// placeOf gives where a file stands on the disk, the layout that this is in, and the
+// digest that the name promises. A file without a name is in no layout.
+func (r *Root) placeOf(f *File) (path string, within *Dir, promise digest.Digest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.parent != nil {
+		within = f.parent.layoutDir()
+	}
+	return f.path(), within, promised(f.parent, f.name)
 }
 
 func (f *File) letGo() {
@@ -181,6 +193,9 @@ func (f *File) writeAt(p []byte, off int64) (int, error) {
 		n, err = f.disk.WriteAt(p, off)
 	}
 	f.changed()
+	if f.within != nil {
+		f.within.layout.activity.note(nil)
+	}
 	f.overwritten(off)
 	size := f.size
 	if n > 0 {
@@ -261,14 +276,12 @@ func (f *File) fill(ctx context.Context, b Blob, off, at, n int64) error {
 // readAll reads a file that may be a manifest or an index: not more than limit
 // bytes.
 func (f *File) readAll(ctx context.Context, limit int64) ([]byte, error) {
-	h, err := f.Open(false, false)
+	h, err := f.Open(false, false, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer h.Release()
-	f.mu.Lock()
-	size := f.size
-	f.mu.Unlock()
+	size := f.Attr().Size
 	if size > limit {
 		return nil, fmt.Errorf("%w: it has %d bytes, and more than %d MiB aren't read", ErrNoManifest, size, limit>>20)
 	}

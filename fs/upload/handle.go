@@ -11,15 +11,17 @@ import (
 type Handle struct {
 	f     *File
 	write bool
+	by    Program // that writes; nil: not known
 
 	mu      sync.Mutex
 	content Content // of the blob that the file stands for, once it was read
 	of      Blob
 }
 
-// Open opens the file, for reading or for reading and writing. What a repository
-// has, and was looked up here, becomes staged by being opened for writing.
-func (f *File) Open(write, truncate bool) (*Handle, error) {
+// Open opens the file for a program (nil: not known), for reading or for reading and
+// writing. A blob that the registry has, and that was looked up here, becomes staged by
+// being opened for writing.
+func (f *File) Open(write, truncate bool, by Program) (*Handle, error) {
 	if write {
 		if err := f.root.stage(f); err != nil {
 			return nil, err
@@ -34,7 +36,7 @@ func (f *File) Open(write, truncate bool) (*Handle, error) {
 		}
 		return nil, err
 	}
-	h := &Handle{f: f, write: write}
+	h := &Handle{f: f, write: write, by: by}
 	if truncate {
 		if err := h.truncate(f.root.area.ctx, 0); err != nil {
 			h.Release()
@@ -207,6 +209,7 @@ func (h *Handle) Flush(ctx context.Context) error {
 	if !h.write {
 		return nil
 	}
+	h.f.root.touchFile(h.f, h.by)
 	return h.f.root.commit(ctx, h.f)
 }
 
@@ -223,6 +226,7 @@ func (h *Handle) Sync(ctx context.Context) error {
 			return noSpace(err)
 		}
 	}
+	h.f.root.touchFile(h.f, h.by)
 	return h.f.root.commit(ctx, h.f)
 }
 

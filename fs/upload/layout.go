@@ -2,70 +2,95 @@ package upload
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
-	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// layout is what is known of a layout's index.
+// layout is what is known of a directory's index.json. All but turn and activity is
+// guarded by Root.mu, and written by the holder of turn.
 type layout struct {
-	turn turn // to push entries
-	// entries are those that the index had last, by what they are pushed as. Guarded by
-	// Root.mu; written by who holds turn.
-	entries map[string]*entry
+	turn     turn     // to push entries
+	activity activity // of anything in the directory
+
+	listed   []*entry          // as index.json lists them now
+	versions int               // how many different index.jsons there were
+	entries  map[string]*entry // what is pushed, or to be pushed, by target
+	// undecided are the manifests that have to come for the image to be known; empty
+	// where the image is known.
+	undecided pieces
+	follow    *follow           // gives the tag in a moment; nil: none does
+	problem   error             // index.json can't be read; nil: it can
+	attended  bool              // a goroutine waits for the directory to be quiet
+	told      map[string]string // what was last told of a target that waits
 }
 
-// entry is one descriptor of an index.
-type entry struct {
-	target  string // tag or digest
-	tag     string // "" for a digest
-	desc    v1.Descriptor
-	pushed  bool
-	missing map[digest.Digest]bool // what it waits for
+// pieces are digests that are missing, each with what it is.
+type pieces map[digest.Digest]string
+
+// String names the first of them.
+func (ps pieces) String() string {
+	const most = 5
+	all := slices.Sorted(maps.Values(ps))
+	text := strings.Join(all[:min(len(all), most)], ", ")
+	if len(all) > most {
+		text += fmt.Sprintf(" and %d more", len(all)-most)
+	}
+	return text
 }
 
 func newLayout() layout {
-	return layout{turn: newTurn(), entries: map[string]*entry{}}
+	return layout{turn: newTurn(), entries: map[string]*entry{}, told: map[string]string{}}
 }
 
-// commitIndex pushes what is new in an index. What can't be parsed isn't complete.
+// commitIndex pushes what is new in an index.json. One that can't be read isn't
+// complete: that is told when nothing more comes.
 func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
 	raw, err := f.readAll(ctx, registry.MaxManifest)
 	if err != nil {
 		return true, err
 	}
-	var parsed v1.Index
-	if json.Unmarshal(raw, &parsed) != nil {
-		return false, nil
-	}
-	r.mu.Lock()
-	top := d == r.top
-	name := d.name
-	r.mu.Unlock()
-	entries, err := readEntries(parsed.Manifests, top, name)
-	if err != nil {
-		return true, err
-	}
+	index, err := parseIndex(raw)
 	if err := d.layout.turn.take(ctx); err != nil {
 		return true, err
 	}
 	defer d.layout.turn.give()
-	todo := r.merge(d, entries)
-	var errs []error
-	for _, es := range byDigest(todo) {
-		errs = append(errs, r.pushEntries(ctx, es, ""))
-		if ctx.Err() != nil {
-			break
-		}
+	top := r.list(d, index.Manifests, err)
+	if err != nil {
+		return false, nil
 	}
-	return true, errors.Join(errs...)
+	if top {
+		return true, r.pushListed(ctx, d)
+	}
+	return true, r.pushImage(ctx, d, "")
+}
+
+// list takes over what an index.json lists now, or that it can't be read.
+func (r *Root) list(d *Dir, ds []v1.Descriptor, problem error) (top bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	top = d == r.top
+	d.layout.problem = problem
+	if problem == nil {
+		d.layout.listed = readEntries(ds, top)
+		d.layout.versions++
+	}
+	return top
+}
+
+// pushListed pushes what the index.json of upload/ itself lists.
+func (r *Root) pushListed(ctx context.Context, d *Dir) error {
+	r.mu.Lock()
+	es := eachOnce(d.layout.listed)
+	r.mu.Unlock()
+	return r.pushAll(ctx, r.merge(d, es), "")
 }
 
 // merge takes over the entries that an index has now, and gives those that are to
@@ -75,7 +100,7 @@ func (r *Root) merge(d *Dir, entries []*entry) (todo []*entry) {
 	defer r.mu.Unlock()
 	now := make(map[string]*entry, len(entries))
 	for _, e := range entries {
-		if old := d.layout.entries[e.target]; old != nil && old.desc.Digest == e.desc.Digest {
+		if old := d.layout.entries[e.target]; old != nil && old.desc.Digest == e.desc.Digest && old.tag == e.tag && old.err == nil && e.err == nil {
 			e = old
 		}
 		now[e.target] = e
@@ -92,72 +117,26 @@ func (r *Root) merge(d *Dir, entries []*entry) (todo []*entry) {
 	return todo
 }
 
-// readEntries reads the descriptors of an index: by tag in upload/ itself, where a
-// tag that comes twice means the last, and by the directory's name elsewhere, where
-// the last descriptor is the image.
-func readEntries(ds []v1.Descriptor, top bool, name string) ([]*entry, error) {
-	if !top && len(ds) > 1 {
-		ds = ds[len(ds)-1:]
-	}
-	var es []*entry
-	at := map[string]int{}
-	for _, d := range ds {
-		if _, err := ref.ParseDigest(d.Digest.String()); err != nil || d.Size < 0 {
-			return nil, fmt.Errorf("%w: index.json has a malformed descriptor of %q", ErrNoManifest, d.Digest)
-		}
-		tag := name
-		if top {
-			var err error
-			if tag, err = tagOf(d.Annotations[v1.AnnotationRefName]); err != nil {
-				return nil, err
-			}
-		}
-		e := &entry{target: tag, tag: tag, desc: d}
-		if tag == "" {
-			e.target = d.Digest.String()
-		}
-		if i, twice := at[e.target]; twice {
-			es[i] = e
+// pushAll pushes entries. arrived is the piece that they waited for, or "". One that
+// fails doesn't keep the others from being pushed.
+func (r *Root) pushAll(ctx context.Context, todo []*entry, arrived digest.Digest) error {
+	var errs []error
+	var sound []*entry
+	for _, e := range todo {
+		if e.err == nil {
+			sound = append(sound, e)
 			continue
 		}
-		at[e.target] = len(es)
-		es = append(es, e)
+		r.area.record(r.repo, e.target, e.err)
+		errs = append(errs, e.err)
 	}
-	return es, nil
-}
-
-// tagOf is the tag that a ref.name means: itself, or that of a full reference; ""
-// for none.
-func tagOf(name string) (string, error) {
-	if name == "" || ref.ValidTag(name) {
-		return name, nil
-	}
-	rest, _, hasDigest := strings.Cut(name, "@")
-	last := rest[strings.LastIndexByte(rest, '/')+1:]
-	_, tag, ok := strings.Cut(last, ":")
-	switch {
-	case ok && ref.ValidTag(tag):
-		return tag, nil
-	case !ok && (hasDigest || strings.Contains(rest, "/")):
-		return "", nil
-	}
-	return "", fmt.Errorf("%w: %q, the name of an image in index.json, is no tag", ref.ErrInvalid, name)
-}
-
-// byDigest groups entries of one digest, in the order in which they came.
-func byDigest(es []*entry) [][]*entry {
-	var groups [][]*entry
-	at := map[digest.Digest]int{}
-	for _, e := range es {
-		i, ok := at[e.desc.Digest]
-		if !ok {
-			i = len(groups)
-			at[e.desc.Digest] = i
-			groups = append(groups, nil)
+	for _, es := range byDigest(sound) {
+		errs = append(errs, r.pushEntries(ctx, es, arrived))
+		if ctx.Err() != nil {
+			break
 		}
-		groups[i] = append(groups[i], e)
 	}
-	return groups
+	return errors.Join(errs...)
 }
 
 // arrived pushes the entries that waited for d alone, and gives what came of that.
@@ -177,23 +156,34 @@ func (r *Root) arrivedIn(ctx context.Context, dir *Dir, d digest.Digest) error {
 		return err
 	}
 	defer dir.layout.turn.give()
-	r.mu.Lock()
-	var todo []*entry
-	for _, e := range dir.layout.entries {
-		if e.missing[d] {
-			todo = append(todo, e)
-		}
+	waiting, decides, top := r.waiting(dir, d)
+	if len(waiting) == 0 && !decides {
+		return nil
 	}
-	r.mu.Unlock()
-	var errs []error
-	for _, es := range byDigest(todo) {
-		errs = append(errs, r.pushEntries(ctx, es, d))
+	var err error
+	if top {
+		err = r.pushAll(ctx, waiting, d)
+	} else {
+		err = r.pushImage(ctx, dir, d)
 	}
-	err := errors.Join(errs...)
-	if len(todo) > 0 && ctx.Err() == nil {
+	if ctx.Err() == nil {
 		r.resettle(dir, err)
 	}
 	return err
+}
+
+// waiting gives the entries of a layout that wait for d, and whether d decides which
+// one is the image.
+func (r *Root) waiting(dir *Dir, d digest.Digest) (todo []*entry, decides, top bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range dir.layout.entries {
+		if _, ok := e.missing[d]; ok {
+			todo = append(todo, e)
+		}
+	}
+	_, decides = dir.layout.undecided[d]
+	return todo, decides, dir == r.top
 }
 
 // resettle makes what came of an index that waited the result of its file.
@@ -214,8 +204,12 @@ func (r *Root) resettle(dir *Dir, err error) {
 func (r *Root) waitsFor(dir *Dir, d digest.Digest) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if _, ok := dir.layout.undecided[d]; ok {
+		return true
+	}
 	for _, e := range dir.layout.entries {
-		if !e.pushed && (len(dir.layout.turn) > 0 || e.missing[d]) {
+		_, missing := e.missing[d]
+		if !e.pushed && (len(dir.layout.turn) > 0 || missing) {
 			return true
 		}
 	}
@@ -239,12 +233,31 @@ func (r *Root) layouts() []*Dir {
 func (r *Root) forget(target string) {
 	r.lost(digest.Digest(target))
 	for _, d := range r.layouts() {
-		r.mu.Lock()
-		for key, e := range d.layout.entries {
-			if key == target || e.desc.Digest.String() == target {
-				delete(d.layout.entries, key)
-			}
-		}
-		r.mu.Unlock()
+		r.forgetIn(d, target)
 	}
+}
+
+func (r *Root) forgetIn(d *Dir, target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, e := range d.layout.entries {
+		if key == target || e.desc.Digest.String() == target {
+			delete(d.layout.entries, key)
+		}
+	}
+}
+
+// unlist forgets what a layout was to be pushed as, as its index.json is gone. Root.mu
+// is held.
+func (d *Dir) unlist() {
+	for target, e := range d.layout.entries {
+		if !e.pushed {
+			d.root.area.records.forget(d.root.repo, target, Waiting)
+			delete(d.layout.entries, target)
+		}
+	}
+	d.root.area.records.forget(d.root.repo, d.name, Waiting)
+	d.layout.listed, d.layout.undecided, d.layout.problem = nil, nil, nil
+	d.layout.follow.giveUp()
+	d.layout.follow = nil
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/ocifs/ocifs/registry/ref"
@@ -132,9 +131,13 @@ func lookIn(top, repository string, pushed map[line]bool) []leftover {
 			continue
 		}
 		for _, target := range targets(index, dir == top, filepath.Base(dir)) {
-			if !done(target) {
-				add(target, dir, st)
-				listed[dir] = true
+			if done(target) {
+				continue
+			}
+			add(target, dir, st)
+			listed[dir] = true
+			if dir != top {
+				break // it is one image
 			}
 		}
 	}
@@ -204,19 +207,23 @@ func manifestTarget(name string) string {
 	return name
 }
 
-// targets are what the entries of an index on disk are pushed as.
+// targets are what the entries of an index on disk are pushed as: first the tag of a
+// directory that is an image.
 func targets(path string, top bool, name string) []string {
 	b, err := os.ReadFile(path)
-	var index v1.Index
-	if err != nil || json.Unmarshal(b, &index) != nil {
-		return nil
-	}
-	es, err := readEntries(index.Manifests, top, name)
 	if err != nil {
 		return nil
 	}
+	index, err := parseIndex(b)
+	es := readEntries(index.Manifests, top)
 	var ts []string
-	for _, e := range es {
+	switch {
+	case !top && (err != nil || len(es) > 0):
+		ts = append(ts, manifestTarget(name))
+	case err != nil:
+		ts = append(ts, indexName)
+	}
+	for _, e := range eachOnce(es) {
 		ts = append(ts, e.target)
 	}
 	return ts

@@ -5,38 +5,27 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ocifs/ocifs/registry"
 )
 
 // maxRemote bounds what is remembered of lookups in one directory.
 const maxRemote = 1024
 
-// Lookup finds a name for a thread, by. A digest in a layout's blobs/ that isn't
-// staged is there if the registry has it, which a HEAD asks; but not for the thread
-// that made the directory: cp and tar know that nothing can be in it, and make their
-// files with O_EXCL.
-func (d *Dir) Lookup(ctx context.Context, name string, by uint32) (Node, error) {
+// Lookup finds a name. A digest in a layout's blobs/ that isn't staged is there if the
+// registry has it, which a HEAD asks.
+func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
+	n, err := d.Staged(ctx, name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return n, err
+	}
 	r := d.root
-	if err := d.settle(ctx, name); err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	n, ok := d.children[name]
-	role := roleAt(d, name)
-	if ok {
-		n = r.shown(n)
-	} else if files := r.named(role); len(files) == 1 {
-		n = files[0]
-	}
-	gone := d.gone[name] || d.maker != 0 && d.maker == by
-	r.mu.Unlock()
-	if n != nil {
-		return n, nil
-	}
-	if role.kind != blob || gone {
+	dgst, ask := d.asks(name)
+	if !ask {
 		return nil, fs.ErrNotExist
 	}
-	size, err := r.area.o.Tree.Blob(ctx, r.repo, role.digest)
+	size, err := r.area.o.Tree.Blob(ctx, r.repo, dgst)
 	if errors.Is(err, registry.ErrDenied) {
 		// Many say so of a repository that isn't there yet. Pushing tells what is true.
 		return nil, fs.ErrNotExist
@@ -44,34 +33,70 @@ func (d *Dir) Lookup(ctx context.Context, name string, by uint32) (Node, error) 
 	if err != nil {
 		return nil, err
 	}
+	return d.answered(name, Blob{r.repo, dgst, size}), nil
+}
+
+// Staged finds a name as long as it is staged, for a program that is about to make it
+// and wants it to be new: cp and tar know that nothing can be in their directories, and
+// open with O_EXCL. The registry isn't asked.
+func (d *Dir) Staged(ctx context.Context, name string) (Node, error) {
+	if err := d.settle(ctx, name); err != nil {
+		return nil, err
+	}
+	r := d.root
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n, ok := d.children[name]; ok {
+		return r.shown(n), nil
+	}
+	if files := r.named(roleAt(d, name)); len(files) == 1 {
+		return files[0], nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+// New says whether a program made the directory: nothing is in it but what programs
+// put there.
+func (d *Dir) New() bool { return d.made }
+
+// Asks says whether Lookup asks the registry for a name that isn't staged.
+func (d *Dir) Asks(name string) bool {
+	_, ask := d.asks(name)
+	return ask
+}
+
+// asks says whether the registry answers for a name that isn't staged, and the digest
+// that it is asked for.
+func (d *Dir) asks(name string) (digest.Digest, bool) {
+	d.root.mu.Lock()
+	defer d.root.mu.Unlock()
+	role := roleAt(d, name)
+	return role.digest, role.kind == blob && !d.gone[name]
+}
+
+// answered gives the file that stands for a blob which the registry has.
+func (d *Dir) answered(name string, b Blob) Node {
+	r := d.root
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n, ok := d.children[name]; ok { // meanwhile
-		return n, nil
+		return n
 	}
 	if f := d.remote[name]; f != nil {
-		return f, nil
+		return f
 	}
 	f := newFile(r.header(d, name, 0o444))
-	f.content, f.size, f.pushed = Blob{r.repo, role.digest, size}, size, true
+	f.content, f.size, f.pushed = b, b.Size, true
 	if len(d.remote) >= maxRemote || d.remote == nil {
 		d.remote = map[string]*File{}
 	}
 	d.remote[name] = f
-	return f, nil
+	return f
 }
 
 // settle waits for the push of a file without a byte, which its close didn't.
 func (d *Dir) settle(ctx context.Context, name string) error {
-	d.root.mu.Lock()
-	f, ok := d.children[name].(*File)
-	d.root.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	f.mu.Lock()
-	emptied := f.emptied
-	f.mu.Unlock()
+	emptied := d.emptied(name)
 	if emptied == nil {
 		return nil
 	}
@@ -81,6 +106,19 @@ func (d *Dir) settle(ctx context.Context, name string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// emptied is closed when the push of a file without a byte has ended; nil: there is none.
+func (d *Dir) emptied(name string) <-chan struct{} {
+	d.root.mu.Lock()
+	defer d.root.mu.Unlock()
+	f, ok := d.children[name].(*File)
+	if !ok {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.emptied
 }
 
 // stage makes a file that only the registry has one of the staging area's, as
@@ -109,10 +147,10 @@ func (r *Root) shown(n Node) Node {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.pushed {
+	d := f.known()
+	if !f.pushed || d == "" {
 		return n
 	}
-	d := f.known()
 	target := d.Algorithm().String() + "/" + d.Encoded()
 	if f.link == nil || f.link.target != target { // the kernel keeps what a symlink says
 		f.link = &Symlink{r.header(f.parent, f.name, 0o777), target}
@@ -129,17 +167,18 @@ func (r *Root) named(role role) (found []*File) {
 		return nil
 	}
 	for _, n := range blobs.children {
-		f, ok := n.(*File)
-		if !ok {
-			continue
-		}
-		f.mu.Lock()
-		if f.pushed && f.known() == role.digest {
+		if f, ok := n.(*File); ok && f.pushedAs(role.digest) {
 			found = append(found, f)
 		}
-		f.mu.Unlock()
 	}
 	return found
+}
+
+// pushedAs says whether the registry has the bytes of a file, and their digest is d.
+func (f *File) pushedAs(d digest.Digest) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pushed && f.known() == d
 }
 
 // hide keeps the registry from answering for a name that was removed. Root.mu is held.

@@ -63,7 +63,7 @@ func (h *header) path() string {
 // written under a name of its own has become.
 type Symlink struct {
 	header
-	target string // guarded by Root.mu
+	target string // never changed
 }
 
 // Attr gives the attributes.
@@ -76,8 +76,4 @@ func (s *Symlink) Set(c Change) error {
 }
 
 // Target is where it points.
-func (s *Symlink) Target() string {
-	s.root.mu.Lock()
-	defer s.root.mu.Unlock()
-	return s.target
-}
+func (s *Symlink) Target() string { return s.target }

@@ -26,13 +26,29 @@ const (
 type plan struct {
 	blobs     map[digest.Digest]*File
 	manifests []*registry.Manifest // children before those that name them; the top comes last
-	missing   map[digest.Digest]bool
+	missing   pieces
 	seen      map[digest.Digest]bool
-	skip      map[digest.Digest]bool // known to be missing, and not asked for
+	skip      pieces // known to be missing, and not asked for
+	// subjects are the manifests that the top names, by what they refer to; "" where
+	// that is nothing.
+	subjects map[digest.Digest]digest.Digest
 }
 
 func newPlan() *plan {
-	return &plan{blobs: map[digest.Digest]*File{}, missing: map[digest.Digest]bool{}, seen: map[digest.Digest]bool{}, skip: map[digest.Digest]bool{}}
+	return &plan{
+		blobs: map[digest.Digest]*File{}, missing: pieces{}, seen: map[digest.Digest]bool{}, skip: pieces{},
+		subjects: map[digest.Digest]digest.Digest{},
+	}
+}
+
+// refersTo says whether all that the top of the plan names refers to a subject.
+func (p *plan) refersTo(subject digest.Digest) bool {
+	for _, s := range p.subjects {
+		if s != subject {
+			return false
+		}
+	}
+	return true
 }
 
 // pushEntries pushes the entries es of an index, which are of one digest. Where
@@ -50,44 +66,91 @@ func (r *Root) pushEntries(ctx context.Context, es []*entry, arrived digest.Dige
 		r.area.records.set(r.repo, e.target, Pushing, "")
 	}
 	delete(p.skip, arrived)
-	err := r.plan(ctx, p, es[0].desc, 0)
+	err := r.planEntry(ctx, p, es[0].desc, tags)
 	if err == nil && len(p.missing) > 0 {
 		r.await(es, p.missing)
 		return nil
 	}
-	if err == nil {
+	if subject := es[0].subject; err == nil && subject != "" && p.refersTo(subject) {
+		// The registry lists them itself, or PushManifest keeps the fallback tag.
+		index := es[0].desc.Digest
+		p.manifests = slices.DeleteFunc(p.manifests, func(m *registry.Manifest) bool { return m.Digest == index })
+		if err = r.carryOut(ctx, p, nil); err == nil {
+			r.done(index)
+		}
+	} else if err == nil {
 		err = r.carryOut(ctx, p, tags)
 	}
-	r.mu.Lock()
-	for _, e := range es {
-		e.pushed, e.missing = err == nil, nil
-	}
-	r.mu.Unlock()
+	r.settled(es, err == nil)
 	for _, e := range es {
 		r.area.record(r.repo, e.target, err)
 	}
 	return err
 }
 
-// await has entries wait for what is missing.
-func (r *Root) await(es []*entry, missing map[digest.Digest]bool) {
-	names := slices.Sorted(maps.Keys(missing))
-	text := fmt.Sprintf("%d pieces are neither staged nor at the registry: %s", len(names), names[0])
-	if len(names) > 1 {
-		text += ", …"
-	}
+// settled notes that entries were pushed, or that this failed.
+func (r *Root) settled(es []*entry, pushed bool) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, e := range es {
-		e.pushed, e.missing = false, missing
-	}
-	r.mu.Unlock()
-	for _, e := range es {
-		r.area.records.set(r.repo, e.target, Waiting, text)
+		e.tried, e.pushed, e.missing = true, pushed, nil
 	}
 }
 
-// plan finds what pushing the manifest d takes.
-func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, depth int) error {
+// await has entries wait for what is missing.
+func (r *Root) await(es []*entry, missing pieces) {
+	r.setMissing(es, missing)
+	for _, e := range es {
+		r.area.records.set(r.repo, e.target, Waiting, waitsFor(missing))
+	}
+}
+
+func (r *Root) setMissing(es []*entry, missing pieces) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range es {
+		e.tried, e.pushed, e.missing = true, false, missing
+	}
+}
+
+// planEntry finds what pushing an entry of an index takes. A tag points at a manifest;
+// by digest an entry may be a blob.
+func (r *Root) planEntry(ctx context.Context, p *plan, d v1.Descriptor, tags []string) error {
+	isBlob := d.MediaType != "" && !registry.IsManifestType(d.MediaType)
+	if isBlob && len(tags) > 0 {
+		return fmt.Errorf("%w: %s is %s, and a tag points at a manifest", ErrNoManifest, d.Digest, d.MediaType)
+	}
+	if isBlob {
+		return r.planBlob(ctx, p, d, label("", d))
+	}
+	return r.plan(ctx, p, d, label("manifest", d), 0)
+}
+
+// label names a piece of an image for a person.
+func label(what string, d v1.Descriptor) string {
+	if what == "" {
+		what = "blob"
+	}
+	return what + " " + d.Digest.String()
+}
+
+// childLabel names a child of an index: by its platform, where it has one.
+func childLabel(d v1.Descriptor) string {
+	switch p := d.Platform; {
+	case d.Annotations["vnd.docker.reference.type"] != "": // BuildKit's
+		return label("an attestation", d)
+	case p == nil || p.OS == "":
+		return label("manifest", d)
+	case p.Variant != "":
+		return fmt.Sprintf("%s/%s/%s (%s)", p.OS, p.Architecture, p.Variant, d.Digest)
+	default:
+		return fmt.Sprintf("%s/%s (%s)", p.OS, p.Architecture, d.Digest)
+	}
+}
+
+// plan finds what pushing the manifest d takes. name is what it is called where it is
+// missing.
+func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, name string, depth int) error {
 	if p.seen[d.Digest] {
 		return nil
 	}
@@ -97,22 +160,7 @@ func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, depth int) er
 	}
 	f := r.complete(d.Digest)
 	if f == nil {
-		if p.skip[d.Digest] {
-			p.missing[d.Digest] = true
-			return nil
-		}
-		m, err := r.area.o.Tree.Manifest(ctx, r.repo, d.Digest)
-		switch {
-		case errors.Is(err, registry.ErrNotFound):
-			p.missing[d.Digest] = true
-			return nil
-		case err != nil:
-			return err
-		}
-		if depth == 0 { // its tag is what is to be pushed
-			p.manifests = append(p.manifests, m)
-		}
-		return nil
+		return r.planRemote(ctx, p, d, name, depth)
 	}
 	raw, err := f.readAll(ctx, registry.MaxManifest)
 	if err != nil {
@@ -125,13 +173,18 @@ func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, depth int) er
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrNoManifest, d.Digest, unkind(err))
 	}
+	p.note(m, depth)
 	for _, child := range m.Manifests {
-		if err := r.plan(ctx, p, child, depth+1); err != nil {
+		if err := r.planChild(ctx, p, child, depth); err != nil {
 			return err
 		}
 	}
-	for _, b := range m.Blobs() {
-		if err := r.planBlob(ctx, p, b); err != nil {
+	for n, b := range m.Blobs() {
+		what := "layer"
+		if m.Config != nil && n == 0 {
+			what = "config"
+		}
+		if err := r.planBlob(ctx, p, b, fmt.Sprintf("%s of %s", label(what, b), name)); err != nil {
 			return err
 		}
 	}
@@ -139,8 +192,50 @@ func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, depth int) er
 	return nil
 }
 
-func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor) error {
-	if _, twice := p.blobs[d.Digest]; twice || p.missing[d.Digest] {
+// note takes down what a child of the top refers to.
+func (p *plan) note(m *registry.Manifest, depth int) {
+	if depth != 1 {
+		return
+	}
+	p.subjects[m.Digest] = ""
+	if m.Subject != nil {
+		p.subjects[m.Digest] = m.Subject.Digest
+	}
+}
+
+// planChild plans a child of an index. One that is no manifest by its media type is a
+// blob, as BuildKit has them in its caches.
+func (r *Root) planChild(ctx context.Context, p *plan, d v1.Descriptor, depth int) error {
+	if d.MediaType != "" && !registry.IsManifestType(d.MediaType) {
+		return r.planBlob(ctx, p, d, label("", d))
+	}
+	return r.plan(ctx, p, d, childLabel(d), depth+1)
+}
+
+// planRemote plans a manifest that isn't staged: the registry has it, or it is missing.
+func (r *Root) planRemote(ctx context.Context, p *plan, d v1.Descriptor, name string, depth int) error {
+	if _, known := p.skip[d.Digest]; known {
+		p.missing[d.Digest] = name
+		return nil
+	}
+	m, err := r.area.o.Tree.Manifest(ctx, r.repo, d.Digest)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		p.missing[d.Digest] = name
+		return nil
+	case err != nil:
+		return err
+	}
+	p.note(m, depth)
+	if depth == 0 { // its tag is what is to be pushed
+		p.manifests = append(p.manifests, m)
+	}
+	return nil
+}
+
+// planBlob plans a blob, which is called by a name where it is missing.
+func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor, name string) error {
+	if _, twice := p.blobs[d.Digest]; twice || p.missing[d.Digest] != "" {
 		return nil
 	}
 	if f := r.complete(d.Digest); f != nil {
@@ -156,16 +251,15 @@ func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor) error {
 	if len(p.blobs) > maxPieces {
 		return fmt.Errorf("%w: it has more than %d pieces", ErrNoManifest, maxPieces)
 	}
-	if p.skip[d.Digest] {
-		p.missing[d.Digest] = true
+	if _, known := p.skip[d.Digest]; known {
+		p.missing[d.Digest] = name
 		return nil
 	}
 	_, err := r.area.o.Tree.Blob(ctx, r.repo, d.Digest)
 	if errors.Is(err, registry.ErrNotFound) {
-		if foreign(d) {
-			return nil
+		if !foreign(d) {
+			p.missing[d.Digest] = name
 		}
-		p.missing[d.Digest] = true
 		return nil
 	}
 	return err

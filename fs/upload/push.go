@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -67,12 +68,10 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 		return err
 	}
 	defer f.sending.give()
-	f.mu.Lock()
-	changes := f.changes
-	b := Blob{r.repo, d, f.size}
-	from := f.content
-	ahead := f.takeAhead(d)
-	f.mu.Unlock()
+	b, from, ahead, changes, err := f.toPush(d)
+	if err != nil {
+		return err
+	}
 	defer ahead.drop()
 	// What was copied from this very repository is there.
 	if !r.pushedAlready(d) && (from.Repository != r.repo || absent) {
@@ -85,11 +84,27 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 		r.gained(d)
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.changes == changes {
 		f.pushed = true
 	}
-	f.mu.Unlock()
 	return nil
+}
+
+// errChanged is of a file that was written while it was about to be pushed. Its writer's
+// close pushes it.
+var errChanged = fmt.Errorf("%w: it was written meanwhile", ErrIncomplete)
+
+// toPush gives what is to be pushed as the blob d, where it stands for another, what was
+// sent of it already, and which of the file's changes all that is of: the bytes had the
+// digest d when they were hashed, and may have been written since.
+func (f *File) toPush(d digest.Digest) (b, from Blob, sent *ahead, changes int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known() != d || f.content.Digest != "" && f.content.Size != f.size {
+		return b, from, nil, 0, errChanged
+	}
+	return Blob{f.root.repo, d, f.size}, f.content, f.takeAhead(d), f.changes, nil
 }
 
 // send pushes a blob, and shows its progress.
@@ -150,14 +165,27 @@ func (r *Root) pushManifest(ctx context.Context, m *registry.Manifest, tags []st
 		return err
 	}
 	r.gained(m.Digest)
-	if f := r.complete(m.Digest); f != nil {
-		f.mu.Lock()
-		f.pushed, f.manifest = true, true
-		f.mu.Unlock()
-	}
-	r.area.noted(r.repo, m.Digest.String())
+	r.done(m.Digest)
 	r.area.o.Tree.PushedManifest(r.repo, m, tags...)
 	return nil
+}
+
+// done notes that nothing is left to do for the manifest d.
+func (r *Root) done(d digest.Digest) {
+	if f := r.complete(d); f != nil {
+		f.isPushed(d)
+	}
+	r.area.records.forget(r.repo, d.String(), Waiting)
+	r.area.noted(r.repo, d.String())
+}
+
+// isPushed notes that a manifest was, if these still are its bytes.
+func (f *File) isPushed(d digest.Digest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known() == d {
+		f.pushed, f.manifest = true, true
+	}
 }
 
 // pushNamedManifest pushes a manifest from upload/manifests/. What of it is staged
@@ -173,7 +201,7 @@ func (r *Root) pushNamedManifest(ctx context.Context, m *registry.Manifest, tag 
 		if r.complete(child.Digest) == nil || r.pushedAlready(child.Digest) {
 			continue
 		}
-		if err := r.plan(ctx, p, child, 1); err != nil && !errors.Is(err, registry.ErrNotFound) {
+		if err := r.planChild(ctx, p, child, 0); err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return err
 		}
 	}

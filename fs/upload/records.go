@@ -29,16 +29,17 @@ type leftover struct {
 	path string
 }
 
-type recordKey struct {
-	repo   ref.Repository
-	target string
+type recordKey struct{ repository, target string }
+
+func keyOf(repo ref.Repository, target string) recordKey {
+	return recordKey{repo.String(), target}
 }
 
 // set records the state of a push.
 func (rs *records) set(repo ref.Repository, target, state, text string) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	k := recordKey{repo, target}
+	k := keyOf(repo, target)
 	if rs.of == nil {
 		rs.of = map[recordKey]Record{}
 	}
@@ -69,11 +70,24 @@ func (rs *records) trim() {
 	rs.done -= len(done) / 2
 }
 
+// waiting gives what was last told of each push that isn't done.
+func (rs *records) waiting() map[recordKey]string {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	texts := map[recordKey]string{}
+	for k, r := range rs.of {
+		if r.State == Waiting || r.State == Failed {
+			texts[k] = r.Error
+		}
+	}
+	return texts
+}
+
 // forget drops a record that is in a state.
 func (rs *records) forget(repo ref.Repository, target, state string) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	if k := (recordKey{repo, target}); rs.of[k].State == state {
+	if k := keyOf(repo, target); rs.of[k].State == state {
 		delete(rs.of, k)
 	}
 }

@@ -17,17 +17,17 @@ func TestARenameThatFailsIsNone(t *testing.T) {
 	i := newImage("a layer")
 	b.ok(b.write("model.tmp", []byte("bytes")))
 	b.pieces("v1.tmp", i)
-	b.ok(b.write("v1.tmp/index.json", indexOf(i.descriptor(""))))
+	b.ok(b.write("v1.tmp/index.json", indexOf(i.descriptor("v1"))))
 	down := b.s.On("* *", registrytest.Refuse(http.StatusForbidden, "DENIED"))
 	for from, to := range map[string]string{"model.tmp": "blobs/model", "v1.tmp": "v1"} {
 		for range 2 {
 			if err := b.rename(from, to); !errors.Is(err, registry.ErrDenied) {
 				t.Errorf("%s: %v", from, err)
 			}
-			if _, err := b.dirAt(filepath.Dir(to)).Lookup(t.Context(), filepath.Base(to), 0); !errors.Is(err, fs.ErrNotExist) {
+			if _, err := b.dirAt(filepath.Dir(to)).Lookup(t.Context(), filepath.Base(to)); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s is there: %v", to, err)
 			}
-			if _, err := b.top.Lookup(t.Context(), from, 0); err != nil {
+			if _, err := b.top.Lookup(t.Context(), from); err != nil {
 				t.Errorf("%s is gone: %v", from, err)
 			}
 		}

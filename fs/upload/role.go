@@ -17,7 +17,12 @@ const (
 	blobsName     = v1.ImageBlobsDir
 	manifestsName = "manifests"
 	ingestName    = "ingest" // where containerd's library and oras put what isn't whole yet
+
+	imageManifestName = "manifest.json" // in an image directory: its manifest
 )
+
+// imageDirs are the directories that an image directory has.
+var imageDirs = map[string]bool{blobsName: true, "layers": true, "files": true, "platforms": true, "unpacked": true}
 
 type roleKind int
 
@@ -78,13 +83,10 @@ func canBeTag(name string) bool {
 	return !temporary(name) && ref.ValidTag(name)
 }
 
-// temporary says whether a name is one that tools give to what isn't whole yet, or
-// that means nothing to a registry.
-func temporary(name string) bool {
-	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, ".partial")
-}
+// digestTag is a digest as the names of manifests and fallback tags have it: sha256-<hex>.
+func digestTag(d digest.Digest) string { return d.Algorithm().String() + "-" + d.Encoded() }
 
-// digestName reads a digest as manifests/ has it: sha256-<hex>.
+// digestName reads what digestTag writes.
 func digestName(name string) (digest.Digest, bool) {
 	algo, hex, ok := strings.Cut(name, "-")
 	if !ok {
@@ -97,15 +99,30 @@ func digestName(name string) (digest.Digest, bool) {
 // checkName refuses names that could never be pushed, where only what can be
 // pushed belongs. Root.mu is held.
 func checkName(d *Dir, name string, isDir bool) error {
+	within := d.parent == d.root.top
 	switch {
 	case temporary(name), d.parent == nil && !isDir:
 		return nil
 	case isDir && d == d.root.top && !ref.ValidTag(name):
 		return fmt.Errorf("%w: a directory in upload/ is an image, and %q can be no tag", ref.ErrInvalid, name)
-	case !isDir && d.name == manifestsName && d.parent == d.root.top:
-		if _, ok := digestName(name); !ok && !ref.ValidTag(name) {
-			return fmt.Errorf("%w: %q is neither a tag nor <algorithm>-<digest>", ref.ErrInvalid, name)
-		}
+	case isDir && within && d.name == manifestsName:
+		return fmt.Errorf("%w: manifests/ has files alone, and %q is a directory", ErrPlace, name)
+	case isDir && within && d.name == blobsName && imageDirs[name]:
+		return fmt.Errorf("%w: blobs/ has directories by digest algorithm, and %q is one of an image directory", ErrPlace, name)
+	case !isDir && within && d.name == manifestsName:
+		return checkManifestName(name)
+	}
+	return nil
+}
+
+// checkManifestName refuses what can be no name of a manifest. An image directory has two
+// manifests under names that would be tags: nobody means those.
+func checkManifestName(name string) error {
+	if _, ok := digestName(name); !ok && !ref.ValidTag(name) {
+		return fmt.Errorf("%w: %q is neither a tag nor <algorithm>-<digest>", ref.ErrInvalid, name)
+	}
+	if name == indexName || name == imageManifestName {
+		return fmt.Errorf("%w: %q is a file of an image directory, and not meant as a tag", ErrPlace, name)
 	}
 	return nil
 }

@@ -19,12 +19,14 @@ type Root struct {
 	area *Area
 	repo ref.Repository
 
-	mu     sync.Mutex
-	begun  bool
-	path   string // on the staging disk, once begun
-	top    *Dir
-	staged map[digest.Digest]*File     // at their digests, complete
-	has    map[digest.Digest]time.Time // what this mount pushed or found pushed, and until when that is believed
+	mu      sync.Mutex
+	begun   bool
+	path    string // on the staging disk, once begun
+	top     *Dir
+	staged  map[digest.Digest]*File     // at their digests, complete
+	links   map[*Symlink]bool           // all that are staged
+	follows map[*follow]bool            // pushes that come after the calls that asked for them
+	has     map[digest.Digest]time.Time // what this mount pushed or found pushed, and until when that is believed
 }
 
 // What upload/ starts with.
@@ -47,6 +49,7 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 	r := &Root{
 		area: a, repo: repo,
 		staged: map[digest.Digest]*File{}, has: map[digest.Digest]time.Time{},
+		links: map[*Symlink]bool{}, follows: map[*follow]bool{},
 	}
 	r.top = newDir(r.header(nil, "", 0o755))
 	dir := func(parent *Dir, name string) *Dir {
@@ -103,11 +106,19 @@ func (r *Root) begin() error {
 	return nil
 }
 
-// roleOf is what the place of f makes of it.
+// roleOf is what the place of f makes of it, or that of a symlink that leads to it.
 func (r *Root) roleOf(f *File) role {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return roleAt(f.parent, f.name)
+	return r.roleIn(f)
+}
+
+// roleIn is roleOf. mu is held.
+func (r *Root) roleIn(f *File) role {
+	if own := roleAt(f.parent, f.name); own.kind != staged || len(r.links) == 0 {
+		return own
+	}
+	return r.linkedRole(f)
 }
 
 // complete finds a file that is staged at its digest, with the bytes of it.
@@ -115,7 +126,7 @@ func (r *Root) complete(d digest.Digest) *File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.staged[d]
-	if f == nil || f.parent == nil || roleAt(f.parent, f.name).digest != d {
+	if f == nil || f.parent == nil || r.roleIn(f).digest != d {
 		return nil
 	}
 	f.mu.Lock()

@@ -23,7 +23,7 @@ func TestWhatWasntPushedIsNamedAndGoesOnlyByName(t *testing.T) {
 	b := newBench(t)
 	pushed, refused := newImage("pushed"), newImage("refused")
 	b.pieces("v1", pushed)
-	b.ok(b.write("v1/index.json", indexOf(pushed.descriptor(""))))
+	b.ok(b.write("v1/index.json", indexOf(pushed.descriptor("v1"))))
 	clean := b.die() // all of it was pushed
 
 	b.open(Options{})

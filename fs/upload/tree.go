@@ -20,7 +20,7 @@ type Dir struct {
 	// gone is what was removed here: the registry still has it, and isn't asked, as
 	// who removes a name wants to make it anew.
 	gone   map[string]bool
-	maker  uint32 // the thread that made it; 0: it was there from the start
+	made   bool   // by a program; else it was there from the start
 	layout layout // what is known of the index, where the directory is a layout
 }
 
@@ -66,13 +66,15 @@ func (d *Dir) vacant(name string, isDir bool) error {
 	return checkName(d, name, isDir)
 }
 
-// Create makes a file and opens it for writing.
-func (d *Dir) Create(name string, mode uint32) (*File, *Handle, error) {
-	f, err := d.create(name, mode)
+// Create makes a file for a program (nil: not known) and opens it for writing. private
+// says that the program made sure that the file is new and nobody else's.
+func (d *Dir) Create(name string, mode uint32, private bool, by Program) (*File, *Handle, error) {
+	f, err := d.create(name, mode, by)
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := f.Open(true, false)
+	f.private = private
+	h, err := f.Open(true, false, by)
 	if err != nil {
 		_ = d.Unlink(name)
 		return nil, nil, err
@@ -80,16 +82,17 @@ func (d *Dir) Create(name string, mode uint32) (*File, *Handle, error) {
 	return f, h, nil
 }
 
-func (d *Dir) create(name string, mode uint32) (f *File, err error) {
-	err = d.add(name, false, func(r *Root) (Node, error) {
+func (d *Dir) create(name string, mode uint32, by Program) (f *File, err error) {
+	err = d.add(name, false, by, func(r *Root) (Node, error) {
 		f = newFile(r.header(d, name, mode))
 		return f, nil
 	})
 	return f, err
 }
 
-// add makes a node under a name that is free. make runs under Root.mu.
-func (d *Dir) add(name string, isDir bool, make func(*Root) (Node, error)) error {
+// add makes a node under a name that is free, for a program (nil: not known). make
+// runs under Root.mu.
+func (d *Dir) add(name string, isDir bool, by Program, make func(*Root) (Node, error)) error {
 	r := d.root
 	if err := r.begin(); err != nil {
 		return err
@@ -106,13 +109,14 @@ func (d *Dir) add(name string, isDir bool, make func(*Root) (Node, error)) error
 	d.children[name] = n
 	delete(d.remote, name)
 	delete(d.gone, name)
+	r.touch(d, by)
 	return nil
 }
 
 // Link gives a name to a blob that a repository has. It is pushed as a copy of it
 // would be.
 func (d *Dir) Link(ctx context.Context, name string, b Blob) (*File, error) {
-	f, err := d.create(name, 0o444)
+	f, err := d.create(name, 0o444, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -126,23 +130,34 @@ func (d *Dir) Link(ctx context.Context, name string, b Blob) (*File, error) {
 	return f, nil
 }
 
-// Mkdir makes a directory for a thread, by.
-func (d *Dir) Mkdir(name string, mode, by uint32) (n *Dir, err error) {
-	err = d.add(name, true, func(r *Root) (Node, error) {
+// Mkdir makes a directory.
+func (d *Dir) Mkdir(name string, mode uint32) (n *Dir, err error) {
+	err = d.add(name, true, nil, func(r *Root) (Node, error) {
 		n = newDir(r.header(d, name, mode))
-		n.maker = by
+		n.made = true
 		return n, os.MkdirAll(n.path(), 0o700)
 	})
 	return n, err
 }
 
-// Symlink makes a symlink.
-func (d *Dir) Symlink(name, target string) (s *Symlink, err error) {
-	err = d.add(name, false, func(r *Root) (Node, error) {
+// Symlink makes a symlink. Where a blob is looked for, what it leads to is pushed.
+func (d *Dir) Symlink(ctx context.Context, name, target string) (s *Symlink, err error) {
+	err = d.add(name, false, nil, func(r *Root) (Node, error) {
+		if err := r.checkLink(d, name, target); err != nil {
+			return nil, err
+		}
 		s = &Symlink{r.header(d, name, 0o777), target}
+		r.links[s] = true
 		return s, os.Symlink(target, s.path())
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	if err := d.root.commitLink(ctx, s); err != nil {
+		_ = d.Unlink(name)
+		return nil, err
+	}
+	return s, nil
 }
 
 // Unlink removes a file or a symlink from the staging area. The registry keeps
@@ -166,11 +181,20 @@ func (d *Dir) Unlink(name string) error {
 		r.remove(d, name, n)
 		d.hide(name)
 	case *Symlink:
-		_ = os.Remove(n.path())
-		delete(d.children, name)
-		n.parent = nil
+		r.removeLink(d, name, n)
+	}
+	if name == indexName && d.isLayout() {
+		d.unlist()
 	}
 	return nil
+}
+
+// removeLink takes a symlink's name away. Root.mu is held.
+func (r *Root) removeLink(d *Dir, name string, s *Symlink) {
+	_ = os.Remove(s.path())
+	delete(d.children, name)
+	s.parent = nil
+	delete(r.links, s)
 }
 
 // remove takes a file's name away. Root.mu is held.
@@ -179,6 +203,17 @@ func (r *Root) remove(d *Dir, name string, f *File) {
 	delete(d.children, name)
 	f.parent = nil
 	r.unstage(f)
+	r.passes(d, name, f)
+}
+
+// passes gives up the push of a file under a name that it had for a moment. Root.mu is
+// held.
+func (r *Root) passes(d *Dir, name string, f *File) {
+	if f.follow.pending() {
+		r.area.records.forget(r.repo, name, Waiting)
+	}
+	f.follow.giveUp()
+	f.follow = nil
 }
 
 // Rmdir removes an empty directory.
@@ -199,16 +234,17 @@ func (d *Dir) Rmdir(name string) error {
 		return syscall.ENOTEMPTY
 	}
 	_ = os.Remove(n.path())
+	n.unlist()
 	delete(d.children, name)
 	n.parent = nil
 	return nil
 }
 
-// Rename moves a node, and takes the place of what has the new name, if replace. A
-// file that gets the name of a digest must have it. What the new name makes of a
-// file is pushed; where that fails nothing is renamed, unless it took the place of
-// something, which is gone then.
-func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, replace bool) error {
+// Rename moves a node for a program (nil: not known), and takes the place of what has
+// the new name, if replace. A file that gets the name of a digest must have it. What the
+// new name makes of a file is pushed; where that fails nothing is renamed, unless it
+// took the place of something, which is gone then.
+func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, replace bool, by Program) error {
 	r := d.root
 	if to.root != r {
 		return syscall.EXDEV
@@ -216,45 +252,56 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 	if err := r.begin(); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	n := d.children[name]
-	role := roleAt(to, newName)
-	r.mu.Unlock()
+	n, _ := r.at(d, name)
 	if n == nil {
 		return fs.ErrNotExist
 	}
 	if d == to && name == newName {
 		return nil
 	}
+	old, role := r.at(to, newName)
 	if f, ok := n.(*File); ok {
 		if err := r.precheck(ctx, f, role); err != nil {
 			return err
 		}
 	}
-	r.mu.Lock()
-	_, replaced := to.children[newName]
-	r.mu.Unlock()
-	if err := r.move(d, name, n, to, newName, replace); err != nil {
+	if err := r.move(d, name, n, to, newName, replace, by); err != nil {
 		return err
 	}
+	replaced := old != nil
 	var err error
 	switch n := n.(type) {
 	case *File:
-		n.mu.Lock()
-		n.changes++ // another place makes another thing of the same bytes
-		n.mu.Unlock()
+		n.anew()
 		err = r.commit(ctx, n)
+	case *Symlink:
+		err = r.commitLink(ctx, n)
 	case *Dir:
 		err = r.commitAll(ctx, n)
 	}
 	if err != nil && !replaced {
 		// As rename(2) has it, and so that the same command can be tried again.
-		_ = r.move(to, newName, n, d, name, false) // else it stays where it is
+		_ = r.move(to, newName, n, d, name, false, by) // else it stays where it is
 	}
 	return err
 }
 
-func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replace bool) error {
+// at gives what has a name, and the role that this makes.
+func (r *Root) at(d *Dir, name string) (Node, role) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return d.children[name], roleAt(d, name)
+}
+
+// anew has what a file is pushed as decided again: another place makes another thing of
+// the same bytes.
+func (f *File) anew() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes++
+}
+
+func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replace bool, by Program) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	moved, isDir := n.(*Dir)
@@ -290,12 +337,16 @@ func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replac
 			return syscall.EINVAL
 		}
 	}
+	if s, ok := n.(*Symlink); ok {
+		if err := r.checkLink(to, newName, s.target); err != nil {
+			return err
+		}
+	}
 	switch old := to.children[newName].(type) {
 	case *File:
 		r.remove(to, newName, old)
 	case *Symlink:
-		_ = os.Remove(old.path())
-		old.parent = nil
+		r.removeLink(to, newName, old)
 	}
 	h := headerOf(n)
 	from := h.path()
@@ -310,10 +361,19 @@ func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replac
 		d.children[name] = n
 		return fmt.Errorf("staging area: %w", err)
 	}
-	if f, ok := n.(*File); ok {
-		r.unstage(f)
-		f.moved(promised(to, newName))
+	switch n := n.(type) {
+	case *File:
+		r.unstage(n)
+		r.passes(d, name, n)
+		n.moved(promised(to, newName))
+	case *Dir:
+		// Its old name was never meant as a tag, where that is still to come.
+		n.layout.follow.giveUp()
+		n.layout.follow, n.layout.versions = nil, 0
+		r.touch(n, by)
 	}
+	r.touch(d, by)
+	r.touch(to, by)
 	return nil
 }
 

@@ -53,7 +53,7 @@ func TestLayoutIsPushed(t *testing.T) {
 func TestIndexFirst(t *testing.T) {
 	b := newBench(t)
 	i := newImage("x")
-	b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
+	b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
 	if b.state("v1") != Waiting {
 		t.Errorf("uploads.json says %v", b.area.Records())
 	}
@@ -70,7 +70,7 @@ func TestIndexFirst(t *testing.T) {
 		t.Errorf("uploads.json says %v", b.area.Records())
 	}
 	denied.End()
-	b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
+	b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
 	b.pointsAt("v1", i.digest)
 }
 
@@ -84,7 +84,7 @@ func TestDigestNames(t *testing.T) {
 	if err := b.rename("oci-put-blob1", at("", d)); !errors.Is(err, ErrMismatch) {
 		t.Errorf("renaming other bytes says %v", err)
 	}
-	if _, err := b.top.Lookup(t.Context(), "oci-put-blob1", 0); err != nil {
+	if _, err := b.top.Lookup(t.Context(), "oci-put-blob1"); err != nil {
 		t.Errorf("after that the file is gone: %v", err)
 	}
 	if asked := b.asked(); len(asked) != 0 {
@@ -104,7 +104,7 @@ func TestNamedBlob(t *testing.T) {
 	h := b.create("blobs/model")
 	target := func(want string) {
 		t.Helper()
-		n, err := b.dirAt("blobs").Lookup(t.Context(), "model", 0)
+		n, err := b.dirAt("blobs").Lookup(t.Context(), "model")
 		if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString(want).Encoded() {
 			t.Fatalf("blobs/model is %v, %v; want a symlink to the digest of %q", n, err, want)
 		}
@@ -117,11 +117,11 @@ func TestNamedBlob(t *testing.T) {
 		target("onetwo"[:3*i+3])
 	}
 	h.Release()
-	n, err := b.dirAt("blobs/sha256").Lookup(t.Context(), digest.FromString("onetwo").Encoded(), 0)
+	n, err := b.dirAt("blobs/sha256").Lookup(t.Context(), digest.FromString("onetwo").Encoded())
 	if err != nil {
 		t.Fatal(err)
 	}
-	over, err := n.(*File).Open(true, true) // as cp does through the symlink
+	over, err := n.(*File).Open(true, true, nil) // as cp does through the symlink
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,11 +132,11 @@ func TestNamedBlob(t *testing.T) {
 	over.Release()
 	target("three")
 	b.ok(b.write("blobs/same", []byte("three")))
-	n, err = b.dirAt("blobs/sha256").Lookup(t.Context(), digest.FromString("three").Encoded(), 0)
+	n, err = b.dirAt("blobs/sha256").Lookup(t.Context(), digest.FromString("three").Encoded())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.(*File).Open(true, true); !errors.Is(err, ErrTwoNames) {
+	if _, err := n.(*File).Open(true, true, nil); !errors.Is(err, ErrTwoNames) {
 		t.Errorf("writing what two names lead to: %v", err)
 	}
 	for _, want := range []string{"onetwo", "three"} {
@@ -160,7 +160,7 @@ func TestEmptyBlob(t *testing.T) {
 		t.Errorf("the first flush cost %q", asked)
 	}
 	h.Release()
-	n, err := b.dirAt("blobs").Lookup(t.Context(), "empty", 0)
+	n, err := b.dirAt("blobs").Lookup(t.Context(), "empty")
 	if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString("").Encoded() {
 		t.Errorf("blobs/empty is %v, %v", n, err)
 	}
@@ -180,7 +180,7 @@ func TestTemporaryNames(t *testing.T) {
 		t.Errorf("temporary names cost %q", asked)
 	}
 	d, name := b.dirAt("manifests"), "not a tag"
-	if _, _, err := d.Create(name, 0o644); !errors.Is(err, ref.ErrInvalid) {
+	if _, _, err := d.Create(name, 0o644, false, nil); !errors.Is(err, ref.ErrInvalid) {
 		t.Errorf("manifests/%s: %v", name, err)
 	}
 }
@@ -192,19 +192,19 @@ func TestRegistryAnswers(t *testing.T) {
 	d := digest.FromString("there")
 	b.s.Blob(b.repo.Path, []byte("there"))
 	blobs := b.dirAt("blobs/sha256")
-	n, err := blobs.Lookup(t.Context(), d.Encoded(), 0)
+	n, err := blobs.Lookup(t.Context(), d.Encoded())
 	if err != nil || n.Attr().Size != 5 {
 		t.Fatalf("%v, %v", n, err)
 	}
 	if len(blobs.List()) != 0 {
 		t.Errorf("it is listed: %v", blobs.List())
 	}
-	if _, _, err := blobs.Create(d.Encoded(), 0o644); err != nil { // what O_EXCL asks first is up to the kernel
+	if _, _, err := blobs.Create(d.Encoded(), 0o644, false, nil); err != nil { // what O_EXCL asks first is up to the kernel
 		t.Fatal(err)
 	}
 	for range 2 {
 		b.ok(blobs.Unlink(d.Encoded()))
-		if n, err := blobs.Lookup(t.Context(), d.Encoded(), 0); !errors.Is(err, fs.ErrNotExist) {
+		if n, err := blobs.Lookup(t.Context(), d.Encoded()); !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("after unlink: %v, %v", n, err)
 		}
 		b.ok(b.write(at("", d), []byte("there")))
@@ -214,24 +214,20 @@ func TestRegistryAnswers(t *testing.T) {
 	}
 }
 
-// Who made a directory finds nothing in it that it didn't put there.
-func TestNewDirectoryIsEmpty(t *testing.T) {
+// A program that makes a new file finds nothing that isn't staged, whoever made the
+// directory; one that looks finds what the registry has.
+func TestANewFileMeetsNothingOfTheRegistry(t *testing.T) {
 	b := newBench(t)
 	d := digest.FromString("there")
 	b.s.Blob(b.repo.Path, []byte("there"))
-	const cp, other = 1, 2
-	dir := b.top
-	for _, name := range []string{"v1", "blobs", "sha256"} {
-		var err error
-		if dir, err = dir.Mkdir(name, 0o755, cp); err != nil {
-			t.Fatal(err)
+	for _, dir := range []string{"blobs/sha256", "v1/blobs/sha256"} {
+		if n, err := b.dirAt(dir).Staged(t.Context(), d.Encoded()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: a maker finds %v, %v", dir, n, err)
 		}
-	}
-	if n, err := dir.Lookup(t.Context(), d.Encoded(), cp); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("it finds %v, %v", n, err)
-	}
-	if _, err := dir.Lookup(t.Context(), d.Encoded(), other); err != nil {
-		t.Errorf("others find nothing: %v", err)
+		if _, err := b.dirAt(dir).Lookup(t.Context(), d.Encoded()); err != nil {
+			t.Errorf("%s: others find nothing: %v", dir, err)
+		}
+		b.ok(b.write(at(strings.TrimSuffix(dir, "blobs/sha256"), d), []byte("there")))
 	}
 }
 
@@ -270,7 +266,7 @@ func TestCopiesOfBlobs(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	h.Release()
-	n, _ := b.top.Lookup(t.Context(), "part", 0)
+	n, _ := b.top.Lookup(t.Context(), "part")
 	if got, err := n.(*File).readAll(t.Context(), 100); string(got) != "obblob" {
 		t.Errorf("the part is %q, %v", got, err)
 	}
@@ -349,7 +345,7 @@ func TestLeftOver(t *testing.T) {
 	b := newBench(t)
 	done, undone := newImage("done"), newImage("undone")
 	b.pieces("v1", done)
-	b.ok(b.write("v1/index.json", indexOf(done.descriptor(""))))
+	b.ok(b.write("v1/index.json", indexOf(done.descriptor("v1"))))
 	denied := []*registrytest.Rule{
 		b.s.On("POST *", registrytest.Refuse(http.StatusForbidden, "DENIED")),
 		b.s.On("PUT *", registrytest.Refuse(http.StatusForbidden, "DENIED")),
@@ -357,7 +353,7 @@ func TestLeftOver(t *testing.T) {
 	for _, piece := range [][]byte{undone.layer, undone.config, undone.raw} {
 		_ = b.write(at("v2", digest.FromBytes(piece)), piece) // refused
 	}
-	if err := b.write("v2/index.json", indexOf(undone.descriptor(""))); err == nil {
+	if err := b.write("v2/index.json", indexOf(undone.descriptor("v2"))); err == nil {
 		t.Fatal("pushed")
 	}
 	b.ok(b.area.Close(t.Context()))

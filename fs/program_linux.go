@@ -1,0 +1,109 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// processOfThread gives the process of a thread, or the thread where that is gone.
+func processOfThread(thread int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return thread
+	}
+	for line := range bytes.Lines(status) {
+		if value, ok := bytes.CutPrefix(line, []byte("Tgid:")); ok {
+			if pid, err := strconv.Atoi(string(bytes.TrimSpace(value))); err == nil {
+				return pid
+			}
+		}
+	}
+	return thread
+}
+
+// Ended says whether the process has ended, be it that nobody has waited for it yet.
+// Where that can't be told, it hasn't.
+func (p program) Ended() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return ended(stat)
+}
+
+// ended says whether a stat file of /proc is that of a process which has ended.
+func ended(stat []byte) bool {
+	// The name of the program, in parentheses, may have anything in it.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	return len(fields) > 0 && (fields[0][0] == 'Z' || fields[0][0] == 'X')
+}
+
+// A thread that asked a moment ago may still run on its way to sleep: intentTries and
+// intentPause bound the wait for it.
+const (
+	intentTries = 20
+	intentPause = 50 * time.Microsecond
+)
+
+// intentOfThread looks at the system call that a thread sleeps in. /proc shows that to
+// who may trace the thread: root, and mostly a user their own.
+func intentOfThread(thread int) intent {
+	path := fmt.Sprintf("/proc/%d/syscall", thread)
+	for range intentTries {
+		line, err := os.ReadFile(path)
+		if err != nil {
+			return unknown
+		}
+		if text := string(line); !strings.HasPrefix(text, "running") {
+			return intentOfCall(text)
+		}
+		time.Sleep(intentPause)
+	}
+	return unknown
+}
+
+// intentOfCall reads a syscall file of /proc: the number of the call, in decimal, and
+// its six arguments, in hexadecimal.
+func intentOfCall(line string) intent {
+	fields := strings.Fields(line)
+	if len(fields) < 7 {
+		return unknown // the kernel does it for itself
+	}
+	number, err := strconv.Atoi(fields[0])
+	if err != nil {
+		return unknown
+	}
+	has := func(argument int, flags uint64) bool {
+		n, err := strconv.ParseUint(strings.TrimPrefix(fields[1+argument], "0x"), 16, 64)
+		return err == nil && n&flags == flags
+	}
+	const fresh = unix.O_CREAT | unix.O_EXCL
+	switch number {
+	case unix.SYS_OPENAT:
+		return makesIf(has(2, fresh))
+	case openCall:
+		return makesIf(has(1, fresh))
+	case unix.SYS_RENAMEAT2:
+		return makesIf(has(4, unix.RENAME_NOREPLACE))
+	case unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_MKDIRAT, unix.SYS_MKNODAT, linkCall, symlinkCall:
+		return makes
+	case unix.SYS_OPENAT2, unix.SYS_IO_URING_ENTER: // their flags are in the program's memory
+		return unknown
+	}
+	return looks
+}
+
+func makesIf(so bool) intent {
+	if so {
+		return makes
+	}
+	return looks
+}

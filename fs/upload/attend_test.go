@@ -1,0 +1,281 @@
+package upload
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Waiting is told once nothing has come for a while, and once.
+func TestWaitingIsToldWhenNothingMoreComes(t *testing.T) {
+	b := newBench(t)
+	b.area.attendAfter = 50 * time.Millisecond
+	i := newImage("x")
+	b.ok(b.write("index.json", indexOf(i.descriptor("v1"))))
+	for range 1000 {
+		if len(b.failed()) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	b.ok(b.area.Close(t.Context()))
+	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], ErrIncomplete) || b.state("v1") != Waiting {
+		t.Errorf("told %v", failed)
+	}
+}
+
+// Whatever waits in upload/ is told, in uploads.json and as an error that says what is
+// missing: here as the mount ends.
+func TestWaitingIsTold(t *testing.T) {
+	img := newImage("image")
+	arm := newImage("arm")
+	one := img.descriptor("")
+	one.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
+	two := arm.descriptor("")
+	two.Platform = &v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}
+	raw, top := indexManifest(one, two)
+	layer := digest.FromBytes(img.layer)
+	whole := func(b *bench, dir string) {
+		for _, piece := range [][]byte{img.layer, img.config, img.raw} {
+			b.ok(b.write(at(dir, digest.FromBytes(piece)), piece))
+		}
+	}
+	for name, c := range map[string]struct {
+		write  func(b *bench)
+		target string
+		says   []string
+		is     error
+	}{
+		"platforms that weren't saved": {func(b *bench) {
+			whole(b, "v1")
+			b.ok(b.write(at("v1", top.Digest), raw))
+			b.ok(b.write("v1/index.json", indexOf(named(top, v1.AnnotationRefName, "v1"))))
+		}, "v1", []string{"linux/arm64/v8", arm.digest.String()}, ErrIncomplete},
+		"the same without a name": {func(b *bench) {
+			whole(b, "v1")
+			b.ok(b.write(at("v1", top.Digest), raw))
+			b.ok(b.write("v1/index.json", indexOf(top)))
+		}, "v1", []string{"linux/arm64/v8"}, ErrIncomplete},
+		"a layer": {func(b *bench) {
+			b.ok(b.write(at("v1", digest.FromBytes(img.config)), img.config))
+			b.ok(b.write(at("v1", img.digest), img.raw))
+			b.ok(b.write("v1/index.json", indexOf(img.descriptor("v1"))))
+		}, "v1", []string{"layer " + layer.String()}, ErrIncomplete},
+		"a manifest that tells which entry is the image": {func(b *bench) {
+			whole(b, "v1")
+			b.ok(b.write("v1/index.json", indexOf(img.descriptor(""), arm.descriptor(""))))
+		}, "v1", []string{arm.digest.String()}, ErrIncomplete},
+		"in upload/ itself": {func(b *bench) { b.ok(b.write("index.json", indexOf(img.descriptor("v7")))) },
+			"v7", []string{img.digest.String()}, ErrIncomplete},
+		"a byte order mark": {func(b *bench) {
+			whole(b, "v1")
+			b.ok(b.write("v1/index.json", append([]byte("\xef\xbb\xbf"), indexOf(img.descriptor("v1"))...)))
+		}, "v1", []string{"byte order mark"}, ErrUnreadable},
+		"UTF-16": {func(b *bench) { b.ok(b.write("v1/index.json", []byte("\xff\xfe{\x00}\x00"))) },
+			"v1", []string{"UTF-16"}, ErrUnreadable},
+		"half an index": {func(b *bench) { b.ok(b.write("index.json", []byte(`{"manifests":[{"digest`))) },
+			"index.json", []string{"JSON"}, ErrUnreadable},
+		"an empty index": {func(b *bench) { b.ok(b.write("v1/index.json", nil)) }, "v1", []string{"empty"}, ErrUnreadable},
+		"no index":       {func(b *bench) { b.ok(b.write("v1/manifest.json", []byte("[]"))) }, "v1", []string{"no index.json"}, ErrIncomplete},
+		"other bytes than the name says": {func(b *bench) { b.ok(b.write(at("", layer), img.layer[:100])) },
+			layer.String(), []string{digest.FromBytes(img.layer[:100]).String()}, ErrIncomplete},
+		"a manifest that no index names": {func(b *bench) { b.ok(b.write(at("", img.digest), img.raw)) },
+			img.digest.String(), []string{"no index.json names it"}, ErrIncomplete},
+		"a directory with a name of what isn't whole": {func(b *bench) {
+			whole(b, "v1.tmp")
+			b.ok(b.write("v1.tmp/index.json", indexOf(img.descriptor("v1"))))
+		}, "v1.tmp", []string{"rename it"}, ErrIncomplete},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.patient()
+			c.write(b)
+			if failed := b.failed(); len(failed) > 0 {
+				t.Errorf("told too early: %v", failed)
+			}
+			b.ok(b.area.Close(t.Context()))
+			said := b.failed()
+			if len(said) != 1 {
+				t.Fatalf("told %v", said)
+			}
+			for _, words := range append(c.says, c.target) {
+				if !strings.Contains(said[0].Error(), words) {
+					t.Errorf("%q isn't said in %v", words, said)
+				}
+			}
+			if !errors.Is(said[0], c.is) {
+				t.Errorf("told %v", said)
+			}
+			if b.state(c.target) != Waiting {
+				t.Errorf("uploads.json says %v", b.area.Records())
+			}
+			b.pointsAt("v1", "")
+		})
+	}
+}
+
+// A manifest that the registry has needs no index.
+func TestAManifestThatTheRegistryHasIsNotMissed(t *testing.T) {
+	b := newBench(t)
+	i := newImage("x")
+	b.pieces("", i)
+	b.ok(b.write("index.json", indexOf(i.descriptor("v1"))))
+	b.ok(b.area.Close(t.Context()))
+	b.open(Options{})
+	b.ok(b.write(at("", i.digest), i.raw))
+	b.ok(b.area.Close(t.Context())) // which tells what waits
+	if failed := b.failed(); len(failed) > 0 || b.state(i.digest.String()) == Waiting {
+		t.Errorf("told %v", failed)
+	}
+}
+
+// A symlink at a digest counts as the file that it leads to in its layout, whichever
+// came first; one that leads out is refused at once.
+func TestLayoutsOfSymlinks(t *testing.T) {
+	i := newImage("linked")
+	pieces := map[string][]byte{"layer.tar": i.layer, "config": i.config, "manifest": i.raw}
+	link := func(b *bench, dir, file string) error {
+		to := at(dir, digest.FromBytes(pieces[file]))
+		_, err := b.dirAt(filepath.Dir(to)).Symlink(t.Context(), filepath.Base(to), "../../"+file)
+		return err
+	}
+	for _, first := range []string{"links", "files"} {
+		t.Run(first+" first", func(t *testing.T) {
+			b := newBench(t)
+			for range 2 {
+				for file, content := range pieces {
+					switch {
+					case first == "links" && b.childOf("v1/blobs/sha256", digest.FromBytes(content).Encoded()) == nil:
+						b.ok(link(b, "v1", file))
+					case b.childOf("v1", file) == nil:
+						b.ok(b.write("v1/"+file, content))
+					case first == "files":
+						b.ok(link(b, "v1", file))
+					}
+				}
+			}
+			b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
+			b.pointsAt("v1", i.digest)
+		})
+	}
+	t.Run("index.json", func(t *testing.T) {
+		b := newBench(t)
+		b.pieces("v1", i)
+		_, err := b.dirAt("v1").Symlink(t.Context(), "index.json", "index-1.json")
+		b.ok(err)
+		b.ok(b.write("v1/index-1.json", indexOf(i.descriptor("v1"))))
+		b.pointsAt("v1", i.digest)
+	})
+	t.Run("leading out", func(t *testing.T) {
+		b := newBench(t)
+		name := i.digest.Encoded()
+		for dir, target := range map[string]string{
+			"v1/blobs/sha256": "/store/blob", "v2/blobs/sha256": "../../../v1/blob", "blobs/sha256": "../../../blob",
+			"v3": "../index.json", "v4": "/blobs", "v5/blobs": "../../blobs/sha256", "manifests": "../manifest", "blobs": "/model",
+		} {
+			entry := map[string]string{"v3": "index.json", "v4": "blobs", "v5/blobs": "sha256", "manifests": "v1", "blobs": "model"}[dir]
+			if entry == "" {
+				entry = name
+			}
+			if _, err := b.dirAt(dir).Symlink(t.Context(), entry, target); !errors.Is(err, ErrLink) {
+				t.Errorf("%s/%s -> %s: %v", dir, entry, target, err)
+			}
+			if b.childOf(dir, entry) != nil {
+				t.Errorf("%s/%s is there", dir, entry)
+			}
+			if _, err := b.dirAt(dir).Symlink(t.Context(), "link.tmp", target); err != nil {
+				t.Errorf("%s: a temporary name: %v", dir, err)
+			} else if err := b.dirAt(dir).Rename(t.Context(), "link.tmp", b.dirAt(dir), entry, true, nil); !errors.Is(err, ErrLink) {
+				t.Errorf("%s: renamed: %v", dir, err)
+			}
+		}
+		if _, err := b.dirAt("v1/layers").Symlink(t.Context(), "00", "../../../other"); err != nil {
+			t.Errorf("a symlink that nothing looks for: %v", err)
+		}
+	})
+	t.Run("in a circle", func(t *testing.T) {
+		b := newBench(t)
+		_, err := b.dirAt("v1").Symlink(t.Context(), "a", "b")
+		b.ok(err)
+		_, err = b.dirAt("v1").Symlink(t.Context(), "b", "a")
+		b.ok(err)
+		if _, err := b.dirAt("v1/blobs/sha256").Symlink(t.Context(), i.digest.Encoded(), "../../a"); err != nil && !errors.Is(err, ErrLink) {
+			t.Error(err)
+		}
+		b.ok(b.write("v1/c", nil))
+	})
+}
+
+// childOf gives what has a name in a directory, or nil.
+func (b *bench) childOf(dir, name string) Node {
+	for _, e := range b.dirAt(dir).List() {
+		if e.Name == name {
+			return e.Node
+		}
+	}
+	return nil
+}
+
+// Files of an image directory that would become tags by where they land are refused.
+func TestAnImageDirectoryInTheWrongPlace(t *testing.T) {
+	b := newBench(t)
+	i := newImage("x")
+	b.pieces("", i)
+	for _, name := range []string{"index.json", "manifest.json"} {
+		if _, _, err := b.dirAt("manifests").Create(name, 0o644, false, nil); !errors.Is(err, ErrPlace) {
+			t.Errorf("manifests/%s: %v", name, err)
+		}
+	}
+	for dir, name := range map[string]string{"manifests": "blobs", "blobs": "layers"} {
+		if _, err := b.dirAt(dir).Mkdir(name, 0o755); !errors.Is(err, ErrPlace) {
+			t.Errorf("%s/%s/: %v", dir, name, err)
+		}
+	}
+	if err := b.write("manifests/digest", []byte(i.digest+"\n")); !errors.Is(err, ErrNoManifest) {
+		t.Errorf("manifests/digest: %v", err)
+	}
+	b.ok(b.write("manifests/v1.tmp", i.raw))
+	if err := b.rename("manifests/v1.tmp", "manifests/index.json"); !errors.Is(err, ErrPlace) {
+		t.Errorf("renamed to manifests/index.json: %v", err)
+	}
+	if tags, _, _ := b.s.Held(b.repo.Path); len(tags) > 0 {
+		t.Errorf("tags: %v", tags)
+	}
+}
+
+// Bytes that are written while a digest is computed are not those that are pushed, and
+// the file is pushed by its next close.
+func TestAWriteDuringACloseIsNotMarkedAsPushed(t *testing.T) {
+	b := newBench(t)
+	tree := &meanwhile{bench: b}
+	b.area.o.Tree = tree
+	b.ok(b.write("blobs/before", []byte("same")))
+	h := b.create("blobs/x")
+	defer h.Release()
+	write := func(text string, off int64) {
+		if _, err := h.WriteAt(t.Context(), []byte(text), off); err != nil {
+			t.Error(err)
+		}
+	}
+	write("same", 0)
+	tree.then = func() { write("!", 4) }
+	b.ok(h.Flush(t.Context()))
+	if n, err := b.dirAt("blobs").Lookup(t.Context(), "x"); err != nil {
+		t.Error(err)
+	} else if s, ok := n.(*Symlink); ok && s.Target() != "sha256/"+digest.FromString("same!").Encoded() {
+		t.Errorf("blobs/x is %q, and has other bytes", s.Target())
+	}
+	b.ok(h.Flush(t.Context()))
+	if b.s.ReadBlob(b.repo.Path, digest.FromString("same!")) == nil {
+		t.Error("what was written meanwhile isn't at the registry")
+	}
+	n, err := b.dirAt("blobs").Lookup(t.Context(), "x")
+	if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString("same!").Encoded() {
+		t.Errorf("blobs/x is %v, %v", n, err)
+	}
+}

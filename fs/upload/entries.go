@@ -1,0 +1,238 @@
+package upload
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// entry is one thing that an index.json asks to be pushed.
+type entry struct {
+	target string // what it is recorded as: a tag, a digest, or a name that is neither
+	tag    string // "": by digest alone
+	name   string // the tag that its ref.name means; "" where it has none
+	desc   v1.Descriptor
+	// subject is set for a fallback tag of the referrers tag schema: what its
+	// children refer to.
+	subject digest.Digest
+	sign    bool // cosign's signatures or attestations of another entry
+	err     error
+
+	// Guarded by Root.mu.
+	tried   bool // to push it
+	pushed  bool
+	missing pieces // what it waits for
+}
+
+// Annotations by which other programs say what an entry is.
+const (
+	// annotationImageName is containerd's and docker's: the whole name of an image,
+	// of which ref.name is the tag alone.
+	annotationImageName = "io.containerd.image.name"
+	// annotationKind is cosign's (save, since 1.3).
+	annotationKind   = "kind"
+	cosignImage      = "dev.cosignproject.cosign/image"
+	cosignImageIndex = "dev.cosignproject.cosign/imageIndex"
+)
+
+// cosignTags are the ends of the tags under which cosign looks for what it saved as
+// an entry of that kind, behind <algorithm>-<digest of the image>.
+var cosignTags = map[string]string{
+	"dev.cosignproject.cosign/sigs":  ".sig",
+	"dev.cosignproject.cosign/atts":  ".att",
+	"dev.cosignproject.cosign/sboms": ".sbom",
+}
+
+// parseIndex reads an index.json.
+func parseIndex(raw []byte) (v1.Index, error) {
+	var index v1.Index
+	switch {
+	case bytes.HasPrefix(raw, []byte("\xef\xbb\xbf")):
+		return index, fmt.Errorf("%w: it begins with a byte order mark, which JSON doesn't allow", ErrUnreadable)
+	case bytes.HasPrefix(raw, []byte("\xff\xfe")), bytes.HasPrefix(raw, []byte("\xfe\xff")):
+		return index, fmt.Errorf("%w: it is UTF-16, and JSON is UTF-8", ErrUnreadable)
+	case len(raw) == 0:
+		return index, fmt.Errorf("%w: it is empty", ErrUnreadable)
+	}
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return index, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return index, nil
+}
+
+// readEntries reads the descriptors of an index.json. In upload/ itself (top) the tag of
+// an entry is that of its ref.name. Elsewhere an entry goes by digest, as the name of
+// the directory is the tag of one of them: see chooseImage. An entry that can't be
+// pushed has an error, and the others are read all the same.
+func readEntries(ds []v1.Descriptor, top bool) []*entry {
+	var es []*entry
+	for _, d := range ds {
+		es = append(es, readEntry(d, top, ds))
+	}
+	if top {
+		es = lastOfEach(es)
+	}
+	return es
+}
+
+// eachOnce keeps the first entry of each target.
+func eachOnce(es []*entry) (each []*entry) {
+	seen := map[string]bool{}
+	for _, e := range es {
+		if !seen[e.target] {
+			seen[e.target] = true
+			each = append(each, e)
+		}
+	}
+	return each
+}
+
+func readEntry(d v1.Descriptor, top bool, all []v1.Descriptor) *entry {
+	e := &entry{target: d.Digest.String(), desc: d}
+	refName := d.Annotations[v1.AnnotationRefName]
+	if _, err := ref.ParseDigest(d.Digest.String()); err != nil {
+		e.err = fmt.Errorf("%w: index.json has a descriptor whose digest is %q", ErrNoManifest, d.Digest)
+		return e
+	}
+	if d.Size < 0 {
+		e.err = fmt.Errorf("%w: index.json says that %s has %d bytes", ErrNoManifest, d.Digest, d.Size)
+		return e
+	}
+	end, isSignature := cosignTags[d.Annotations[annotationKind]]
+	if isSignature {
+		e.sign = true
+		if of, ok := cosignSubject(all); ok {
+			e.tag = digestTag(of) + end
+			e.target = e.tag
+		}
+		return e
+	}
+	tag, err := tagOf(refName)
+	switch {
+	case err != nil && top:
+		e.target, e.err = refName, err
+		return e
+	case err != nil:
+		return e
+	}
+	e.name = tag
+	if subject, ok := digestName(tag); ok && registry.IsIndexType(d.MediaType) && subject != d.Digest {
+		e.target, e.tag, e.subject = tag, tag, subject
+		return e
+	}
+	if top && tag != "" {
+		e.target, e.tag = tag, tag
+	}
+	return e
+}
+
+// cosignSubject is the digest of the one image that cosign saved into an index.
+func cosignSubject(ds []v1.Descriptor) (found digest.Digest, ok bool) {
+	for _, d := range ds {
+		switch d.Annotations[annotationKind] {
+		case cosignImage, cosignImageIndex:
+			if ok && found != d.Digest {
+				return "", false
+			}
+			found, ok = d.Digest, true
+		}
+	}
+	return found, ok
+}
+
+// lastOfEach keeps one entry for each tag: the last, as programs that write into a
+// layout again append. Where entries of one tag are of images with different names, all
+// of them fail: nobody knows which one is meant.
+func lastOfEach(es []*entry) []*entry {
+	byTag := map[string][]*entry{}
+	for _, e := range es {
+		if e.err == nil && e.tag != "" {
+			byTag[e.tag] = append(byTag[e.tag], e)
+		}
+	}
+	var kept []*entry
+	for _, e := range es {
+		same := byTag[e.tag]
+		if e.err != nil || len(same) < 2 {
+			kept = append(kept, e)
+			continue
+		}
+		last, err := lastOf(same)
+		switch {
+		case err != nil && e == same[0]:
+			kept = append(kept, &entry{target: e.target, desc: e.desc, name: e.name, err: err})
+		case err == nil && e == last:
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// lastOf gives the last of entries with one tag, or an error where they are different
+// images of different names.
+func lastOf(es []*entry) (*entry, error) {
+	last := es[len(es)-1]
+	for _, e := range es {
+		if e.desc.Digest != last.desc.Digest && fullName(e.desc) != fullName(last.desc) {
+			return nil, fmt.Errorf("%w: both %s (%s) and %s (%s) are called %q", ErrAmbiguous,
+				e.desc.Digest, fullName(e.desc), last.desc.Digest, fullName(last.desc), last.name)
+		}
+	}
+	return last, nil
+}
+
+// fullName is the whole name of an image, with its registry and repository; "" where
+// the index tells none.
+func fullName(d v1.Descriptor) string {
+	if full := d.Annotations[annotationImageName]; full != "" {
+		return full
+	}
+	if name := d.Annotations[v1.AnnotationRefName]; strings.ContainsAny(name, "/:@") {
+		return name
+	}
+	return ""
+}
+
+// tagOf is the tag that a ref.name means: itself, or that of a full reference; ""
+// for none.
+func tagOf(name string) (string, error) {
+	if name == "" || ref.ValidTag(name) {
+		return name, nil
+	}
+	rest, _, hasDigest := strings.Cut(name, "@")
+	last := rest[strings.LastIndexByte(rest, '/')+1:]
+	_, tag, ok := strings.Cut(last, ":")
+	switch {
+	case ok && ref.ValidTag(tag):
+		return tag, nil
+	case !ok && (hasDigest || strings.Contains(rest, "/")):
+		return "", nil
+	}
+	return "", fmt.Errorf("%w: %q, the name of an image in index.json, is no tag", ref.ErrInvalid, name)
+}
+
+// byDigest groups entries of one digest, in the order in which they came. A fallback
+// tag is a group of its own.
+func byDigest(es []*entry) [][]*entry {
+	type key struct{ digest, subject digest.Digest }
+	var groups [][]*entry
+	at := map[key]int{}
+	for _, e := range es {
+		k := key{e.desc.Digest, e.subject}
+		i, ok := at[k]
+		if !ok {
+			i = len(groups)
+			at[k] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], e)
+	}
+	return groups
+}

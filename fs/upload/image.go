@@ -1,0 +1,146 @@
+package upload
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+// A directory upload/<name>/ is one image, and its index.json may list more: the
+// children of the image, what refers to it, signatures. The image is the entry whose
+// ref.name is the directory's name. Where no entry has that name it is the only one that
+// can be an image at all. Two that can be are an error.
+
+// choice is what an index.json says about the image of its directory.
+type choice struct {
+	tagged  *entry // the image under the directory's name; nil: there is none, or it isn't known
+	sure    certainty
+	missing pieces // the manifests that have to come for the image to be known
+}
+
+// certainty is how far names say which entry is the image.
+type certainty int
+
+const (
+	// guessed: an entry without a name could be it. Programs that write an image step
+	// by step list its pieces so on the way.
+	guessed certainty = iota
+	// likely: each entry that could be it has a name, though not the directory's.
+	likely
+	// sure: an entry has the directory's name, or the digest that the directory is
+	// named by.
+	sure
+)
+
+// loader gives a manifest that an index.json lists; registry.ErrNotFound where it is
+// neither staged nor at the registry.
+type loader func(v1.Descriptor) (*registry.Manifest, error)
+
+// chooseImage finds the image of a directory with that name among the entries of its
+// index.json.
+func chooseImage(es []*entry, name string, load loader) (choice, error) {
+	own, isDigest := digestName(name)
+	var named, could []*entry
+	c := choice{sure: likely}
+	for _, e := range es {
+		switch {
+		case e.subject != "" && e.target == name:
+			return choice{sure: sure}, nil // the fallback tag itself, which is pushed as one
+		case isDigest && e.desc.Digest == own && e.err == nil:
+			return choice{tagged: &entry{target: own.String(), desc: e.desc}, sure: sure}, nil
+		case e.err != nil, e.sign, e.subject != "", !canBeImage(e.desc):
+		case e.name == name:
+			named = append(named, e)
+		default:
+			could = append(could, e)
+			if e.name == "" {
+				c.sure = guessed
+			}
+		}
+	}
+	if len(named) > 0 {
+		image, err := lastOf(named)
+		if err == nil {
+			c.tagged = underTag(image.desc, name)
+		}
+		c.sure = sure
+		return c, err
+	}
+	image, missing, err := onlyImage(could, load)
+	if image != nil {
+		c.tagged = underTag(image.desc, name)
+	}
+	c.missing = missing
+	return c, err
+}
+
+// canBeImage says whether a tag can point at d, as its media type tells.
+func canBeImage(d v1.Descriptor) bool {
+	return d.MediaType == "" || registry.IsManifestType(d.MediaType)
+}
+
+// underTag is the entry that gives an image a tag. A fallback tag is one for what its
+// index lists.
+func underTag(image v1.Descriptor, tag string) *entry {
+	e := &entry{target: tag, tag: tag, name: tag, desc: image}
+	if subject, ok := digestName(tag); ok && registry.IsIndexType(image.MediaType) {
+		e.subject = subject
+	}
+	return e
+}
+
+// onlyImage gives the one entry that no other one names as a child and that refers to
+// nothing. A single entry with a name is it whatever it refers to: that name was a tag.
+func onlyImage(could []*entry, load loader) (image *entry, missing pieces, err error) {
+	if len(could) == 0 {
+		return nil, nil, nil
+	}
+	if len(could) == 1 && could[0].name != "" {
+		return could[0], nil, nil
+	}
+	missing = pieces{}
+	children := map[digest.Digest]bool{}
+	refers := map[digest.Digest]bool{}
+	for _, e := range could {
+		m, err := load(e.desc)
+		switch {
+		case errors.Is(err, registry.ErrNotFound):
+			missing[e.desc.Digest] = "manifest " + e.desc.Digest.String()
+			continue
+		case err != nil:
+			return nil, nil, err
+		}
+		refers[e.desc.Digest] = m.Subject != nil
+		for _, child := range m.Manifests {
+			children[child.Digest] = true
+		}
+	}
+	if len(missing) > 0 {
+		return nil, missing, nil
+	}
+	for _, e := range could {
+		switch {
+		case children[e.desc.Digest] || refers[e.desc.Digest]:
+		case image == nil || image.desc.Digest == e.desc.Digest:
+			image = e
+		default:
+			return nil, nil, fmt.Errorf("%w: both %s and %s could be the image", ErrAmbiguous, nameOf(image), nameOf(e))
+		}
+	}
+	if image == nil {
+		return nil, nil, fmt.Errorf("%w: each entry of index.json refers to another image, or is part of one: %s", ErrAmbiguous, nameOf(could[0]))
+	}
+	return image, nil, nil
+}
+
+// nameOf names an entry for a person.
+func nameOf(e *entry) string {
+	if name := e.desc.Annotations[v1.AnnotationRefName]; name != "" {
+		return fmt.Sprintf("%s (%s)", name, e.desc.Digest)
+	}
+	return e.desc.Digest.String()
+}

@@ -1,0 +1,324 @@
+package upload
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/registrytest"
+)
+
+// process is a program that ends when the test says so.
+type process struct{ ended atomic.Bool }
+
+func (p *process) Ended() bool { return p.ended.Load() }
+
+// patient has tags follow only when programs end: nothing is ever quiet enough.
+func (b *bench) patient() {
+	b.area.followAfter = time.Hour
+	b.area.attendAfter = time.Hour
+}
+
+// writeBy is write for a program.
+func (b *bench) writeBy(p Program, path string, content []byte) error {
+	b.t.Helper()
+	h := b.create(path)
+	h.by = p
+	defer h.Release()
+	if err := h.truncate(b.t.Context(), 0); err != nil {
+		return err
+	}
+	if _, err := h.WriteAt(b.t.Context(), content, 0); err != nil {
+		return err
+	}
+	return h.Flush(b.t.Context())
+}
+
+// follows waits until a tag that is to follow was pushed, or wasn't.
+func (b *bench) follows(tag string) {
+	b.t.Helper()
+	b.ok(b.area.Await(b.t.Context(), b.repo, tag))
+}
+
+// indexManifest is an index of images, as a manifest.
+func indexManifest(ds ...v1.Descriptor) (raw []byte, d v1.Descriptor) {
+	raw = indexOf(ds...)
+	return raw, v1.Descriptor{MediaType: v1.MediaTypeImageIndex, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+}
+
+// referrerOf is an artifact without content that refers to an image.
+func referrerOf(i image) (raw []byte, d v1.Descriptor) {
+	subject := i.descriptor("")
+	raw = mustMarshal(v1.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest, ArtifactType: "application/vnd.example.sbom",
+		Config: v1.Descriptor{MediaType: v1.MediaTypeImageConfig, Digest: digest.FromBytes(i.config), Size: int64(len(i.config))},
+		Layers: []v1.Descriptor{}, Subject: &subject,
+	})
+	return raw, v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+}
+
+func named(d v1.Descriptor, annotation, value string) v1.Descriptor {
+	d.Annotations = map[string]string{annotation: value}
+	return d
+}
+
+// A program that lists children on its way to an index moves the tag once, to the
+// index, whenever it gives that a name.
+func TestATagNeverPointsAtAPiece(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	amd, arm := newImage("amd"), newImage("arm")
+	raw, top := indexManifest(amd.descriptor(""), arm.descriptor(""))
+	oras := new(process)
+	b.ok(b.writeBy(oras, "v9/index.json", indexOf()))
+	b.pieces("v9", amd)
+	b.ok(b.writeBy(oras, "v9/index.json", indexOf(amd.descriptor(""))))
+	b.pieces("v9", arm)
+	b.ok(b.writeBy(oras, "v9/index.json", indexOf(amd.descriptor(""), arm.descriptor(""))))
+	b.ok(b.writeBy(oras, at("v9", top.Digest), raw))
+	b.ok(b.writeBy(oras, "v9/index.json", indexOf(amd.descriptor(""), arm.descriptor(""), top)))
+	b.pointsAt("v9", "")
+	b.ok(b.writeBy(oras, "v9/index.json", indexOf(amd.descriptor(""), arm.descriptor(""), named(top, v1.AnnotationRefName, "v9"))))
+	b.pointsAt("v9", top.Digest)
+	if n := b.s.Count("PUT manifest v9"); n != 1 {
+		t.Errorf("v9 was put %d times", n)
+	}
+	if b.state("v9") != Pushed || len(b.failed()) > 0 {
+		t.Errorf("%v; %v", b.area.Records(), b.failed())
+	}
+}
+
+// An entry without a name goes by digest at once; the tag follows the end of the
+// program, and whoever looks it up waits for it.
+func TestATagFollowsTheProgram(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	i := newImage("x")
+	b.pieces("v1", i)
+	cp := new(process)
+	b.ok(b.writeBy(cp, "v1/index.json", indexOf(i.descriptor(""))))
+	b.pointsAt(i.digest.String(), i.digest)
+	b.pointsAt("v1", "")
+	if b.state("v1") != Pushing {
+		t.Errorf("uploads.json says %q", b.state("v1"))
+	}
+	cp.ended.Store(true)
+	b.follows("v1")
+	b.pointsAt("v1", i.digest)
+	if b.state("v1") != Pushed || b.tags["v1"] != i.digest {
+		t.Errorf("%v", b.area.Records())
+	}
+}
+
+// A tag follows when nothing came for a while, whatever the program does.
+func TestATagFollowsQuiet(t *testing.T) {
+	b := newBench(t)
+	b.area.followAfter = 100 * time.Millisecond
+	i := newImage("x")
+	b.pieces("v1", i)
+	b.ok(b.writeBy(new(process), "v1/index.json", indexOf(i.descriptor(""))))
+	b.follows("v1")
+	b.pointsAt("v1", i.digest)
+}
+
+// A tag that is to follow is pushed before the mount ends.
+func TestATagFollowsBeforeTheEnd(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	i := newImage("x")
+	b.pieces("v1", i)
+	b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
+	b.ok(b.area.Close(t.Context()))
+	b.pointsAt("v1", i.digest)
+}
+
+// A tag that follows and is refused is told: in uploads.json, among the errors, and by
+// the next close of the index.json.
+func TestATagThatFollowsAndFailsIsTold(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	i := newImage("x")
+	b.pieces("v1", i)
+	b.s.On("PUT manifest v1", registrytest.Refuse(http.StatusForbidden, "DENIED"))
+	p := new(process)
+	b.ok(b.writeBy(p, "v1/index.json", indexOf(i.descriptor(""))))
+	p.ended.Store(true)
+	b.follows("v1")
+	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || b.state("v1") != Failed {
+		t.Errorf("told %v; %v", failed, b.area.Records())
+	}
+	n, err := b.dirAt("v1").Lookup(t.Context(), "index.json")
+	b.ok(err)
+	h, err := n.(*File).Open(true, false, nil)
+	b.ok(err)
+	defer h.Release()
+	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
+		t.Errorf("the next close says %v", err)
+	}
+}
+
+// A directory that is renamed before its tag followed never had the first name.
+func TestARenamedDirectoryNeverHadItsFirstName(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	i := newImage("x")
+	b.pieces("tmpdir", i)
+	b.ok(b.writeBy(new(process), "tmpdir/index.json", indexOf(i.descriptor(""))))
+	b.ok(b.rename("tmpdir", "v1"))
+	b.ok(b.area.Close(t.Context()))
+	b.pointsAt("tmpdir", "")
+	b.pointsAt("v1", i.digest)
+}
+
+// Two images in one directory are an error that names both, and no tag moves: the
+// call's where names tell, else told behind it.
+func TestTwoImagesInOneDirectory(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	one, two := newImage("one"), newImage("two")
+	for _, names := range [][2]string{{"a", "b"}, {"", ""}} {
+		dir := "v-" + names[0]
+		b.pieces(dir, one)
+		b.pieces(dir, two)
+		p := new(process)
+		err := b.writeBy(p, dir+"/index.json", indexOf(one.descriptor(names[0]), two.descriptor(names[1])))
+		if names[0] == "" {
+			b.ok(err)
+			p.ended.Store(true)
+			b.follows(dir)
+			if failed := b.failed(); len(failed) == 1 {
+				err = failed[0]
+			}
+		}
+		if !errors.Is(err, ErrAmbiguous) || !strings.Contains(err.Error(), one.digest.String()) || !strings.Contains(err.Error(), two.digest.String()) {
+			t.Errorf("%q: %v", names, err)
+		}
+		b.pointsAt(dir, "")
+		for _, i := range []image{one, two} {
+			b.pointsAt(i.digest.String(), i.digest)
+		}
+		if b.state(dir) != Failed {
+			t.Errorf("uploads.json says %q of %s", b.state(dir), dir)
+		}
+	}
+}
+
+// An entry that can't be pushed fails alone.
+func TestAnEntryFailsAlone(t *testing.T) {
+	b := newBench(t)
+	one, two, three := newImage("one"), newImage("two"), newImage("three")
+	for _, i := range []image{one, two, three} {
+		b.pieces("", i)
+	}
+	same := func(i image, full string) v1.Descriptor {
+		d := i.descriptor("twice")
+		d.Annotations[annotationImageName] = full
+		return d
+	}
+	bad := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: "sha256:short", Size: 1}
+	err := b.write("index.json", indexOf(one.descriptor("no tag"), two.descriptor("v2"), bad, same(one, "org/one:twice"), same(two, "org/two:twice"), three.descriptor("v3")))
+	if !errors.Is(err, ErrAmbiguous) || !errors.Is(err, ErrNoManifest) || !strings.Contains(err.Error(), "no tag") {
+		t.Errorf("close says %v", err)
+	}
+	b.pointsAt("v2", two.digest)
+	b.pointsAt("v3", three.digest)
+	b.pointsAt("twice", "")
+	if b.state("no tag") != Failed || b.state("twice") != Failed || b.state("v2") != Pushed {
+		t.Errorf("%v", b.area.Records())
+	}
+}
+
+// Signatures that cosign saved go under cosign's own tags, the image under its own.
+func TestCosignSave(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	img, sig, att := newImage("image"), newImage("signature"), newImage("attestation")
+	list := indexOf(named(img.descriptor(""), annotationKind, cosignImage),
+		named(sig.descriptor(""), annotationKind, "dev.cosignproject.cosign/sigs"),
+		named(att.descriptor(""), annotationKind, "dev.cosignproject.cosign/atts"))
+	for _, i := range []image{img, sig, att} {
+		b.pieces("v1", i)
+	}
+	cosign := new(process)
+	b.ok(b.writeBy(cosign, "v1/index.json", list))
+	cosign.ended.Store(true)
+	b.follows("v1")
+	b.pointsAt("v1", img.digest)
+	b.pointsAt(digestTag(img.digest)+".sig", sig.digest)
+	b.pointsAt(digestTag(img.digest)+".att", att.digest)
+}
+
+// A fallback tag of the referrers tag schema is what refers to an image: the registry
+// that has the API lists it, and gets no such tag.
+func TestFallbackTagsAreReferrers(t *testing.T) {
+	for _, dir := range []string{"", "v1"} {
+		b := newBenchAt(t, registrytest.Traits{Referrers: true})
+		b.patient()
+		img := newImage("image")
+		sbom, referrer := referrerOf(img)
+		list, fallback := indexManifest(referrer)
+		tag := digestTag(img.digest)
+		b.ok(b.write(at(dir, digest.FromBytes(img.config)), img.config))
+		b.ok(b.write(at(dir, referrer.Digest), sbom))
+		b.ok(b.write(at(dir, fallback.Digest), list))
+		prefix := ""
+		if dir != "" {
+			prefix = dir + "/"
+		}
+		b.ok(b.write(prefix+"index.json", indexOf(named(fallback, v1.AnnotationRefName, tag))))
+		b.pointsAt("v1", "")
+		b.pieces(dir, img)
+		b.ok(b.write(prefix+"index.json", indexOf(named(fallback, v1.AnnotationRefName, tag), img.descriptor("v1"))))
+		b.pointsAt("v1", img.digest)
+		b.pointsAt(tag, "")
+		b.pointsAt(referrer.Digest.String(), referrer.Digest)
+		if n := b.s.Count("PUT manifest v1"); n != 1 {
+			t.Errorf("%q: v1 was put %d times", dir, n)
+		}
+		b.ok(b.area.Close(t.Context()))
+		b.open(Options{})
+		if left := b.area.Records(); len(left) > 0 {
+			t.Errorf("%q: left: %v", dir, left)
+		}
+	}
+}
+
+// A directory that is called by the digest of its image gives it no tag.
+func TestADirectoryOfADigestIsNoTag(t *testing.T) {
+	b := newBench(t)
+	i := newImage("x")
+	dir := digestTag(i.digest)
+	b.pieces(dir, i)
+	b.ok(b.write(dir+"/index.json", indexOf(i.descriptor("latest"))))
+	b.pointsAt(i.digest.String(), i.digest)
+	b.pointsAt(dir, "")
+	b.pointsAt("latest", "")
+}
+
+// A child of an index that is no manifest goes as a blob, however large it is.
+func TestBuildCachesArePushed(t *testing.T) {
+	b := newBench(t)
+	layer := make([]byte, registry.MaxManifest+1)
+	config := []byte(`{"layers":[{"blob":"x"}],"records":[]}`)
+	raw, top := indexManifest(
+		v1.Descriptor{MediaType: v1.MediaTypeImageLayerGzip, Digest: digest.FromBytes(layer), Size: int64(len(layer))},
+		v1.Descriptor{MediaType: "application/vnd.buildkit.cacheconfig.v0", Digest: digest.FromBytes(config), Size: int64(len(config))})
+	for _, piece := range [][]byte{config, raw} {
+		b.ok(b.write(at("cache", digest.FromBytes(piece)), piece))
+	}
+	b.ok(b.write("cache/index.json", indexOf(named(top, v1.AnnotationRefName, "cache"))))
+	b.pointsAt("cache", "")
+	b.ok(b.writeBy(nil, at("cache", digest.FromBytes(layer)), layer))
+	b.pointsAt("cache", top.Digest)
+	if b.s.ReadBlob(b.repo.Path, digest.FromBytes(layer)) == nil || b.s.ReadBlob(b.repo.Path, digest.FromBytes(config)) == nil {
+		t.Error("a blob isn't at the registry")
+	}
+}

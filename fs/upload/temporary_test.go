@@ -1,0 +1,48 @@
+package upload
+
+import (
+	"testing"
+	"time"
+)
+
+// Names that programs give to a file for a moment are told from those of tags.
+func TestPassingNames(t *testing.T) {
+	for name, private := range map[string]bool{
+		"sedxVar7Q": false, "sedabcdef": true, "tmps23w3_kh": false, "tmp.aZ3dE9xYz1": false, "tmp": false, "v1.new": false,
+		"v1.bak": false, "v1.orig": false, "v1.tmp123456": false, "v1-tmp": false, "4913": false, "v1.aB3dE9": false, "v1.swx": false,
+		"v1aB3dE9": true, "v1.abcdef": true, "v11934027534": true, "release-x8_k2m4q": true, "v1___jb_tmp___": false,
+	} {
+		if !passingName(name, private) {
+			t.Errorf("%q (private: %v) is pushed at once", name, private)
+		}
+	}
+	for _, name := range []string{"v1", "latest", "stable", "v1.2.3", "1.27-alpine", "v1.stable", "main-3f2a1b", "20241231", "1.0.20240101", "sha-0123abc", "template", "tempo", "newest", "v1.0.123456", "3.12-slim-bookworm", "edit", "py"} {
+		if passingName(name, false) {
+			t.Errorf("%q isn't pushed at its close", name)
+		}
+	}
+}
+
+// A manifest whose name looks temporary is pushed under that name only if it keeps it.
+func TestATemporaryNameNeverBecomesATag(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	i := newImage("x")
+	b.pieces("", i)
+	for from, to := range map[string]string{"manifests/sedxVar7Q": "manifests/edit", "manifests/tmps23w3_kh": "manifests/py"} {
+		b.ok(b.write(from, i.raw))
+		b.ok(b.rename(from, to))
+	}
+	b.ok(b.write("manifests/sedabc123", i.raw))
+	b.ok(b.dirAt("manifests").Unlink("sedabc123"))
+	b.pointsAt("edit", i.digest)
+	b.pointsAt("py", i.digest)
+	b.area.followAfter = 50 * time.Millisecond
+	b.ok(b.write("manifests/tmpwasmeant", i.raw))
+	b.follows("tmpwasmeant")
+	b.pointsAt("tmpwasmeant", i.digest)
+	b.ok(b.area.Close(t.Context()))
+	if tags, _, _ := b.s.Held(b.repo.Path); len(tags) != 3 {
+		t.Errorf("tags: %v", tags)
+	}
+}
