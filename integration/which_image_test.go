@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -220,6 +221,13 @@ func TestHalfAnImageIsTold(t *testing.T) {
 	}
 	m.sh("cp -rL $HOME/links %s", m.at(s, "team/followed/upload/v1"))
 	m.sh("test -e %s", m.at(s, "team/followed/tags/v1"))
+	r := m.run(fmt.Sprintf("%s unmount $M", quote(m.Binary)))
+	for _, words := range []string{"/team/bom v1 (waiting)", "byte order mark", "uploads.json of the next mount"} {
+		if r.Code != 0 || !strings.Contains(r.Stderr, words) {
+			t.Errorf("ocifs unmount ends with %d and doesn't say %q: %s", r.Code, words, r.Stderr)
+		}
+	}
+	must(m.Wait(15 * time.Second))(t)
 	m.unmount()
 	if log := m.Output(); !strings.Contains(log, "not pushed before the mount ended") || !strings.Contains(log, "byte order mark") {
 		t.Errorf("the log of the end says\n%s", log)

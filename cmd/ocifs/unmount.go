@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -34,6 +35,7 @@ func unmountAndWait(dir string, lazy bool) error {
 	if !isOurs(path) {
 		return fmt.Errorf("no ocifs is mounted on %s", path)
 	}
+	left := unpushed(path)
 	if lazy {
 		err = detach(path)
 	} else {
@@ -49,6 +51,7 @@ func unmountAndWait(dir string, lazy bool) error {
 	if err != nil {
 		return fmt.Errorf("unmount %s: %w", path, err)
 	}
+	tellUnpushed(os.Stderr, left)
 	for deadline := time.Now().Add(goneTimeout); isOurs(path); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%s is still mounted; was it mounted more than once? Unmount it again", path)

@@ -321,9 +321,11 @@ func TestAnInterruptedCloseEndsWhatIsSent(t *testing.T) {
 		cancel()
 		<-x.Context().Done() // and nothing is said
 	})))
+	come := b.arrives(early)
 	h := b.create(at("", d))
 	defer h.Release()
 	b.put(h, content, 0, 3*early)
+	<-come // a close that comes before the sender has begun leaves it nothing to do
 	if err := h.Flush(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
