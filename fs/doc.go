@@ -16,6 +16,13 @@
 // of tags made isn't bound yet; it is when someone looks into it, so listing
 // 100,000 tags asks for none.
 //
+// # Identities
+//
+// An identity is an inode number and a generation: 126 bits of a SHA-256 of the path and
+// the digest. go-fuse shows entries of one type and one identity as one node, which goes on
+// as the first of them was made. So two entries have one identity only where the node of
+// one may answer for the other, and no registry can choose names that make two one.
+//
 // # What a lookup costs
 //
 // A host or a repository component is a directory if it could be one: nobody is

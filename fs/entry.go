@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"hash/fnv"
 	"path"
 	"path/filepath"
 	"slices"
@@ -19,7 +18,19 @@ type place struct {
 	path string
 }
 
-func (p place) at(name string) place { return place{p.tree, path.Join(p.path, name)} }
+func (p place) at(name string) place { return place{p.tree, join(p.path, name)} }
+
+// join joins paths of the tree, either of which may be "". Their components are names that
+// lookup and list admit, so there is nothing to clean, which path.Join spends its time on.
+func join(dir, name string) string {
+	switch {
+	case dir == "":
+		return name
+	case name == "":
+		return dir
+	}
+	return dir + "/" + name
+}
 
 // up is the place n levels above.
 func (p place) up(n int) place {
@@ -41,22 +52,9 @@ func (p place) to(target place) string {
 	return rel
 }
 
-// ino gives the inode number of what stands here with the content d ("" where
-// the content is not what tells it from another). It depends on the path from
-// the registry down and on the digest alone, so it is the same after a remount,
-// whatever part of the tree is mounted.
-func (p place) ino(d digest.Digest) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(path.Join(p.tree.prefix, p.path)))
-	h.Write([]byte{0})
-	h.Write([]byte(d))
-	// The upper half of the numbers is go-fuse's own, 1 is the root's.
-	return h.Sum64()&^(1<<63) | 2
-}
-
 // stat is what the attributes of an entry are made of.
 type stat struct {
-	ino   uint64
+	identity
 	mode  uint32 // file type and permissions
 	size  int64
 	mtime time.Time
@@ -112,15 +110,15 @@ type child struct {
 type listing struct {
 	names []string
 	child func(name string) child
-	// ino gives the inode number of a child that is a directory, without making it.
+	// identity gives the identity of a child that is a directory, without making it.
 	// Nil: the children say.
-	ino func(name string) uint64
+	identity func(name string) identity
 }
 
 // dirent gives the inode number and the file type of a child.
 func (l listing) dirent(name string) (ino uint64, mode uint32) {
-	if l.ino != nil {
-		return l.ino(name), syscall.S_IFDIR
+	if l.identity != nil {
+		return l.identity(name).ino, syscall.S_IFDIR
 	}
 	st := l.child(name).stat()
 	return st.ino, st.mode & syscall.S_IFMT
@@ -174,15 +172,15 @@ type link struct {
 func (l *link) target() string { return l.to }
 
 func (l *link) stat() stat {
-	return stat{ino: l.ino(digest.Digest(l.to)), mode: syscall.S_IFLNK | 0o777, size: int64(len(l.to)), mtime: l.mtime, ttl: forever}
+	return stat{identity: l.identity(digest.Digest(l.to)), mode: syscall.S_IFLNK | 0o777, size: int64(len(l.to)), mtime: l.mtime, ttl: forever}
 }
 
 // dirStat is the stat of a directory here with the content d.
 func (p place) dirStat(d digest.Digest, mtime time.Time) stat {
-	return stat{ino: p.ino(d), mode: syscall.S_IFDIR | 0o555, mtime: mtime, ttl: forever}
+	return stat{identity: p.identity(d), mode: syscall.S_IFDIR | 0o555, mtime: mtime, ttl: forever}
 }
 
 // fileStat is the stat of a file here with the content d.
 func (p place) fileStat(d digest.Digest, size int64, mtime time.Time) stat {
-	return stat{ino: p.ino(d), mode: syscall.S_IFREG | 0o444, size: size, mtime: mtime, ttl: forever}
+	return stat{identity: p.identity(d), mode: syscall.S_IFREG | 0o444, size: size, mtime: mtime, ttl: forever}
 }

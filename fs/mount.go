@@ -29,12 +29,13 @@ const maxRequest = 1 << 20
 // is asked once whether it may read cache files without asking.
 func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 	negative := negativeTTL
+	root, rootAttr := newNode(t.root), t.root.stat().stable()
 	o := &gofs.Options{
 		// Entry and attribute time-outs are each entry's own: a global one would
 		// stand in for a zero.
 		NegativeTimeout: &negative,
 		NullPermissions: true,
-		RootStableAttr:  &gofs.StableAttr{Ino: 1},
+		RootStableAttr:  &rootAttr,
 		Logger:          slog.NewLogLogger(t.log.Handler(), slog.LevelDebug),
 	}
 	o.MountOptions = fuse.MountOptions{
@@ -60,7 +61,6 @@ func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 			return fuse.EIO
 		},
 	}
-	root := newNode(t.root)
 	server, err := gofs.Mount(mountpoint, root, o)
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)

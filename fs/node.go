@@ -16,7 +16,12 @@ func newInode(ctx context.Context, parent *gofs.Inode, c child, out *fuse.EntryO
 	fillAttr(c.where().tree, st, &out.Attr)
 	out.SetEntryTimeout(max(c.ttl, 0))
 	out.SetAttrTimeout(st.ttl)
-	return parent.NewInode(ctx, newNode(c.entry), gofs.StableAttr{Mode: st.mode & syscall.S_IFMT, Ino: st.ino})
+	return parent.NewInode(ctx, newNode(c.entry), st.stable())
+}
+
+// stable is what go-fuse tells nodes apart by.
+func (s stat) stable() gofs.StableAttr {
+	return gofs.StableAttr{Mode: s.mode & syscall.S_IFMT, Ino: s.ino, Gen: s.gen}
 }
 
 func newNode(e entry) gofs.InodeEmbedder {

@@ -37,11 +37,11 @@ func (d *namespace) uploads(at place, repo *repository) entry {
 
 func (d *uploadDir) stat() stat { return stagedStat(d.place, d.dir) }
 
-// stagedStat is the stat of a node below the upload/ that top is. The inode number
+// stagedStat is the stat of a node below the upload/ that top is. The identity
 // is of the node, wherever it is moved.
 func stagedStat(top place, n upload.Node) stat {
 	a := n.Attr()
-	return stat{ino: top.ino(digest.Digest(fmt.Sprint("staged ", n.ID()))), mode: fileType(n) | a.Mode, size: a.Size, mtime: a.Mtime}
+	return stat{identity: top.identity(digest.Digest(fmt.Sprint("staged ", n.ID()))), mode: fileType(n) | a.Mode, size: a.Size, mtime: a.Mtime}
 }
 
 func fileType(n upload.Node) uint32 {
@@ -76,7 +76,7 @@ func newStaged(top place, n upload.Node) gofs.InodeEmbedder {
 // show shows another node of the same upload/ to the kernel.
 func (n *stagedNode) show(ctx context.Context, other upload.Node, out *fuse.EntryOut) *gofs.Inode {
 	st := n.fill(other, &out.Attr)
-	return n.NewInode(ctx, newStaged(n.top, other), gofs.StableAttr{Mode: st.mode & syscall.S_IFMT, Ino: st.ino})
+	return n.NewInode(ctx, newStaged(n.top, other), st.stable())
 }
 
 func (n *stagedNode) fill(of upload.Node, out *fuse.Attr) stat {

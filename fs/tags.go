@@ -63,17 +63,17 @@ func (d *tagsDir) list(ctx context.Context) (listing, error) {
 	if err != nil {
 		return listing{}, err
 	}
-	return listing{l.names, func(name string) child { return d.listed(l, name) }, d.listedIno}, nil
+	return listing{l.names, func(name string) child { return d.listed(l, name) }, d.listedIdentity}, nil
 }
 
-// listedIno is the inode number of what listed gives.
-func (d *tagsDir) listedIno(name string) uint64 {
+// listedIdentity is the identity of the directory that listed gives.
+func (d *tagsDir) listedIdentity(name string) identity {
 	at := d.at(name)
 	if p, _, ok := d.repo.fresh(name); ok {
 		t, _ := d.boundTo(name, p.digest)
-		return at.ino(t.id)
+		return at.identity(t.id)
 	}
-	return at.ino(d.repo.listedTag(at).next)
+	return at.identity(d.repo.listedTag(at).next)
 }
 
 // listed gives the directory of a tag that the list l names. It sends nothing.

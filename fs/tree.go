@@ -280,7 +280,7 @@ type withControl struct {
 
 func (w *withControl) stat() stat {
 	st := w.directory.stat()
-	st.ino = 1
+	st.identity = rootIdentity
 	return st
 }
 

@@ -3,7 +3,7 @@
 // from other processes. It never imports a package of the product.
 //
 // One file a topic: requests (what a step costs at the registry), tree (what
-// stands where), readers (skopeo, umoci, crane, oras, regctl, cp, rsync, tar),
+// stands where), identity (no directory is taken for another's), readers (skopeo, umoci, crane, oras, regctl, cp, rsync, tar),
 // writers (the same, buildah and rclone, into upload/), uploads and pushes (what
 // pushing costs, what it shows, how it fails), changes (what can't be changed, and
 // deleting), auth, errors (what goes wrong, and how it reads), told_apart (how
