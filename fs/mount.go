@@ -46,7 +46,7 @@ func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 		// Reads that wait for a download mustn't keep others from being sent.
 		MaxBackground:        512,
 		MaxWrite:             maxRequest,
-		MaxStackDepth:        2, // a cache on overlayfs passes through as well
+		MaxStackDepth:        stackDepth(passthroughFile),
 		EnableSymlinkCaching: true,
 		DisableSplice:        true, // no faster than copying, and its pipes stay open
 		DirectMountStrict:    directMount,

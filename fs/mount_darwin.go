@@ -15,5 +15,7 @@ func mountOptions(readOnly bool) []string {
 
 func closeOnExec() {}
 
-// canPassThrough: macOS has no such thing.
+// stackDepth and canPassThrough: macOS passes no reads through.
+func stackDepth(string) int { return 1 }
+
 func canPassThrough(*fuse.Server, string) bool { return false }

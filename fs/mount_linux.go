@@ -53,6 +53,23 @@ func closeOnExec() {
 	}
 }
 
+// stackDepth gives how many file systems, this one counted, are stacked on the one that
+// file is on, if reads of file pass through. The kernel allows two (FILESYSTEM_MAX_STACK_DEPTH):
+// at a depth of two it mounts no overlayfs over this mount, at a depth of one it refuses to
+// pass reads through to a file system that is itself stacked. statfs doesn't tell whether
+// a FUSE file system is stacked, so any is taken to be.
+func stackDepth(file string) int {
+	var st unix.Statfs_t
+	if err := unix.Statfs(file, &st); err != nil {
+		return 1
+	}
+	switch int64(st.Type) {
+	case unix.OVERLAYFS_SUPER_MAGIC, unix.ECRYPTFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC:
+		return 2
+	}
+	return 1
+}
+
 // canPassThrough asks the kernel whether it may read file without asking us.
 func canPassThrough(s *fuse.Server, file string) bool {
 	if file == "" {
