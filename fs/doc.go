@@ -71,7 +71,7 @@
 // for the registry; heeding says which signals end that wait. What was pushed is
 // known here from then on, and the kernel is told to forget what it believed of those
 // names: behind the caller, who has directories locked. Everything else is EROFS, but
-// for what Options.AllowDelete lets be deleted.
+// for what Options.AllowDelete lets be deleted, and for security labels, which are ENOTSUP.
 //
 // # Errors
 //

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"strings"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -33,11 +34,11 @@ func (n *dirNode) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fu
 	return syscall.EROFS
 }
 
-func (n *dirNode) Setxattr(context.Context, string, []byte, uint32) syscall.Errno {
-	return syscall.EROFS
+func (n *dirNode) Setxattr(_ context.Context, attr string, _ []byte, _ uint32) syscall.Errno {
+	return changeXattr(attr)
 }
 
-func (n *dirNode) Removexattr(context.Context, string) syscall.Errno { return syscall.EROFS }
+func (n *dirNode) Removexattr(_ context.Context, attr string) syscall.Errno { return changeXattr(attr) }
 
 func (n *dirNode) Create(context.Context, string, uint32, uint32, *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	return nil, nil, 0, syscall.EROFS
@@ -88,21 +89,25 @@ func (n *fileNode) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *f
 	return syscall.EROFS
 }
 
-func (n *fileNode) Setxattr(context.Context, string, []byte, uint32) syscall.Errno {
-	return syscall.EROFS
+func (n *fileNode) Setxattr(_ context.Context, attr string, _ []byte, _ uint32) syscall.Errno {
+	return changeXattr(attr)
 }
 
-func (n *fileNode) Removexattr(context.Context, string) syscall.Errno { return syscall.EROFS }
+func (n *fileNode) Removexattr(_ context.Context, attr string) syscall.Errno {
+	return changeXattr(attr)
+}
 
 func (n *linkNode) Setattr(context.Context, gofs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
 	return syscall.EROFS
 }
 
-func (n *linkNode) Setxattr(context.Context, string, []byte, uint32) syscall.Errno {
-	return syscall.EROFS
+func (n *linkNode) Setxattr(_ context.Context, attr string, _ []byte, _ uint32) syscall.Errno {
+	return changeXattr(attr)
 }
 
-func (n *linkNode) Removexattr(context.Context, string) syscall.Errno { return syscall.EROFS }
+func (n *linkNode) Removexattr(_ context.Context, attr string) syscall.Errno {
+	return changeXattr(attr)
+}
 
 // readOnly is the answer to access(2) where nothing can be written.
 func readOnly(mask uint32) syscall.Errno {
@@ -110,4 +115,14 @@ func readOnly(mask uint32) syscall.Errno {
 		return syscall.EROFS
 	}
 	return 0
+}
+
+// changeXattr is the answer to a change of an extended attribute. Container runtimes that
+// relabel a volume (podman -v …:z, seen 2020) take EROFS for a failure, and pass over
+// ENOTSUP: a file system that has no labels.
+func changeXattr(attr string) syscall.Errno {
+	if strings.HasPrefix(attr, "security.") {
+		return syscall.ENOTSUP
+	}
+	return syscall.EROFS
 }

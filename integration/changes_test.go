@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +91,48 @@ func TestReadOnlyMount(t *testing.T) {
 	}
 	if got := m.sh("cat $M/.ocifs/uploads.json"); got != "[]\n" {
 		t.Errorf("uploads.json is %q", got)
+	}
+}
+
+// A security label can be set nowhere, and the answer is the one that programs pass over
+// which relabel what they are given: this file system has none. Outside upload/ any other
+// attribute can't be changed, as nothing can; a read-only mount says that of all.
+func TestSecurityLabelsAreNotSupported(t *testing.T) {
+	t.Parallel()
+	s := startDistribution(t, registries.Options{})
+	must(repo(t, s, testImage).Image(t.Context(), "v1", content.Sample("v1")))(t)
+	for _, flags := range [][]string{nil, {"--xattr"}, {"--read-only"}, {"--allow-delete", "--xattr"}} {
+		t.Run(strings.Join(flags, " "), func(t *testing.T) {
+			m := testMount(t, mounting{flags: flags})
+			app := m.at(s, testImage)
+			label, other := "ENOTSUP", "EROFS"
+			if slices.Contains(flags, "--read-only") { // the kernel answers
+				label = "EROFS"
+			}
+			for _, path := range []string{
+				m.Dir, m.Dir + "/.ocifs/version", app, app + "/tags", app + "/tags/v1", app + "/tags/v1/manifest.json", app + "/tags/v1/config.json",
+			} {
+				for _, op := range []string{"setxattr", "removexattr"} {
+					m.probe(label, op, "security.selinux", path)
+					m.probe(label, op, "security.apparmor", path)
+					if os.Geteuid() == 0 {
+						m.probe(other, op, "trusted.overlay.opaque", path)
+					}
+					if !strings.HasSuffix(path, "config.json") { // the kernel allows no user.* at symlinks
+						m.probe(other, op, path)
+					}
+				}
+			}
+			if slices.Contains(flags, "--read-only") {
+				return
+			}
+			m.sh("cd %s/upload && mkdir dir && ln -s x link && echo x > file.tmp", quote(app))
+			for _, name := range []string{"", "dir", "link", "file.tmp"} {
+				for _, op := range []string{"setxattr", "removexattr"} {
+					m.probe("ENOTSUP", op, "security.selinux", app+"/upload/"+name)
+				}
+			}
+		})
 	}
 }
 

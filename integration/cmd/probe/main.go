@@ -4,7 +4,8 @@
 //
 //	probe stat PATH          ok TYPE SIZE MODE INODE
 //	probe open|read|readdir|readlink PATH
-//	probe create|mkdir|remove|chmod|truncate|setxattr PATH
+//	probe create|mkdir|remove|chmod|truncate PATH
+//	probe setxattr|removexattr [NAME] PATH    the attribute user.probe, unless named
 //	probe readers N PATH     N threads read all of PATH at once: ok N SHA256
 //	probe at OFFSET LENGTH PATH    reads there: ok SHA256
 //	probe mmap PATH                maps all of it into memory: ok SHA256, or SIGBUS
@@ -96,9 +97,18 @@ func probe(what, path string, args []string) (string, error) {
 	case "truncate":
 		return "ok", os.Truncate(path, 0)
 	case "setxattr":
-		return "ok", unix.Setxattr(path, "user.probe", []byte("x"), 0)
+		return "ok", unix.Lsetxattr(path, attribute(args), []byte("x"), 0)
+	case "removexattr":
+		return "ok", unix.Lremovexattr(path, attribute(args))
 	}
 	return "", fmt.Errorf("no such probe: %s", what)
+}
+
+func attribute(args []string) string {
+	if len(args) == 0 {
+		return "user.probe"
+	}
+	return args[0]
 }
 
 func stat(path string) (string, error) {
