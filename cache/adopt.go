@@ -61,9 +61,6 @@ func (s *Store) settleFile(path string, size int64) error {
 	return noSpace(f.Sync())
 }
 
-// Space tells of the disk that the store is on: bytes that are free, and all.
-func (s *Store) Space() (free, size int64, err error) { return diskSpace(s.dir) }
-
 // MakeRoom frees n bytes on the disk, or less where the store hasn't that much. What
 // the disk has free anyway counts.
 func (s *Store) MakeRoom(n int64) {

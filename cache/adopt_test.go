@@ -94,11 +94,11 @@ func TestMakingRoomEvictsNothingWhereThereIsSome(t *testing.T) {
 	if k := kept(s, []digest.Digest{d}); k != "a" {
 		t.Error("a blob was evicted")
 	}
-	_, size, err := s.Space()
+	disk, err := s.Space()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.MakeRoom(size)
+	s.MakeRoom(disk.Size)
 	if k := kept(s, []digest.Digest{d}); k != "" {
 		t.Error("no blob was evicted, where the disk is full")
 	}

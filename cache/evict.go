@@ -77,11 +77,16 @@ func (s *Store) limitLocked() int64 {
 	if err != nil {
 		return s.max
 	}
-	arrived := int64(0) // of what is reserved
+	return min(s.max, max(0, s.heldLocked()+s.arrivedLocked()+free-min(freeReserve, size/100*freePercent)))
+}
+
+// arrivedLocked is how many bytes downloads under way have brought, of those that they
+// reserved.
+func (s *Store) arrivedLocked() (n int64) {
 	for dl := range s.underWay() {
-		arrived += min(dl.done.Load(), dl.reserved)
+		n += min(dl.done.Load(), dl.reserved)
 	}
-	return min(s.max, max(0, s.heldLocked()+arrived+free-min(freeReserve, size/100*freePercent)))
+	return n
 }
 
 // heldLocked is how many bytes of the disk the store has, without those of downloads

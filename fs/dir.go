@@ -18,7 +18,6 @@ var (
 	_ gofs.NodeGetattrer      = (*dirNode)(nil)
 	_ gofs.NodeLookuper       = (*dirNode)(nil)
 	_ gofs.NodeOpendirHandler = (*dirNode)(nil)
-	_ gofs.NodeStatfser       = (*dirNode)(nil)
 )
 
 func (n *dirNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -45,15 +44,6 @@ func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle,
 		return nil, 0, n.dir.where().fail(ctx, "opendir", err)
 	}
 	return &dirHandle{node: n, listing: l}, 0, 0
-}
-
-// Statfs tells the longest name. Sizes stay 0: how much a registry holds, it
-// doesn't say.
-func (n *dirNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
-	out.NameLen = 255
-	out.Bsize = 4096
-	out.Frsize = 4096
-	return 0
 }
 
 // dirHandle is an open directory: the listing as it was when it was opened.

@@ -168,15 +168,3 @@ func (n *stagedNode) Setxattr(context.Context, string, []byte, uint32) syscall.E
 }
 
 func (n *stagedNode) Removexattr(context.Context, string) syscall.Errno { return syscall.ENOTSUP }
-
-// Statfs tells of the disk that is staged on.
-func (n *stagedNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
-	const block = 4096
-	out.NameLen, out.Bsize, out.Frsize = 255, block, block
-	free, size, err := n.top.tree.store.Space()
-	if err != nil {
-		return 0 // nobody is kept from trying
-	}
-	out.Blocks, out.Bfree, out.Bavail = uint64(size/block), uint64(free/block), uint64(free/block)
-	return 0
-}

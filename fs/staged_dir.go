@@ -26,7 +26,6 @@ var (
 	_ gofs.NodeSetattrer      = (*stagedDir)(nil)
 	_ gofs.NodeSetxattrer     = (*stagedDir)(nil)
 	_ gofs.NodeRemovexattrer  = (*stagedDir)(nil)
-	_ gofs.NodeStatfser       = (*stagedDir)(nil)
 	_ gofs.NodeFsyncer        = (*stagedDir)(nil)
 	_ gofs.NodeLookuper       = (*stagedDir)(nil)
 	_ gofs.NodeOpendirHandler = (*stagedDir)(nil)

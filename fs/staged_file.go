@@ -23,7 +23,6 @@ var (
 	_ gofs.NodeSetattrer     = (*stagedFile)(nil)
 	_ gofs.NodeSetxattrer    = (*stagedFile)(nil)
 	_ gofs.NodeRemovexattrer = (*stagedFile)(nil)
-	_ gofs.NodeStatfser      = (*stagedFile)(nil)
 	_ gofs.NodeOpener        = (*stagedFile)(nil)
 )
 

@@ -9,6 +9,6 @@
 // deleting), auth, errors (what goes wrong, and how it reads), told_apart (how
 // programs read it), network (many programs while the network is bad), mass_reading
 // (programs that go through everything), cache, stacked (overlayfs over and below),
-// command. The tests build the program first, with the race detector, and mount that one; where
+// space (what df says), command. The tests build the program first, with the race detector, and mount that one; where
 // memory is measured they mount the plain one.
 package integration

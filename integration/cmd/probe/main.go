@@ -3,6 +3,7 @@
 // at a mount from outside.
 //
 //	probe stat PATH          ok TYPE SIZE MODE INODE
+//	probe statfs PATH        ok BLOCKSIZE BLOCKS FREE AVAILABLE INODES FREEINODES
 //	probe open|read|readdir|readlink PATH
 //	probe create|mkdir|remove|chmod|truncate PATH
 //	probe setxattr|removexattr [NAME] PATH    the attribute user.probe, unless named
@@ -58,6 +59,10 @@ func probe(what, path string, args []string) (string, error) {
 	switch what {
 	case "stat":
 		return stat(path)
+	case "statfs":
+		var st unix.Statfs_t
+		err := unix.Statfs(path, &st)
+		return fmt.Sprintf("ok %d %d %d %d %d %d", st.Bsize, st.Blocks, st.Bfree, st.Bavail, st.Files, st.Ffree), err
 	case "open":
 		f, err := os.Open(path)
 		if err != nil {

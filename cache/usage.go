@@ -1,0 +1,31 @@
+package cache
+
+// Usage is how full something is, in bytes.
+type Usage struct {
+	Size int64 // all there is
+	Used int64
+	Free int64 // what can be taken besides; others may have taken some of the rest
+}
+
+// Usage tells how full the store is. Size is its bound, or all of the disk where that is
+// smaller. Used counts what downloads under way have brought, and may be more than Size
+// while files are open. Free is what can be taken without evicting anything. The error is
+// the disk's.
+func (s *Store) Usage() (Usage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free, size, err := diskSpace(s.dir)
+	if err != nil {
+		return Usage{}, err
+	}
+	used := s.heldLocked() + s.arrivedLocked()
+	return Usage{
+		Size: min(s.max, size),
+		Used: used,
+		Free: max(0, min(s.limitLocked()-used, free)),
+	}, nil
+}
+
+// Space tells how full the disk is that the store and the staging area are on. What the
+// disk keeps back for root is neither used nor free.
+func (s *Store) Space() (Usage, error) { return diskUsage(s.dir) }
