@@ -340,17 +340,22 @@ func TestTagOrder(t *testing.T) {
 	})
 }
 
-// SOURCE picks the root.
+// SOURCE picks the root, with a scheme as well. One that is none is a usage error that names it.
 func TestSource(t *testing.T) {
 	t.Parallel()
 	s := startDistribution(t, registries.Options{})
 	image := must(repo(t, s, testImage).Image(t.Context(), "v1", content.Small("x")))(t)
 	host := testMount(t, mounting{source: s.Host})
 	host.holds(host.Dir+"/team/app/tags/v1/manifest.json", image.Bytes)
-	repository := testMount(t, mounting{source: s.Host + "/" + testImage})
+	repository := testMount(t, mounting{source: "docker://" + s.Host + "/" + testImage + "/"})
 	repository.holds(repository.Dir+"/tags/v1/manifest.json", image.Bytes)
 	repository.lists(repository.Dir+"/tags", "v1")
 	repository.sh("cat $M/.ocifs/version")
+	for _, none := range []string{"docker-daemon:alpine", "docker://" + s.Host + "/" + testImage + ":v1"} {
+		if r := host.run(raceBin + " mount " + none + " " + t.TempDir()); r.Code != 2 || !strings.Contains(r.Stderr, none) {
+			t.Errorf("%s: exit code %d, %s", none, r.Code, r.Stderr)
+		}
+	}
 }
 
 // Modes, owners and times are as designed, and inode numbers survive a remount.

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -15,36 +12,17 @@ type target struct {
 	typed  string         // what a person wrote, where it isn't quite a target's name
 }
 
-// parseTarget reads HOST or HOST/REPOSITORY, and what people write in place of it: a
-// web address, an image's reference, a host as it stands in the tree.
+// parseTarget reads what doctor is to look at.
 func parseTarget(typed string) (target, error) {
-	s := strings.TrimSpace(typed)
-	for _, scheme := range []string{"https://", "http://", "oci://", "docker://"} {
-		if rest, ok := strings.CutPrefix(s, scheme); ok {
-			s = strings.TrimSuffix(strings.TrimRight(rest, "/"), "/v2")
-		}
-	}
-	name, path, _ := strings.Cut(strings.TrimRight(s, "/"), "/")
-	host, err := ref.ParseHost(name)
-	if err != nil { // localhost_5000
-		if i := strings.LastIndexByte(name, '_'); i > 0 {
-			host, err = ref.ParseHost(name[:i] + ":" + name[i+1:])
-		}
-	}
+	a, err := parseAddress(typed)
 	if err != nil {
-		hint := ""
-		if _, e := ref.Parse(ref.DockerHub + "/" + s); e == nil && !strings.Contains(name, ".") {
-			hint = fmt.Sprintf("; for Docker Hub write %s/%s", ref.DockerHub, s)
-		}
-		return target{}, fmt.Errorf("write HOST or HOST/REPOSITORY: %w%s", err, hint)
+		return target{}, err
 	}
-	t := target{host: host}
-	if path != "" {
-		r, err := ref.Parse(host + "/" + path)
-		if err != nil {
-			return target{}, fmt.Errorf("write HOST or HOST/REPOSITORY: %w", err)
+	t := target{host: a.host, object: a.object}
+	if a.path != "" {
+		if t.repo, err = ref.NewRepository(a.host, a.path); err != nil {
+			return target{}, err
 		}
-		t.repo, t.object = r.Repository, r.Object
 	}
 	if typed != t.name() {
 		t.typed = typed

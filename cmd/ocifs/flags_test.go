@@ -21,20 +21,3 @@ func TestSizes(t *testing.T) {
 		}
 	}
 }
-
-func TestSources(t *testing.T) {
-	for in, want := range map[string][2]string{
-		"": {}, "ghcr.io": {"ghcr.io"}, "ghcr.io/": {"ghcr.io"}, "https://ghcr.io": {"ghcr.io"},
-		"ghcr.io/org/app": {"ghcr.io", "org/app"}, "localhost:5000/a": {"localhost:5000", "a"},
-	} {
-		host, path, err := parseSource(in)
-		if err != nil || [2]string{host, path} != want {
-			t.Errorf("%q is %q, %q, %v", in, host, path, err)
-		}
-	}
-	for _, in := range []string{"alpine", "ghcr.io/Org", "ghcr.io/org:v1", "ghcr.io//a", "/tmp"} {
-		if h, p, err := parseSource(in); err == nil {
-			t.Errorf("%q is taken for %q, %q", in, h, p)
-		}
-	}
-}

@@ -20,7 +20,6 @@ import (
 	"github.com/ocifs/ocifs/fs"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/auth"
-	"github.com/ocifs/ocifs/registry/ref"
 )
 
 const (
@@ -46,7 +45,8 @@ func mountCommand() *cobra.Command {
 		Long: `Mount OCI registries as a directory tree.
 
 SOURCE picks the root of the tree: nothing (every registry), a host (ghcr.io),
-or a repository (ghcr.io/org/app). The command returns when the mount answers;
+or a repository (ghcr.io/org/app). docker://, oci:// or https:// may stand in
+front of it, and of images of Docker Hub docker:// alone. The command returns when the mount answers;
 unmount it with 'ocifs unmount MOUNTPOINT'.`,
 		Example: "  ocifs mount ~/oci\n  ocifs mount ghcr.io ~/ghcr\n  ocifs mount docker.io/library/alpine /mnt",
 		Args:    arguments(cobra.RangeArgs(1, 2)),
@@ -55,7 +55,7 @@ unmount it with 'ocifs unmount MOUNTPOINT'.`,
 			if len(args) == 2 {
 				source = args[0]
 			}
-			host, path, err := parseSource(source)
+			host, path, err := parseSource(source, s.plainHTTP)
 			if err != nil {
 				return usageError{err}
 			}
@@ -78,24 +78,6 @@ unmount it with 'ocifs unmount MOUNTPOINT'.`,
 	}
 	s.register(c.Flags())
 	return c
-}
-
-// parseSource reads SOURCE: nothing, HOST or HOST/REPOSITORY.
-func parseSource(source string) (host, path string, err error) {
-	source = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(source, "https://"), "oci://"), "/")
-	if source == "" {
-		return "", "", nil
-	}
-	host, path, hasPath := strings.Cut(source, "/")
-	if host, err = ref.ParseHost(host); err != nil {
-		return "", "", fmt.Errorf("SOURCE is HOST or HOST/REPOSITORY: %w", err)
-	}
-	if hasPath {
-		if _, err := ref.NewRepository(host, path); err != nil {
-			return "", "", fmt.Errorf("SOURCE is HOST or HOST/REPOSITORY, without a tag: %w", err)
-		}
-	}
-	return host, path, nil
 }
 
 // serve mounts, and serves until the mount is gone.
