@@ -37,7 +37,7 @@ func (b *blobFile) open(context.Context) (content, error) {
 			b.repo.doubt(b.digest, b.size)
 			return nil, fmt.Errorf("%s can't be of 0 bytes, as was promised: %w", b.digest, registry.ErrCorrupt)
 		}
-		return &snapshot{how: cached}, nil
+		return &snapshot{}, nil
 	}
 	c := &blobContent{blob: b}
 	f, err := b.tree.store.Open(b.digest, b.size)
@@ -163,7 +163,7 @@ func (f *manifestFile) open(ctx context.Context) (content, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &snapshot{m.Raw, cached}, nil
+	return &snapshot{m.Raw}, nil
 }
 
 func (f *manifestFile) xattrs() map[string]string { return described(f.desc) }
@@ -178,4 +178,4 @@ type small struct {
 
 func (f *small) stat() stat { return f.fileStat(f.digest, int64(len(f.bytes)), f.mtime) }
 
-func (f *small) open(context.Context) (content, error) { return &snapshot{f.bytes, cached}, nil }
+func (f *small) open(context.Context) (content, error) { return &snapshot{f.bytes}, nil }

@@ -1,9 +1,11 @@
 package fs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -13,36 +15,87 @@ import (
 
 // controlDir is .ocifs/: what a person or a program wants to know of the mount
 // itself.
-func (t *Tree) controlDir(at place) directory {
-	d := &fixed{place: at, mtime: t.started}
-	for name, make := range map[string]func() []byte{
+//
+// Its files change, and each is the same inode for as long as it has the same bytes. What
+// is written anew as a whole is a replacedFile, and errors.jsonl grows: see errorLog. So
+// the size of an inode is one for all who look at it, and the kernel looks up a name each
+// time that it is used.
+type controlDir struct {
+	place
+	files map[string]func() file // what a name means now
+}
+
+func (t *Tree) controlDir(at place) *controlDir {
+	d := &controlDir{at, map[string]func() file{}}
+	for name, render := range map[string]func() []byte{
 		"version":        func() []byte { return []byte("ocifs " + t.opts.Version + "\n") },
 		"config.json":    func() []byte { return indented(t.opts.Config) },
 		"stats.json":     func() []byte { return indented(t.stats()) },
 		"transfers.json": func() []byte { return indented(t.transfers()) },
 		"uploads.json":   func() []byte { return indented(t.uploads()) },
-		"errors.jsonl":   t.failures.jsonl,
 	} {
-		d.children = append(d.children, child{name, &controlFile{at.at(name), make}, forever})
+		d.files[name] = (&replacedFile{place: at.at(name), render: render}).now
 	}
+	d.files["errors.jsonl"] = func() file { return t.failures.text.file(at.at("errors.jsonl")) }
 	return d
 }
 
-// controlFile is a file that is made anew each time it is opened.
-type controlFile struct {
-	place
-	make func() []byte
+func (d *controlDir) stat() stat { return d.dirStat("", d.tree.started) }
+
+func (d *controlDir) lookup(_ context.Context, name string) (child, error) {
+	now, ok := d.files[name]
+	if !ok {
+		return child{}, errNotExist
+	}
+	return child{name, now(), 0}, nil
 }
 
-// stat tells the size of this moment. The kernel keeps none of it.
-func (f *controlFile) stat() stat {
-	st := f.fileStat("", int64(len(f.make())), time.Now())
-	st.ttl = 0
+func (d *controlDir) list(context.Context) (listing, error) {
+	var cs []child
+	for name, now := range d.files {
+		cs = append(cs, child{name, now(), 0})
+	}
+	return listChildren(cs), nil
+}
+
+// replacedFile is a control file that is written anew as a whole, as by a program that
+// renames the new one over the old one: who opened it reads it to its end as it was, and
+// its name means the new one from then on. It is safe for concurrent use.
+type replacedFile struct {
+	place
+	render func() []byte
+
+	mu   sync.Mutex
+	last *edition // that now gave, or nil; guarded by mu
+}
+
+// edition is a replacedFile while it has the same bytes. Editions have one inode number:
+// cp compares it before and after it opens a file.
+type edition struct {
+	small
+	number uint64
+}
+
+func (e *edition) stat() stat {
+	st := e.small.stat()
+	st.gen += e.number
 	return st
 }
 
-func (f *controlFile) open(context.Context) (content, error) {
-	return &snapshot{f.make(), direct}, nil
+// now gives the edition of this moment, which is the last one where nothing has changed.
+func (f *replacedFile) now() file {
+	b := f.render()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	number := uint64(0)
+	if f.last != nil {
+		if bytes.Equal(f.last.bytes, b) {
+			return f.last
+		}
+		number = f.last.number + 1
+	}
+	f.last = &edition{small{f.place, b, "", time.Now()}, number}
+	return f.last
 }
 
 func indented(v any) []byte {

@@ -58,6 +58,15 @@
 // the next. A blob that isn't cached yet is opened for direct reads. The mode
 // is one per inode for as long as it is open anywhere; see fileNode.
 //
+// # Control files
+//
+// Files in .ocifs/ change, while the kernel keeps one size for an inode and doesn't say
+// whose open file it asks for. So one inode of them shows the same bytes at the same
+// offsets to all: a JSON file that has changed is another inode, as if it was renamed over
+// the old one, and who has the old one open reads it to its end. errors.jsonl grows at its
+// end; one that starts at a later line is another inode. All inodes of a name have one
+// inode number, for programs that compare it.
+//
 // # Mass reading
 //
 // Listing and stat need manifests alone, and an old Helm chart's config. A blob is

@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxFailures is how many failures .ocifs/errors.jsonl remembers.
-const maxFailures = 500
-
 // failure is one line of .ocifs/errors.jsonl.
 type failure struct {
 	Time  time.Time `json:"time"`
@@ -24,13 +21,14 @@ type failure struct {
 	Hint  string    `json:"hint"`
 }
 
-// failures is the last maxFailures failures and a count of all. It is safe for
-// concurrent use.
+// failures is the last maxFailures failures, a count of all, and their text. It is safe
+// for concurrent use.
 type failures struct {
-	log *slog.Logger
+	log  *slog.Logger
+	text errorLog
 
-	mu     sync.Mutex
-	last   []failure // a ring once it is full: next is the oldest
+	mu     sync.Mutex // before text.mu
+	last   []failure  // a ring once it is full: next is the oldest
 	next   int
 	counts map[string]int64 // by errno
 }
@@ -48,12 +46,23 @@ func (f *failures) add(path, op string, v verdict, err error) {
 		return
 	}
 	f.log.Warn(op+" failed", "path", path, "errno", line.Errno, "cause", line.Cause, "hint", line.Hint)
+	f.text.add(line.json(), line.Time)
 	if len(f.last) < maxFailures {
 		f.last = append(f.last, line)
 		return
 	}
 	f.last[f.next] = line
 	f.next = (f.next + 1) % maxFailures
+}
+
+// json is the failure as a line of JSON.
+func (f failure) json() []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	// A failure is made of strings and a time: encoding can't fail.
+	_ = e.Encode(f)
+	return b.Bytes()
 }
 
 // errnoName is the name of an errno. Where two have one number, it is the one that is
@@ -87,20 +96,6 @@ func (f *failures) count() map[string]int64 {
 		c[errno] = n
 	}
 	return c
-}
-
-// jsonl gives the failures, the oldest first, an object a line.
-func (f *failures) jsonl() []byte {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	for i := range f.last {
-		// A failure is made of strings and a time: encoding can't fail.
-		_ = e.Encode(f.last[(f.next+i)%len(f.last)])
-	}
-	return b.Bytes()
 }
 
 // lastAt gives the cause of the last failure at a path, or "".

@@ -96,7 +96,7 @@ type ioMode int
 
 const (
 	// direct asks for each read. Nothing is kept, and a waiting read can be
-	// interrupted: for what isn't there yet, and for what changes.
+	// interrupted: for what isn't there yet, and for what grows.
 	direct ioMode = iota
 	// cached reads through the kernel's page cache, which outlives the handle:
 	// for what can't change.
@@ -120,14 +120,7 @@ var (
 	_ gofs.NodeOpener    = (*fileNode)(nil)
 )
 
-func (n *fileNode) Getattr(_ context.Context, f gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	if h, ok := f.(*fileHandle); ok {
-		if s, ok := h.content.(*snapshot); ok { // the file may have changed since it was opened
-			errno := getattr(n.file, out)
-			out.Size = uint64(len(s.bytes))
-			return errno
-		}
-	}
+func (n *fileNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	return getattr(n.file, out)
 }
 
@@ -220,11 +213,8 @@ func (h *fileHandle) Release(context.Context) syscall.Errno {
 	return 0
 }
 
-// snapshot is content that is at hand.
-type snapshot struct {
-	bytes []byte
-	how   ioMode
-}
+// snapshot is content that is at hand, and can't change.
+type snapshot struct{ bytes []byte }
 
 func (s *snapshot) readAt(_ context.Context, p []byte, off int64) (int, error) {
 	if off >= int64(len(s.bytes)) {
@@ -233,6 +223,6 @@ func (s *snapshot) readAt(_ context.Context, p []byte, off int64) (int, error) {
 	return copy(p, s.bytes[off:]), nil
 }
 
-func (s *snapshot) mode() ioMode { return s.how }
+func (s *snapshot) mode() ioMode { return cached }
 func (s *snapshot) fd() int      { return -1 }
 func (s *snapshot) close()       {}

@@ -1,0 +1,205 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// jsonl is the text of errors.jsonl.
+func (f *failures) jsonl() []byte {
+	f.text.mu.Lock()
+	defer f.text.mu.Unlock()
+	return bytes.Clone(f.text.text[f.text.start-f.text.front:])
+}
+
+// asKernel asks a tree for what a kernel asks.
+type asKernel struct {
+	t   *testing.T
+	raw fuse.RawFileSystem
+}
+
+func (w *walked) asKernel() asKernel {
+	return asKernel{w.t, gofs.NewNodeFS(newNode(w.root), &gofs.Options{NullPermissions: true, RootStableAttr: &gofs.StableAttr{Ino: 1}})}
+}
+
+// lookup walks along a path, as a kernel does that believes no name.
+func (k asKernel) lookup(path string) fuse.EntryOut {
+	k.t.Helper()
+	out := fuse.EntryOut{NodeId: fuse.FUSE_ROOT_ID}
+	for name := range strings.SplitSeq(path, "/") {
+		in := fuse.InHeader{NodeId: out.NodeId}
+		out = fuse.EntryOut{}
+		if st := k.raw.Lookup(nil, &in, name, &out); !st.Ok() {
+			k.t.Fatalf("lookup of %s in %s: %v", name, path, st)
+		}
+	}
+	return out
+}
+
+// opened is an open file.
+type opened struct {
+	asKernel
+	node, fh uint64
+}
+
+func (k asKernel) open(path string) opened {
+	k.t.Helper()
+	node := k.lookup(path).NodeId
+	var out fuse.OpenOut
+	if st := k.raw.Open(nil, &fuse.OpenIn{InHeader: fuse.InHeader{NodeId: node}}, &out); !st.Ok() {
+		k.t.Fatalf("open %s: %v", path, st)
+	}
+	return opened{k, node, out.Fh}
+}
+
+// size is what fstat says, which a kernel asks for without the handle.
+func (o opened) size() int {
+	o.t.Helper()
+	var out fuse.AttrOut
+	if st := o.raw.GetAttr(nil, &fuse.GetAttrIn{InHeader: fuse.InHeader{NodeId: o.node}}, &out); !st.Ok() {
+		o.t.Fatal(st)
+	}
+	return int(out.Size)
+}
+
+// read reads from an offset to the end.
+func (o opened) read(off int) (string, fuse.Status) {
+	b := make([]byte, 8<<20)
+	res, st := o.raw.Read(nil, &fuse.ReadIn{InHeader: fuse.InHeader{NodeId: o.node}, Fh: o.fh, Offset: uint64(off), Size: uint32(len(b))}, b)
+	if !st.Ok() {
+		return "", st
+	}
+	b, _ = res.Bytes(b)
+	return string(b), st
+}
+
+// holds checks that an open file has these bytes and this size.
+func (o opened) holds(what, want string) {
+	o.t.Helper()
+	if got, st := o.read(0); got != want || !st.Ok() {
+		o.t.Errorf("%s: %d bytes are read, want %d: %v", what, len(got), len(want), st)
+	}
+	if got := o.size(); got != len(want) {
+		o.t.Errorf("%s: fstat says %d bytes, want %d", what, got, len(want))
+	}
+}
+
+// fail adds failures, which are lines of errors.jsonl, and gives these lines.
+func (w *walked) fail(n int, what string) string {
+	var lines strings.Builder
+	for i := range n {
+		w.failures.add(fmt.Sprint(what, i), "read", verdict{syscall.EIO, "hint"}, errors.New("boom"))
+		text := w.failures.text.text
+		lines.Write(text[bytes.LastIndexByte(text[:len(text)-1], '\n')+1:])
+	}
+	return lines.String()
+}
+
+// Who has errors.jsonl open reads each line that comes after what was there, at the end of
+// it, and is told the size of all that can be read, whoever else has it open since when,
+// and however many lines there were before.
+func TestErrorsGrowForWhoHasThemOpen(t *testing.T) {
+	w := walk(t, startAnswering(t), t.TempDir(), Options{})
+	const path = ".ocifs/errors.jsonl"
+	k := w.asKernel()
+	k.open(path).holds("without a failure", "")
+
+	type follower struct {
+		opened
+		want string
+	}
+	var followers []follower
+	for _, n := range []int{3, maxFailures - 5, 1, 1, 1, maxFailures / 2, maxFailures + 1} {
+		followers = append(followers, follower{k.open(path), string(w.failures.jsonl())})
+		came := w.fail(n, fmt.Sprint("after ", len(followers), " opened: "))
+		for i := range followers {
+			f := &followers[i]
+			f.want += came
+			f.holds(fmt.Sprintf("opened by %d, after %d more lines", i, n), f.want)
+		}
+		now := string(w.failures.jsonl())
+		k.open(path).holds(fmt.Sprintf("opened after %d more lines", n), now)
+		if size := k.lookup(path).Size; size != uint64(len(now)) {
+			t.Errorf("stat says %d bytes, want %d", size, len(now))
+		}
+	}
+}
+
+// Who follows errors.jsonl and falls so far behind that the lines are gone is told, and
+// goes on with those that are there. Who opens it is shown the last ones.
+func TestWhoFallsFarBehindTheErrorsIsTold(t *testing.T) {
+	w := walk(t, startAnswering(t), t.TempDir(), Options{})
+	const path = ".ocifs/errors.jsonl"
+	k := w.asKernel()
+	w.fail(1, "first")
+	behind, looked := k.open(path), k.lookup(path)
+	long := strings.Repeat("long ", 200)
+	w.fail(maxLag/len(long)+maxFailures, long)
+	if _, st := behind.read(0); st != fuse.Status(syscall.ESTALE) {
+		t.Errorf("reading what isn't in memory any more: %v, want ESTALE", st)
+	}
+	var out fuse.OpenOut
+	if st := k.raw.Open(nil, &fuse.OpenIn{InHeader: fuse.InHeader{NodeId: looked.NodeId}}, &out); st != fuse.Status(syscall.ESTALE) {
+		t.Errorf("opening what was looked up long ago: %v, want ESTALE, which has the kernel look it up again", st)
+	}
+	end := behind.size()
+	last := w.fail(1, "last")
+	if got, st := behind.read(end); got != last || !st.Ok() {
+		t.Errorf("from the end on it reads %q, %v; want %q", got, st, last)
+	}
+	k.open(path).holds("opened now", string(w.failures.jsonl()))
+	if n := len(w.failures.text.text); n > maxLag+len(w.failures.jsonl()) {
+		t.Errorf("%d bytes are in memory, want %d and the last lines", n, maxLag)
+	}
+}
+
+// Who has a control file open that is written anew as a whole reads it as it was, with its
+// size, and a name means the new one.
+func TestAControlFileIsReadAsItWasWhenItWasOpened(t *testing.T) {
+	config := map[string]any{"key": "short"}
+	w := walk(t, startAnswering(t), t.TempDir(), Options{Config: config})
+	k := w.asKernel()
+	const path = ".ocifs/config.json"
+	first, before := k.open(path), string(indented(config))
+	same := k.lookup(path)
+	if same.NodeId != first.node || same.Mtime != k.lookup(path).Mtime {
+		t.Error("a file that hasn't changed is another inode, or has another time")
+	}
+	config["key"] = "a longer value"
+	second, now := k.open(path), string(indented(config))
+	first.holds("opened before the change", before)
+	second.holds("opened after it", now)
+	changed := k.lookup(path)
+	if changed.Size != uint64(len(now)) {
+		t.Errorf("stat says %d bytes, want %d", changed.Size, len(now))
+	}
+	if changed.Ino != same.Ino {
+		t.Error("the inode number isn't what it was: cp says that the file was replaced while it was copied")
+	}
+	if changed.EntryTimeout() != 0 {
+		t.Error("the kernel may believe what the name meant")
+	}
+}
+
+// The control files are those that are listed, and no others.
+func TestControlFilesAreListed(t *testing.T) {
+	w := walk(t, startAnswering(t), t.TempDir(), Options{})
+	c, err := w.root.lookup(t.Context(), controlName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.entry.(directory).list(t.Context())
+	if got, want := strings.Join(l.names, " "), "config.json errors.jsonl stats.json transfers.json uploads.json version"; got != want || err != nil {
+		t.Errorf("it lists %q, %v; want %q", got, err, want)
+	}
+	if _, err := c.entry.(directory).lookup(t.Context(), "none"); !errors.Is(err, errNotExist) {
+		t.Errorf("what isn't listed: %v", err)
+	}
+}
