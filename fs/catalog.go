@@ -36,7 +36,7 @@ type host struct {
 // catalog is the repositories that a registry names.
 type catalog struct {
 	belief
-	paths []string
+	paths paths
 	whole bool // what it doesn't name isn't there
 }
 
@@ -64,25 +64,21 @@ func (h *host) catalog(ctx context.Context) (catalog, error) {
 
 // list asks for the catalog.
 func (h *host) list(ctx context.Context) (catalog, error) {
-	c := catalog{belief: believe(h.tree.opts.ListTTL), whole: true}
-	for page, err := range h.tree.client.Catalog(ctx, h.name) {
-		switch {
-		case err == nil:
-			c.paths = append(c.paths, page...)
-			continue
-		case ctx.Err() != nil:
-			return catalog{}, err
-		case errors.Is(err, registry.ErrDenied), errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrUnsupported):
-			h.tree.log.Debug("no catalog", "host", h.name, "cause", err)
-			c.belief = believe(refusedFor)
-		case h.fails(len(c.paths)):
-			c.belief = believe(shownFor)
-			h.place().tell(ctx, "opendir", "try again later: the catalog broke off, and what came of it is listed",
-				fmt.Errorf("listing the first %d repositories: %w", len(c.paths), err))
-		default:
-			return catalog{}, err
-		}
-		c.whole = false
+	named, err := h.pages(ctx)
+	c := catalog{belief: believe(h.tree.opts.ListTTL), paths: newPaths(h.name, named), whole: err == nil}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return catalog{}, err
+	case errors.Is(err, registry.ErrDenied), errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrUnsupported):
+		h.tree.log.Debug("no catalog", "host", h.name, "cause", err)
+		c.belief = believe(refusedFor)
+	case h.fails(len(c.paths)):
+		c.belief = believe(shownFor)
+		h.place().tell(ctx, "opendir", "try again later: the catalog broke off, and what came of it is listed",
+			fmt.Errorf("listing the first %d repositories: %w", len(c.paths), err))
+	default:
+		return catalog{}, err
 	}
 	h.answered.Store(true)
 	h.mu.Lock()
@@ -92,6 +88,17 @@ func (h *host) list(ctx context.Context) (catalog, error) {
 	}
 	h.last = c
 	return c, nil
+}
+
+// pages gives what the pages of the catalog name, as far as they came.
+func (h *host) pages(ctx context.Context) (named []string, err error) {
+	for page, err := range h.tree.client.Catalog(ctx, h.name) {
+		if err != nil {
+			return named, err
+		}
+		named = append(named, page...)
+	}
+	return named, nil
 }
 
 // fails remembers that the catalog failed, and says whether what came of it, so many

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -194,18 +193,12 @@ func (d *namespace) addEntries(names map[string]bool, repo *repository) {
 
 // addBelow adds the components below of repositories that a catalog names or this
 // mount has visited.
-func (d *namespace) addBelow(names map[string]bool, paths []string) {
-	for _, p := range append(slices.Clone(paths), d.tree.visitedPaths(d.host.name)...) {
-		rest, ok := strings.CutPrefix(p, d.path+"/")
-		if d.path == "" {
-			rest, ok = p, true
-		}
-		if _, err := ref.NewRepository(d.host.name, p); err != nil {
-			continue // nothing that could be entered
-		}
-		if c, _, _ := strings.Cut(rest, "/"); ok {
-			names[componentName(c)] = true
-		}
+func (d *namespace) addBelow(names map[string]bool, named paths) {
+	for c := range named.below(d.path) {
+		names[componentName(c)] = true
+	}
+	for _, c := range d.tree.visitedBelow(d.host.name, d.path) {
+		names[componentName(c)] = true
 	}
 }
 

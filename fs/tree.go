@@ -89,6 +89,7 @@ type Tree struct {
 	top          *gofs.Inode // once mounted
 	repositories map[ref.Repository]*repository
 	seen         map[ref.Repository]belief // that they exist
+	visits       map[string]paths          // those in seen, by host
 	hosts        map[string]*host
 }
 
@@ -113,7 +114,7 @@ func New(o Options) (*Tree, error) {
 		opts: o, guard: guard, client: o.Client, store: o.Store, log: o.Logger, started: time.Now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
 		failures: newFailures(o.Logger), manifests: newManifests(), referrers: newRecentReferrers(), closures: closures,
-		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]belief{}, hosts: map[string]*host{},
+		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]belief{}, visits: map[string]paths{}, hosts: map[string]*host{},
 	}
 	t.life, t.end = context.WithCancel(context.Background())
 	if !o.ReadOnly {
@@ -209,6 +210,11 @@ func (t *Tree) host(name string) *host {
 func (t *Tree) visit(r ref.Repository) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if _, ok := t.seen[r]; !ok {
+		ps := t.visits[r.Host]
+		ps.insert(r.Path)
+		t.visits[r.Host] = ps
+	}
 	t.seen[r] = believe(t.opts.ListTTL)
 }
 
@@ -252,24 +258,19 @@ func (t *Tree) visitedHosts() []string {
 			hosts = append(hosts, name)
 		}
 	}
-	for r := range t.seen {
-		hosts = append(hosts, r.Host)
+	for name := range t.visits {
+		hosts = append(hosts, name)
 	}
 	slices.Sort(hosts)
 	return slices.Compact(hosts)
 }
 
-// visitedPaths lists the repositories of a host of which something was seen.
-func (t *Tree) visitedPaths(host string) []string {
+// visitedBelow lists the components right below a directory of a host, of repositories of
+// which something was seen.
+func (t *Tree) visitedBelow(host, dir string) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var paths []string
-	for r := range t.seen {
-		if r.Host == host {
-			paths = append(paths, r.Path)
-		}
-	}
-	return paths
+	return slices.Collect(t.visits[host].below(dir))
 }
 
 // withControl is a root with .ocifs/ beside its other children.
