@@ -3,6 +3,8 @@ package fs
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,61 +36,115 @@ func (d *referrersDir) lookup(ctx context.Context, name string) (child, error) {
 	if strings.HasPrefix(name, ".") {
 		return child{}, errNotExist
 	}
-	f, err := d.children(ctx)
+	rs, err := d.repo.referrers(ctx, d.place, d.subject)
 	if err != nil {
 		return child{}, err
 	}
-	return f.lookup(ctx, name)
+	return d.child(rs, name)
 }
 
 func (d *referrersDir) list(ctx context.Context) (listing, error) {
-	f, err := d.children(ctx)
+	rs, err := d.repo.referrers(ctx, d.place, d.subject)
 	if err != nil {
 		return listing{}, err
 	}
-	return f.list(ctx)
+	return listing{names: rs.names, child: func(name string) child {
+		c, err := d.child(rs, name)
+		if err != nil { // can't be: it is one of the names
+			panic(err)
+		}
+		return c
+	}}, nil
 }
 
-// children shows the referrers of the moment: the joined index, and a directory
-// of symlinks for each artifact type.
-func (d *referrersDir) children(ctx context.Context) (*fixed, error) {
-	rs, err := d.repo.referrers(ctx, d.place, d.subject)
-	if err != nil {
-		return nil, err
-	}
+// child shows one of the referrers' names: the joined index, or the directory of an
+// artifact type.
+func (d *referrersDir) child(rs referrers, name string) (child, error) {
 	left := time.Until(rs.expires)
-	index := &small{d.at("index.json"), rs.index, digest.FromBytes(rs.index), d.tree.started}
-	f := &fixed{place: d.place, mtime: d.tree.started, children: []child{{"index.json", index, left}}}
-	types := map[string]*fixed{}
-	for _, r := range rs.descriptors {
-		name := strings.ReplaceAll(r.ArtifactType, "/", "_")
+	if name == indexName {
+		return child{name, &small{d.at(name), rs.index, rs.digest, d.tree.started}, left}, nil
+	}
+	of, ok := rs.types[name]
+	if !ok {
+		return child{}, errNotExist
+	}
+	return child{name, &typeDir{d.at(name), rs.digest, of}, left}, nil
+}
+
+// typeDir is the referrers of one artifact type, as symlinks to their image directories.
+type typeDir struct {
+	place
+	index     digest.Digest   // of the referrers' index: other referrers are another directory
+	referrers []digest.Digest // sorted
+}
+
+func (d *typeDir) stat() stat { return d.dirStat(d.index, d.tree.started) }
+
+func (d *typeDir) lookup(_ context.Context, name string) (child, error) {
+	algorithm, encoded, _ := strings.Cut(name, "-")
+	dgst := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)
+	if _, ok := slices.BinarySearch(d.referrers, dgst); !ok {
+		return child{}, errNotExist
+	}
+	to := d.to(d.up(4).at(manifestsName).at(hexPath(dgst)))
+	return child{name, &link{d.at(name), to, d.tree.started}, forever}, nil
+}
+
+func (d *typeDir) list(ctx context.Context) (listing, error) {
+	names := make([]string, len(d.referrers))
+	for i, r := range d.referrers {
+		names[i] = r.Algorithm().String() + "-" + r.Encoded()
+	}
+	return listing{names: names, child: func(name string) child {
+		c, err := d.lookup(ctx, name)
+		if err != nil { // can't be: it is one of the names
+			panic(err)
+		}
+		return c
+	}}, nil
+}
+
+// referrers is what refers to one digest, in the shape that directories show.
+type referrers struct {
+	belief
+	index  []byte                     // one index of them all; nil: not known
+	digest digest.Digest              // of index
+	names  []string                   // of the index and of the directories, sorted
+	types  map[string][]digest.Digest // the referrers by the directory of their artifact type, sorted
+}
+
+// newReferrers puts what a registry named into shape, once for all who look.
+func newReferrers(b belief, ds []v1.Descriptor) (referrers, error) {
+	if ds == nil {
+		ds = []v1.Descriptor{}
+	}
+	index, err := json.Marshal(v1.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: v1.MediaTypeImageIndex,
+		Manifests: ds,
+	})
+	if err != nil {
+		return referrers{}, err
+	}
+	index = append(index, '\n')
+	rs := referrers{belief: b, index: index, digest: digest.FromBytes(index), types: map[string][]digest.Digest{}}
+	for _, d := range ds {
+		name := strings.ReplaceAll(d.ArtifactType, "/", "_")
 		if name == "" {
 			name = "unknown"
 		}
-		if !safeName(name) || strings.HasPrefix(name, ".") || name == "index.json" {
+		if !safeName(name) || strings.HasPrefix(name, ".") || name == indexName {
 			continue
 		}
-		t := types[name]
-		if t == nil {
-			// Its inode is of the referrers that it shows: another set is another directory.
-			t = &fixed{place: d.at(name), version: index.digest, mtime: d.tree.started}
-			types[name] = t
-			f.children = append(f.children, child{name, t, left})
-		}
-		link := &link{t.at(r.Digest.Algorithm().String() + "-" + r.Digest.Encoded()), t.to(d.up(3).at(manifestsName).at(hexPath(r.Digest))), d.tree.started}
-		t.children = append(t.children, child{link.path[len(t.path)+1:], link, left})
+		rs.types[name] = append(rs.types[name], d.Digest)
 	}
-	for _, t := range types {
-		t.children = unique(t.children)
+	for name, of := range rs.types {
+		slices.Sort(of)
+		rs.types[name] = slices.Compact(of)
 	}
-	return f, nil
-}
-
-// referrers is what refers to one digest.
-type referrers struct {
-	belief
-	descriptors []v1.Descriptor
-	index       []byte // one index of them all
+	rs.names = append(slices.Collect(maps.Keys(rs.types)), indexName)
+	slices.Sort(rs.names)
+	return rs, nil
 }
 
 // maxReferrerBytes bounds the referrers in memory: most digests have none.
@@ -165,18 +221,10 @@ func (r *repository) referrers(ctx context.Context, at place, d digest.Digest) (
 		if err != nil {
 			return referrers{}, err
 		}
-		if ds == nil {
-			ds = []v1.Descriptor{}
-		}
-		index, err := json.Marshal(v1.Index{
-			Versioned: specs.Versioned{SchemaVersion: 2},
-			MediaType: v1.MediaTypeImageIndex,
-			Manifests: ds,
-		})
+		got, err := newReferrers(believe(r.tree.opts.ListTTL), ds)
 		if err != nil {
 			return referrers{}, err
 		}
-		got := referrers{believe(r.tree.opts.ListTTL), ds, append(index, '\n')}
 		r.tree.referrers.keep(s, changes, got)
 		return got, nil
 	})

@@ -1,0 +1,75 @@
+package fs
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// referring has a repository name referrers of a digest.
+func (a *answering) referring(repo string, to digest.Digest, ds ...v1.Descriptor) {
+	a.set(repo+"/referrers/"+to.String(), jsonOf(v1.MediaTypeImageIndex, v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: ds}))
+}
+
+func referrer(artifactType, content string) v1.Descriptor {
+	return v1.Descriptor{MediaType: v1.MediaTypeImageManifest, ArtifactType: artifactType, Digest: digest.FromString(content), Size: int64(len(content))}
+}
+
+// Referrers are shown by their artifact type, each once and sorted; types that no name can
+// tell are left out.
+func TestReferrersAreShownByTheirType(t *testing.T) {
+	a := startAnswering(t)
+	subject := digest.FromString("subject")
+	a.referring("team/app", subject,
+		referrer("text/sbom", "b"), referrer("text/sbom", "a"), referrer("text/sbom", "b"), referrer("", "c"),
+		referrer("index.json", "d"), referrer(".hidden", "e"), referrer("a\nb", "f"))
+	w := walk(t, a, t.TempDir(), Options{})
+	at := "team/app/referrers/" + hexPath(subject)
+	name := func(content string) string { return "sha256-" + digest.FromString(content).Encoded() }
+	first, second := name("a"), name("b")
+	if first > second {
+		first, second = second, first
+	}
+	w.want(at, "index.json text_sbom unknown")
+	w.want(at+"/text_sbom", first+" "+second)
+	w.want(at+"/unknown", name("c"))
+	w.want(at+"/text_sbom/"+name("a"), "../../../../manifests/"+hexPath(digest.FromString("a")))
+	for _, missing := range []string{"/text_sbom/" + name("c"), "/text_sbom/sha256", "/none", "/.hidden"} {
+		w.fails(at+missing, errNotExist)
+	}
+}
+
+// Lists that are still believed are put into shape once, and not for each who looks.
+func TestListsAreShapedOnce(t *testing.T) {
+	a := startAnswering(t)
+	subject := digest.FromString("subject")
+	var tags []string
+	var ds []v1.Descriptor
+	for i := range 100 {
+		tags = append(tags, fmt.Sprint("v", i))
+		ds = append(ds, referrer(fmt.Sprint("type/", i), fmt.Sprint(i)))
+	}
+	a.tags("team/app", tags...)
+	a.referring("team/app", subject, ds...)
+	w := walk(t, a, t.TempDir(), Options{ListTTL: time.Hour})
+	for _, path := range []string{"team/app/tags", "team/app/referrers/" + hexPath(subject)} {
+		var shape *string
+		for range 3 {
+			e, err := w.to(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := e.(directory).list(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if shape != nil && shape != &l.names[0] {
+				t.Errorf("the names in %s are made anew", path)
+			}
+			shape = &l.names[0]
+		}
+	}
+}
