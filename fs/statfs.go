@@ -8,7 +8,6 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/ocifs/ocifs/cache"
-	"github.com/ocifs/ocifs/fs/upload"
 )
 
 var (
@@ -47,26 +46,11 @@ func (t *Tree) statfsUpload(out *fuse.StatfsOut) syscall.Errno {
 	return t.fillStatfs(out, func() (cache.Usage, error) {
 		u, err := t.store.Space()
 		if limit := t.opts.UploadBytes; err == nil && limit > 0 && limit < u.Size {
-			staged := t.stagedBytes()
+			staged := t.area.Staged()
 			u = cache.Usage{Size: limit, Used: staged, Free: min(u.Free, limit-staged)}
 		}
 		return u, err
 	})
-}
-
-// stagedBytes is how much is staged and not pushed, by this mount and all others of the
-// cache.
-func (t *Tree) stagedBytes() (n int64) {
-	stages, err := upload.Survey(t.store.Staging())
-	if err != nil {
-		t.log.Debug("the staging area can't be read", "cause", err)
-	}
-	for _, s := range stages {
-		if s.Alive {
-			n += s.Bytes
-		}
-	}
-	return n
 }
 
 // fillStatfs tells the kernel. Sizes are 0 where the disk can't be asked: that keeps nobody

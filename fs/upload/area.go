@@ -122,6 +122,13 @@ func (a *Area) Forget(r ref.Repository, target string) {
 // Records lists what became of the pushes, the oldest change first.
 func (a *Area) Records() []Record { return a.records.all() }
 
+// Staged is how many bytes are staged by this mount: what Options.MaxBytes bounds.
+func (a *Area) Staged() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.used
+}
+
 // Transfers lists the uploads under way, the oldest first.
 func (a *Area) Transfers() []Transfer { return a.active.all() }
 
