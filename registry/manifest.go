@@ -2,6 +2,7 @@ package registry
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -14,10 +15,11 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Media types of manifests besides the OCI's own.
+// Media types besides those of the OCI's image specification.
 const (
 	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+	dockerForeign  = "application/vnd.docker.image.rootfs.foreign."
 	schema1        = "application/vnd.docker.distribution.manifest.v1+json"
 	schema1Signed  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
@@ -54,7 +56,9 @@ type Manifest struct {
 	LastModified time.Time // zero: not told
 	etag         string    // of the answer, for a write that depends on it
 
-	// The decoded form. Unknown fields are left alone.
+	// The decoded form. Unknown fields are left alone. Descriptors stand here as they do
+	// in the bytes. Each digest keeps the grammar, but its algorithm may be one that isn't
+	// known (ref.ErrAlgorithm): the client neither gets nor pushes what such a one names.
 	ArtifactType string
 	Config       *v1.Descriptor
 	Layers       []v1.Descriptor
@@ -71,8 +75,16 @@ func (m *Manifest) Descriptor() v1.Descriptor {
 	return v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw))}
 }
 
-// Blobs lists what an image manifest is made of: its config, and its layers in order.
+// Blobs lists the blobs that an image manifest is made of: its config, and its
+// layers in order. They are blobs whatever their media types are.
 func (m *Manifest) Blobs() []v1.Descriptor { return append(one(m.Config), m.Layers...) }
+
+// IsForeign says whether a descriptor is of a layer that its registry may lack: its media
+// type says that it mustn't be distributed, or the descriptor has URLs to get it from
+// (image-spec, "Non-Distributable Layers" and "Descriptors").
+func IsForeign(d v1.Descriptor) bool {
+	return len(d.URLs) > 0 || strings.Contains(d.MediaType, ".nondistributable.") || strings.HasPrefix(d.MediaType, dockerForeign)
+}
 
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrCorrupt, fmt.Errorf(format, args...))
@@ -130,7 +142,7 @@ func ParseManifest(raw []byte, contentType string, d digest.Digest) (*Manifest, 
 	}
 	for _, ds := range [][]v1.Descriptor{m.Manifests, m.Layers, one(m.Config), one(m.Subject)} {
 		for _, x := range ds {
-			if _, err := ref.ParseDigest(x.Digest.String()); err != nil {
+			if _, err := ref.ParseDigest(x.Digest.String()); err != nil && !errors.Is(err, ref.ErrAlgorithm) {
 				return nil, corrupt("a descriptor in the manifest: %v", err)
 			}
 			if x.Size < 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -42,6 +43,12 @@ func checkDigest(r ref.Repository, d digest.Digest) error {
 		return fmt.Errorf("%s: %w: %w", r, ErrNotFound, err)
 	}
 	return nil
+}
+
+// hasDigest says whether a descriptor's digest is one that can be asked for.
+func hasDigest(d v1.Descriptor) bool {
+	_, err := ref.ParseDigest(d.Digest.String())
+	return err == nil
 }
 
 // checkTag says whether tag is a tag. A digest isn't.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -116,16 +117,19 @@ func (c *Client) Sample(ctx context.Context, r ref.Repository, tag string) (stri
 		}
 	}
 	m, err := c.Manifest(ctx, r, tag)
-	for deep := 0; err == nil && m.IsIndex() && len(m.Manifests) > 0 && deep < 4; deep++ {
-		m, err = c.Manifest(ctx, r, m.Manifests[0].Digest.String())
+	for deep := 0; err == nil && m.IsIndex() && deep < 4; deep++ {
+		k := slices.IndexFunc(m.Manifests, func(d v1.Descriptor) bool { return IsManifestType(d.MediaType) && hasDigest(d) })
+		if k < 0 {
+			break
+		}
+		m, err = c.Manifest(ctx, r, m.Manifests[k].Digest.String())
 	}
 	if err != nil {
 		return tag, v1.Descriptor{}, err
 	}
 	var smallest v1.Descriptor
 	for _, b := range m.Blobs() {
-		elsewhere := strings.Contains(b.MediaType, "foreign") || strings.Contains(b.MediaType, "nondistributable")
-		if b.Size > 0 && !elsewhere && (smallest.Size == 0 || b.Size < smallest.Size) {
+		if b.Size > 0 && !IsForeign(b) && hasDigest(b) && (smallest.Size == 0 || b.Size < smallest.Size) {
 			smallest = b
 		}
 	}

@@ -120,9 +120,10 @@ func TestASampleIsTheSmallestBlob(t *testing.T) {
 		return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, digest.FromString(fmt.Sprint(n)), n)
 	}
 	image := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s,%s,%s,%s]}`, v1.MediaTypeImageManifest,
-		sized(9, "a/config"), sized(7, "a/b"), sized(0, "a/b"), sized(3, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), sized(8, "a/b"))
-	index := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"digest":%q,"size":%d}]}`,
-		v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, digest.FromString(image), len(image))
+		sized(9, "a/config"), sized(7, "a/b"), sized(0, "a/b"), sized(3, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+		strings.Replace(sized(2, "a/b"), "sha256:", "blake3:", 1)+","+sized(8, "a/b"))
+	index := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s,{"mediaType":%q,"digest":%q,"size":%d}]}`,
+		v1.MediaTypeImageIndex, sized(4, "a/layer"), v1.MediaTypeImageManifest, digest.FromString(image), len(image))
 	empty := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[]}`, v1.MediaTypeImageIndex)
 	content := map[string]string{"v1": index, "latest": image, "none": empty, digest.FromString(image).String(): image}
 	for name, c := range map[string]struct {

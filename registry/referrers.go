@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -108,10 +109,7 @@ func parseIndex(b []byte, contentType string) ([]v1.Descriptor, bool) {
 	ds := []v1.Descriptor{}
 	for _, raw := range index.Manifests {
 		var d v1.Descriptor
-		if json.Unmarshal(raw, &d) != nil || d.Size < 0 {
-			continue
-		}
-		if _, err := ref.ParseDigest(d.Digest.String()); err == nil {
+		if json.Unmarshal(raw, &d) == nil && d.Size >= 0 && hasDigest(d) {
 			ds = append(ds, d)
 		}
 	}
@@ -137,7 +135,7 @@ func (c *Client) referrersTag(ctx context.Context, r ref.Repository, d digest.Di
 		// Someone's image, or the subject itself, as GitLab gives it.
 		return []v1.Descriptor{}, nil
 	}
-	return m.Manifests, nil
+	return slices.DeleteFunc(slices.Clone(m.Manifests), func(d v1.Descriptor) bool { return !hasDigest(d) }), nil
 }
 
 // fallbackTag is the tag of the tag schema: at most 32 characters of the

@@ -247,6 +247,7 @@ func TestWhatTheTagHolds(t *testing.T) {
 		err     error
 	}{
 		"an index":               {subject: subject, raw: indexOf(signature, bill), want: []v1.Descriptor{signature, bill}},
+		"an unknown algorithm":   {subject: subject, raw: indexOf(v1.Descriptor{Digest: digest.Digest("blake3:" + bill.Digest.Encoded())}, bill), want: []v1.Descriptor{bill}},
 		"an empty index":         {subject: subject, raw: indexOf()},
 		"no tag":                 {subject: subject},
 		"an image":               {subject: subject, raw: image},

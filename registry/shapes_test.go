@@ -70,7 +70,8 @@ func TestManifestsAreReadUpToALimit(t *testing.T) {
 func TestManifestsOfAllShapes(t *testing.T) {
 	d := digest.FromString("x").String()
 	expand := func(s string) string {
-		return strings.NewReplacer("@", `{"mediaType":"application/x","digest":"`+d+`","size":1}`, "INDEX", v1.MediaTypeImageIndex, "IMAGE", v1.MediaTypeImageManifest).Replace(s)
+		return strings.NewReplacer("@", `{"mediaType":"application/x","digest":"`+d+`","size":1}`, "INDEX", v1.MediaTypeImageIndex, "IMAGE", v1.MediaTypeImageManifest,
+			"B3", `{"mediaType":"application/x","digest":"blake3:`+strings.Repeat("0a", 32)+`","size":1}`).Replace(s)
 	}
 	for name, test := range map[string]struct {
 		raw                      string
@@ -86,6 +87,12 @@ func TestManifestsOfAllShapes(t *testing.T) {
 		"layers null":             {`{"mediaType":"IMAGE","config":@,"layers":null}`, 0, 0, 1, nil},
 		"layers empty":            {`{"mediaType":"IMAGE","config":@,"layers":[]}`, 0, 0, 1, nil},
 		"a layer twice":           {`{"mediaType":"IMAGE","config":@,"layers":[@,@]}`, 2, 0, 3, nil},
+		"unknown algorithms":      {`{"mediaType":"IMAGE","config":B3,"layers":[@,B3],"subject":B3}`, 2, 0, 3, nil},
+		"an unknown child":        {`{"mediaType":"INDEX","manifests":[B3,@]}`, 0, 2, 0, nil},
+		"an upper case digest":    {`{"mediaType":"IMAGE","config":@,"layers":[{"digest":"` + "sha256:" + strings.Repeat("0A", 32) + `","size":1}]}`, 0, 0, 0, ErrCorrupt},
+		"a short sha512":          {`{"mediaType":"IMAGE","config":@,"layers":[{"digest":"` + "sha512:" + strings.Repeat("0a", 32) + `","size":1}]}`, 0, 0, 0, ErrCorrupt},
+		"an algorithm alone":      {`{"mediaType":"IMAGE","config":@,"layers":[{"digest":"blake3:","size":1}]}`, 0, 0, 0, ErrCorrupt},
+		"a path for its digits":   {`{"mediaType":"IMAGE","config":@,"layers":[{"digest":"blake3:../x","size":1}]}`, 0, 0, 0, ErrCorrupt},
 		"config missing":          {`{"mediaType":"IMAGE","layers":[@]}`, 0, 0, 0, ErrCorrupt},
 		"unknown fields":          {` {"x-first":[1e400,"\u2028é",{"mediaType":7}],"mediaType" : "INDEX",` + "\t\"manifests\":[@]\r\n,\"$last\":null}\n\n", 0, 1, 0, nil},
 		"unknown in descriptors":  {`{"mediaType":"IMAGE","config":@,"layers":[{"digest":"` + d + `","size":1,"x":{"y":[]}}]}`, 1, 0, 2, nil},

@@ -3,7 +3,9 @@ package ref
 import (
 	_ "crypto/sha256" // the algorithms that a digest may name
 	_ "crypto/sha512"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -22,14 +24,23 @@ func ValidAlgorithm(name string) bool {
 	return false
 }
 
+// ErrAlgorithm is matched, beside ErrInvalid, by the error of a digest that keeps the
+// specification's grammar and whose algorithm isn't one of Algorithms. Nobody can get
+// or verify what it names here; what names it may be valid all the same.
+var ErrAlgorithm = errors.New("unknown digest algorithm")
+
 // ParseDigest reads ALGORITHM:HEX. The hexadecimal digits are lower case, as
 // many as the algorithm has.
 func ParseDigest(s string) (digest.Digest, error) {
 	d := digest.Digest(s)
-	if err := d.Validate(); err != nil || !ValidAlgorithm(string(d.Algorithm())) {
-		return "", fmt.Errorf("%w: %q is no sha256 or sha512 digest", ErrInvalid, s)
+	algorithm, _, _ := strings.Cut(s, ":")
+	switch {
+	case ValidAlgorithm(algorithm) && d.Validate() == nil:
+		return d, nil
+	case !ValidAlgorithm(algorithm) && digest.DigestRegexpAnchored.MatchString(s):
+		return "", fmt.Errorf("%w: %w of %q, which is no sha256 or sha512 digest", ErrInvalid, ErrAlgorithm, s)
 	}
-	return d, nil
+	return "", fmt.Errorf("%w: %q is no sha256 or sha512 digest", ErrInvalid, s)
 }
 
 // NewDigest is ParseDigest of an algorithm and its digits apart, as paths have

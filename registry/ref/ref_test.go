@@ -80,6 +80,22 @@ func TestDigests(t *testing.T) {
 	}
 }
 
+// A digest of an algorithm that isn't known here is told from a string that is no digest.
+//
+// Behaviour: names.digests
+func TestUnknownAlgorithmsAreToldFromMalformedDigests(t *testing.T) {
+	hex := strings.Repeat("0a", 32)
+	for s, unknown := range map[string]bool{
+		"blake3:" + hex: true, "md5:" + hex[:32]: true, "sha384:" + hex + hex[:32]: true, "sha256+b64:aGk=": true, "sha256x:" + hex: true,
+		"sha256:" + hex[1:]: false, "sha256:" + strings.ToUpper(hex): false, "sha512:" + hex: false, "sha256:": false,
+		"": false, hex: false, "blake3": false, "blake3:": false, ":" + hex: false, "Blake3:" + hex: false, "blake3:" + hex + "/..": false, "blake3:../x": false,
+	} {
+		if _, err := ParseDigest(s); !errors.Is(err, ErrInvalid) || errors.Is(err, ErrAlgorithm) != unknown {
+			t.Errorf("ParseDigest(%q) gives %v", s, err)
+		}
+	}
+}
+
 func TestReferences(t *testing.T) {
 	hex := strings.Repeat("0a", 32)
 	for in, want := range map[string]string{
