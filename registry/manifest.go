@@ -22,6 +22,11 @@ const (
 	dockerForeign  = "application/vnd.docker.image.rootfs.foreign."
 	schema1        = "application/vnd.docker.distribution.manifest.v1+json"
 	schema1Signed  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+
+	// Release candidates of OCI's image specification 1.1 had an artifact manifest, and
+	// ORAS had one before. Notation and ORAS wrote them in 2022 and 2023.
+	ociArtifact  = "application/vnd.oci.artifact.manifest.v1+json"
+	orasArtifact = "application/vnd.cncf.oras.artifact.manifest.v1+json"
 )
 
 // MaxManifest is the largest manifest that is read, in bytes. Registries must
@@ -30,7 +35,7 @@ const MaxManifest = 8 << 20
 
 // acceptManifests are the types that are asked for, the best first. Schema 1
 // comes last: it is shown raw where a registry has nothing else.
-var acceptManifests = strings.Join([]string{v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, dockerList, dockerManifest, schema1Signed + ";q=0.5", schema1 + ";q=0.5"}, ", ")
+var acceptManifests = strings.Join([]string{v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, dockerList, dockerManifest, ociArtifact, orasArtifact, schema1Signed + ";q=0.5", schema1 + ";q=0.5"}, ", ")
 
 // IsIndexType says whether a media type is of an index: OCI's or Docker's list.
 func IsIndexType(mediaType string) bool {
@@ -41,7 +46,7 @@ func IsIndexType(mediaType string) bool {
 // index included.
 func IsManifestType(mediaType string) bool {
 	switch mediaType {
-	case v1.MediaTypeImageManifest, dockerManifest, schema1, schema1Signed:
+	case v1.MediaTypeImageManifest, dockerManifest, ociArtifact, orasArtifact, schema1, schema1Signed:
 		return true
 	}
 	return IsIndexType(mediaType)
@@ -61,7 +66,7 @@ type Manifest struct {
 	// known (ref.ErrAlgorithm): the client neither gets nor pushes what such a one names.
 	ArtifactType string
 	Config       *v1.Descriptor
-	Layers       []v1.Descriptor
+	Layers       []v1.Descriptor // an artifact manifest's blobs, too
 	Manifests    []v1.Descriptor
 	Subject      *v1.Descriptor
 	Annotations  map[string]string
@@ -75,7 +80,7 @@ func (m *Manifest) Descriptor() v1.Descriptor {
 	return v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Raw))}
 }
 
-// Blobs lists the blobs that an image manifest is made of: its config, and its
+// Blobs lists the blobs that an image or artifact manifest is made of: its config, and its
 // layers in order. They are blobs whatever their media types are.
 func (m *Manifest) Blobs() []v1.Descriptor { return append(one(m.Config), m.Layers...) }
 
@@ -139,6 +144,16 @@ func ParseManifest(raw []byte, contentType string, d digest.Digest) (*Manifest, 
 		m.Manifests, m.Subject = f.Manifests, f.Subject
 	case mediaType == v1.MediaTypeImageManifest || mediaType == dockerManifest:
 		m.Config, m.Layers, m.Subject = f.Config, f.Layers, f.Subject
+	case mediaType == ociArtifact || mediaType == orasArtifact:
+		if f.Layers != nil {
+			return nil, corrupt("it is both an artifact manifest and an image manifest")
+		}
+		if v, ok := f.Fields["blobs"]; ok {
+			if err := json.Unmarshal(v, &m.Layers); err != nil {
+				return nil, corrupt("the manifest's blobs is malformed: %v", err)
+			}
+		}
+		m.Subject = f.Subject
 	}
 	for _, ds := range [][]v1.Descriptor{m.Manifests, m.Layers, one(m.Config), one(m.Subject)} {
 		for _, x := range ds {
@@ -186,6 +201,8 @@ func manifestType(contentType, own string, fields map[string]json.RawMessage) (s
 		shown = schema1Signed
 	case has("fsLayers"):
 		shown = schema1
+	case has("blobs") || kindOfManifest(own) == ociArtifact: // an artifact manifest may have no blobs
+		shown = ociArtifact
 	}
 	if own != "" && !IsManifestType(own) {
 		return own, nil // of a kind that isn't known here: shown as it is
@@ -211,6 +228,8 @@ func kindOfManifest(mediaType string) string {
 		return v1.MediaTypeImageIndex
 	case dockerManifest:
 		return v1.MediaTypeImageManifest
+	case orasArtifact:
+		return ociArtifact
 	case schema1Signed:
 		return schema1
 	}

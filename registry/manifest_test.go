@@ -61,6 +61,7 @@ func TestAllKindsOfManifestsAreAccepted(t *testing.T) {
 	}
 	const want = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " +
 		"application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json, " +
+		"application/vnd.oci.artifact.manifest.v1+json, application/vnd.cncf.oras.artifact.manifest.v1+json, " +
 		"application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.5, application/vnd.docker.distribution.manifest.v1+json;q=0.5"
 	for _, q := range s.Requests() {
 		if got := q.Header["Accept"]; !slices.Equal(got, []string{want}) {

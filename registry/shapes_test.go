@@ -71,6 +71,7 @@ func TestManifestsOfAllShapes(t *testing.T) {
 	d := digest.FromString("x").String()
 	expand := func(s string) string {
 		return strings.NewReplacer("@", `{"mediaType":"application/x","digest":"`+d+`","size":1}`, "INDEX", v1.MediaTypeImageIndex, "IMAGE", v1.MediaTypeImageManifest,
+			"ARTIFACT", "application/vnd.oci.artifact.manifest.v1+json", "ORAS", "application/vnd.cncf.oras.artifact.manifest.v1+json",
 			"B3", `{"mediaType":"application/x","digest":"blake3:`+strings.Repeat("0a", 32)+`","size":1}`).Replace(s)
 	}
 	for name, test := range map[string]struct {
@@ -87,6 +88,17 @@ func TestManifestsOfAllShapes(t *testing.T) {
 		"layers null":             {`{"mediaType":"IMAGE","config":@,"layers":null}`, 0, 0, 1, nil},
 		"layers empty":            {`{"mediaType":"IMAGE","config":@,"layers":[]}`, 0, 0, 1, nil},
 		"a layer twice":           {`{"mediaType":"IMAGE","config":@,"layers":[@,@]}`, 2, 0, 3, nil},
+		"an artifact":             {`{"mediaType":"ARTIFACT","artifactType":"a/b","blobs":[@,@],"subject":@}`, 2, 0, 2, nil},
+		"an artifact of ORAS":     {`{"mediaType":"ORAS","artifactType":"a/b","blobs":[@]}`, 1, 0, 1, nil},
+		"an artifact, no type":    {`{"artifactType":"a/b","blobs":[@]}`, 1, 0, 1, nil},
+		"an artifact, no blobs":   {`{"mediaType":"ARTIFACT","artifactType":"a/b"}`, 0, 0, 0, nil},
+		"an artifact, null blobs": {`{"mediaType":"ORAS","blobs":null}`, 0, 0, 0, nil},
+		"an artifact's config":    {`{"mediaType":"ARTIFACT","config":@,"blobs":[@]}`, 0, 0, 0, ErrCorrupt},
+		"an artifact's layers":    {`{"mediaType":"ARTIFACT","layers":[@],"blobs":[@]}`, 0, 0, 0, ErrCorrupt},
+		"an artifact's manifests": {`{"mediaType":"ORAS","manifests":[@],"blobs":[@]}`, 0, 0, 0, ErrCorrupt},
+		"an artifact's bad blobs": {`{"mediaType":"ARTIFACT","blobs":[{"digest":"sha256:00","size":1}]}`, 0, 0, 0, ErrCorrupt},
+		"blobs are a string":      {`{"mediaType":"ORAS","blobs":"x"}`, 0, 0, 0, ErrCorrupt},
+		"an image's blobs":        {`{"mediaType":"IMAGE","config":@,"layers":[@],"blobs":"x"}`, 1, 0, 2, nil}, // an unknown field
 		"unknown algorithms":      {`{"mediaType":"IMAGE","config":B3,"layers":[@,B3],"subject":B3}`, 2, 0, 3, nil},
 		"an unknown child":        {`{"mediaType":"INDEX","manifests":[B3,@]}`, 0, 2, 0, nil},
 		"an upper case digest":    {`{"mediaType":"IMAGE","config":@,"layers":[{"digest":"` + "sha256:" + strings.Repeat("0A", 32) + `","size":1}]}`, 0, 0, 0, ErrCorrupt},

@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -58,6 +59,7 @@ type parsed struct {
 	ArtifactType string            `json:"artifactType"`
 	Config       *v1.Descriptor    `json:"config"`
 	Layers       []v1.Descriptor   `json:"layers"`
+	Blobs        []v1.Descriptor   `json:"blobs"` // of an artifact manifest
 	Manifests    []v1.Descriptor   `json:"manifests"`
 	Subject      *v1.Descriptor    `json:"subject"`
 	Annotations  map[string]string `json:"annotations"`
@@ -70,7 +72,7 @@ func parse(raw []byte, contentType string) (m parsed, ok bool) {
 		return m, false
 	}
 	m.MediaType = bare
-	all := append(append([]v1.Descriptor{}, m.Layers...), m.Manifests...)
+	all := slices.Concat(m.Layers, m.Blobs, m.Manifests)
 	for _, d := range []*v1.Descriptor{m.Config, m.Subject} {
 		if d != nil {
 			all = append(all, *d)
@@ -86,6 +88,8 @@ func parse(raw []byte, contentType string) (m parsed, ok bool) {
 		return m, m.Manifests != nil && m.Config == nil
 	case v1.MediaTypeImageManifest, "application/vnd.docker.distribution.manifest.v2+json":
 		return m, m.Config != nil && m.Manifests == nil
+	case "application/vnd.oci.artifact.manifest.v1+json", "application/vnd.cncf.oras.artifact.manifest.v1+json":
+		return m, m.Config == nil && m.Layers == nil && m.Manifests == nil
 	}
 	return m, false
 }
@@ -136,7 +140,7 @@ func (s *Server) putManifest(x *Exchange) *Answer {
 
 // complete says whether the pieces of a manifest are there.
 func (r *repository) complete(m parsed, sparse bool) bool {
-	blobs := m.Layers
+	blobs := slices.Concat(m.Layers, m.Blobs)
 	if m.Config != nil {
 		blobs = append([]v1.Descriptor{*m.Config}, blobs...)
 	}
