@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -189,9 +190,20 @@ func TestWhatIsMissingIsNotExist(t *testing.T) {
 func FuzzParseManifest(f *testing.F) {
 	f.Add([]byte(`{"manifests":[]}`), "")
 	f.Add([]byte(`null`), "a/b;")
+	f.Add([]byte(`{"blobs":[{"digest":"blake3:0a","size":1}],"subject":null}`), ociArtifact)
+	f.Add([]byte(`{"mediaType":"`+orasArtifact+`","artifactType":"a/b"}`), "")
 	f.Fuzz(func(t *testing.T, b []byte, contentType string) {
-		if _, err := ParseManifest(b, contentType, ""); err != nil && !errors.Is(err, ErrCorrupt) {
-			t.Error(err)
+		m, err := ParseManifest(b, contentType, "")
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Error(err)
+			}
+			return
+		}
+		for _, d := range slices.Concat(m.Manifests, m.Blobs(), one(m.Subject)) {
+			if _, err := ref.ParseDigest(d.Digest.String()); err != nil && !errors.Is(err, ref.ErrAlgorithm) || d.Size < 0 {
+				t.Errorf("a descriptor that can't be: %v", d)
+			}
 		}
 	})
 }
