@@ -28,8 +28,17 @@
 // A host or a repository component is a directory if it could be one: nobody is
 // asked. A tag costs a GET the first time, a HEAD when its time is over, nothing
 // in between. What a manifest names is known with its size, so a layer's
-// attributes cost nothing and its bytes one GET. Only a digest that nothing
-// named costs a HEAD. Names that can't be valid cost nothing.
+// attributes cost nothing and its bytes one GET. A HEAD is for a digest that nothing
+// named, and for a piece of which the manifest can't say whether the registry has it: a
+// foreign layer, a child of an index whose type is no manifest's. Names that can't be valid
+// cost nothing.
+//
+// # What an image directory leaves out
+//
+// The place where a descriptor stands decides whether its piece is asked for as a blob or
+// as a manifest; see piece. A piece that the registry denies is in no listing of the image
+// and found by no name, until the denial isn't believed any more. A digest of an algorithm
+// that isn't known is left out in the same way, and costs nothing.
 //
 // # A registry that is out of reach
 //
@@ -69,7 +78,8 @@
 //
 // # Mass reading
 //
-// Listing and stat need manifests alone, and an old Helm chart's config. A blob is
+// Listing and stat need manifests alone, and an old Helm chart's config: blobs/ and
+// platforms/ of an index those of its children. A blob is
 // downloaded whole once any byte of it is read, so a program that reads whatever it
 // finds downloads all that there is: see guard for what Options.MaxDownload does then.
 //

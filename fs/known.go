@@ -7,7 +7,6 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
 )
@@ -38,14 +37,6 @@ const (
 
 func blobObject(d digest.Digest) object     { return object{blobKind, d} }
 func manifestObject(d digest.Digest) object { return object{manifestKind, d} }
-
-// objectOf is what a manifest names by a descriptor.
-func objectOf(d v1.Descriptor) object {
-	if registry.IsManifestType(d.MediaType) {
-		return manifestObject(d.Digest)
-	}
-	return blobObject(d.Digest)
-}
 
 // presence is whether the repository has an object.
 type presence struct {
@@ -138,12 +129,16 @@ func (r *repository) confirm(d digest.Digest, mtime time.Time) {
 	r.saw(manifestObject(d), -1, mtime)
 }
 
-// admit takes in a manifest that the repository showed: it and all that it
-// names can be had here.
+// admit takes in a manifest that the repository showed: it and what it names can be had
+// here, but for pieces of which only the registry can tell.
 func (r *repository) admit(m *registry.Manifest, modified time.Time) {
-	for _, d := range named(m) {
-		if p, ok := r.known.has(objectOf(d)); !ok || p.missing {
-			r.saw(objectOf(d), d.Size, time.Time{})
+	for piece := range pieces(m) {
+		o, ok := piece.named()
+		if !ok {
+			continue
+		}
+		if p, ok := r.known.has(o); !ok || p.missing {
+			r.saw(o, piece.size, time.Time{})
 		}
 	}
 	p := r.saw(manifestObject(m.Digest), int64(len(m.Raw)), modified)

@@ -2,32 +2,34 @@ package fs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // Bounds of what is followed from one index. Real ones have some dozens of
-// children and are nested twice at most.
+// children and are nested twice at most. An image manifest isn't bounded by them: it has no
+// more layers than its bytes can name.
 const (
 	maxReachable = 20_000
 	maxNesting   = 16
 )
 
-// named lists what a manifest names as part of its content.
-func named(m *registry.Manifest) []v1.Descriptor {
-	return slices.Concat(m.Manifests, m.Blobs())
+// closure is all that is reachable from a manifest of a repository, itself included: each
+// digest once, and nothing that the registry lacks.
+type closure struct {
+	pieces  []piece
+	at      map[digest.Digest]int // the index of each in pieces
+	expires time.Time             // the end of the time for which the registry's answers are believed
 }
 
-// closure tells what is reachable from a manifest of a repository.
-type closure struct {
+// closureKey tells closures apart.
+type closureKey struct {
 	repository ref.Repository
 	digest     digest.Digest
 }
@@ -36,90 +38,161 @@ type closure struct {
 // layout asks for one of them over and over.
 const maxClosures = 8
 
-// direct is what can be told without a request: the manifest itself and what it
-// names.
-func (i *image) direct(ctx context.Context) ([]v1.Descriptor, error) {
-	m, err := i.load(ctx)
-	if err != nil {
-		return nil, err
+// add takes in a piece. One digest may be named as a blob here and as a manifest there; the
+// layout has it as the manifest, so that what that names is there as well.
+func (c *closure) add(p piece) {
+	k, twice := c.at[p.digest]
+	switch {
+	case !twice:
+		c.at[p.digest] = len(c.pieces)
+		c.pieces = append(c.pieces, p)
+	case p.kind == manifestPiece:
+		c.pieces[k] = p
 	}
-	return append([]v1.Descriptor{i.desc}, named(m)...), nil
 }
 
-// reachable is all content of the image, each digest once: for an index that
-// needs its children, a GET each where they aren't cached. Children that the
-// registry doesn't have are left out: sparse indexes are met in the wild.
-func (i *image) reachable(ctx context.Context) ([]v1.Descriptor, error) {
-	this := closure{i.repo.Repository, i.desc.Digest}
-	if known, ok := i.tree.closures.Get(this); ok {
-		return known, nil
+// self is the image's own manifest as a piece.
+func (i *image) self() piece {
+	return piece{i.desc.Digest, i.desc.Size, i.desc.MediaType, manifestPiece}
+}
+
+// kept gives the closure that was made before, or nil.
+func (i *image) kept() *closure {
+	c, _ := i.tree.closures.Get(closureKey{i.repo.Repository, i.desc.Digest})
+	if c == nil || !time.Now().Before(c.expires) {
+		return nil
+	}
+	return c
+}
+
+// reachable gives the closure of the image. It costs a GET for each child of an index that
+// isn't cached. Children that the registry doesn't have are left out, and asked for again
+// when a denial is no longer believed: sparse indexes are met in the wild, and filled later.
+func (i *image) reachable(ctx context.Context) (*closure, error) {
+	if c := i.kept(); c != nil {
+		return c, nil
 	}
 	m, err := i.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all := []v1.Descriptor{i.desc}
-	seen := map[digest.Digest]bool{i.desc.Digest: true}
-	level := []*registry.Manifest{m}
+	c := &closure{at: map[digest.Digest]int{}}
+	c.add(i.self())
+	type question struct {
+		digest digest.Digest
+		kind   pieceKind
+	}
+	asked := map[question]bool{{i.desc.Digest, manifestPiece}: true}
+	level, believed := []*registry.Manifest{m}, knownFor
 	for depth := 0; len(level) > 0; depth++ {
-		var manifests []v1.Descriptor
-		for _, m := range level {
-			for _, d := range named(m) {
-				if seen[d.Digest] {
-					continue
+		var next []piece
+		for _, of := range level {
+			for p := range pieces(of) {
+				if m.IsIndex() && (len(c.pieces)+len(next) >= maxReachable || depth > maxNesting) {
+					return nil, fmt.Errorf("index %s names more than %d things or is nested deeper than %d: %w", i.desc.Digest, maxReachable, maxNesting, registry.ErrCorrupt)
 				}
-				seen[d.Digest] = true
-				if registry.IsManifestType(d.MediaType) {
-					manifests = append(manifests, d)
-				} else {
-					all = append(all, d)
+				if q := (question{p.digest, p.kind}); !asked[q] {
+					asked[q] = true
+					next = append(next, p)
 				}
 			}
 		}
-		if len(all)+len(manifests) > maxReachable || depth > maxNesting {
-			return nil, fmt.Errorf("index %s names more than %d things or is nested deeper than %d: %w", i.desc.Digest, maxReachable, maxNesting, registry.ErrCorrupt)
-		}
-		got := make([]*registry.Manifest, len(manifests))
-		g, gctx := errgroup.WithContext(ctx)
-		g.SetLimit(8)
-		for k, d := range manifests {
-			g.Go(func() error {
-				m, err := i.repo.child(gctx, d)
-				if errors.Is(err, registry.ErrNotFound) {
-					return nil
-				}
-				got[k] = m
-				return err
-			})
-		}
-		if err := g.Wait(); err != nil {
+		found, manifests, err := i.repo.seekAll(ctx, i.at(blobsName), next)
+		if err != nil {
 			return nil, err
 		}
 		level = level[:0]
-		for k, m := range got {
-			if m != nil {
-				all = append(all, manifests[k])
-				level = append(level, m)
+		for k, p := range found {
+			if p.kind == absentPiece {
+				believed = missingFor
+				continue
+			}
+			c.add(p)
+			if manifests[k] != nil {
+				level = append(level, manifests[k])
 			}
 		}
 	}
-	i.tree.closures.Add(this, all)
-	return all, nil
+	c.expires = time.Now().Add(believed)
+	i.tree.closures.Add(closureKey{i.repo.Repository, i.desc.Digest}, c)
+	return c, nil
 }
 
-// find gives what is reachable and fits, or errNotExist. Only what the manifest
-// itself doesn't name makes it look further.
-func (i *image) find(ctx context.Context, fits func(v1.Descriptor) bool) (v1.Descriptor, error) {
-	for _, known := range []func(context.Context) ([]v1.Descriptor, error){i.direct, i.reachable} {
-		ds, err := known(ctx)
-		if err != nil {
-			return v1.Descriptor{}, err
-		}
-		if k := slices.IndexFunc(ds, fits); k >= 0 {
-			return ds[k], nil
+// free says whether nothing need be asked to know what is reachable from a manifest.
+func free(m *registry.Manifest) bool {
+	for p := range pieces(m) {
+		if p.kind != blobPiece {
+			return false
 		}
 	}
-	return v1.Descriptor{}, errNotExist
+	return true
+}
+
+// find gives the piece with a digest, or errNotExist. Only what the manifest itself doesn't
+// name makes it look further.
+func (i *image) find(ctx context.Context, d digest.Digest) (piece, error) {
+	if d == i.desc.Digest {
+		return i.self(), nil
+	}
+	c := i.kept()
+	if c == nil {
+		m, err := i.load(ctx)
+		if err != nil {
+			return piece{}, err
+		}
+		if !free(m) {
+			if p, err := i.names(ctx, m, d); err != nil || p.kind != absentPiece {
+				return p, err
+			}
+		}
+		if c, err = i.reachable(ctx); err != nil {
+			return piece{}, err
+		}
+	}
+	if k, ok := c.at[d]; ok {
+		return c.pieces[k], nil
+	}
+	return piece{}, errNotExist
+}
+
+// names gives the piece with a digest among those that the manifest m itself names: as a
+// manifest rather than as a blob, as closure.add has it.
+func (i *image) names(ctx context.Context, m *registry.Manifest, d digest.Digest) (piece, error) {
+	best := piece{}
+	for p := range pieces(m) {
+		if p.digest != d || best.kind == manifestPiece {
+			continue
+		}
+		p, _, err := i.repo.seek(ctx, i.at(blobsName), p)
+		if err != nil {
+			return piece{}, err
+		}
+		if p.kind != absentPiece {
+			best = p
+		}
+	}
+	return best, nil
+}
+
+// uses says whether something of an algorithm is reachable from the image.
+func (i *image) uses(ctx context.Context, a digest.Algorithm) (bool, error) {
+	if i.desc.Digest.Algorithm() == a {
+		return true, nil
+	}
+	m, err := i.load(ctx)
+	if err != nil {
+		return false, err
+	}
+	for p := range pieces(m) {
+		if p.kind == blobPiece && p.digest.Algorithm() == a {
+			return true, nil
+		}
+	}
+	c, err := i.reachable(ctx)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(c.pieces, func(p piece) bool { return p.digest.Algorithm() == a }), nil
 }
 
 // layoutDir is blobs/ of an image directory.
@@ -138,23 +211,28 @@ func (d *layoutDir) lookup(ctx context.Context, name string) (child, error) {
 	if !ref.ValidAlgorithm(name) {
 		return child{}, errNotExist
 	}
-	x, err := d.image.find(ctx, func(x v1.Descriptor) bool { return string(x.Digest.Algorithm()) == name })
+	used, err := d.image.uses(ctx, digest.Algorithm(name))
 	if err != nil {
 		return child{}, err
 	}
-	return d.algorithm(x.Digest.Algorithm()), nil
+	if !used {
+		return child{}, errNotExist
+	}
+	return d.algorithm(digest.Algorithm(name)), nil
 }
 
 func (d *layoutDir) list(ctx context.Context) (listing, error) {
-	all, err := d.image.reachable(ctx)
+	c, err := d.image.reachable(ctx)
 	if err != nil {
 		return listing{}, err
 	}
 	var cs []child
-	for _, x := range all {
-		cs = append(cs, d.algorithm(x.Digest.Algorithm()))
+	for _, p := range c.pieces {
+		if a := p.digest.Algorithm(); !slices.ContainsFunc(cs, func(c child) bool { return c.name == string(a) }) {
+			cs = append(cs, d.algorithm(a))
+		}
 	}
-	return listChildren(unique(cs)), nil
+	return listChildren(cs), nil
 }
 
 // layoutBlobs is blobs/<algo>/ of an image directory: exactly what is reachable
@@ -167,12 +245,12 @@ type layoutBlobs struct {
 
 func (d *layoutBlobs) stat() stat { return d.dirStat(d.image.id, d.image.mtime) }
 
-func (d *layoutBlobs) blob(x v1.Descriptor) child {
-	name := x.Digest.Encoded()
-	if registry.IsManifestType(x.MediaType) {
-		return child{name, d.image.manifestFile(d.at(name), x), forever}
+func (d *layoutBlobs) blob(p piece) child {
+	name := p.digest.Encoded()
+	if p.kind == manifestPiece {
+		return child{name, d.image.manifestFile(d.at(name), p.descriptor()), forever}
 	}
-	return child{name, &blobFile{d.at(name), d.image.repo, x.Digest, x.Size, d.image.mtime, x.MediaType}, forever}
+	return child{name, &blobFile{d.at(name), d.image.repo, p.digest, p.size, d.image.mtime, p.mediaType}, forever}
 }
 
 func (d *layoutBlobs) lookup(ctx context.Context, name string) (child, error) {
@@ -180,22 +258,22 @@ func (d *layoutBlobs) lookup(ctx context.Context, name string) (child, error) {
 	if err != nil {
 		return child{}, err
 	}
-	x, err := d.image.find(ctx, func(x v1.Descriptor) bool { return x.Digest == want })
+	p, err := d.image.find(ctx, want)
 	if err != nil {
 		return child{}, err
 	}
-	return d.blob(x), nil
+	return d.blob(p), nil
 }
 
 func (d *layoutBlobs) list(ctx context.Context) (listing, error) {
-	all, err := d.image.reachable(ctx)
+	c, err := d.image.reachable(ctx)
 	if err != nil {
 		return listing{}, err
 	}
 	var cs []child
-	for _, x := range all {
-		if x.Digest.Algorithm() == d.algo {
-			cs = append(cs, d.blob(x))
+	for _, p := range c.pieces {
+		if p.digest.Algorithm() == d.algo {
+			cs = append(cs, d.blob(p))
 		}
 	}
 	return listChildren(cs), nil

@@ -283,6 +283,12 @@ func (w *walked) ages() {
 			r.known.lru.Add(o, p)
 		}
 	}
+	for _, k := range w.closures.Keys() {
+		c, _ := w.closures.Peek(k)
+		aged := *c
+		aged.expires = time.Time{}
+		w.closures.Add(k, &aged)
+	}
 	for _, s := range w.referrers.kept.lru.Keys() {
 		rs := w.referrers.kept.get(s)
 		rs.expires = time.Time{}

@@ -212,6 +212,11 @@ func (r *repository) blob(ctx context.Context, d digest.Digest) (presence, error
 	if p, ok := r.known.has(manifestObject(d)); ok && !p.missing && p.size >= 0 {
 		return p, nil
 	}
+	return r.probe(ctx, d)
+}
+
+// probe is blob for what no manifest counts as.
+func (r *repository) probe(ctx context.Context, d digest.Digest) (presence, error) {
 	p, ok := r.known.has(blobObject(d))
 	if ok && p.missing {
 		return presence{}, notFound(r, d)

@@ -12,7 +12,6 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	lru "github.com/hashicorp/golang-lru/v2"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/fs/upload"
@@ -73,7 +72,7 @@ type Tree struct {
 	failures  *failures
 	manifests manifests
 	referrers *recentReferrers
-	closures  *lru.Cache[closure, []v1.Descriptor]
+	closures  *lru.Cache[closureKey, *closure]
 	area      *upload.Area // nil where the mount is read-only
 	guard     *guard       // nil where nothing is refused
 	panics    atomic.Int64
@@ -102,7 +101,7 @@ func New(o Options) (*Tree, error) {
 	if o.LookupBound == 0 {
 		o.LookupBound = 45 * time.Second
 	}
-	closures, err := lru.New[closure, []v1.Descriptor](maxClosures)
+	closures, err := lru.New[closureKey, *closure](maxClosures)
 	if err != nil {
 		return nil, err
 	}
