@@ -77,11 +77,6 @@ func (i *image) list(ctx context.Context) (listing, error) {
 	return d.list(ctx)
 }
 
-// fixed is a directory of this image at a place, to be filled.
-func (i *image) fixed(at place) *fixed {
-	return &fixed{place: at, version: i.id, mtime: i.mtime}
-}
-
 // The entries of an image directory, beside the shortcuts that some have.
 const (
 	manifestName  = "manifest.json"
@@ -109,15 +104,13 @@ func (i *image) children(ctx context.Context) (*fixed, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := i.fixed(i.place)
+	d := &fixed{place: i.place, version: i.id, mtime: i.mtime}
 	add := func(name string, e entry) { d.children = append(d.children, child{name, e, forever}) }
 	file := func(name string, b []byte) {
 		add(name, &small{i.at(name), b, i.desc.Digest, i.mtime})
 	}
 	symlink := func(name, to string) { add(name, &link{i.at(name), to, i.mtime}) }
-	shortcuts := func(name string, show func(context.Context, *registry.Manifest) (*fixed, error)) {
-		add(name, &shortcutsDir{i.at(name), i, show})
-	}
+	shortcuts := func(name string) { add(name, &shortcutsDir{place: i.at(name), image: i, in: name}) }
 
 	add(manifestName, i.manifestFile(i.at(manifestName), i.desc))
 	file(digestName, []byte(i.desc.Digest+"\n"))
@@ -126,15 +119,21 @@ func (i *image) children(ctx context.Context) (*fixed, error) {
 	add(blobsName, &layoutDir{i.at(blobsName), i})
 	symlink(referrersName, i.to(i.base.at(referrersName).at(hexPath(i.desc.Digest))))
 	if m.IsIndex() {
-		shortcuts(platformsName, i.platforms)
+		shortcuts(platformsName)
 		return d, nil
 	}
-	if m.Config != nil {
-		symlink(configName, "blobs/"+hexPath(m.Config.Digest))
+	if m.Config != nil && canBeAsked(m.Config.Digest) {
+		c, _, err := i.repo.seek(ctx, i.place, layerPiece(*m.Config))
+		if err != nil && ctx.Err() != nil {
+			return nil, err
+		}
+		if c.kind != absentPiece {
+			symlink(configName, "blobs/"+hexPath(c.digest))
+		}
 	}
-	shortcuts(layersName, i.layers)
-	if isArtifact(m) {
-		shortcuts(filesName, i.files)
+	shortcuts(layersName)
+	if hasFiles(m) {
+		shortcuts(filesName)
 	}
 	return d, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
@@ -62,7 +63,7 @@ func hexes(ds ...v1.Descriptor) string {
 }
 
 // isCopied reads all of an image directory as `cp -r` does, and checks that blobs/ is these,
-// byte for byte.
+// byte for byte, and that no symlink into it dangles.
 func (w *walked) isCopied(path string, ds ...v1.Descriptor) {
 	w.t.Helper()
 	w.want(path+"/blobs/sha256", hexes(ds...))
@@ -70,6 +71,19 @@ func (w *walked) isCopied(path string, ds ...v1.Descriptor) {
 		got, err := w.shows(path + "/blobs/" + hexPath(d.Digest))
 		if err != nil || digest.FromString(got) != d.Digest {
 			w.t.Errorf("%s/blobs/%s shows %q, %v", path, hexPath(d.Digest), got, err)
+		}
+	}
+	for _, dir := range []string{"layers", "files"} {
+		names, _ := w.shows(path + "/" + dir)
+		for name := range strings.FieldsSeq(names) {
+			to, err := w.shows(path + "/" + dir + "/" + name)
+			if err != nil {
+				w.t.Errorf("%s/%s/%s is listed: %v", path, dir, name, err)
+				continue
+			}
+			if _, err := w.shows(path + "/" + strings.TrimPrefix(to, "../")); err != nil {
+				w.t.Errorf("%s/%s/%s leads to %s: %v", path, dir, name, to, err)
+			}
 		}
 	}
 }
@@ -85,6 +99,10 @@ func TestAnArtifactManifestIsALayout(t *testing.T) {
 		index := indexIn(s, "index", artifact)
 		w := walkAt(t, s, t.TempDir())
 		at := testRepo + "/tags/v1"
+		w.want(at, "blobs digest files index.json layers manifest.json oci-layout referrers")
+		w.want(at+"/layers", "00-"+sbom.Digest.Encoded()[:12]+".json 01-"+plain.Digest.Encoded()[:12]+".txt")
+		w.want(at+"/files", "sbom.json")
+		w.want(at+"/files/sbom.json", "../blobs/"+hexPath(sbom.Digest))
 		w.isCopied(at, artifact, sbom, plain)
 		w.isCopied(testRepo+"/tags/index", index, artifact, sbom, plain)
 		if n := s.Count("HEAD blob"); n != 0 {
@@ -124,12 +142,16 @@ func TestADigestOfAnUnknownAlgorithmIsLeftOut(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	config, one, two := blobIn(s, v1.MediaTypeImageConfig, "{}"), blobIn(s, v1.MediaTypeImageLayer, "one"), titled(blobIn(s, v1.MediaTypeImageLayer, "two"), "two")
 	image := imageIn(s, "v1", config, unknown(one), two, unknown(titled(one, "one")))
+	imageIn(s, "config", unknown(config), one)
 	index := indexIn(s, "index", image, unknown(image))
 	w := walkAt(t, s, t.TempDir())
 	at := testRepo + "/tags/v1"
 	w.want(at+"/manifest.json", string(s.ReadManifest(testRepo, "v1")))
 	w.want(at+"/blobs", "sha256")
+	w.want(at+"/layers", "01-"+two.Digest.Encoded()[:12]+".tar")
+	w.want(at+"/files", "two")
 	w.isCopied(at, image, config, two)
+	w.want(testRepo+"/tags/config", "blobs digest index.json layers manifest.json oci-layout referrers")
 	w.isCopied(testRepo+"/tags/index", index, image, config, two)
 	if n := s.Count("HEAD blob") + s.Count("GET blob blake3:*"); n != 0 {
 		t.Errorf("asked %q", s.Asked())
@@ -150,6 +172,7 @@ func TestALayerIsABlobWhateverItsType(t *testing.T) {
 	both := indexIn(s, "both", image, index)
 
 	w := walkAt(t, s, t.TempDir())
+	w.want(testRepo+"/tags/v1/config.json", "blobs/"+hexPath(config.Digest))
 	w.isCopied(testRepo+"/tags/v1", image, config, asLayer)
 	w.isCopied(testRepo+"/tags/both", both, image, config, index, inner, innerConfig)
 
@@ -178,11 +201,16 @@ func TestForeignLayers(t *testing.T) {
 	if n := s.Count("HEAD blob"); n != 0 {
 		t.Errorf("for a layer of its own %d blobs were asked for", n)
 	}
+	names := fmt.Sprintf("01-%.12s.tar 02-%.12s.tar.gz", own.Digest.Encoded(), here.Digest.Encoded())
 	for range 2 {
+		w.want(at+"/layers", names)
+		w.want(at+"/files", "here")
 		w.isCopied(at, image, config, own, here)
 		for _, d := range []v1.Descriptor{gone, away} {
 			w.fails(at+"/blobs/"+hexPath(d.Digest), errNotExist)
 		}
+		w.fails(at+"/files/gone", errNotExist)
+		w.fails(at+"/layers/00-"+gone.Digest.Encoded()[:12]+".tar.gz", errNotExist)
 		w.fails(testRepo+"/blobs/"+hexPath(gone.Digest), registry.ErrNotFound)
 	}
 	if n := s.Count("HEAD blob"); n != 3 && time.Since(begin) < missingFor {
@@ -190,7 +218,57 @@ func TestForeignLayers(t *testing.T) {
 	}
 	s.Blob(testRepo, []byte("gone"))
 	w.ages()
+	w.want(at+"/files", "gone here")
 	w.isCopied(at, image, config, own, here, gone)
+}
+
+// Where the registry is out of reach, its last word on a foreign layer and on a missing child
+// counts. Of what it never told, names are shown, and whoever follows them learns why.
+func TestForeignLayersOutliveTheirRegistry(t *testing.T) {
+	a := startAnswering(t)
+	m := a.image(testRepo, "image", "one")
+	put := func(tag string, fields any) digest.Digest {
+		raw, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := digest.FromBytes(raw)
+		a.set(testRepo+"/manifests/"+tag, bytesOf("application/json", raw))
+		return d
+	}
+	gone := v1.Descriptor{MediaType: foreignLayer, Digest: digest.FromString("gone"), Size: 4}
+	here := v1.Descriptor{MediaType: foreignLayer, Digest: m.Layers[0].Digest, Size: m.Layers[0].Size}
+	put("v1", v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest, Config: *m.Config, Layers: []v1.Descriptor{gone, here}})
+	missing := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString("missing"), Size: 4, Platform: &v1.Platform{OS: "linux", Architecture: "arm"}}
+	child := m.Descriptor()
+	child.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
+	put("index", v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{missing, child}})
+	seen := map[string]string{
+		testRepo + "/tags/v1/layers": fmt.Sprintf("01-%.12s.tar.gz", here.Digest.Encoded()),
+	}
+	for _, tag := range []string{"v1", "index"} {
+		names, err := walk(t, a, t.TempDir(), Options{}).shows(testRepo + "/tags/" + tag + "/blobs/sha256")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[testRepo+"/tags/"+tag+"/blobs/sha256"] = names
+	}
+	dir := t.TempDir()
+	t.Run("what was told", func(t *testing.T) {
+		w := walk(t, a, dir, Options{})
+		for path, want := range seen {
+			w.want(path, want)
+		}
+		a.setAll(failing)
+		w.ages()
+		for path, want := range seen {
+			w.want(path, want)
+		}
+	})
+	w := walk(t, a, dir, Options{})
+	w.want(testRepo+"/tags/v1/layers", fmt.Sprintf("00-%.12s.tar.gz 01-%.12s.tar.gz", gone.Digest.Encoded(), here.Digest.Encoded()))
+	w.fails(testRepo+"/tags/v1/blobs/sha256", registry.ErrServer)
+	w.fails(testRepo+"/tags/index/blobs/"+hexPath(missing.Digest), registry.ErrServer)
 }
 
 // A child that the registry lacks is left out until it comes: it is asked for again when its

@@ -2,62 +2,191 @@ package fs
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"path"
+	"slices"
+	"sort"
 	"strings"
-	"unicode"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ocifs/ocifs/registry"
 )
 
-// shortcutsDir is platforms/, layers/ or files/: names for what is elsewhere in the
-// tree. It is made anew each time that someone looks, from a manifest that is at
-// hand, as keeping it for whoever may look again would take more.
+// shortcut is a name in platforms/, layers/ or files/, and the piece that it leads to.
+type shortcut struct {
+	name  string // in files/ a path
+	piece piece
+}
+
+// shortcuts is all of one of these directories, in byte order of the names, each once. It
+// depends on the manifest alone: what of it the registry lacks is left out by who shows it.
+type shortcuts []shortcut
+
+func (s shortcuts) sorted() shortcuts {
+	slices.SortFunc(s, func(a, b shortcut) int { return strings.Compare(a.name, b.name) })
+	return s
+}
+
+// from gives the index of the first name that isn't before prefix.
+func (s shortcuts) from(prefix string) int {
+	return sort.Search(len(s), func(k int) bool { return s[k].name >= prefix })
+}
+
+// get gives the shortcut of a name.
+func (s shortcuts) get(name string) (shortcut, bool) {
+	if k := s.from(name); k < len(s) && s[k].name == name {
+		return s[k], true
+	}
+	return shortcut{}, false
+}
+
+// below gives the shortcuts whose names begin with prefix.
+func (s shortcuts) below(prefix string) shortcuts {
+	first := s.from(prefix)
+	n := sort.Search(len(s)-first, func(k int) bool { return !strings.HasPrefix(s[first+k].name, prefix) })
+	return s[first : first+n]
+}
+
+// shortcutsKey tells shortcuts apart: the manifest, and the directory that they are.
+type shortcutsKey struct {
+	digest digest.Digest
+	in     string
+}
+
+// maxShortcutBytes bounds the shortcuts in memory: whoever walks through a directory asks for
+// the same over and over.
+const maxShortcutBytes = 8 << 20
+
+func newShortcuts() *bounded[shortcutsKey, shortcuts] {
+	return newBounded[shortcutsKey](maxShortcutBytes, func(s shortcuts) int {
+		n := manifestCost
+		for _, c := range s {
+			n += len(c.name) + 256 // the digest, and the fields
+		}
+		return n
+	})
+}
+
+// shortcuts gives those of one directory of the image: platforms/, layers/ or files/.
+func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
+	key := shortcutsKey{i.desc.Digest, in}
+	if s := i.tree.shortcuts.get(key); s != nil {
+		return s, nil
+	}
+	m, err := i.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := shortcuts{}
+	switch in {
+	case platformsName:
+		s = append(s, platformShortcuts(m)...)
+	case layersName:
+		s = append(s, layerShortcuts(m)...)
+	case filesName:
+		chart, err := i.chartName(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		s = append(s, fileShortcuts(m, chart)...)
+	}
+	i.tree.shortcuts.add(key, s)
+	return s, nil
+}
+
+// shortcutsDir is platforms/, layers/ or files/ of an image directory, or a directory below
+// files/: names for what is elsewhere in the tree. It has a name as long as the registry
+// doesn't deny the piece. Where that can't be asked, the name is there, and whoever follows it
+// learns why.
 type shortcutsDir struct {
 	place
 	image *image
-	show  func(context.Context, *registry.Manifest) (*fixed, error)
+	in    string // platformsName, layersName or filesName
+	under string // the path below files/ with a slash behind it, else ""
 }
 
 func (d *shortcutsDir) stat() stat { return d.dirStat(d.image.id, d.image.mtime) }
 
-func (d *shortcutsDir) children(ctx context.Context) (*fixed, error) {
-	m, err := d.image.load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return d.show(ctx, m)
-}
-
 func (d *shortcutsDir) lookup(ctx context.Context, name string) (child, error) {
-	f, err := d.children(ctx)
+	all, err := d.image.shortcuts(ctx, d.in)
 	if err != nil {
 		return child{}, err
 	}
-	return f.lookup(ctx, name)
+	if s, ok := all.get(d.under + name); ok {
+		p, _, err := d.image.repo.seek(ctx, d.place, s.piece)
+		if err != nil && ctx.Err() != nil {
+			return child{}, err
+		}
+		if d.shows(p) {
+			return d.link(name, p), nil
+		}
+	}
+	if len(all.below(d.under+name+"/")) > 0 {
+		return d.dir(name), nil
+	}
+	return child{}, errNotExist
 }
 
 func (d *shortcutsDir) list(ctx context.Context) (listing, error) {
-	f, err := d.children(ctx)
+	all, err := d.image.shortcuts(ctx, d.in)
 	if err != nil {
 		return listing{}, err
 	}
-	return f.list(ctx)
+	var cs []child
+	var names []string
+	var ps []piece
+	for rest := all.below(d.under); len(rest) > 0; {
+		name, _, isDir := strings.Cut(rest[0].name[len(d.under):], "/")
+		if isDir {
+			cs = append(cs, d.dir(name))
+			rest = rest[len(rest.below(d.under+name+"/")):]
+			continue
+		}
+		names, ps = append(names, name), append(ps, rest[0].piece)
+		rest = rest[1:]
+	}
+	ps, _, err = d.image.repo.seekAll(ctx, d.place, ps)
+	if err != nil && ctx.Err() != nil {
+		return listing{}, err
+	}
+	for k, p := range ps {
+		if d.shows(p) {
+			cs = append(cs, d.link(names[k], p))
+		}
+	}
+	return listChildren(cs), nil
 }
 
-// layers makes layers/: symlinks to the layers, in order.
-func (i *image) layers(_ context.Context, m *registry.Manifest) (*fixed, error) {
-	d := i.fixed(i.at(layersName))
+// shows says whether a piece that was sought has a name here: platforms/ leads to manifests.
+func (d *shortcutsDir) shows(p piece) bool {
+	return p.kind != absentPiece && (d.in != platformsName || p.kind != blobPiece)
+}
+
+// link is the symlink to a piece: a child's image directory, or a blob of the layout.
+func (d *shortcutsDir) link(name string, p piece) child {
+	in := d.image.at(blobsName)
+	if d.in == platformsName {
+		in = d.image.base.at(manifestsName)
+	}
+	return child{name, &link{d.at(name), d.to(in.at(hexPath(p.digest))), d.image.mtime}, forever}
+}
+
+// dir is a directory below this one.
+func (d *shortcutsDir) dir(name string) child {
+	return child{name, &shortcutsDir{d.at(name), d.image, d.in, d.under + name + "/"}, forever}
+}
+
+// layerShortcuts makes layers/: the layers, in order.
+func layerShortcuts(m *registry.Manifest) shortcuts {
+	var all shortcuts
 	width := max(2, len(fmt.Sprint(len(m.Layers)-1)))
 	for n, l := range m.Layers {
-		name := fmt.Sprintf("%0*d-%.12s%s", width, n, l.Digest.Encoded(), extension(l.MediaType))
-		d.children = append(d.children, child{name, &link{d.at(name), "../blobs/" + hexPath(l.Digest), i.mtime}, forever})
+		if canBeAsked(l.Digest) {
+			name := fmt.Sprintf("%0*d-%.12s%s", width, n, l.Digest.Encoded(), extension(l.MediaType))
+			all = append(all, shortcut{name: name, piece: layerPiece(l)})
+		}
 	}
-	return d, nil
+	return all.sorted()
 }
 
 // extension is the file name extension that a media type means, or none.
@@ -94,147 +223,4 @@ func extension(mediaType string) string {
 		}
 	}
 	return ext
-}
-
-// platforms makes platforms/: symlinks to the image directories of an index's
-// children. Of several for one platform, as Windows has them, the later ones
-// carry their digest. Attestations, which are for no platform, are left out.
-func (i *image) platforms(_ context.Context, index *registry.Manifest) (*fixed, error) {
-	d := i.fixed(i.at(platformsName))
-	seen := map[string]bool{}
-	for _, m := range index.Manifests {
-		name, ok := platformName(m.Platform)
-		if !ok {
-			continue
-		}
-		if seen[name] {
-			name += "-" + m.Digest.Encoded()[:12]
-		}
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		to := d.to(i.base.at(manifestsName).at(hexPath(m.Digest)))
-		d.children = append(d.children, child{name, &link{d.at(name), to, i.mtime}, forever})
-	}
-	return d, nil
-}
-
-func platformName(p *v1.Platform) (string, bool) {
-	if p == nil || p.OS == "" || p.Architecture == "" || p.OS == "unknown" {
-		return "", false
-	}
-	name := p.OS + "-" + p.Architecture
-	if p.Variant != "" {
-		name += "-" + p.Variant
-	}
-	return name, safeName(name)
-}
-
-// Annotations and media types of artifacts that say how a file is called.
-const (
-	annotationUnpack = "io.deis.oras.content.unpack" // "true": a directory, packed
-	helmConfig       = "application/vnd.cncf.helm.config.v1+json"
-	helmChart        = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
-	helmProvenance   = "application/vnd.cncf.helm.chart.provenance.v1.prov"
-	dockerConfig     = "application/vnd.docker.container.image.v1+json"
-)
-
-// isArtifact says whether a manifest is something else than a container image.
-func isArtifact(m *registry.Manifest) bool {
-	if m.ArtifactType != "" {
-		return true
-	}
-	return m.Config != nil && m.Config.MediaType != v1.MediaTypeImageConfig && m.Config.MediaType != dockerConfig
-}
-
-// files makes files/: symlinks to an artifact's blobs by their titles. A title
-// that leads out of the directory, or that an earlier one has, is left out. Only
-// an old Helm chart asks for anything: its name stands in its config alone.
-func (i *image) files(ctx context.Context, m *registry.Manifest) (*fixed, error) {
-	root := i.fixed(i.at(filesName))
-	chart := ""
-	if c := m.Config; c != nil && c.MediaType == helmConfig {
-		var err error
-		if chart, err = i.chartName(ctx, m); err != nil {
-			return nil, err
-		}
-	}
-	for _, l := range m.Layers {
-		title := l.Annotations[v1.AnnotationTitle]
-		switch {
-		case chart != "" && l.MediaType == helmChart:
-			title = chart + ".tgz"
-		case chart != "" && l.MediaType == helmProvenance:
-			title = chart + ".tgz.prov"
-		case title != "" && l.Annotations[annotationUnpack] == "true":
-			title += ".tar.gz"
-		}
-		i.addFile(root, title, l)
-	}
-	return root, nil
-}
-
-// addFile puts a symlink under a title, which may be a path.
-func (i *image) addFile(d *fixed, title string, l v1.Descriptor) {
-	if title == "" || len(title) > 4096 || path.Clean(title) != title || path.IsAbs(title) {
-		return
-	}
-	parts := strings.Split(title, "/")
-	for _, p := range parts {
-		if !safeName(p) {
-			return
-		}
-	}
-	up := "../"
-	for n, p := range parts {
-		last := n == len(parts)-1
-		c, err := d.lookup(context.Background(), p) // at hand: sends nothing
-		below, isDir := c.entry.(*fixed)
-		switch {
-		case err == nil && (last || !isDir):
-			return
-		case last:
-			d.children = append(d.children, child{p, &link{d.at(p), up + "blobs/" + hexPath(l.Digest), i.mtime}, forever})
-			return
-		case err != nil:
-			below = i.fixed(d.at(p))
-			d.children = append(d.children, child{p, below, forever})
-		}
-		d = below
-		up += "../"
-	}
-}
-
-// safeName says whether s can be the name of a directory entry.
-func safeName(s string) bool {
-	if s == "" || s == "." || s == ".." || len(s) > 255 || strings.Contains(s, "/") {
-		return false
-	}
-	return strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }) < 0
-}
-
-// chartName is <name>-<version> of a Helm chart: from the manifest's
-// annotations where Helm wrote them, else from the config.
-func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, error) {
-	a := m.Annotations
-	chart := struct{ Name, Version string }{a[v1.AnnotationTitle], a[v1.AnnotationVersion]}
-	if chart.Name == "" || chart.Version == "" {
-		c := m.Config
-		if c.Size > registry.MaxManifest { // a listing doesn't download whatever is called a config
-			return "", nil
-		}
-		f, err := i.tree.store.Get(ctx, i.repo.want(c.Digest, c.Size))
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		if err := json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(&chart); err != nil {
-			return "", nil // not a chart after all: its titles count
-		}
-	}
-	if chart.Name == "" || chart.Version == "" {
-		return "", nil
-	}
-	return chart.Name + "-" + chart.Version, nil
 }

@@ -73,6 +73,7 @@ type Tree struct {
 	manifests manifests
 	referrers *recentReferrers
 	closures  *lru.Cache[closureKey, *closure]
+	shortcuts *bounded[shortcutsKey, shortcuts]
 	area      *upload.Area // nil where the mount is read-only
 	guard     *guard       // nil where nothing is refused
 	panics    atomic.Int64
@@ -112,7 +113,7 @@ func New(o Options) (*Tree, error) {
 	t := &Tree{
 		opts: o, guard: guard, client: o.Client, store: o.Store, log: o.Logger, started: time.Now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		failures: newFailures(o.Logger), manifests: newManifests(), referrers: newRecentReferrers(), closures: closures,
+		failures: newFailures(o.Logger), manifests: newManifests(), referrers: newRecentReferrers(), closures: closures, shortcuts: newShortcuts(),
 		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]belief{}, visits: map[string]paths{}, hosts: map[string]*host{},
 	}
 	t.life, t.end = context.WithCancel(context.Background())

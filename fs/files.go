@@ -1,0 +1,136 @@
+package fs
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"path"
+	"strings"
+	"unicode"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+// Annotations and media types that say how a layer is called as a file.
+const (
+	annotationUnpack   = "io.deis.oras.content.unpack" // "true": a directory, packed
+	annotationFilepath = "org.cncf.model.filepath"     // ModelPack's title
+	helmConfig         = "application/vnd.cncf.helm.config.v1+json"
+	helmChart          = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+	helmProvenance     = "application/vnd.cncf.helm.chart.provenance.v1.prov"
+)
+
+// Bounds of a title, which is a path. The length is Linux' PATH_MAX; real titles are some
+// directories deep.
+const (
+	maxTitle      = 4096
+	maxTitleDepth = 32
+)
+
+// isChart says whether a manifest is of a Helm chart.
+func isChart(m *registry.Manifest) bool { return m.Config != nil && m.Config.MediaType == helmConfig }
+
+// hasFiles says whether an image directory has files/: a layer has a title, or is a chart.
+func hasFiles(m *registry.Manifest) bool {
+	for _, l := range m.Layers {
+		if canBeAsked(l.Digest) && (fileName(l, "") != "" || isChart(m) && l.MediaType == helmChart) {
+			return true
+		}
+	}
+	return false
+}
+
+// fileShortcuts makes files/: the layers by their titles. chart is <name>-<version> of a Helm
+// chart, or "". Of two layers whose titles can't both be there, the first has its own.
+func fileShortcuts(m *registry.Manifest, chart string) shortcuts {
+	var all shortcuts
+	taken, dirs := map[string]bool{}, map[string]bool{}
+	for _, l := range m.Layers {
+		name := fileName(l, chart)
+		if name == "" || taken[name] || dirs[name] || !canBeAsked(l.Digest) {
+			continue
+		}
+		var above []string
+		for k, c := range name {
+			if c == '/' {
+				above = append(above, name[:k])
+			}
+		}
+		free := true
+		for _, dir := range above {
+			free = free && !taken[dir]
+		}
+		if !free {
+			continue
+		}
+		for _, dir := range above {
+			dirs[dir] = true
+		}
+		taken[name] = true
+		all = append(all, shortcut{name: name, piece: layerPiece(l)})
+	}
+	return all.sorted()
+}
+
+// fileName is the path of a layer in files/; "": it has none there, or one that leads out.
+func fileName(l v1.Descriptor, chart string) string {
+	title := l.Annotations[v1.AnnotationTitle]
+	if title == "" {
+		title = l.Annotations[annotationFilepath]
+	}
+	switch {
+	case chart != "" && l.MediaType == helmChart:
+		title = chart + ".tgz"
+	case chart != "" && l.MediaType == helmProvenance:
+		title = chart + ".tgz.prov"
+	case title != "" && l.Annotations[annotationUnpack] == "true":
+		title += ".tar.gz"
+	}
+	if title == "" || len(title) > maxTitle || path.Clean(title) != title || strings.Count(title, "/") > maxTitleDepth {
+		return ""
+	}
+	for name := range strings.SplitSeq(title, "/") {
+		if !safeName(name) {
+			return ""
+		}
+	}
+	return title
+}
+
+// safeName says whether s can be the name of a directory entry.
+func safeName(s string) bool {
+	if s == "" || s == "." || s == ".." || len(s) > 255 || strings.Contains(s, "/") {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }) < 0
+}
+
+// chartName is <name>-<version> of a Helm chart: from the manifest's annotations where Helm
+// wrote them, else from the config, which only an old chart needs. "": neither has it.
+func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, error) {
+	if !isChart(m) {
+		return "", nil
+	}
+	a := m.Annotations
+	chart := struct{ Name, Version string }{a[v1.AnnotationTitle], a[v1.AnnotationVersion]}
+	if chart.Name == "" || chart.Version == "" {
+		c := m.Config
+		if c.Size > registry.MaxManifest || !canBeAsked(c.Digest) { // a listing doesn't download whatever is called a config
+			return "", nil
+		}
+		f, err := i.tree.store.Get(ctx, i.repo.want(c.Digest, c.Size))
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		if err := json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(&chart); err != nil {
+			return "", nil // not a chart after all: its titles count
+		}
+	}
+	if chart.Name == "" || chart.Version == "" {
+		return "", nil
+	}
+	return chart.Name + "-" + chart.Version, nil
+}
