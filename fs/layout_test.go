@@ -105,6 +105,7 @@ func TestAnArtifactManifestIsALayout(t *testing.T) {
 		w.want(at+"/files/sbom.json", "../blobs/"+hexPath(sbom.Digest))
 		w.isCopied(at, artifact, sbom, plain)
 		w.isCopied(testRepo+"/tags/index", index, artifact, sbom, plain)
+		w.want(testRepo+"/tags/index/platforms", "unknown-"+artifact.Digest.Encoded()[:12])
 		if n := s.Count("HEAD blob"); n != 0 {
 			t.Errorf("%d blobs were asked for", n)
 		}
@@ -124,8 +125,11 @@ func TestAChildOfAnUnknownType(t *testing.T) {
 	at := testRepo + "/tags/v1"
 	begin := time.Now()
 	for range 2 {
+		w.want(at+"/platforms", "unknown-"+strange.Digest.Encoded()[:12])
 		w.isCopied(at, index, cached, config, strange)
 		w.fails(at+"/blobs/"+hexPath(gone.Digest), errNotExist)
+		w.fails(at+"/platforms/unknown-"+gone.Digest.Encoded()[:12], errNotExist)
+		w.fails(at+"/platforms/unknown-"+cached.Digest.Encoded()[:12], errNotExist)
 	}
 	if heads := s.Count("HEAD blob"); heads != 4 && time.Since(begin) < missingFor {
 		t.Errorf("%d HEADs of blobs: %q", heads, s.Asked())
@@ -152,6 +156,7 @@ func TestADigestOfAnUnknownAlgorithmIsLeftOut(t *testing.T) {
 	w.want(at+"/files", "two")
 	w.isCopied(at, image, config, two)
 	w.want(testRepo+"/tags/config", "blobs digest index.json layers manifest.json oci-layout referrers")
+	w.want(testRepo+"/tags/index/platforms", "unknown-"+image.Digest.Encoded()[:12])
 	w.isCopied(testRepo+"/tags/index", index, image, config, two)
 	if n := s.Count("HEAD blob") + s.Count("GET blob blake3:*"); n != 0 {
 		t.Errorf("asked %q", s.Asked())
@@ -179,6 +184,7 @@ func TestALayerIsABlobWhateverItsType(t *testing.T) {
 	s.Remove(testRepo, index.Digest.String()) // it is a layer alone now, and a child that is missing
 	s.Blob(testRepo, raw)
 	w = walkAt(t, s, t.TempDir())
+	w.want(testRepo+"/tags/both/platforms", "unknown-"+image.Digest.Encoded()[:12])
 	w.isCopied(testRepo+"/tags/both", both, image, config, asLayer)
 	w.isCopied(testRepo+"/tags/v1", image, config, asLayer)
 }
@@ -244,7 +250,8 @@ func TestForeignLayersOutliveTheirRegistry(t *testing.T) {
 	child.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
 	put("index", v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{missing, child}})
 	seen := map[string]string{
-		testRepo + "/tags/v1/layers": fmt.Sprintf("01-%.12s.tar.gz", here.Digest.Encoded()),
+		testRepo + "/tags/v1/layers":       fmt.Sprintf("01-%.12s.tar.gz", here.Digest.Encoded()),
+		testRepo + "/tags/index/platforms": "linux-amd64",
 	}
 	for _, tag := range []string{"v1", "index"} {
 		names, err := walk(t, a, t.TempDir(), Options{}).shows(testRepo + "/tags/" + tag + "/blobs/sha256")
@@ -267,6 +274,7 @@ func TestForeignLayersOutliveTheirRegistry(t *testing.T) {
 	})
 	w := walk(t, a, dir, Options{})
 	w.want(testRepo+"/tags/v1/layers", fmt.Sprintf("00-%.12s.tar.gz 01-%.12s.tar.gz", gone.Digest.Encoded(), here.Digest.Encoded()))
+	w.want(testRepo+"/tags/index/platforms", "linux-amd64 linux-arm")
 	w.fails(testRepo+"/tags/v1/blobs/sha256", registry.ErrServer)
 	w.fails(testRepo+"/tags/index/blobs/"+hexPath(missing.Digest), registry.ErrServer)
 }
@@ -287,6 +295,9 @@ func TestASparseIndexFillsUp(t *testing.T) {
 	begin := time.Now()
 	s.Forget()
 	for range 3 {
+		w.want(at+"/platforms", "linux-amd64")
+		w.fails(at+"/platforms/linux-arm64", errNotExist)
+		w.fails(at+"/platforms/linux-arm64-v8", errNotExist)
 		w.fails(at+"/blobs/"+hexPath(arm64.Digest), errNotExist)
 		w.isCopied(at, index, amd64, config)
 	}
@@ -295,6 +306,9 @@ func TestASparseIndexFillsUp(t *testing.T) {
 	}
 	s.Manifest(testRepo, "", v1.MediaTypeImageManifest, raw)
 	w.ages()
+	w.want(at+"/platforms", "linux-amd64 linux-arm64-v8")
+	w.want(at+"/platforms/linux-arm64", "../../../manifests/"+hexPath(arm64.Digest))
+	w.want(at+"/platforms/linux-x86_64", "../../../manifests/"+hexPath(amd64.Digest))
 	w.isCopied(at, index, amd64, config, arm64, layer)
 }
 

@@ -1,29 +1,52 @@
 package fs
 
 import (
+	"strings"
+
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
 )
 
+// BuildKit marks the attestations in an index by this annotation, and gives them the
+// platform unknown/unknown.
+const (
+	annotationReference = "vnd.docker.reference.type"
+	attestation         = "attestation-manifest"
+)
+
 // platformShortcuts makes platforms/: the children of an index by their platforms. Of several
-// for one platform, as Windows has them, the later ones carry their digest. Attestations,
-// which are for no platform, are left out.
+// for one platform, as Windows has them, the later ones carry their digest. A child without
+// a platform, or with an unknown one, has its org.opencontainers.image.ref.name where that is
+// a name and free, else its digest. Attestations are for no platform, and are left out.
 func platformShortcuts(index *registry.Manifest) shortcuts {
 	var all shortcuts
 	taken := map[string]bool{}
-	for _, d := range index.Manifests {
-		name, ok := platformName(d.Platform)
-		if !ok || !canBeAsked(d.Digest) {
-			continue
-		}
-		if taken[name] {
-			name += "-" + d.Digest.Encoded()[:12]
-		}
+	add := func(name, equal string, d v1.Descriptor) {
 		if safeName(name) && !taken[name] {
 			taken[name] = true
-			all = append(all, shortcut{name, childPiece(d)})
+			all = append(all, shortcut{name, equal, childPiece(d)})
 		}
+	}
+	var others []v1.Descriptor
+	for _, d := range index.Manifests {
+		name, ok := platformName(d.Platform)
+		switch {
+		case !canBeAsked(d.Digest) || d.Annotations[annotationReference] == attestation:
+		case !ok:
+			others = append(others, d)
+		case taken[name]:
+			add(name+"-"+d.Digest.Encoded()[:12], "", d)
+		default:
+			add(name, normalPlatform(name), d)
+		}
+	}
+	for _, d := range others {
+		name := d.Annotations[v1.AnnotationRefName]
+		if !safeName(name) || taken[name] {
+			name = "unknown-" + d.Digest.Encoded()[:12]
+		}
+		add(name, "", d)
 	}
 	return all.sorted()
 }
@@ -37,4 +60,39 @@ func platformName(p *v1.Platform) (string, bool) {
 		name += "-" + p.Variant
 	}
 	return name, safeName(name)
+}
+
+// Spellings of platforms that mean the same, as containerd has them (Normalize of
+// github.com/containerd/platforms v1.0). They are in lower case.
+var (
+	equalOS   = map[string]string{"macos": "darwin"}
+	equalArch = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
+	// equalVariant has architectures with the variants that they imply.
+	equalVariant = map[string]string{
+		"amd64-v1": "amd64", "i386": "386",
+		"arm64-8": "arm64", "arm64-v8": "arm64", "arm64-v8.0": "arm64", "arm64-9": "arm64-v9", "arm64-9.0": "arm64-v9", "arm64-v9.0": "arm64-v9",
+		"arm": "arm-v7", "arm-7": "arm-v7", "armhf": "arm-v7", "armhf-v7": "arm-v7",
+		"armel": "arm-v6", "armel-v6": "arm-v6", "arm-5": "arm-v5", "arm-6": "arm-v6", "arm-8": "arm-v8",
+	}
+)
+
+// normalPlatform gives one spelling for all names <os>-<arch>[-<variant>] that mean the same,
+// and "" for what is no such name.
+func normalPlatform(name string) string {
+	os, arch, ok := strings.Cut(strings.ToLower(name), "-")
+	if !ok {
+		return ""
+	}
+	if equal, ok := equalOS[os]; ok {
+		os = equal
+	}
+	for spelled, equal := range equalArch {
+		if variant, ok := strings.CutPrefix(arch, spelled); ok && (variant == "" || variant[0] == '-') {
+			arch = equal + variant
+		}
+	}
+	if equal, ok := equalVariant[arch]; ok {
+		arch = equal
+	}
+	return os + "-" + arch
 }

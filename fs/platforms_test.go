@@ -14,10 +14,19 @@ func childOf(content, os, arch, variant string) v1.Descriptor {
 	return v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString(content), Platform: &v1.Platform{OS: os, Architecture: arch, Variant: variant}}
 }
 
-// Platforms are named by what they are; twins carry their digest.
+func named(d v1.Descriptor, name string) v1.Descriptor {
+	d.Annotations = map[string]string{v1.AnnotationRefName: name}
+	return d
+}
+
+// Platforms are named by what they are; twins carry their digest; a child without a platform
+// has its ref.name or its digest; attestations are for no platform.
 func TestPlatforms(t *testing.T) {
 	hex := func(content string) string { return digest.FromString(content).Encoded()[:12] }
+	attested := childOf("attestation", "unknown", "unknown", "")
+	attested.Annotations = map[string]string{annotationReference: attestation}
 	m := &registry.Manifest{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{
+		named(v1.Descriptor{Digest: digest.FromString("taken")}, "linux-amd64"),
 		childOf("a", "linux", "amd64", ""),
 		childOf("b", "linux", "arm", "v7"),
 		childOf("c", "unknown", "unknown", ""),
@@ -25,11 +34,83 @@ func TestPlatforms(t *testing.T) {
 		childOf("e", "windows", "amd64", ""),
 		childOf("f", "windows", "amd64", ""),
 		childOf("g", "../..", "x/y", ""),
+		named(v1.Descriptor{Digest: digest.FromString("bottle")}, "1.0.arm64_sonoma"),
+		named(v1.Descriptor{Digest: digest.FromString("unsafe")}, "docker.io/library/app:v1"),
+		attested,
 		{Digest: digest.Digest("blake3:" + digest.FromString("x").Encoded()), Platform: &v1.Platform{OS: "linux", Architecture: "s390x"}},
 	}}
-	want := []string{"linux-amd64", "linux-arm-v7", "windows-amd64", "windows-amd64-" + hex("f")}
+	want := []string{
+		"1.0.arm64_sonoma", "linux-amd64", "linux-arm-v7", "windows-amd64", "windows-amd64-" + hex("f"),
+		"unknown-" + hex("c"), "unknown-" + hex("d"), "unknown-" + hex("g"), "unknown-" + hex("taken"), "unknown-" + hex("unsafe"),
+	}
+	slices.Sort(want)
 	got := platformShortcuts(m)
 	if got := namesOf(got); !slices.Equal(got, want) {
 		t.Errorf("platforms/ has %q, want %q", got, want)
+	}
+	if s, _ := got.get("linux-amd64"); s.piece.digest != digest.FromString("a") {
+		t.Error("a name that a child only calls itself is another's platform")
+	}
+}
+
+// A platform is found by each name that containerd takes for the same; an exact name finds
+// its own.
+func TestEqualPlatforms(t *testing.T) {
+	of := func(ds ...v1.Descriptor) shortcuts { return platformShortcuts(&registry.Manifest{Manifests: ds}) }
+	arm64, v8 := childOf("arm64", "linux", "arm64", ""), childOf("arm64/v8", "linux", "arm64", "v8")
+	for name, test := range map[string]struct {
+		index shortcuts
+		found string // the content of the child; "": none
+	}{
+		"linux-arm64":       {of(v8), "arm64/v8"},
+		"linux-arm64-v8":    {of(arm64), "arm64"},
+		"linux-arm64-8":     {of(v8), "arm64/v8"},
+		"linux-aarch64":     {of(v8, arm64), "arm64"},
+		"linux-aarch64-v8":  {of(v8), "arm64/v8"},
+		"Linux-ARM64":       {of(arm64), "arm64"},
+		"linux-arm64-v9":    {of(arm64, v8), ""},
+		"linux-amd64":       {of(childOf("x", "linux", "x86_64", "")), "x"},
+		"linux-amd64-v1":    {of(childOf("x", "linux", "amd64", "")), "x"},
+		"linux-x86_64":      {of(childOf("x", "linux", "amd64", "v1")), "x"},
+		"linux-x86-64":      {of(childOf("x", "linux", "amd64", "")), "x"},
+		"linux-x86-64-v3":   {of(childOf("x", "linux", "amd64", "v3")), "x"},
+		"linux-amd64-v2":    {of(childOf("x", "linux", "amd64", "")), ""},
+		"linux-arm":         {of(childOf("x", "linux", "arm", "v7")), "x"},
+		"linux-arm-v7":      {of(childOf("x", "linux", "arm", "")), "x"},
+		"linux-armhf":       {of(childOf("x", "linux", "arm", "v7")), "x"},
+		"linux-arm-7":       {of(childOf("x", "linux", "armhf", "")), "x"},
+		"linux-armel":       {of(childOf("x", "linux", "arm", "v6")), "x"},
+		"linux-arm-v6":      {of(childOf("x", "linux", "arm", "6")), "x"},
+		"linux-arm-v5":      {of(childOf("x", "linux", "arm", "")), ""},
+		"linux-i386":        {of(childOf("x", "linux", "386", "")), "x"},
+		"linux-386":         {of(childOf("x", "linux", "i386", "")), "x"},
+		"macos-arm64":       {of(childOf("x", "darwin", "arm64", "")), "x"},
+		"darwin-amd64":      {of(childOf("x", "macos", "x86_64", "")), "x"},
+		"linux-ppc64le":     {of(arm64), ""},
+		"windows-arm64":     {of(arm64), ""},
+		"windows-x86_64":    {of(childOf("first", "windows", "amd64", ""), childOf("second", "windows", "amd64", "")), "first"},
+		"v1-aarch64":        {of(named(v1.Descriptor{Digest: digest.FromString("x")}, "v1-arm64")), ""},
+		"linux":             {of(arm64), ""},
+		"linux-aarch64ilp":  {of(arm64), ""},
+		"linux-riscv64-v8":  {of(childOf("x", "linux", "riscv64", "")), ""},
+		"LINUX-arm64-V8":    {of(arm64), "arm64"},
+		"linux-arm64-v8.0":  {of(arm64), "arm64"},
+		"linux-arm64-v9.0":  {of(childOf("x", "linux", "arm64", "9")), "x"},
+		"linux-mips64le-v8": {of(arm64), ""},
+	} {
+		found := test.index.equals(name)
+		switch {
+		case test.found == "" && len(found) > 0:
+			t.Errorf("%s finds %+v", name, found)
+		case test.found != "" && (len(found) == 0 || found[0].piece.digest != digest.FromString(test.found)):
+			t.Errorf("%s finds %+v, want %s", name, found, test.found)
+		}
+	}
+
+	for name, want := range map[string]string{"linux-arm64": "arm64", "linux-arm64-v8": "arm64/v8"} {
+		s, _ := platformShortcuts(&registry.Manifest{Manifests: []v1.Descriptor{v8, arm64}}).get(name)
+		if s.piece.digest != digest.FromString(want) {
+			t.Errorf("%s isn't its own", name)
+		}
 	}
 }

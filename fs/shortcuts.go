@@ -15,6 +15,7 @@ import (
 // shortcut is a name in platforms/, layers/ or files/, and the piece that it leads to.
 type shortcut struct {
 	name  string // in files/ a path
+	equal string // the normalPlatform of a platform's name, else ""
 	piece piece
 }
 
@@ -45,6 +46,23 @@ func (s shortcuts) below(prefix string) shortcuts {
 	first := s.from(prefix)
 	n := sort.Search(len(s)-first, func(k int) bool { return !strings.HasPrefix(s[first+k].name, prefix) })
 	return s[first : first+n]
+}
+
+// equals gives the shortcuts whose platform means the same as a name, the one that is spelled
+// as containerd spells it first.
+func (s shortcuts) equals(name string) shortcuts {
+	normal := normalPlatform(name)
+	var equal shortcuts
+	for _, c := range s {
+		switch {
+		case normal == "" || c.equal != normal:
+		case c.name == normal:
+			equal = slices.Insert(equal, 0, c)
+		default:
+			equal = append(equal, c)
+		}
+	}
+	return equal
 }
 
 // shortcutsKey tells shortcuts apart: the manifest, and the directory that they are.
@@ -112,7 +130,14 @@ func (d *shortcutsDir) lookup(ctx context.Context, name string) (child, error) {
 	if err != nil {
 		return child{}, err
 	}
+	var fit shortcuts
 	if s, ok := all.get(d.under + name); ok {
+		fit = append(fit, s)
+	}
+	if d.in == platformsName {
+		fit = append(fit, all.equals(name)...)
+	}
+	for _, s := range fit {
 		p, _, err := d.image.repo.seek(ctx, d.place, s.piece)
 		if err != nil && ctx.Err() != nil {
 			return child{}, err
