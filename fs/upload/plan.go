@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // Bounds of one image that is pushed.
@@ -126,6 +126,15 @@ func (r *Root) planEntry(ctx context.Context, p *plan, d v1.Descriptor, tags []s
 	return r.plan(ctx, p, d, label("manifest", d), 0)
 }
 
+// checkAlgorithm refuses what can't be verified: registries don't take it, and waiting for
+// it would never end.
+func checkAlgorithm(d v1.Descriptor) error {
+	if _, err := ref.ParseDigest(d.Digest.String()); err != nil {
+		return fmt.Errorf("%w: it names %s: %w", ErrNoManifest, d.Digest, unkind(err))
+	}
+	return nil
+}
+
 // label names a piece of an image for a person.
 func label(what string, d v1.Descriptor) string {
 	if what == "" {
@@ -155,6 +164,9 @@ func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, name string, 
 		return nil
 	}
 	p.seen[d.Digest] = true
+	if err := checkAlgorithm(d); err != nil {
+		return err
+	}
 	if depth > maxNesting || len(p.seen) > maxPieces {
 		return fmt.Errorf("%w: it is nested deeper than %d or has more than %d pieces", ErrNoManifest, maxNesting, maxPieces)
 	}
@@ -238,6 +250,9 @@ func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor, name stri
 	if _, twice := p.blobs[d.Digest]; twice || p.missing[d.Digest] != "" {
 		return nil
 	}
+	if err := checkAlgorithm(d); err != nil {
+		return err
+	}
 	if f := r.complete(d.Digest); f != nil {
 		if size := f.Attr().Size; size != d.Size {
 			return fmt.Errorf("%w: the descriptor of %s says %d bytes, and it has %d", ErrNoManifest, d.Digest, d.Size, size)
@@ -257,18 +272,12 @@ func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor, name stri
 	}
 	_, err := r.area.o.Tree.Blob(ctx, r.repo, d.Digest)
 	if errors.Is(err, registry.ErrNotFound) {
-		if !foreign(d) {
+		if !registry.IsForeign(d) {
 			p.missing[d.Digest] = name
 		}
 		return nil
 	}
 	return err
-}
-
-// foreign says whether a layer is one that registries don't have, as its licence
-// forbids to pass it on.
-func foreign(d v1.Descriptor) bool {
-	return strings.Contains(d.MediaType, ".nondistributable.") || strings.HasPrefix(d.MediaType, "application/vnd.docker.image.rootfs.foreign")
 }
 
 // carryOut pushes what is planned: blobs, then manifests, and the last of them
