@@ -40,7 +40,7 @@ func (t *Tree) controlDir(at place) *controlDir {
 	return d
 }
 
-func (d *controlDir) stat() stat { return d.dirStat("", d.tree.started) }
+func (d *controlDir) stat() stat { return d.dirStat("") }
 
 func (d *controlDir) lookup(_ context.Context, name string) (child, error) {
 	now, ok := d.files[name]

@@ -21,7 +21,7 @@ type byDigest struct {
 // algorithms is manifests/, blobs/ or referrers/: a directory for each digest
 // algorithm. Looking them up sends nothing.
 func algorithms(at place, r *repository, do byDigest) *fixed {
-	d := &fixed{place: at, mtime: at.tree.started}
+	d := &fixed{place: at}
 	for _, a := range ref.Algorithms {
 		in := at.at(string(a))
 		d.children = append(d.children, child{string(a), &digestsDir{in, r, a, do}, forever})
@@ -38,7 +38,7 @@ type digestsDir struct {
 	do   byDigest
 }
 
-func (d *digestsDir) stat() stat { return d.dirStat("", d.tree.started) }
+func (d *digestsDir) stat() stat { return d.dirStat("") }
 
 func (d *digestsDir) lookup(ctx context.Context, name string) (child, error) {
 	dgst, err := ref.NewDigest(string(d.algo), name)
@@ -87,9 +87,5 @@ func (r *repository) blobByDigest(ctx context.Context, at place, d digest.Digest
 		}
 		p, ttl = had, shownFor
 	}
-	mtime := p.mtime
-	if mtime.IsZero() {
-		mtime = r.tree.started
-	}
-	return &blobFile{place: at, repo: r, digest: d, size: p.size, mtime: mtime}, ttl, nil
+	return &blobFile{place: at, repo: r, digest: d, size: p.size, mtime: epoch}, ttl, nil
 }

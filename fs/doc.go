@@ -40,6 +40,13 @@
 // and found by no name, until the denial isn't believed any more. A digest of an algorithm
 // that isn't known is left out in the same way, and costs nothing.
 //
+// # Times
+//
+// Times depend on the content alone, so that a remount looks the same to rsync and to
+// backups: files and symlinks of an image have what its manifest says of its creation,
+// everything else has epoch. Only files in .ocifs/ have the time of now, and upload/ the
+// times of what was written there.
+//
 // # A registry that is out of reach
 //
 // What a registry told is kept past its time, bounded in number or in bytes, and shown

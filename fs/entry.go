@@ -132,11 +132,10 @@ const forever = time.Hour
 type fixed struct {
 	place
 	version  digest.Digest // of what it shows; "" where it never shows anything else
-	mtime    time.Time
 	children []child
 }
 
-func (d *fixed) stat() stat { return d.dirStat(d.version, d.mtime) }
+func (d *fixed) stat() stat { return d.dirStat(d.version) }
 
 func (d *fixed) lookup(_ context.Context, name string) (child, error) {
 	for _, c := range d.children {
@@ -176,8 +175,8 @@ func (l *link) stat() stat {
 }
 
 // dirStat is the stat of a directory here with the content d.
-func (p place) dirStat(d digest.Digest, mtime time.Time) stat {
-	return stat{identity: p.identity(d), mode: syscall.S_IFDIR | 0o555, mtime: mtime, ttl: forever}
+func (p place) dirStat(d digest.Digest) stat {
+	return stat{identity: p.identity(d), mode: syscall.S_IFDIR | 0o555, mtime: epoch, ttl: forever}
 }
 
 // fileStat is the stat of a file here with the content d.

@@ -13,7 +13,7 @@ import (
 // hostsDir is the root of all registries.
 type hostsDir struct{ place }
 
-func (d *hostsDir) stat() stat { return d.dirStat("", d.tree.started) }
+func (d *hostsDir) stat() stat { return d.dirStat("") }
 
 // lookup finds any host that there could be, without asking it.
 func (d *hostsDir) lookup(_ context.Context, name string) (child, error) {
@@ -60,7 +60,7 @@ type namespace struct {
 	path string // as spelled: "", "library", "library/alpine"
 }
 
-func (d *namespace) stat() stat { return d.dirStat("", d.tree.started) }
+func (d *namespace) stat() stat { return d.dirStat("") }
 
 func (d *namespace) lookup(_ context.Context, name string) (child, error) {
 	if d.path != "" {

@@ -26,7 +26,7 @@ type image struct {
 	desc  v1.Descriptor // of the manifest: media type, digest and size
 	name  string        // org.opencontainers.image.ref.name
 	base  place         // the repository's directory
-	mtime time.Time
+	mtime time.Time     // of its files and symlinks; directories have epoch, as a listing of tags knows no manifest
 }
 
 // newImage makes the image directory of m whose inode is that of id. Directories in it
@@ -34,23 +34,10 @@ type image struct {
 // that two of the same tag had in common would be moved from one to the other, which
 // fails with ESTALE while anyone looks into either.
 func newImage(at, base place, r *repository, m *registry.Manifest, id digest.Digest, name string) *image {
-	told, _ := r.known.told(manifestObject(m.Digest))
-	return &image{place: at, base: base, repo: r, id: id, desc: m.Descriptor(), name: name, mtime: created(m, told.mtime, at.tree.started)}
+	return &image{place: at, base: base, repo: r, id: id, desc: m.Descriptor(), name: name, mtime: created(m)}
 }
 
-// created is when a manifest was made, as it says itself, or as its registry says.
-// What was before 1970, as some builders have it that leave times out, is none.
-func created(m *registry.Manifest, modified, otherwise time.Time) time.Time {
-	if t, err := time.Parse(time.RFC3339, m.Annotations[v1.AnnotationCreated]); err == nil && t.Unix() >= 0 {
-		return t
-	}
-	if !modified.IsZero() {
-		return modified
-	}
-	return otherwise
-}
-
-func (i *image) stat() stat { return i.dirStat(i.id, i.mtime) }
+func (i *image) stat() stat { return i.dirStat(i.id) }
 
 // load gives the manifest. That this directory is there says that the repository
 // showed it, so nobody is asked where the cache has it.
@@ -104,7 +91,7 @@ func (i *image) children(ctx context.Context) (*fixed, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &fixed{place: i.place, version: i.id, mtime: i.mtime}
+	d := &fixed{place: i.place, version: i.id}
 	add := func(name string, e entry) { d.children = append(d.children, child{name, e, forever}) }
 	file := func(name string, b []byte) {
 		add(name, &small{i.at(name), b, i.desc.Digest, i.mtime})

@@ -41,9 +41,8 @@ func manifestObject(d digest.Digest) object { return object{manifestKind, d} }
 // presence is whether the repository has an object.
 type presence struct {
 	missing bool
-	size    int64     // -1: not known
-	mtime   time.Time // zero: not known
-	named   bool      // what this manifest names is known as well
+	size    int64 // -1: not known
+	named   bool  // what this manifest names is known as well
 	expires time.Time
 }
 
@@ -75,16 +74,13 @@ func (os objects) denied(o object) {
 	os.lru.Add(o, presence{missing: true, expires: time.Now().Add(missingFor)})
 }
 
-// saw remembers that the repository has o. Size and time, where they weren't told
-// now, are what was told before.
-func (r *repository) saw(o object, size int64, mtime time.Time) presence {
-	p := presence{size: size, mtime: mtime, expires: time.Now().Add(knownFor)}
+// saw remembers that the repository has o. The size is what was told before, where it
+// wasn't told now.
+func (r *repository) saw(o object, size int64) presence {
+	p := presence{size: size, expires: time.Now().Add(knownFor)}
 	if before, ok := r.known.lru.Peek(o); ok && !before.missing {
 		if size < 0 {
 			p.size = before.size
-		}
-		if mtime.IsZero() {
-			p.mtime = before.mtime
 		}
 		p.named = before.named && time.Now().Before(before.expires)
 	}
@@ -100,7 +96,7 @@ func (r *repository) knew(p pointer) {
 	if now := time.Now(); at.After(now) { // by a clock that was set back
 		at = now
 	}
-	r.known.lru.ContainsOrAdd(manifestObject(p.digest), presence{size: -1, mtime: p.modified, expires: at.Add(knownFor)})
+	r.known.lru.ContainsOrAdd(manifestObject(p.digest), presence{size: -1, expires: at.Add(knownFor)})
 }
 
 // doubt forgets what was believed of a blob whose bytes turned out not to be of the
@@ -125,23 +121,21 @@ func (r *repository) had(ctx context.Context, at place, o object, err error) (pr
 }
 
 // confirm believes that the repository has the manifest d, as its tag said so.
-func (r *repository) confirm(d digest.Digest, mtime time.Time) {
-	r.saw(manifestObject(d), -1, mtime)
-}
+func (r *repository) confirm(d digest.Digest) { r.saw(manifestObject(d), -1) }
 
 // admit takes in a manifest that the repository showed: it and what it names can be had
 // here, but for pieces of which only the registry can tell.
-func (r *repository) admit(m *registry.Manifest, modified time.Time) {
+func (r *repository) admit(m *registry.Manifest) {
 	for piece := range pieces(m) {
 		o, ok := piece.named()
 		if !ok {
 			continue
 		}
 		if p, ok := r.known.has(o); !ok || p.missing {
-			r.saw(o, piece.size, time.Time{})
+			r.saw(o, piece.size)
 		}
 	}
-	p := r.saw(manifestObject(m.Digest), int64(len(m.Raw)), modified)
+	p := r.saw(manifestObject(m.Digest), int64(len(m.Raw)))
 	p.named = true
 	r.known.lru.Add(manifestObject(m.Digest), p)
 	r.tree.manifests.add(m)
@@ -150,7 +144,7 @@ func (r *repository) admit(m *registry.Manifest, modified time.Time) {
 // keep is admit for a manifest that came from the registry: it goes to the
 // cache as well.
 func (r *repository) keep(m *registry.Manifest) {
-	r.admit(m, m.LastModified)
+	r.admit(m)
 	if err := r.tree.store.Put(m.Digest, m.Raw); err != nil {
 		// It was shown all the same; the next mount asks again.
 		r.tree.log.Debug("manifest not cached", "digest", m.Digest, "cause", err)

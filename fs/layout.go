@@ -201,7 +201,7 @@ type layoutDir struct {
 	image *image
 }
 
-func (d *layoutDir) stat() stat { return d.dirStat(d.image.id, d.image.mtime) }
+func (d *layoutDir) stat() stat { return d.dirStat(d.image.id) }
 
 func (d *layoutDir) algorithm(a digest.Algorithm) child {
 	return child{string(a), &layoutBlobs{d.at(string(a)), d.image, a}, forever}
@@ -243,7 +243,7 @@ type layoutBlobs struct {
 	algo  digest.Algorithm
 }
 
-func (d *layoutBlobs) stat() stat { return d.dirStat(d.image.id, d.image.mtime) }
+func (d *layoutBlobs) stat() stat { return d.dirStat(d.image.id) }
 
 func (d *layoutBlobs) blob(p piece) child {
 	name := p.digest.Encoded()

@@ -11,9 +11,8 @@ import (
 
 // pointer is what a tag points at, and when the registry last said so.
 type pointer struct {
-	digest   digest.Digest
-	checked  time.Time
-	modified time.Time // the manifest's, as the registry says; zero: not told
+	digest  digest.Digest
+	checked time.Time
 	// shown is until when it is shown without asking, as its registry was out of reach.
 	shown time.Time
 }
@@ -39,7 +38,7 @@ func (r *repository) recall(ctx context.Context, tag string) (pointer, bool) {
 	if p, ok := r.tags[tag]; ok { // of the registry itself, meanwhile
 		return p, true
 	}
-	r.tags[tag] = pointer{digest: kept.Digest, checked: kept.Checked, modified: kept.Modified}
+	r.tags[tag] = pointer{digest: kept.Digest, checked: kept.Checked}
 	return r.tags[tag], true
 }
 
@@ -48,15 +47,14 @@ func (r *repository) recall(ctx context.Context, tag string) (pointer, bool) {
 // newer than the answer.
 func (r *repository) remember(tag string, d digest.Digest, asked time.Time) time.Time {
 	now := time.Now()
-	told, _ := r.known.told(manifestObject(d))
 	r.mu.Lock()
 	if p, ok := r.tags[tag]; ok && p.checked.After(asked) && p.digest != d {
 		r.mu.Unlock()
 		return now
 	}
-	r.tags[tag] = pointer{digest: d, checked: now, modified: told.mtime}
+	r.tags[tag] = pointer{digest: d, checked: now}
 	r.mu.Unlock()
-	p := cache.Pointer{Digest: d, Checked: now, Modified: told.mtime, Told: r.tree.client.Account(r.Repository)}
+	p := cache.Pointer{Digest: d, Checked: now, Told: r.tree.client.Account(r.Repository)}
 	if err := r.tree.store.Remember(r.pointerKey(tag), p); err != nil {
 		r.tree.log.Debug("tag not remembered on disk", "repository", r, "tag", tag, "cause", err)
 	}

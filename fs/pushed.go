@@ -65,7 +65,7 @@ func (t pushTree) MakeRoom(n int64) { t.store.MakeRoom(n) }
 
 // PushedBlob shows what the repository has from now on.
 func (t pushTree) PushedBlob(b upload.Blob) {
-	t.repository(b.Repository).saw(blobObject(b.Digest), b.Size, time.Time{})
+	t.repository(b.Repository).saw(blobObject(b.Digest), b.Size)
 	t.wait(t.outdate(b.Repository, newEntry(blobsName, b.Digest)))
 }
 

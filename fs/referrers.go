@@ -30,7 +30,7 @@ func (r *repository) referrersByDigest(_ context.Context, at place, d digest.Dig
 	return &referrersDir{at, r, d}, forever, nil
 }
 
-func (d *referrersDir) stat() stat { return d.dirStat(d.subject, d.tree.started) }
+func (d *referrersDir) stat() stat { return d.dirStat(d.subject) }
 
 func (d *referrersDir) lookup(ctx context.Context, name string) (child, error) {
 	if strings.HasPrefix(name, ".") {
@@ -62,7 +62,7 @@ func (d *referrersDir) list(ctx context.Context) (listing, error) {
 func (d *referrersDir) child(rs referrers, name string) (child, error) {
 	left := time.Until(rs.expires)
 	if name == indexName {
-		return child{name, &small{d.at(name), rs.index, rs.digest, d.tree.started}, left}, nil
+		return child{name, &small{d.at(name), rs.index, rs.digest, epoch}, left}, nil
 	}
 	of, ok := rs.types[name]
 	if !ok {
@@ -78,7 +78,7 @@ type typeDir struct {
 	referrers []digest.Digest // sorted
 }
 
-func (d *typeDir) stat() stat { return d.dirStat(d.index, d.tree.started) }
+func (d *typeDir) stat() stat { return d.dirStat(d.index) }
 
 func (d *typeDir) lookup(_ context.Context, name string) (child, error) {
 	algorithm, encoded, _ := strings.Cut(name, "-")
@@ -87,7 +87,7 @@ func (d *typeDir) lookup(_ context.Context, name string) (child, error) {
 		return child{}, errNotExist
 	}
 	to := d.to(d.up(4).at(manifestsName).at(hexPath(dgst)))
-	return child{name, &link{d.at(name), to, d.tree.started}, forever}, nil
+	return child{name, &link{d.at(name), to, epoch}, forever}, nil
 }
 
 func (d *typeDir) list(ctx context.Context) (listing, error) {

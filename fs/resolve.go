@@ -46,7 +46,7 @@ func (r *repository) resolve(ctx context.Context, tag string) (resolution, error
 		if !believed {
 			return r.revalidate(ctx, tag)
 		}
-		r.confirm(p.digest, p.modified)
+		r.confirm(p.digest)
 		m, err := r.manifest(ctx, p.digest)
 		return resolution{m, until}, err
 	}
@@ -67,7 +67,7 @@ func (r *repository) revalidate(ctx context.Context, tag string) (resolution, er
 		r.keep(res.Manifest)
 		return resolution{res.Manifest, r.remember(tag, res.Manifest.Digest, asked)}, nil
 	case err == nil:
-		r.confirm(res.Digest, res.LastModified)
+		r.confirm(res.Digest)
 		m, err := r.manifest(ctx, res.Digest)
 		if errors.Is(err, registry.ErrNotFound) { // its HEAD was wrong, or it moved just now
 			if m, err = r.tree.client.Manifest(ctx, r.Repository, tag); err == nil {
@@ -122,7 +122,7 @@ func (r *repository) manifest(ctx context.Context, d digest.Digest) (*registry.M
 		if m == nil {
 			return r.fetch(ctx, d)
 		}
-		res, err := r.tree.client.ResolveManifest(ctx, r.Repository, d.String())
+		_, err := r.tree.client.ResolveManifest(ctx, r.Repository, d.String())
 		switch {
 		case errors.Is(err, registry.ErrNotFound):
 			r.known.denied(manifestObject(d))
@@ -130,7 +130,7 @@ func (r *repository) manifest(ctx context.Context, d digest.Digest) (*registry.M
 		case err != nil:
 			return nil, err
 		}
-		r.admit(m, res.LastModified)
+		r.admit(m)
 		return m, nil
 	})
 }
@@ -150,7 +150,7 @@ func (r *repository) held(ctx context.Context, d digest.Digest) (*registry.Manif
 			return r.fetch(ctx, d)
 		}
 		if confirmed {
-			r.admit(m, time.Time{})
+			r.admit(m)
 		}
 		return m, nil
 	})
@@ -232,6 +232,6 @@ func (r *repository) probe(ctx context.Context, d digest.Digest) (presence, erro
 		if err != nil {
 			return presence{}, err
 		}
-		return r.saw(blobObject(d), res.Size, res.LastModified), nil
+		return r.saw(blobObject(d), res.Size), nil
 	})
 }

@@ -123,7 +123,7 @@ type shortcutsDir struct {
 	under string // the path below files/ with a slash behind it, else ""
 }
 
-func (d *shortcutsDir) stat() stat { return d.dirStat(d.image.id, d.image.mtime) }
+func (d *shortcutsDir) stat() stat { return d.dirStat(d.image.id) }
 
 func (d *shortcutsDir) lookup(ctx context.Context, name string) (child, error) {
 	all, err := d.image.shortcuts(ctx, d.in)

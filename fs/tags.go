@@ -18,7 +18,7 @@ type tagsDir struct {
 	repo *repository
 }
 
-func (d *tagsDir) stat() stat { return d.dirStat("", d.tree.started) }
+func (d *tagsDir) stat() stat { return d.dirStat("") }
 
 // lookup asks for a tag that no listing named. Where one did, the tag is a
 // directory without a request, and bound when someone looks into it.
@@ -111,15 +111,7 @@ type tagDir struct {
 	image *image     // nil until bound
 }
 
-func (t *tagDir) stat() stat {
-	mtime := t.tree.started
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.image != nil {
-		mtime = t.image.mtime
-	}
-	return t.dirStat(t.id, mtime)
-}
+func (t *tagDir) stat() stat { return t.dirStat(t.id) }
 
 func (t *tagDir) isBoundTo(d digest.Digest) bool {
 	t.mu.Lock()

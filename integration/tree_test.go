@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -358,7 +356,7 @@ func TestSource(t *testing.T) {
 	}
 }
 
-// Modes, owners and times are as designed, and inode numbers survive a remount.
+// Modes and owners are as designed, and inode numbers survive a remount.
 func TestAttributes(t *testing.T) {
 	t.Parallel()
 	s := startDistribution(t, registries.Options{})
@@ -366,7 +364,6 @@ func TestAttributes(t *testing.T) {
 	tag := testImage + "/tags/v1"
 	paths := []string{"team", testImage, testImage + "/tags", tag, tag + "/blobs", tag + "/blobs/sha256", tag + "/manifest.json",
 		tag + "/index.json", tag + "/config.json", tag + "/layers", tag + "/blobs/sha256/" + image.Layers[0].Digest.Encoded()}
-	begin := time.Now()
 	m := testMount(t, mounting{})
 	inodes := map[string]uint64{}
 	for _, p := range paths {
@@ -386,10 +383,6 @@ func TestAttributes(t *testing.T) {
 	if got := m.sh("stat -c %%u:%%g %s; id -u; id -g", m.at(s, tag, "manifest.json")); !sameOwner(got) {
 		t.Errorf("owner and user: %q", got)
 	}
-	mtime := must(strconv.ParseInt(strings.TrimSpace(m.sh("stat -c %%Y %s", m.at(s, tag, "manifest.json"))), 10, 64))(t)
-	if at := time.Unix(mtime, 0); at.Before(begin.Add(-5*time.Minute)) && !at.Equal(content.Made) || at.After(time.Now().Add(time.Minute)) {
-		t.Errorf("manifest.json is of %v; want the registry's time", at)
-	}
 	m.unmount()
 
 	again := testMount(t, mounting{dir: m.Dir})
@@ -397,24 +390,6 @@ func TestAttributes(t *testing.T) {
 		if _, _, _, inode := again.stat(again.at(s, p)); inode != inodes[p] {
 			t.Errorf("%s: inode %d before the remount, %d after", p, inodes[p], inode)
 		}
-	}
-}
-
-// The times that the registry tells are those of an image, also after a remount
-// that asks for nothing, or for a HEAD alone.
-func TestTimes(t *testing.T) {
-	t.Parallel()
-	s := startOlareg(t, registries.Options{})
-	must(repo(t, s, testImage).Image(t.Context(), "v1", content.Small("x")))(t)
-	made := time.Date(2015, 10, 21, 7, 28, 0, 0, time.UTC)
-	s.Fault(registries.Fault{Path: "/manifests/", Header: http.Header{"Last-Modified": {made.Format(http.TimeFormat)}}})
-	cache := filepath.Join(t.TempDir(), "cache")
-	for i, flags := range [][]string{nil, nil, {"--tag-ttl", "1ms"}} {
-		m := testMount(t, mounting{cache: cache, flags: flags})
-		if got := m.sh("stat -c %%Y %s", m.at(s, testImage, "tags/v1/manifest.json")); got != fmt.Sprintln(made.Unix()) {
-			t.Errorf("mount %d: manifest.json is of %s, want %d", i, got, made.Unix())
-		}
-		m.unmount()
 	}
 }
 
