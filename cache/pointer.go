@@ -16,8 +16,8 @@ import (
 type Pointer struct {
 	Digest  digest.Digest
 	Checked time.Time // when that was so
-	// Modified is when what it points at was made, as its origin says; zero where
-	// that isn't told.
+	// Modified is when it began to point there, as whoever keeps it knows; zero where
+	// that isn't known.
 	Modified time.Time
 	Told     string // whom it was told, for those who tell accounts apart
 }

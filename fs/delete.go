@@ -74,7 +74,7 @@ func (r *repository) deleteTag(ctx context.Context, tag string) error {
 		return err
 	}
 	r.dropTags(tag)
-	r.tree.outdate(r.Repository, stale{dir: tagsName, name: tag})
+	r.tree.outdate(r.Repository, stale{dir: tagsName}, stale{dir: tagsName, name: tag})
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (r *repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 	r.known.denied(manifestObject(d))
 	r.known.denied(blobObject(d))
 	r.tree.area.Forget(r.Repository, d.String())
-	entries := []stale{digestEntry(manifestsName, d), digestEntry(blobsName, d)}
+	entries := []stale{{dir: tagsName}, digestEntry(manifestsName, d), digestEntry(blobsName, d)}
 	tags := r.tagsOf(d)
 	r.dropTags(tags...)
 	for _, tag := range tags {
@@ -132,12 +132,12 @@ func (r *repository) dropTags(tags ...string) {
 		r.forget(tag)
 		r.tree.area.Forget(r.Repository, tag)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.changes++
+	r.changeTags(len(tags) > 0, func(names []string) []string {
+		return slices.DeleteFunc(names, func(s string) bool { return slices.Contains(tags, s) })
+	})
 	if len(tags) == 0 { // there may be some that aren't known here
+		r.mu.Lock()
 		r.names.expires = time.Time{}
-		return
+		r.mu.Unlock()
 	}
-	r.names.names = slices.DeleteFunc(slices.Clone(r.names.names), func(s string) bool { return slices.Contains(tags, s) })
 }

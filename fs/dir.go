@@ -37,11 +37,16 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 }
 
 // OpendirHandle takes the whole listing: what can't be listed says so here,
-// where every program looks, and all that follows sends nothing.
+// where every program looks, and all that follows sends nothing. Where the listing moved
+// the directory's time, the kernel forgets the old one before anybody has the new names.
 func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	before := n.dir.stat().mtime
 	l, err := n.dir.list(ctx)
 	if err != nil {
 		return nil, 0, n.dir.where().fail(ctx, "opendir", err)
+	}
+	if !n.dir.stat().mtime.Equal(before) {
+		forgetTime(n.EmbeddedInode())
 	}
 	return &dirHandle{node: n, listing: l}, 0, 0
 }

@@ -44,8 +44,10 @@
 //
 // Times depend on the content alone, so that a remount looks the same to rsync and to
 // backups: files and symlinks of an image have what its manifest says of its creation,
-// everything else has epoch. Only files in .ocifs/ have the time of now, and upload/ the
-// times of what was written there.
+// everything else has epoch. A directory that shows a list (tags/, a repository, a host,
+// referrers) moves when the list differs from the one before, for those who poll, as
+// nothing else tells of a new tag; lists keeps those times over mounts. Only files in
+// .ocifs/ have the time of now, and upload/ the times of what was written there.
 //
 // # A registry that is out of reach
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -13,7 +14,7 @@ import (
 // hostsDir is the root of all registries.
 type hostsDir struct{ place }
 
-func (d *hostsDir) stat() stat { return d.dirStat("") }
+func (d *hostsDir) stat() stat { return d.listStat("", d.namesList()) }
 
 // lookup finds any host that there could be, without asking it.
 func (d *hostsDir) lookup(_ context.Context, name string) (child, error) {
@@ -37,7 +38,14 @@ func (d *hostsDir) list(ctx context.Context) (listing, error) {
 			cs = append(cs, c)
 		}
 	}
-	return listChildren(unique(cs)), nil
+	l := listChildren(unique(cs))
+	d.sawNames(l.names)
+	return l, nil
+}
+
+// sawNames notes the names that a directory of hosts, components or repositories lists.
+func (p place) sawNames(names []string) {
+	p.tree.lists.saw(p.namesList(), fingerprint(names), time.Now().Add(p.tree.opts.ListTTL))
 }
 
 // unique drops children of a name that came before.
@@ -60,7 +68,7 @@ type namespace struct {
 	path string // as spelled: "", "library", "library/alpine"
 }
 
-func (d *namespace) stat() stat { return d.dirStat("") }
+func (d *namespace) stat() stat { return d.listStat("", d.namesList()) }
 
 func (d *namespace) lookup(_ context.Context, name string) (child, error) {
 	if d.path != "" {
@@ -156,7 +164,9 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 	default:
 		return listing{}, absent
 	}
-	return listing{names: slices.Sorted(maps.Keys(names)), child: func(name string) child {
+	sorted := slices.Sorted(maps.Keys(names))
+	d.sawNames(sorted)
+	return listing{names: sorted, child: func(name string) child {
 		c, err := d.lookup(ctx, name)
 		if err != nil { // can't be: the names were checked above
 			panic(err)

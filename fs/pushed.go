@@ -76,7 +76,7 @@ func (t pushTree) PushedManifest(repo ref.Repository, m *registry.Manifest, tags
 	r.keep(m)
 	entries := []stale{newEntry(manifestsName, m.Digest), newEntry(blobsName, m.Digest)}
 	asked := time.Now()
-	followed := false
+	followed, appeared := false, false
 	for _, tag := range tags {
 		followed = r.follows(tag, false) || followed
 		before, known := r.pointsAt(tag)
@@ -84,8 +84,11 @@ func (t pushTree) PushedManifest(repo ref.Repository, m *registry.Manifest, tags
 		if !known || before != m.Digest { // else whoever stands in it is left alone
 			entries = append(entries, stale{dir: tagsName, name: tag})
 		}
+		appeared = appeared || !known
 	}
-	r.addTags(tags)
+	if r.addTags(tags, appeared) {
+		entries = append([]stale{{dir: tagsName}}, entries...)
+	}
 	if m.Subject != nil {
 		t.referrers.forget(repo, m.Subject.Digest)
 		entries = append(entries, digestEntry(referrersName, m.Subject.Digest))
@@ -128,15 +131,35 @@ func (r *repository) pointsAt(tag string) (digest.Digest, bool) {
 	return p.digest, ok
 }
 
-// addTags adds tags to the list of them, where there is one.
-func (r *repository) addTags(tags []string) {
+// addTags adds tags to the list of them, where there is one, and says whether that
+// changed it. Where there is none, appeared says whether any of them wasn't known before.
+func (r *repository) addTags(tags []string, appeared bool) (changed bool) {
+	return r.changeTags(appeared, func(names []string) []string {
+		names = append(names, tags...)
+		slices.Sort(names)
+		return slices.Compact(names)
+	})
+}
+
+// changeTags changes the list of tags, where there is one, by what this mount did at the
+// registry, and says whether that changed it. Where there is none, probably says whether
+// it would have.
+func (r *repository) changeTags(probably bool, change func(names []string) []string) (changed bool) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.changes++ // a list that is on its way here may lack them
-	if r.names.names == nil || len(tags) == 0 {
-		return
+	r.changes++ // a list that is on its way here may be of before
+	before := r.names
+	if before.names != nil {
+		r.names = newTagList(before.belief, change(slices.Clone(before.names)))
 	}
-	names := append(slices.Clone(r.names.names), tags...)
-	slices.Sort(names)
-	r.names.names = slices.Compact(names)
+	after := r.names
+	r.mu.Unlock()
+	switch {
+	case before.names == nil && probably:
+		r.tree.lists.change(r.tagsList())
+		return true
+	case before.content != after.content:
+		r.tree.lists.saw(r.tagsList(), after.content, after.expires)
+		return true
+	}
+	return false
 }

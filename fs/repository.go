@@ -52,8 +52,11 @@ type repository struct {
 // tagList is the tags of a repository, sorted.
 type tagList struct {
 	belief
-	names []string // nil: not known
+	names   []string      // nil: not known
+	content digest.Digest // their fingerprint
 }
+
+func newTagList(b belief, names []string) tagList { return tagList{b, names, fingerprint(names)} }
 
 func (l tagList) has(name string) bool {
 	_, ok := slices.BinarySearch(l.names, name)
@@ -144,7 +147,7 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 		}
 		names = slices.DeleteFunc(names, func(s string) bool { return !ref.ValidTag(s) })
 		slices.Sort(names)
-		l := tagList{believe(r.tree.opts.ListTTL), slices.Compact(names)}
+		l := newTagList(believe(r.tree.opts.ListTTL), slices.Compact(names))
 		r.mu.Lock()
 		if r.changes == changes { // else it may be of before
 			r.names = l

@@ -16,7 +16,7 @@ import (
 const staleWait = time.Second
 
 // stale is a name in a repository's directory of which the kernel may believe what
-// isn't so any more.
+// isn't so any more. Without a name it is the directory's own time.
 type stale struct {
 	dir, name string // "tags", "v1"; "blobs/sha256", "<hex>"
 	appeared  bool   // all that can be wrong is that it doesn't exist
@@ -32,6 +32,10 @@ func newEntry(in string, d digest.Digest) stale {
 	e.appeared = true
 	return e
 }
+
+// forgetTime makes the kernel ask for the attributes of a node anew. It waits for no lock
+// of the kernel, unlike NotifyEntry: a negative offset leaves the pages alone.
+func forgetTime(n *gofs.Inode) { _ = n.NotifyContent(-1, 0) }
 
 // outdate makes the kernel look up names of a repository anew, under all spellings
 // of the repository's path. done is closed when it is going to. The caller may have a
@@ -51,10 +55,14 @@ func (t *Tree) outdate(r ref.Repository, entries ...stale) (done <-chan struct{}
 						dir = dir.GetChild(name)
 					}
 				}
-				if dir == nil || e.appeared && dir.GetChild(e.name) != nil {
-					continue
+				// A kernel that doesn't know it needn't forget it.
+				switch {
+				case dir == nil, e.appeared && dir.GetChild(e.name) != nil:
+				case e.name == "":
+					forgetTime(dir)
+				default:
+					_ = dir.NotifyEntry(e.name)
 				}
-				_ = dir.NotifyEntry(e.name) // a kernel that doesn't know it needn't forget it
 			}
 		}
 	}()

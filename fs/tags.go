@@ -18,7 +18,7 @@ type tagsDir struct {
 	repo *repository
 }
 
-func (d *tagsDir) stat() stat { return d.dirStat("") }
+func (d *tagsDir) stat() stat { return d.listStat("", d.repo.tagsList()) }
 
 // lookup asks for a tag that no listing named. Where one did, the tag is a
 // directory without a request, and bound when someone looks into it.
@@ -63,6 +63,7 @@ func (d *tagsDir) list(ctx context.Context) (listing, error) {
 	if err != nil {
 		return listing{}, err
 	}
+	d.tree.lists.saw(d.repo.tagsList(), l.content, l.expires)
 	return listing{l.names, func(name string) child { return d.listed(l, name) }, d.listedIdentity}, nil
 }
 

@@ -72,6 +72,7 @@ type Tree struct {
 	failures  *failures
 	manifests manifests
 	referrers *recentReferrers
+	lists     *lists
 	closures  *lru.Cache[closureKey, *closure]
 	shortcuts *bounded[shortcutsKey, shortcuts]
 	area      *upload.Area // nil where the mount is read-only
@@ -113,7 +114,8 @@ func New(o Options) (*Tree, error) {
 	t := &Tree{
 		opts: o, guard: guard, client: o.Client, store: o.Store, log: o.Logger, started: time.Now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		failures: newFailures(o.Logger), manifests: newManifests(), referrers: newRecentReferrers(), closures: closures, shortcuts: newShortcuts(),
+		failures: newFailures(o.Logger), manifests: newManifests(), referrers: newRecentReferrers(), lists: newLists(o.Store, o.ListTTL, o.Logger),
+		closures: closures, shortcuts: newShortcuts(),
 		repositories: map[ref.Repository]*repository{}, seen: map[ref.Repository]belief{}, visits: map[string]paths{}, hosts: map[string]*host{},
 	}
 	t.life, t.end = context.WithCancel(context.Background())
