@@ -143,7 +143,7 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 			if err != nil {
 				return tagList{}, err
 			}
-			names = append(names, page...)
+			names = append(names, page.Tags...)
 		}
 		names = slices.DeleteFunc(names, func(s string) bool { return !ref.ValidTag(s) })
 		slices.Sort(names)

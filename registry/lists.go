@@ -26,14 +26,28 @@ const (
 	maxListTime  = 5 * time.Minute
 )
 
+// TagPage is a page of the tags of a repository.
+type TagPage struct {
+	Tags []string
+	// Mirrored says that a mirror told it. A mirror may list no more than it was asked
+	// for before.
+	Mirrored bool
+}
+
 // Tags lists the tags of a repository, a page a step and a GET a page (spec,
 // "Listing Tags"). Order and duplicates are the registry's. An error ends it.
-func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[[]string, error] {
+func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[TagPage, error] {
 	if err := checkRepository(r); err != nil {
-		return func(yield func([]string, error) bool) { yield(nil, err) }
+		return func(yield func(TagPage, error) bool) { yield(TagPage{}, err) }
 	}
 	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String(), mirrored: true}
-	return c.names(ctx, k, "tags")
+	return func(yield func(TagPage, error) bool) {
+		for p, err := range c.names(ctx, k, "tags") {
+			if !yield(TagPage{p.names, p.mirrored}, err) {
+				return
+			}
+		}
+	}
 }
 
 // Catalog lists the repositories of a registry, a page a step. Registries that
@@ -45,21 +59,27 @@ func (c *Client) Catalog(ctx context.Context, host string) iter.Seq2[[]string, e
 			yield(nil, fmt.Errorf("%w: %w", ErrNotFound, err))
 			return
 		}
-		for names, err := range c.names(ctx, k, "repositories") {
+		for p, err := range c.names(ctx, k, "repositories") {
 			var e *Error
 			if errors.As(err, &e) && e.Status == http.StatusNotFound {
 				e.Kind = ErrUnsupported
 			}
-			if !yield(names, err) {
+			if !yield(p.names, err) {
 				return
 			}
 		}
 	}
 }
 
+// namePage is a page of a list of names.
+type namePage struct {
+	names    []string
+	mirrored bool // a mirror told it
+}
+
 // names lists the strings in a field of each page.
-func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[[]string, error] {
-	return func(yield func([]string, error) bool) {
+func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[namePage, error] {
+	return func(yield func(namePage, error) bool) {
 		var before []string
 		noNews := 0
 		for page, err := range c.pages(ctx, k) {
@@ -81,10 +101,10 @@ func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[[]st
 				err = k.nonsense("its pages go on without anything new")
 			}
 			if err != nil {
-				yield(nil, err)
+				yield(namePage{}, err)
 				return
 			}
-			if !yield(names, nil) {
+			if !yield(namePage{names, page.mirrored}, nil) {
 				return
 			}
 		}
@@ -93,8 +113,9 @@ func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[[]st
 
 // page is one page of a list.
 type page struct {
-	body   []byte
-	header http.Header
+	body     []byte
+	header   http.Header
+	mirrored bool // a mirror told it
 }
 
 // pages gets page after page by their Links (RFC 8288), which stay on the
@@ -181,13 +202,13 @@ func (c *Client) page(ctx context.Context, k call) (p page, at, next *url.URL, e
 		}
 		link, ok := nextLink(resp.Header.Values("Link"))
 		if !ok {
-			return page{b, resp.Header}, first.URL, nil, nil
+			return page{b, resp.Header, k.at != nil && k.at.mirror}, first.URL, nil, nil
 		}
 		next, err := transport.Resolve(resp.Request.URL, link)
 		if err != nil {
 			return page{}, nil, nil, k.nonsense("its next page: %w", err)
 		}
-		return page{b, resp.Header}, first.URL, next, nil
+		return page{b, resp.Header, k.at != nil && k.at.mirror}, first.URL, next, nil
 	}
 }
 

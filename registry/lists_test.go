@@ -43,11 +43,11 @@ func scripts(s *registrytest.Server, kind string, pages ...scripted) {
 
 // allTags gives all tags, by pages, up to an error.
 func allTags(t *testing.T, c *Client, r ref.Repository) (pages [][]string, err error) {
-	for names, err := range c.Tags(t.Context(), r) {
+	for page, err := range c.Tags(t.Context(), r) {
 		if err != nil {
 			return pages, err
 		}
-		pages = append(pages, names)
+		pages = append(pages, page.Tags)
 	}
 	return pages, nil
 }

@@ -251,24 +251,26 @@ func TestAMirrorThatOnlyPullsIsAskedByDigest(t *testing.T) {
 }
 
 // Lists come from the registry itself, and from a mirror where that is out of reach.
-// What it refuses is refused.
+// What it refuses is refused. Who lists is told which of both it was.
 //
 // Behaviour: mirror.order
 func TestListsComeFromTheRegistryItself(t *testing.T) {
 	f := newFleet(t)
 	f.first.Image(mirrored.Path, "old", []byte(layer))
 	c := configure(t, f.toml(), Options{}, nil)
+	mirrors := false
 	tags := func() (all []string, err error) {
 		for page, err := range c.Tags(context.Background(), mirrored) {
 			if err != nil {
 				return all, err
 			}
-			all = append(all, page...)
+			all = append(all, page.Tags...)
+			mirrors = page.Mirrored
 		}
 		return all, nil
 	}
-	if got, err := tags(); err != nil || !slices.Equal(got, []string{"v1"}) || f.first.Count("* *") != 0 {
-		t.Errorf("%q, %v", got, err)
+	if got, err := tags(); err != nil || !slices.Equal(got, []string{"v1"}) || mirrors || f.first.Count("* *") != 0 {
+		t.Errorf("%q, %v, of a mirror: %v", got, err, mirrors)
 	}
 	denied := f.itself.On("GET tags", registrytest.Status(403, ""))
 	if got, err := tags(); !errors.Is(err, ErrDenied) {
@@ -276,8 +278,8 @@ func TestListsComeFromTheRegistryItself(t *testing.T) {
 	}
 	denied.End()
 	f.itself.Gone()
-	if got, err := tags(); err != nil || !slices.Equal(got, []string{"old"}) {
-		t.Errorf("%q, %v", got, err)
+	if got, err := tags(); err != nil || !slices.Equal(got, []string{"old"}) || !mirrors {
+		t.Errorf("%q, %v, of a mirror: %v", got, err, mirrors)
 	}
 	if _, err := c.Referrers(context.Background(), mirrored, digest.FromString("x")); err != nil {
 		t.Error(err)

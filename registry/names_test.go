@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ type operation struct {
 }
 
 // first gives what the first page of a list ends with.
-func first(pages func(func([]string, error) bool)) (err error) {
+func first[P any](pages iter.Seq2[P, error]) (err error) {
 	for _, err = range pages {
 		break
 	}

@@ -101,11 +101,11 @@ func (c *Client) OffersMount(ctx context.Context, r ref.Repository, desc v1.Desc
 // It costs a GET of a page of tags, and of a manifest or two.
 func (c *Client) Sample(ctx context.Context, r ref.Repository, tag string) (string, v1.Descriptor, error) {
 	if tag == "" {
-		for tags, err := range c.Tags(ctx, r) {
+		for page, err := range c.Tags(ctx, r) {
 			if err != nil {
 				return "", v1.Descriptor{}, err
 			}
-			for _, t := range tags {
+			for _, t := range page.Tags {
 				if t == "latest" || tag == "" && ref.ValidTag(t) {
 					tag = t
 				}
