@@ -27,7 +27,9 @@
 //
 // A host or a repository component is a directory if it could be one: nobody is
 // asked. A tag costs a GET the first time, a HEAD when its time is over, nothing
-// in between. What a manifest names is known with its size, so a layer's
+// in between, and one that a whole list of tags lacks nothing while the list is believed:
+// git, editors and make look for names of their own wherever somebody stands. What a
+// manifest names is known with its size, so a layer's
 // attributes cost nothing and its bytes one GET. A HEAD is for a digest that nothing
 // named, and for a piece of which the manifest can't say whether the registry has it: a
 // foreign layer, a child of an index whose type is no manifest's. Names that can't be valid

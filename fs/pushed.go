@@ -149,7 +149,7 @@ func (r *repository) changeTags(probably bool, change func(names []string) []str
 	r.changes++ // a list that is on its way here may be of before
 	before := r.names
 	if before.names != nil {
-		r.names = newTagList(before.belief, change(slices.Clone(before.names)))
+		r.names = before.with(change(slices.Clone(before.names)))
 	}
 	after := r.names
 	r.mu.Unlock()

@@ -54,13 +54,24 @@ type tagList struct {
 	belief
 	names   []string      // nil: not known
 	content digest.Digest // their fingerprint
+	whole   bool          // the registry itself gave it, and has no tag that it doesn't name
 }
 
-func newTagList(b belief, names []string) tagList { return tagList{b, names, fingerprint(names)} }
+// with is the list with other names.
+func (l tagList) with(names []string) tagList {
+	l.names, l.content = names, fingerprint(names)
+	return l
+}
 
 func (l tagList) has(name string) bool {
 	_, ok := slices.BinarySearch(l.names, name)
 	return ok
+}
+
+// lacks says whether there is no tag of a name: the list is whole, and told by a registry
+// that wasn't out of reach.
+func (l tagList) lacks(name string) bool {
+	return l.names != nil && l.whole && !l.old && !l.has(name)
 }
 
 func newRepository(t *Tree, r ref.Repository) *repository {
@@ -138,16 +149,17 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 		r.mu.Lock()
 		changes := r.changes
 		r.mu.Unlock()
-		names := []string{}
+		names, whole := []string{}, true
 		for page, err := range r.tree.client.Tags(ctx, r.Repository) {
 			if err != nil {
 				return tagList{}, err
 			}
 			names = append(names, page.Tags...)
+			whole = whole && !page.Mirrored
 		}
 		names = slices.DeleteFunc(names, func(s string) bool { return !ref.ValidTag(s) })
 		slices.Sort(names)
-		l := newTagList(believe(r.tree.opts.ListTTL), slices.Compact(names))
+		l := tagList{belief: believe(r.tree.opts.ListTTL), whole: whole}.with(slices.Compact(names))
 		r.mu.Lock()
 		if r.changes == changes { // else it may be of before
 			r.names = l

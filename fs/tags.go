@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -20,8 +21,9 @@ type tagsDir struct {
 
 func (d *tagsDir) stat() stat { return d.listStat("", d.repo.tagsList()) }
 
-// lookup asks for a tag that no listing named. Where one did, the tag is a
-// directory without a request, and bound when someone looks into it.
+// lookup asks for a tag of which nothing is known. Where a listing named it, the tag is a
+// directory without a request, and bound when someone looks into it. Where a whole listing
+// that is still believed doesn't name it, and nobody saw it since, it isn't there.
 func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 	if !ref.ValidTag(name) {
 		return child{}, errNotExist
@@ -30,14 +32,22 @@ func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 		return child{}, err
 	}
 	l := d.repo.knownTags()
-	if _, remembered := d.repo.recall(ctx, name); l.has(name) && !remembered {
+	_, remembered := d.repo.recall(ctx, name)
+	_, _, fresh := d.repo.fresh(name)
+	switch {
+	case l.has(name) && !remembered:
 		return d.listed(l, name), nil
+	case l.lacks(name) && !fresh:
+		return child{}, errNotExist
 	}
 	res, err := d.repo.tag(ctx, name)
 	if registry.OutOfReach(err) {
 		if l := d.repo.oldTags(ctx, err); l.has(name) {
 			return d.listed(l, name), nil // what it points at isn't known, but that it's there
 		}
+	}
+	if errors.Is(err, registry.ErrNotFound) && probed[name] {
+		return child{}, errNotExist
 	}
 	if err != nil {
 		return child{}, err
