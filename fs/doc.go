@@ -59,6 +59,10 @@
 // again. What was denied since, and what isn't known, is the errno of the cause, never
 // a missing file. A push relies on nothing that its registry can't confirm now.
 //
+// A registry that answers and refuses to list tags is no such case: the tags that this mount
+// has looked up or pushed are listed then, and a repository of which anything was seen has
+// its entries.
+//
 // # Waiting
 //
 // The kernel holds every other lookup of a name behind the first, and nothing

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -147,6 +148,10 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 	if ctx.Err() != nil {
 		return listing{}, ctx.Err()
 	}
+	if errors.Is(absent, registry.ErrUnsupported) && c.paths.has(repo.Path) {
+		absent = nil
+		d.addEntries(names, repo)
+	}
 	entries := len(names)
 	d.addBelow(names, c.paths)
 	below := len(names) > entries
@@ -175,18 +180,21 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 	}}, nil
 }
 
-// confirmed asks whether the registry has the repository. Where it can't be asked,
-// what it said before counts, and that is told.
+// confirmed asks whether the registry has the repository. Where it can't be asked, or
+// doesn't list tags, what it said before counts. That it can't be asked is told.
 func (d *namespace) confirmed(ctx context.Context, repo *repository) error {
 	err := repo.exists(ctx)
-	if !registry.OutOfReach(err) {
+	out := registry.OutOfReach(err)
+	if !out && !refuses(err) {
 		return err
 	}
 	seen, tell := d.tree.oldVisit(repo.Repository)
-	if seen.IsZero() {
+	switch {
+	case seen.IsZero() && errors.Is(err, registry.ErrUnsupported):
+		return fmt.Errorf("nothing tells of such a repository: %w: %w", registry.ErrNotFound, err)
+	case seen.IsZero():
 		return err
-	}
-	if tell {
+	case out && tell:
 		d.showing(ctx, "opendir", "the repository", seen, err)
 	}
 	return nil

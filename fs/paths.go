@@ -26,6 +26,12 @@ func newPaths(host string, named []string) paths {
 	return slices.Compact(ps)
 }
 
+// has says whether a path is among them.
+func (ps paths) has(path string) bool {
+	_, ok := slices.BinarySearch(ps, path)
+	return ok
+}
+
 // insert adds a valid path.
 func (ps *paths) insert(path string) {
 	if i, ok := slices.BinarySearch(*ps, path); !ok {

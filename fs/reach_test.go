@@ -271,7 +271,7 @@ func (w *walked) ages() {
 	}
 	for _, r := range w.repositories {
 		r.mu.Lock()
-		r.names.expires = time.Time{}
+		r.names.expires, r.refusal = time.Time{}, refusal{}
 		for tag, p := range r.tags {
 			p.shown = time.Time{}
 			r.tags[tag] = p

@@ -32,12 +32,13 @@ type repository struct {
 
 	known objects
 
-	mu     sync.Mutex
-	tags   map[string]pointer
-	listed map[string]listedTag // by the path of the tag's directory
+	mu      sync.Mutex
+	tags    map[string]pointer
+	listed  map[string]listedTag // by the path of the tag's directory
+	names   tagList
+	refusal refusal // of the list of tags
 	// following are tags whose push is to follow in a moment.
 	following map[string]bool
-	names     tagList
 
 	changes    int // counts what was pushed and deleted
 	generation int // counts what boundTag remembered
@@ -140,12 +141,30 @@ func (b *mirroredBody) Close() error {
 }
 
 // tagNames lists the tags, all pages, sorted and each once. Names that no path
-// can have are left out.
+// can have are left out. Where the registry doesn't list them, those that this mount has
+// seen are listed.
 func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 	if l := r.knownTags(); l.names != nil {
 		return l, nil
 	}
-	l, err := r.listing.do(ctx, struct{}{}, func(ctx context.Context) (tagList, error) {
+	l, err := r.askTags(ctx)
+	if registry.OutOfReach(err) {
+		if old := r.oldTags(ctx, err); old.names != nil {
+			return old, nil
+		}
+	}
+	if seen := r.seenTags(ctx, err); seen.names != nil {
+		return seen, nil
+	}
+	return l, err
+}
+
+// askTags asks for the list of tags, unless that was refused a moment ago.
+func (r *repository) askTags(ctx context.Context) (tagList, error) {
+	if err := r.refused(); err != nil {
+		return tagList{}, err
+	}
+	return r.listing.do(ctx, struct{}{}, func(ctx context.Context) (tagList, error) {
 		r.mu.Lock()
 		changes := r.changes
 		r.mu.Unlock()
@@ -168,12 +187,6 @@ func (r *repository) tagNames(ctx context.Context) (tagList, error) {
 		r.tree.visit(r.Repository)
 		return l, nil
 	})
-	if registry.OutOfReach(err) {
-		if old := r.oldTags(ctx, err); old.names != nil {
-			return old, nil
-		}
-	}
-	return l, err
 }
 
 // oldTags is the listing as it was, else the zero value: the registry is out of reach,
@@ -205,7 +218,13 @@ func (r *repository) exists(ctx context.Context) error {
 	if r.tree.visited(r.Repository) || r.knownTags().names != nil {
 		return nil
 	}
+	if err := r.refused(); err != nil {
+		return err
+	}
 	for _, err := range r.tree.client.Tags(ctx, r.Repository) {
+		if errors.Is(err, registry.ErrNotFound) && r.answersForATag(ctx) {
+			break
+		}
 		if errors.Is(err, registry.ErrNotFound) {
 			r.tree.missed(r.Repository)
 		}
