@@ -435,6 +435,10 @@ func TestWhatWasDeniedIsNotShown(t *testing.T) {
 	w.ages()
 	a.clear()
 	a.catalog("other")
+	a.set("team/app/tags/list", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"errors":[{"code":"NAME_UNKNOWN"}]}`)
+	})
 	for _, path := range paths {
 		w.fails(path, registry.ErrNotFound)
 	}

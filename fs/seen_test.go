@@ -50,6 +50,7 @@ func TestTagsThatWereSeenAreListed(t *testing.T) {
 		quirk registrytest.Quirk
 		errno syscall.Errno
 	}{
+		"404": {registrytest.Status(http.StatusNotFound, "404 page not found"), syscall.EOPNOTSUPP},
 		"405": {registrytest.Status(http.StatusMethodNotAllowed, ""), syscall.EOPNOTSUPP},
 		"501": {registrytest.Status(http.StatusNotImplemented, ""), syscall.EOPNOTSUPP},
 		"401": {registrytest.Status(http.StatusUnauthorized, ""), syscall.EACCES},

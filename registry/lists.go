@@ -35,7 +35,9 @@ type TagPage struct {
 }
 
 // Tags lists the tags of a repository, a page a step and a GET a page (spec,
-// "Listing Tags"). Order and duplicates are the registry's. An error ends it.
+// "Listing Tags"). Order and duplicates are the registry's. An error ends it:
+// ErrNotFound where there is no such repository, ErrUnsupported where the registry has no
+// list of its tags.
 func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[TagPage, error] {
 	if err := checkRepository(r); err != nil {
 		return func(yield func(TagPage, error) bool) { yield(TagPage{}, err) }
@@ -43,11 +45,27 @@ func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[TagPage, 
 	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String(), mirrored: true}
 	return func(yield func(TagPage, error) bool) {
 		for p, err := range c.names(ctx, k, "tags") {
-			if !yield(TagPage{p.names, p.mirrored}, err) {
+			if !yield(TagPage{p.names, p.mirrored}, unlisted(err)) {
 				return
 			}
 		}
 	}
+}
+
+// unlisted makes ErrUnsupported of an answer to a list of tags that says nothing of the
+// repository: a 404 for want of the endpoint, or the code of what isn't offered (spec,
+// "Error Codes"). Harbor says NOT_FOUND of a repository in place of NAME_UNKNOWN (seen in
+// 2024).
+func unlisted(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	noEndpoint := e.Kind == ErrNotFound && !e.has("NAME_UNKNOWN", "NAME_INVALID", "NOT_FOUND")
+	if noEndpoint || e.has("UNSUPPORTED") {
+		e.Kind = ErrUnsupported
+	}
+	return err
 }
 
 // Catalog lists the repositories of a registry, a page a step. Registries that

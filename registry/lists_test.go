@@ -260,7 +260,12 @@ func TestWhatIsNoListOfTags(t *testing.T) {
 		want  error
 	}{
 		"NAME_UNKNOWN":     {registrytest.Refuse(http.StatusNotFound, "NAME_UNKNOWN"), ErrNotFound},
-		"404":              {registrytest.Status(http.StatusNotFound, "404 page not found"), ErrNotFound},
+		"Harbor's 404":     {registrytest.Refuse(http.StatusNotFound, "NOT_FOUND"), ErrNotFound},
+		"NAME_INVALID":     {registrytest.Refuse(http.StatusBadRequest, "NAME_INVALID"), ErrNotFound},
+		"404":              {registrytest.Status(http.StatusNotFound, "404 page not found"), ErrUnsupported},
+		"another 404":      {registrytest.Refuse(http.StatusNotFound, "MANIFEST_UNKNOWN"), ErrUnsupported},
+		"UNSUPPORTED":      {registrytest.Refuse(http.StatusBadRequest, "UNSUPPORTED"), ErrUnsupported},
+		"501":              {registrytest.Status(http.StatusNotImplemented, ""), ErrUnsupported},
 		"401":              {registrytest.Status(http.StatusUnauthorized, ""), ErrDenied},
 		"403":              {registrytest.Refuse(http.StatusForbidden, "DENIED"), ErrDenied},
 		"500":              {registrytest.Status(http.StatusInternalServerError, ""), ErrServer},

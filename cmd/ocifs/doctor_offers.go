@@ -124,6 +124,8 @@ func (v *visit) sample(ctx context.Context, r ref.Repository) (sample, check) {
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
 		return sample{}, wrong("is it spelled right? Some registries say the same of what is private: docker login "+v.host, "%s isn't there", name)
+	case errors.Is(err, registry.ErrUnsupported):
+		return sample{}, warning("name a tag: ocifs doctor "+name+":TAG", "the registry doesn't list the tags of %s", name)
 	case errors.Is(err, registry.ErrDenied) && v.cred.Empty():
 		return sample{}, wrong("log in: docker login "+v.host, "%s can't be read by everyone, and there is no credential", name)
 	case errors.Is(err, registry.ErrDenied):
