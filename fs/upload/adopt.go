@@ -35,7 +35,6 @@ func (r *Root) adopt(f *File) {
 		f.mu.Lock()
 		f.content = Blob{r.repo, d, size}
 		f.sum, f.front = nil, 0
-		_ = r.area.reserve(-size)
 		close(f.adopting)
 		f.adopting = nil
 		// The cache's by now: who reads it goes on, and nobody writes it.
@@ -73,6 +72,7 @@ func (r *Root) setAside(f *File) (string, error) {
 		return "", err
 	}
 	f.adopting = make(chan struct{})
+	_ = r.area.reserve(-f.size) // it was pushed: syncing it takes nobody's room
 	return private, nil
 }
 

@@ -248,6 +248,26 @@ func TestAnImageDirectoryInTheWrongPlace(t *testing.T) {
 	}
 }
 
+// A pushed file takes no room from what is staged, be it that the cache still takes it
+// over, and gives its room back once.
+func TestAPushedFileTakesNoRoom(t *testing.T) {
+	b := newBench(t)
+	tree := &slowly{bench: b, adopts: make(chan struct{})}
+	b.area.o.Tree = tree
+	b.ok(b.write("warm.tmp", nil))
+	before := b.area.Staged()
+	b.ok(b.write("blobs/x", make([]byte, 1500)))
+	if n := b.area.Staged(); n != before {
+		t.Errorf("%d bytes are staged while the cache takes it over, want %d", n, before)
+	}
+	b.ok(b.dirAt("blobs").Unlink("x"))
+	close(tree.adopts)
+	b.ok(b.area.Close(t.Context()))
+	if n := b.area.Staged(); n != before {
+		t.Errorf("%d bytes are staged in the end, want %d", n, before)
+	}
+}
+
 // Bytes that are written while a digest is computed are not those that are pushed, and
 // the file is pushed by its next close.
 func TestAWriteDuringACloseIsNotMarkedAsPushed(t *testing.T) {

@@ -302,3 +302,14 @@ func (m *meanwhile) Lacks(r ref.Repository, d digest.Digest) bool {
 	}
 	return m.bench.Lacks(r, d)
 }
+
+// slowly is a bench whose cache takes files over when the test says so.
+type slowly struct {
+	*bench
+	adopts chan struct{}
+}
+
+func (s *slowly) Adopt(d digest.Digest, size int64, path string) error {
+	<-s.adopts
+	return s.bench.Adopt(d, size, path)
+}

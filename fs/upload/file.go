@@ -306,7 +306,7 @@ func (f *File) drop(path string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.recall()
-	if f.content.Digest == "" {
+	if f.content.Digest == "" && f.adopting == nil {
 		_ = f.root.area.reserve(-f.size)
 	}
 }
