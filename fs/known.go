@@ -43,7 +43,9 @@ type presence struct {
 	missing bool
 	size    int64 // -1: not known
 	named   bool  // what this manifest names is known as well
-	expires time.Time
+	// answered says that the registry itself answered for it; else a manifest names it.
+	answered bool
+	expires  time.Time
 }
 
 // objects is what is known of the objects of one repository. It is safe for
@@ -74,12 +76,19 @@ func (os objects) denied(o object) {
 	os.lru.Add(o, presence{missing: true, expires: time.Now().Add(missingFor)})
 }
 
-// saw remembers that the repository has o. The size is what was told before, where it
-// wasn't told now.
+// saw remembers that the registry answered for o. The size is what was told before, where
+// it wasn't told now.
 func (r *repository) saw(o object, size int64) presence {
-	p := presence{size: size, expires: time.Now().Add(knownFor)}
+	return r.know(o, presence{size: size, answered: true})
+}
+
+// promised remembers that a manifest of the repository names o.
+func (r *repository) promised(o object, size int64) { r.know(o, presence{size: size}) }
+
+func (r *repository) know(o object, p presence) presence {
+	p.expires = time.Now().Add(knownFor)
 	if before, ok := r.known.lru.Peek(o); ok && !before.missing {
-		if size < 0 {
+		if p.size < 0 {
 			p.size = before.size
 		}
 		p.named = before.named && time.Now().Before(before.expires)
@@ -132,7 +141,7 @@ func (r *repository) admit(m *registry.Manifest) {
 			continue
 		}
 		if p, ok := r.known.has(o); !ok || p.missing {
-			r.saw(o, piece.size)
+			r.promised(o, piece.size)
 		}
 	}
 	p := r.saw(manifestObject(m.Digest), int64(len(m.Raw)))

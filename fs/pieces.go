@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -177,6 +178,48 @@ func (r *repository) seekChild(ctx context.Context, p piece) (*registry.Manifest
 		return nil, notFound(r, p.digest)
 	}
 	return m, err
+}
+
+// notDenied marks as absent the pieces that the repository lacks, for a directory that
+// only names them. A manifest costs a HEAD once: a GET counts as a pull at registries that
+// limit those. Where the registry can't be asked, a piece is listed.
+func (r *repository) notDenied(ctx context.Context, at place, ps []piece) ([]piece, error) {
+	found := slices.Clone(ps)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(seekAtOnce)
+	for k, p := range ps {
+		g.Go(func() error {
+			if p.kind != manifestPiece {
+				found[k], _, _ = r.seek(gctx, at, p)
+			} else if !r.hasManifest(gctx, p.digest) {
+				found[k].kind = absentPiece
+			}
+			return gctx.Err()
+		})
+	}
+	return found, g.Wait()
+}
+
+// hasManifest says whether the repository has a manifest that an index names. It does until
+// the registry denies that.
+func (r *repository) hasManifest(ctx context.Context, d digest.Digest) bool {
+	o := manifestObject(d)
+	if known, ok := r.known.has(o); ok && (known.missing || known.answered) {
+		return !known.missing
+	}
+	res, err := r.tree.client.ResolveManifest(ctx, r.Repository, d.String())
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		r.known.denied(o)
+		return false
+	case err != nil:
+		return !r.deniedBefore(o, err)
+	case res.Manifest != nil:
+		r.keep(res.Manifest)
+	default:
+		r.saw(o, -1)
+	}
+	return true
 }
 
 // deniedBefore says whether a registry that is out of reach now, as err says, denied o when

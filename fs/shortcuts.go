@@ -170,8 +170,7 @@ func (d *shortcutsDir) list(ctx context.Context) (listing, error) {
 		names, ps = append(names, name), append(ps, rest[0].piece)
 		rest = rest[1:]
 	}
-	ps, _, err = d.image.repo.seekAll(ctx, d.place, ps)
-	if err != nil && ctx.Err() != nil {
+	if ps, err = d.image.repo.notDenied(ctx, d.place, ps); err != nil {
 		return listing{}, err
 	}
 	for k, p := range ps {
