@@ -33,6 +33,7 @@ var verdicts = []struct {
 	verdict
 }{
 	{errNotExist, verdict{syscall.ENOENT, ""}},
+	{errUnlisted, verdict{syscall.ENOENT, "check the spelling; a tag that came to the registry since is found when --list-ttl is over"}},
 	{errReadOnly, verdict{syscall.EROFS, ""}},
 	{errBadName, verdict{syscall.EINVAL, "give it the name of a tag (up to 128 letters, digits, '_', '.' and '-'), or of a digest as sha256-<hex>"}},
 	{errNoBlob, verdict{syscall.EPERM, "copy it instead (cp): a link can be made to files in blobs/ alone"}},

@@ -37,8 +37,10 @@ func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 	switch {
 	case l.has(name) && !remembered:
 		return d.listed(l, name), nil
-	case l.lacks(name) && !fresh:
+	case l.lacks(name) && !fresh && probed[name]:
 		return child{}, errNotExist
+	case l.lacks(name) && !fresh:
+		return child{}, fmt.Errorf("%w of %s ago: %s:%s", errUnlisted, time.Since(l.told).Round(time.Second), d.repo, name)
 	}
 	res, err := d.repo.tag(ctx, name)
 	if registry.OutOfReach(err) {
@@ -58,6 +60,9 @@ func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 	}
 	return child{name, t, time.Until(res.expires)}, nil
 }
+
+// errUnlisted is of a tag that the registry's list of tags doesn't name, which is believed.
+var errUnlisted = errors.New("it isn't in the list of tags")
 
 // awaitTag waits for a push of the tag that is to follow in a moment.
 func (r *repository) awaitTag(ctx context.Context, tag string) error {

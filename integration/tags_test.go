@@ -39,7 +39,8 @@ func TestNamesThatNoListOfTagsHas(t *testing.T) {
 	} else if got := s.Counts(); len(got) > 0 {
 		t.Errorf("they cost %v", got)
 	}
-	if told := m.sh("cat $M/.ocifs/errors.jsonl"); strings.Count(told, "\n") != 1 {
+	told := m.sh("cat $M/.ocifs/errors.jsonl")
+	if strings.Count(told, "\n") != 2 || !strings.Contains(told, "it isn't in the list of tags") || strings.Contains(told, "Makefile") {
 		t.Errorf("told is\n%s", told)
 	}
 	for deadline := time.Now().Add(time.Minute); m.probed("stat", tags+"/new") == "ENOENT"; time.Sleep(100 * time.Millisecond) {
