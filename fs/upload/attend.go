@@ -120,6 +120,9 @@ func (d *Dir) unfinished() (waits map[string]error, kept []digest.Digest) {
 	case isLink && d.root.leadsTo(link) == nil:
 		waits[name] = incomplete("index.json is a symlink that leads to no file")
 	}
+	if d.layout.imageless {
+		waits[d.name] = incomplete("none of the entries of its index.json is an image: signatures and fallback tags stand beside one")
+	}
 	if len(d.layout.undecided) > 0 {
 		waits[d.name] = incomplete("%s", waitsFor(d.layout.undecided))
 	}

@@ -72,6 +72,11 @@ func TestWaitingIsTold(t *testing.T) {
 		}, "v1", []string{arm.digest.String()}, ErrIncomplete},
 		"in upload/ itself": {func(b *bench) { b.ok(b.write("index.json", indexOf(img.descriptor("v7")))) },
 			"v7", []string{img.digest.String()}, ErrIncomplete},
+		"the image of a fallback tag": {func(b *bench) {
+			list, fallback := indexManifest()
+			b.ok(b.write(at("v1", fallback.Digest), list))
+			b.ok(b.write("v1/index.json", indexOf(named(fallback, v1.AnnotationRefName, digestTag(img.digest)))))
+		}, "v1", []string{"none of the entries"}, ErrIncomplete},
 		"a byte order mark": {func(b *bench) {
 			whole(b, "v1")
 			b.ok(b.write("v1/index.json", append([]byte("\xef\xbb\xbf"), indexOf(img.descriptor("v1"))...)))

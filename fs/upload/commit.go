@@ -240,7 +240,9 @@ func (r *Root) pushLater(f *File, role role) {
 	f.follow = r.follow(role.tag, f.closed.quiet, func(ctx context.Context) error {
 		changes := f.version()
 		m, err := r.parse(ctx, f, "")
-		return r.pushParsed(ctx, f, role, m, changes, err)
+		err = r.pushParsed(ctx, f, role, m, changes, err)
+		f.settle(true, changes, err) // for the next close
+		return err
 	})
 }
 

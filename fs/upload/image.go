@@ -22,6 +22,9 @@ type choice struct {
 	missing pieces // the manifests that have to come for the image to be known
 }
 
+// none says that no entry is an image.
+func (c choice) none() bool { return c.tagged == nil && len(c.missing) == 0 && c.sure != sure }
+
 // certainty is how far names say which entry is the image.
 type certainty int
 

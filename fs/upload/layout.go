@@ -26,6 +26,7 @@ type layout struct {
 	// undecided are the manifests that have to come for the image to be known; empty
 	// where the image is known.
 	undecided pieces
+	imageless bool              // index.json lists something, and no image
 	follow    *follow           // gives the tag in a moment; nil: none does
 	problem   error             // index.json can't be read; nil: it can
 	attended  bool              // a goroutine waits for the directory to be quiet
@@ -257,7 +258,7 @@ func (d *Dir) unlist() {
 		}
 	}
 	d.root.area.records.forget(d.root.repo, d.name, Waiting)
-	d.layout.listed, d.layout.undecided, d.layout.problem = nil, nil, nil
+	d.layout.listed, d.layout.undecided, d.layout.problem, d.layout.imageless = nil, nil, nil, false
 	d.layout.follow.giveUp()
 	d.layout.follow = nil
 }

@@ -29,10 +29,11 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) err
 		entries = append(entries, tagged) // until another image is known
 	}
 	pushed := r.pushAll(ctx, due(r.merge(d, entries), arrived), arrived)
+	imageless := r.imageless(d, len(listed) > 0 && c.none() && err == nil)
 	switch {
 	case len(c.missing) > 0:
 		r.undecided(d, name, c.missing)
-	case now:
+	case now || imageless:
 		r.stopFollow(d)
 		if err != nil {
 			r.area.record(r.repo, name, err)
@@ -42,6 +43,14 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) err
 		r.tagLater(d, name, c)
 	}
 	return pushed
+}
+
+// imageless notes whether none of the entries of a directory is an image.
+func (r *Root) imageless(d *Dir, so bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d.layout.imageless = so
+	return so
 }
 
 // listedIn gives what is known of the index.json of a directory. first says that
@@ -153,10 +162,9 @@ func (r *Root) tagNow(ctx context.Context, d *Dir, name string) error {
 		return nil // meanwhile
 	}
 	c, err := chooseImage(listed, name, r.loader(ctx, d, ""))
-	if err == nil && c.tagged == nil && len(c.missing) == 0 {
-		err = fmt.Errorf("%w: none of the entries of its index.json is an image", ErrAmbiguous)
-	}
 	switch {
+	case err == nil && c.none():
+		return nil // meanwhile
 	case err != nil:
 		r.area.record(r.repo, name, err)
 	case len(c.missing) > 0:

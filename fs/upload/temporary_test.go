@@ -1,8 +1,13 @@
 package upload
 
 import (
+	"errors"
+	"net/http"
 	"testing"
 	"time"
+
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // Names that programs give to a file for a moment are told from those of tags.
@@ -37,12 +42,34 @@ func TestATemporaryNameNeverBecomesATag(t *testing.T) {
 	b.ok(b.dirAt("manifests").Unlink("sedabc123"))
 	b.pointsAt("edit", i.digest)
 	b.pointsAt("py", i.digest)
+	b.ok(b.area.Close(t.Context()))
+	if tags, _, _ := b.s.Held(b.repo.Path); len(tags) != 2 {
+		t.Errorf("tags: %v", tags)
+	}
+}
+
+// A manifest that keeps a name which looks temporary is pushed under it, and a failure of
+// that is told, and is what the next close says.
+func TestANameThatLooksTemporaryAndStays(t *testing.T) {
+	b := newBench(t)
 	b.area.followAfter = 50 * time.Millisecond
+	i := newImage("x")
+	b.pieces("", i)
 	b.ok(b.write("manifests/tmpwasmeant", i.raw))
 	b.follows("tmpwasmeant")
 	b.pointsAt("tmpwasmeant", i.digest)
-	b.ok(b.area.Close(t.Context()))
-	if tags, _, _ := b.s.Held(b.repo.Path); len(tags) != 3 {
-		t.Errorf("tags: %v", tags)
+	b.s.On("PUT manifest v1.new", registrytest.Refuse(http.StatusForbidden, "DENIED"))
+	h := b.create("manifests/v1.new")
+	defer h.Release()
+	if _, err := h.WriteAt(t.Context(), i.raw, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(h.Flush(t.Context()))
+	b.follows("v1.new")
+	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || b.state("v1.new") != Failed {
+		t.Errorf("told %v", failed)
+	}
+	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
+		t.Errorf("the next close says %v", err)
 	}
 }
