@@ -237,7 +237,7 @@ func (r *Root) pushLater(f *File, role role) {
 	if f.follow.pending() || f.parent == nil {
 		return
 	}
-	f.follow = r.follow(role.tag, f.closed.quiet, func(ctx context.Context) error {
+	f.follow = r.follow(role.tag, manifestsName+"/"+role.tag, f.closed.quiet, func(ctx context.Context) error {
 		changes := f.version()
 		m, err := r.parse(ctx, f, "")
 		err = r.pushParsed(ctx, f, role, m, changes, err)

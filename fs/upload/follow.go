@@ -90,9 +90,9 @@ func (f *follow) giveUp() {
 }
 
 // follow has a push under a tag done once it is due, or the mount ends. Its failure
-// is told where a person looks, as no program hears of it. The caller has entered the
-// area, and holds Root.mu.
-func (r *Root) follow(tag string, due func(while time.Duration) bool, push func(context.Context) error) *follow {
+// is told of the path at below upload/, as no program hears of it. The caller has entered
+// the area, and holds Root.mu.
+func (r *Root) follow(tag, at string, due func(while time.Duration) bool, push func(context.Context) error) *follow {
 	a := r.area
 	f := &follow{tag: tag, stop: make(chan struct{}), done: make(chan struct{})}
 	r.follows[f] = true
@@ -105,7 +105,7 @@ func (r *Root) follow(tag string, due func(while time.Duration) bool, push func(
 			return
 		}
 		if err := r.guarded(push); err != nil {
-			r.failed(tag, err)
+			r.failed(at, err)
 		}
 	}()
 	return f
@@ -154,9 +154,9 @@ func (r *Root) guarded(push func(context.Context) error) (err error) {
 	return push(r.area.ctx)
 }
 
-// failed tells of a failure that no program hears of.
-func (r *Root) failed(name string, err error) {
-	r.area.o.Tree.Failed(r.repo, name, err)
+// failed tells of a failure that no program hears of. at is its path below upload/.
+func (r *Root) failed(at string, err error) {
+	r.area.o.Tree.Failed(r.repo, at, err)
 }
 
 // Await waits until a tag that is to follow has been pushed, or wasn't. At once where

@@ -140,7 +140,7 @@ func (r *Root) tagLater(d *Dir, name string, c choice) {
 	if d.layout.follow.pending() {
 		return
 	}
-	d.layout.follow = r.follow(name, d.layout.activity.over, func(ctx context.Context) error { return r.tagNow(ctx, d, name) })
+	d.layout.follow = r.follow(name, name, d.layout.activity.over, func(ctx context.Context) error { return r.tagNow(ctx, d, name) })
 }
 
 // pushedAs gives the entry by which a digest is pushed, or nil.

@@ -3,6 +3,7 @@ package upload
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func TestANameThatLooksTemporaryAndStays(t *testing.T) {
 	}
 	b.ok(h.Flush(t.Context()))
 	b.follows("v1.new")
-	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || b.state("v1.new") != Failed {
+	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || !strings.HasPrefix(failed[0].Error(), "manifests/v1.new: ") || b.state("v1.new") != Failed {
 		t.Errorf("told %v", failed)
 	}
 	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
