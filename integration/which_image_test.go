@@ -240,3 +240,46 @@ func TestHalfAnImageIsTold(t *testing.T) {
 		t.Errorf("the log of the end says\n%s", log)
 	}
 }
+
+// Archives as docker save writes them, with the names that containerd gives to images, are
+// pushed as they are unpacked: one image under the directory's name, several by their own
+// tags, and none whose tag two of them have.
+func TestDockerSave(t *testing.T) {
+	t.Parallel()
+	s := startDistribution(t, registries.Options{})
+	images := map[string]content.Manifest{}
+	for _, name := range []string{"one", "two"} {
+		images[name] = must(repo(t, s, "team/"+name).Image(t.Context(), "v1", content.Small(name)))(t)
+	}
+	m := testMount(t, mounting{})
+	// save makes $HOME/NAME.tar of images, each as NAME=TAG.
+	save := func(archive string, named ...string) {
+		var entries []ocispec.Descriptor
+		m.sh("mkdir -p $HOME/%s", archive)
+		for _, n := range named {
+			name, tag, _ := strings.Cut(n, "=")
+			m.sh("cp -r %s/tags/v1/. $HOME/%s/ && rm -r $HOME/%s/layers", m.at(s, "team", name), archive, archive)
+			d := images[name].Descriptor
+			d.Annotations = map[string]string{"io.containerd.image.name": "docker.io/library/" + name + ":" + tag, ocispec.AnnotationRefName: tag}
+			entries = append(entries, d)
+		}
+		index := must(json.Marshal(ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: entries}))(t)
+		m.sh("cd $HOME/%s && echo %s >index.json && echo '[]' >manifest.json && tar cf ../%s.tar oci-layout index.json manifest.json blobs", archive, quote(string(index)), archive)
+	}
+	save("single", "one=latest")
+	save("several", "one=1", "two=2")
+	save("twice", "one=latest", "two=latest")
+	m.sh("mkdir -p %s && tar xf $HOME/single.tar -C %s", m.at(s, "saved/single/upload/v7"), m.at(s, "saved/single/upload/v7"))
+	m.tagged(s, "saved/single", "v7", images["one"].Digest)
+	m.sh("tar xf $HOME/several.tar --overwrite -C %s", m.at(s, "saved/several/upload"))
+	m.tagged(s, "saved/several", "1", images["one"].Digest)
+	m.tagged(s, "saved/several", "2", images["two"].Digest)
+	m.tagsAre(s, "saved/several", "1", "2")
+	if r := m.run(fmt.Sprintf("tar xf $HOME/twice.tar --overwrite -C %s", m.at(s, "saved/twice/upload"))); r.Code == 0 {
+		t.Error("two images with one tag: tar ends with 0")
+	}
+	m.tagsAre(s, "saved/twice")
+	if f := m.lastFailure("EINVAL"); !strings.Contains(f.Cause, "docker.io/library/one:latest") || !strings.Contains(f.Cause, "docker.io/library/two:latest") {
+		t.Errorf("errors.jsonl says %+v", f)
+	}
+}

@@ -37,6 +37,10 @@ var (
 	})
 )
 
+// startTime is the time of what upload/ starts with, which is the same at each mount, as
+// that of a directory of the tree: the first that archives of zip can tell.
+var startTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+
 func mustMarshal(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil { // made of plain values by ourselves
@@ -51,14 +55,19 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 		staged: map[digest.Digest]*File{}, has: map[digest.Digest]time.Time{},
 		links: map[*Symlink]bool{}, follows: map[*follow]bool{},
 	}
-	r.top = newDir(r.header(nil, "", 0o755))
+	start := func(parent *Dir, name string, mode uint32) header {
+		h := r.header(parent, name, mode)
+		h.mtime = startTime
+		return h
+	}
+	r.top = newDir(start(nil, "", 0o755))
 	dir := func(parent *Dir, name string) *Dir {
-		d := newDir(r.header(parent, name, 0o755))
+		d := newDir(start(parent, name, 0o755))
 		parent.children[name] = d
 		return d
 	}
 	file := func(name string, b []byte) {
-		f := newFile(r.header(r.top, name, 0o644))
+		f := newFile(start(r.top, name, 0o644))
 		f.size, f.settled = int64(len(b)), 0 // nothing in it is to be pushed
 		r.top.children[name] = f
 	}
