@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -63,16 +64,30 @@ func intentOfThread(thread int) intent {
 			return unknown
 		}
 		if text := string(line); !strings.HasPrefix(text, "running") {
-			return intentOfCall(text)
+			return intentOfCall(text, func(address uint64) (uint64, bool) { return wordAt(thread, address) })
 		}
 		time.Sleep(intentPause)
 	}
 	return unknown
 }
 
+// wordAt reads eight bytes of a thread's memory.
+func wordAt(thread int, address uint64) (word uint64, ok bool) {
+	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", thread))
+	if err != nil {
+		return 0, false
+	}
+	defer memory.Close()
+	var b [8]byte
+	if _, err := memory.ReadAt(b[:], int64(address)); err != nil {
+		return 0, false
+	}
+	return binary.NativeEndian.Uint64(b[:]), true
+}
+
 // intentOfCall reads a syscall file of /proc: the number of the call, in decimal, and
-// its six arguments, in hexadecimal.
-func intentOfCall(line string) intent {
+// its six arguments, in hexadecimal. word reads the memory of the program.
+func intentOfCall(line string, word func(address uint64) (uint64, bool)) intent {
 	fields := strings.Fields(line)
 	if len(fields) < 7 {
 		return unknown // the kernel does it for itself
@@ -81,10 +96,14 @@ func intentOfCall(line string) intent {
 	if err != nil {
 		return unknown
 	}
-	has := func(argument int, flags uint64) bool {
-		n, err := strconv.ParseUint(strings.TrimPrefix(fields[1+argument], "0x"), 16, 64)
-		return err == nil && n&flags == flags
+	argument := func(n int) uint64 {
+		v, err := strconv.ParseUint(strings.TrimPrefix(fields[1+n], "0x"), 16, 64)
+		if err != nil {
+			return 0
+		}
+		return v
 	}
+	has := func(n int, flags uint64) bool { return argument(n)&flags == flags }
 	const fresh = unix.O_CREAT | unix.O_EXCL
 	switch number {
 	case unix.SYS_OPENAT:
@@ -95,7 +114,12 @@ func intentOfCall(line string) intent {
 		return makesIf(has(4, unix.RENAME_NOREPLACE))
 	case unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_MKDIRAT, unix.SYS_MKNODAT, linkCall, symlinkCall:
 		return makes
-	case unix.SYS_OPENAT2, unix.SYS_IO_URING_ENTER: // their flags are in the program's memory
+	case unix.SYS_OPENAT2: // its third argument is a struct open_how, whose first field is the flags
+		if flags, ok := word(argument(2)); ok {
+			return makesIf(flags&fresh == fresh)
+		}
+		return unknown
+	case unix.SYS_IO_URING_ENTER: // any number of calls in one
 		return unknown
 	}
 	return looks

@@ -81,6 +81,15 @@ with ThreadPoolExecutor(4) as pool:
 for name in sys.stdin.read().split():
     put(name)
 `), 0o600))(t)
+	openat2 := filepath.Join(t.TempDir(), "openat2.py")
+	must(0, os.WriteFile(openat2, []byte(`import ctypes, os, struct, sys
+how = struct.pack("QQQ", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, 0)
+f = ctypes.CDLL(None, use_errno=True).syscall(437, -100, sys.argv[1].encode(), how, len(how))
+if f < 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.write(f, open(sys.argv[2], "rb").read())
+os.close(f)
+`), 0o600))(t)
 	m.sh("cp -r %s/tags/v1 $HOME/v1", app)
 	for _, dir := range []string{"upload/again", "upload"} { // one is made, the other was there
 		if dir == "upload" {
@@ -92,6 +101,7 @@ for name in sys.stdin.read().split():
 	m.sh("cmp %s/tags/v1/manifest.json %s/tags/again/manifest.json", app, app)
 	m.sh("for f in $HOME/v1/blobs/sha256/*; do test -f %s/upload/other/blobs/sha256/${f##*/} && exit 1; done; mkdir -p %s/upload/other/blobs/sha256; for f in $HOME/v1/blobs/sha256/*; do test -f %s/upload/other/blobs/sha256/${f##*/} || exit 2; done", app, app, app)
 	m.sh("for f in $HOME/v1/blobs/sha256/*; do dd conv=excl if=$f of=%s/upload/other/blobs/sha256/${f##*/} || exit 1; done", app)
+	m.sh("mkdir -p %[1]s/upload/by2/blobs/sha256 && for f in $HOME/v1/blobs/sha256/*; do python3 %[2]s %[1]s/upload/by2/blobs/sha256/${f##*/} $f || exit 1; done", app, openat2)
 	blob := strings.TrimSpace(m.sh("ls $HOME/v1/blobs/sha256 | head -n1"))
 	m.sh("mkdir -p %[1]s/upload/third/blobs/sha256 && ln %[1]s/blobs/sha256/%[2]s %[1]s/upload/third/blobs/sha256/%[2]s", app, blob)
 }
