@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // Waiting is told once nothing has come for a while, and once.
@@ -298,4 +300,28 @@ func TestAWriteDuringACloseIsNotMarkedAsPushed(t *testing.T) {
 	if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString("same!").Encoded() {
 		t.Errorf("blobs/x is %v, %v", n, err)
 	}
+}
+
+// Nothing is told to wait while something of its directory is being pushed, however long
+// that takes.
+func TestNothingIsToldDuringAPush(t *testing.T) {
+	b := newBench(t)
+	b.area.attendAfter = 50 * time.Millisecond
+	i := newImage("x")
+	release := make(chan struct{})
+	b.s.On("PUT upload", registrytest.Hold(release))
+	h := b.create(at("v1", digest.FromBytes(i.layer)))
+	if _, err := h.WriteAt(t.Context(), i.layer, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
+	closed := make(chan error)
+	go func() { closed <- h.Flush(t.Context()) }()
+	time.Sleep(10 * b.area.attendAfter)
+	if failed := b.failed(); len(failed) > 0 {
+		t.Errorf("told %v", failed)
+	}
+	close(release)
+	b.ok(<-closed)
+	h.Release()
 }

@@ -26,6 +26,9 @@ func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
 		return err
 	}
 	defer leave()
+	if d := r.dirOf(f); d != nil {
+		defer r.busy(d)()
+	}
 	ctx, cancel := r.area.under(ctx)
 	defer cancel()
 	if err := f.turn.take(ctx); err != nil {

@@ -22,9 +22,10 @@ const (
 
 // activity is when something last happened in a directory, and which program did it.
 type activity struct {
-	mu   sync.Mutex
-	last time.Time
-	by   Program // nil: not known
+	mu    sync.Mutex // guards all below; the last one in the lock order
+	last  time.Time
+	by    Program // the program that did something last; nil: not known
+	calls int     // calls of programs that are under way here, and may push for long
 }
 
 // note notes that something happens. by is the program, or nil where it is the one
@@ -38,20 +39,48 @@ func (a *activity) note(by Program) {
 	}
 }
 
+// begin notes that a call of a program begins, which lasts until end is called.
+func (a *activity) begin() (end func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls++
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.calls--
+		a.last = time.Now()
+	}
+}
+
 // quiet says whether nothing happened for some time.
 func (a *activity) quiet(while time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return time.Since(a.last) >= while
+	return a.calls == 0 && time.Since(a.last) >= while
 }
 
 // over says whether the program that did something last has ended, or nothing
 // happened for a while.
 func (a *activity) over(while time.Duration) bool {
 	a.mu.Lock()
-	by := a.by
+	by, calls := a.by, a.calls
 	a.mu.Unlock()
-	return a.quiet(while) || by != nil && by.Ended()
+	return a.quiet(while) || calls == 0 && by != nil && by.Ended()
+}
+
+// busy notes that a call is under way in a directory until end is called. A push may take
+// minutes without another call of its program: nothing is quiet meanwhile.
+func (r *Root) busy(d *Dir) (end func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return d.layoutDir().layout.activity.begin()
+}
+
+// dirOf gives the directory of a file; nil: it has no name any more.
+func (r *Root) dirOf(f *File) *Dir {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f.parent
 }
 
 // follow is a push under a tag that comes after the call that asked for it. It is given

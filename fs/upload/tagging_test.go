@@ -322,3 +322,30 @@ func TestBuildCachesArePushed(t *testing.T) {
 		t.Error("a blob isn't at the registry")
 	}
 }
+
+// A tag doesn't follow while something of its directory is being pushed: the program waits
+// for that, and lists more when it is through.
+func TestATagDoesNotFollowDuringAPush(t *testing.T) {
+	b := newBench(t)
+	b.area.followAfter = 50 * time.Millisecond
+	piece := newImage("piece")
+	b.pieces("v9", piece)
+	oras := new(process)
+	release := make(chan struct{})
+	b.s.On("PUT upload", registrytest.Hold(release))
+	h := b.create(at("v9", digest.FromString("a layer")))
+	h.by = oras
+	if _, err := h.WriteAt(t.Context(), []byte("a layer"), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(b.writeBy(oras, "v9/index.json", indexOf(piece.descriptor(""))))
+	closed := make(chan error)
+	go func() { closed <- h.Flush(t.Context()) }()
+	time.Sleep(10 * b.area.followAfter)
+	b.pointsAt("v9", "")
+	close(release)
+	b.ok(<-closed)
+	h.Release()
+	b.follows("v9")
+	b.pointsAt("v9", piece.digest)
+}

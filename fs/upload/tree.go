@@ -259,6 +259,7 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 	if d == to && name == newName {
 		return nil
 	}
+	defer r.busy(to)()
 	old, role := r.at(to, newName)
 	if f, ok := n.(*File); ok {
 		if err := r.precheck(ctx, f, role); err != nil {
