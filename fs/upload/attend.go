@@ -26,9 +26,10 @@ func (r *Root) touch(d *Dir, by Program) {
 		return
 	}
 	within.layout.attended = true
+	after := r.area.attendAfter
 	go func() {
 		defer leave()
-		r.area.await(nil, func() bool { return within.layout.activity.quiet(r.area.attendAfter) })
+		r.area.await(nil, func() bool { return within.layout.activity.quiet(after) })
 		r.tellWaiting(within)
 	}()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -233,18 +234,28 @@ func (f *File) wasPushed(changes int) {
 // pushLater pushes a manifest whose name looks as if it were to be renamed, once it
 // wasn't for a moment.
 func (r *Root) pushLater(f *File, role role) {
-	r.area.records.set(r.repo, role.tag, Waiting, "its name is one that programs rename: it is pushed if that doesn't happen within a second")
+	r.area.records.set(r.repo, role.tag, Pushing, "its name is one that programs rename: it is pushed if that doesn't happen within a second")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.closed.note(nil)
 	if f.follow.pending() || f.parent == nil {
 		return
 	}
-	f.follow = r.follow(role.tag, f.closed.quiet, func(ctx context.Context) error {
+	due := func(while time.Duration) bool { return f.closed.quiet(while) && !f.isWritten() }
+	f.follow = r.follow(role.tag, due, func(ctx context.Context) error {
 		changes := f.version()
 		m, err := r.parse(ctx, f, "")
-		return r.pushParsed(ctx, f, role, m, changes, err)
+		err = r.pushParsed(ctx, f, role, m, changes, err)
+		f.settle(true, changes, err)
+		return err
 	})
+}
+
+// isWritten says whether a program has the file open to write it: its close pushes it.
+func (f *File) isWritten() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writers > 0
 }
 
 // commitAll commits what stands in a directory that was moved to its place.

@@ -106,14 +106,11 @@ func (f *follow) pending() bool {
 	}
 }
 
-// giveUp ends it, unless it is under way. Root.mu is held.
-func (f *follow) giveUp() {
-	if f == nil {
-		return
-	}
-	select {
-	case <-f.stop:
-	default:
+// giveUp gives up a push that is to follow, and its record; nil: there is none. One that
+// is under way goes on. mu is held.
+func (r *Root) giveUp(f *follow) {
+	if f.pending() {
+		r.area.records.forget(r.repo, f.tag, Pushing)
 		close(f.stop)
 	}
 }
@@ -122,7 +119,7 @@ func (f *follow) giveUp() {
 // is told where a person looks, as no program hears of it. The caller has entered the
 // area, and holds Root.mu.
 func (r *Root) follow(tag string, due func(while time.Duration) bool, push func(context.Context) error) *follow {
-	a := r.area
+	a, after := r.area, r.area.followAfter
 	f := &follow{tag: tag, stop: make(chan struct{}), done: make(chan struct{})}
 	r.follows[f] = true
 	a.work.Add(1)
@@ -130,7 +127,7 @@ func (r *Root) follow(tag string, due func(while time.Duration) bool, push func(
 		defer a.work.Done()
 		defer r.followed(f)
 		a.o.Tree.Following(r.repo, tag)
-		if !a.await(f.stop, func() bool { return due(a.followAfter) }) {
+		if !a.await(f.stop, func() bool { return due(after) }) {
 			return
 		}
 		if err := r.guarded(push); err != nil {

@@ -258,6 +258,6 @@ func (d *Dir) unlist() {
 	}
 	d.root.area.records.forget(d.root.repo, d.name, Waiting)
 	d.layout.listed, d.layout.undecided, d.layout.problem = nil, nil, nil
-	d.layout.follow.giveUp()
+	d.root.giveUp(d.layout.follow)
 	d.layout.follow = nil
 }

@@ -40,6 +40,8 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) err
 		return errors.Join(pushed, err)
 	case len(listed) > 0:
 		r.tagLater(d, name, c)
+	default:
+		r.stopFollow(d)
 	}
 	return pushed
 }
@@ -116,6 +118,7 @@ func (r *Root) tagLater(d *Dir, name string, c choice) {
 		switch {
 		case old != nil && old.pushed && old.desc.Digest == c.tagged.desc.Digest:
 			r.stopFollow(d) // it points there
+			r.area.records.set(r.repo, name, Pushed, "")
 			return
 		case image != nil && len(image.missing) > 0:
 			r.area.records.set(r.repo, name, Waiting, waitsFor(image.missing))
@@ -175,7 +178,7 @@ func (r *Root) tagNow(ctx context.Context, d *Dir, name string) error {
 func (r *Root) stopFollow(d *Dir) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.layout.follow.giveUp()
+	r.giveUp(d.layout.follow)
 	d.layout.follow = nil
 }
 

@@ -349,3 +349,53 @@ func TestATagDoesNotFollowDuringAPush(t *testing.T) {
 	b.follows("v9")
 	b.pointsAt("v9", piece.digest)
 }
+
+// A tag that was to follow and is given up has no record: nothing waits for it.
+func TestATagThatIsGivenUpHasNoRecord(t *testing.T) {
+	i := newImage("x")
+	for name, giveUp := range map[string]func(b *bench) error{
+		"a renamed directory": func(b *bench) error { return b.rename("v1", "v2") },
+		"a removed index":     func(b *bench) error { return b.dirAt("v1").Unlink("index.json") },
+		"a renamed index":     func(b *bench) error { return b.rename("v1/index.json", "v1/index.json~") },
+		"an emptied index":    func(b *bench) error { return b.write("v1/index.json", indexOf()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.patient()
+			b.pieces("v1", i)
+			b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
+			b.ok(giveUp(b))
+			if b.state("v1") != "" {
+				t.Errorf("uploads.json says %v", b.area.Records())
+			}
+			b.ok(b.area.Close(t.Context()))
+			b.pointsAt("v1", "")
+		})
+	}
+}
+
+// A renamed directory whose image isn't known waits under its new name alone.
+func TestARenamedDirectoryWaitsUnderItsNewName(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	b.ok(b.write("v1/index.json", indexOf(newImage("x").descriptor(""), newImage("y").descriptor(""))))
+	b.ok(b.rename("v1", "v2"))
+	if b.state("v1") != "" || b.state("v2") != Waiting {
+		t.Errorf("uploads.json says %v", b.area.Records())
+	}
+}
+
+// A tag that points where it was to follow to is pushed, and isn't pushed again.
+func TestATagThatGoesBackIsPushed(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	one, two := newImage("one"), newImage("two")
+	b.pieces("v1", one)
+	b.pieces("v1", two)
+	b.ok(b.write("v1/index.json", indexOf(one.descriptor("v1"))))
+	b.ok(b.write("v1/index.json", indexOf(two.descriptor(""))))
+	b.ok(b.write("v1/index.json", indexOf(one.descriptor(""))))
+	if b.state("v1") != Pushed {
+		t.Errorf("uploads.json says %v", b.area.Records())
+	}
+}

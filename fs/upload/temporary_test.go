@@ -1,8 +1,13 @@
 package upload
 
 import (
+	"errors"
+	"net/http"
 	"testing"
 	"time"
+
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // Names that programs give to a file for a moment are told from those of tags.
@@ -44,5 +49,63 @@ func TestATemporaryNameNeverBecomesATag(t *testing.T) {
 	b.ok(b.area.Close(t.Context()))
 	if tags, _, _ := b.s.Held(b.repo.Path); len(tags) != 3 {
 		t.Errorf("tags: %v", tags)
+	}
+}
+
+// A manifest that is to be pushed in a moment doesn't wait for anything: the end of the
+// mount pushes it.
+func TestAManifestThatFollowsIsNotWaiting(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	i := newImage("x")
+	b.pieces("", i)
+	b.ok(b.write("manifests/v1.new", i.raw))
+	if b.state("v1.new") != Pushing {
+		t.Errorf("uploads.json says %v", b.area.Records())
+	}
+	b.ok(b.area.Close(t.Context()))
+	b.pointsAt("v1.new", i.digest)
+}
+
+// A manifest isn't pushed, and nothing is told of it, while a program writes it once more.
+func TestAManifestThatIsWrittenOnceMoreIsNotPushed(t *testing.T) {
+	b := newBench(t)
+	b.area.followAfter = 50 * time.Millisecond
+	i := newImage("x")
+	b.pieces("", i)
+	b.ok(b.write("manifests/v1.new", i.raw))
+	h := b.create("manifests/v1.new")
+	if _, err := h.WriteAt(t.Context(), i.raw[:100], 0); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * b.area.followAfter)
+	if failed := b.failed(); len(failed) > 0 || b.state("v1.new") != Pushing {
+		t.Errorf("told %v; %v", failed, b.area.Records())
+	}
+	if _, err := h.WriteAt(t.Context(), i.raw[100:], 100); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(h.Flush(t.Context()))
+	h.Release()
+	b.follows("v1.new")
+	b.pointsAt("v1.new", i.digest)
+}
+
+// A manifest that follows and is refused is told by the next close as well.
+func TestAManifestThatFollowsAndFailsIsTold(t *testing.T) {
+	b := newBench(t)
+	b.area.followAfter = 50 * time.Millisecond
+	i := newImage("x")
+	b.pieces("", i)
+	b.s.On("PUT manifest v1.new", registrytest.Refuse(http.StatusForbidden, "DENIED"))
+	b.ok(b.write("manifests/v1.new", i.raw))
+	b.follows("v1.new")
+	n, err := b.dirAt("manifests").Lookup(t.Context(), "v1.new")
+	b.ok(err)
+	h, err := n.(*File).Open(true, false, nil)
+	b.ok(err)
+	defer h.Release()
+	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
+		t.Errorf("the next close says %v", err)
 	}
 }

@@ -203,16 +203,7 @@ func (r *Root) remove(d *Dir, name string, f *File) {
 	delete(d.children, name)
 	f.parent = nil
 	r.unstage(f)
-	r.passes(d, name, f)
-}
-
-// passes gives up the push of a file under a name that it had for a moment. Root.mu is
-// held.
-func (r *Root) passes(d *Dir, name string, f *File) {
-	if f.follow.pending() {
-		r.area.records.forget(r.repo, name, Waiting)
-	}
-	f.follow.giveUp()
+	r.giveUp(f.follow)
 	f.follow = nil
 }
 
@@ -365,13 +356,20 @@ func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replac
 	switch n := n.(type) {
 	case *File:
 		r.unstage(n)
-		r.passes(d, name, n)
+		r.giveUp(n.follow)
+		n.follow = nil
 		n.moved(promised(to, newName))
 	case *Dir:
-		// Its old name was never meant as a tag, where that is still to come.
-		n.layout.follow.giveUp()
+		// The old name was never meant as a tag, where that is still to come.
+		r.giveUp(n.layout.follow)
 		n.layout.follow, n.layout.versions = nil, 0
+		if d == r.top {
+			r.area.records.forget(r.repo, name, Waiting)
+		}
 		r.touch(n, by)
+	}
+	if name == indexName && d.isLayout() {
+		d.unlist()
 	}
 	r.touch(d, by)
 	r.touch(to, by)
