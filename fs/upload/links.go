@@ -11,7 +11,7 @@ import (
 // symlink is only staged. One that leads out of its layout leads to nothing that could
 // be pushed.
 
-// maxLinks is how many symlinks are followed on one way, as in Linux.
+// maxLinks is how many symlinks one path may lead through, as in Linux (path_resolution(7)).
 const maxLinks = 40
 
 // checkLink refuses a symlink that nothing could come of, where something is looked
@@ -26,16 +26,25 @@ func (r *Root) checkLink(d *Dir, name, target string) error {
 	if roleAt(d, name).kind == manifest {
 		return fmt.Errorf("%w: a manifest is pushed from its bytes", ErrLink)
 	}
-	if _, inside := r.resolve(d, target, within, maxLinks); !inside {
+	if _, inside := r.resolve(d, target, within); !inside {
 		return fmt.Errorf("%w: %s is outside of it", ErrLink, target)
 	}
 	return nil
 }
 
-// resolve finds what a target means in a directory. inside is false where the way there
-// leaves the layout. Nothing need be there yet. Root.mu is held.
-func (r *Root) resolve(d *Dir, target string, within *Dir, links int) (n Node, inside bool) {
-	if strings.HasPrefix(target, "/") || links == 0 {
+// resolve finds the node that a target means in a directory; nil: it isn't there yet.
+// inside is false if the path leaves the layout, or leads through more than maxLinks
+// symlinks. Root.mu is held.
+func (r *Root) resolve(d *Dir, target string, within *Dir) (n Node, inside bool) {
+	left := maxLinks
+	return r.resolvePart(d, target, within, &left)
+}
+
+// resolvePart is resolve of a target that stands in a path. left is how many symlinks the
+// whole path may still lead through. Root.mu is held.
+func (r *Root) resolvePart(d *Dir, target string, within *Dir, left *int) (n Node, inside bool) {
+	*left--
+	if strings.HasPrefix(target, "/") || *left < 0 {
 		return nil, false
 	}
 	at := d
@@ -66,7 +75,7 @@ func (r *Root) resolve(d *Dir, target string, within *Dir, links int) (n Node, i
 		}
 		n = at.children[c]
 		if l, ok := n.(*Symlink); ok {
-			if n, inside = r.resolve(at, l.target, within, links-1); !inside {
+			if n, inside = r.resolvePart(at, l.target, within, left); !inside {
 				return nil, false
 			}
 		}
@@ -84,7 +93,7 @@ func (r *Root) leadsTo(l *Symlink) *File {
 	if l.parent == nil {
 		return nil
 	}
-	n, _ := r.resolve(l.parent, l.target, l.parent.layoutDir(), maxLinks)
+	n, _ := r.resolve(l.parent, l.target, l.parent.layoutDir())
 	f, _ := n.(*File)
 	return f
 }
@@ -93,11 +102,35 @@ func (r *Root) leadsTo(l *Symlink) *File {
 // is held.
 func (r *Root) linkedRole(f *File) role {
 	for l := range r.links {
-		if role := roleAt(l.parent, l.name); (role.kind == blob || role.kind == index) && r.leadsTo(l) == f {
-			return role
+		if r.leadsTo(l) == f {
+			return roleAt(l.parent, l.name)
 		}
 	}
 	return role{}
+}
+
+// countLink keeps in links whether a symlink stands where a blob or an index.json is looked
+// for. mu is held.
+func (r *Root) countLink(l *Symlink) {
+	switch roleAt(l.parent, l.name).kind {
+	case blob, index:
+		r.links[l] = true
+	default:
+		delete(r.links, l)
+	}
+}
+
+// countLinks is countLink of all symlinks in a directory and below, which has another name
+// now. mu is held.
+func (r *Root) countLinks(d *Dir) {
+	for _, n := range d.children {
+		switch n := n.(type) {
+		case *Dir:
+			r.countLinks(n)
+		case *Symlink:
+			r.countLink(n)
+		}
+	}
 }
 
 // commitLink pushes the file that a symlink leads to, now that it is one of a layout.

@@ -24,7 +24,7 @@ type Root struct {
 	path    string // on the staging disk, once begun
 	top     *Dir
 	staged  map[digest.Digest]*File     // at their digests, complete
-	links   map[*Symlink]bool           // all that are staged
+	links   map[*Symlink]bool           // those at the place of a blob or of an index.json
 	follows map[*follow]bool            // pushes that come after the calls that asked for them
 	has     map[digest.Digest]time.Time // what this mount pushed or found pushed, and until when that is believed
 }

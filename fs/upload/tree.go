@@ -147,7 +147,7 @@ func (d *Dir) Symlink(ctx context.Context, name, target string) (s *Symlink, err
 			return nil, err
 		}
 		s = &Symlink{r.header(d, name, 0o777), target}
-		r.links[s] = true
+		r.countLink(s)
 		return s, os.Symlink(target, s.path())
 	})
 	if err != nil {
@@ -366,7 +366,10 @@ func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replac
 		if d == r.top {
 			r.area.records.forget(r.repo, name, Waiting)
 		}
+		r.countLinks(n)
 		r.touch(n, by)
+	case *Symlink:
+		r.countLink(n)
 	}
 	if name == indexName && d.isLayout() {
 		d.unlist()
