@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,7 +31,7 @@ func (r *Root) touch(d *Dir, by Program) {
 	go func() {
 		defer leave()
 		r.area.await(nil, func() bool { return within.layout.activity.quiet(after) })
-		r.tellWaiting(within)
+		_ = r.guarded(func(context.Context) error { r.tellWaiting(within); return nil })
 	}()
 }
 
@@ -83,12 +84,14 @@ func (r *Root) waits(d *Dir) (at string, untold map[string]error, kept []digest.
 		return "", untold, nil // removed
 	}
 	waits, kept := d.unfinished()
+	told := map[string]string{}
 	for target, reason := range waits {
-		if d.layout.told[target] != reason.Error() {
+		told[target] = reason.Error()
+		if d.layout.told[target] != told[target] {
 			untold[target] = reason
 		}
-		d.layout.told[target] = reason.Error()
 	}
+	d.layout.told = told
 	return d.name, untold, kept
 }
 
@@ -124,11 +127,14 @@ func (d *Dir) unfinished() (waits map[string]error, kept []digest.Digest) {
 	if len(d.layout.undecided) > 0 {
 		waits[d.name] = incomplete("%s", waitsFor(d.layout.undecided))
 	}
-	pushed := true
+	pushed, decides := true, waitsFor(d.layout.undecided)
 	for target, e := range d.layout.entries {
 		pushed = pushed && e.pushed
-		text := waitsFor(e.missing)
-		if len(e.missing) > 0 && (target == d.name || len(d.layout.undecided) == 0 || text != waitsFor(d.layout.undecided)) {
+		if len(e.missing) == 0 {
+			continue
+		}
+		// A piece that decides which entry is the image is told once, for the tag.
+		if text := waitsFor(e.missing); target == d.name || text != decides {
 			waits[target] = incomplete("%s", text)
 		}
 	}

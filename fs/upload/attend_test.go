@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -324,4 +327,42 @@ func TestNothingIsToldDuringAPush(t *testing.T) {
 	close(release)
 	b.ok(<-closed)
 	h.Release()
+}
+
+// A directory remembers what it told as long as that waits, and no longer.
+func TestWhatWasToldIsForgottenWithItsCause(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	tell := func() { b.top.root.tellWaiting(b.top) }
+	for n := range 10 {
+		i := newImage(string(rune('a' + n)))
+		b.ok(b.write(at("", i.digest), i.raw))
+		tell()
+		tell()
+		b.ok(b.dirAt("blobs/sha256").Unlink(i.digest.Encoded()))
+	}
+	tell()
+	if n := len(b.failed()); n != 10 {
+		t.Errorf("told %d times, want 10", n)
+	}
+	if n := len(b.top.layout.told); n != 0 {
+		t.Errorf("%d things are remembered that don't wait any more", n)
+	}
+}
+
+// A panic while a directory is looked at ends that alone.
+func TestAPanicInALookEndsThatAlone(t *testing.T) {
+	b := newBench(t)
+	b.area.attendAfter = 10 * time.Millisecond
+	b.area.o.Tree = panicking{b}
+	i := newImage("x")
+	b.ok(b.write(at("", i.digest), i.raw))
+	b.ok(b.area.Close(t.Context()))
+}
+
+// panicking is a bench that fails by a panic.
+type panicking struct{ *bench }
+
+func (panicking) Manifest(context.Context, ref.Repository, digest.Digest) (*registry.Manifest, error) {
+	panic("a fault")
 }

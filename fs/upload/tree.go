@@ -69,11 +69,10 @@ func (d *Dir) vacant(name string, isDir bool) error {
 // Create makes a file for a program (nil: not known) and opens it for writing. private
 // says that the program made sure that the file is new and nobody else's.
 func (d *Dir) Create(name string, mode uint32, private bool, by Program) (*File, *Handle, error) {
-	f, err := d.create(name, mode, by)
+	f, err := d.create(name, mode, private, by)
 	if err != nil {
 		return nil, nil, err
 	}
-	f.private = private
 	h, err := f.Open(true, false, by)
 	if err != nil {
 		_ = d.Unlink(name)
@@ -82,9 +81,10 @@ func (d *Dir) Create(name string, mode uint32, private bool, by Program) (*File,
 	return f, h, nil
 }
 
-func (d *Dir) create(name string, mode uint32, by Program) (f *File, err error) {
+func (d *Dir) create(name string, mode uint32, private bool, by Program) (f *File, err error) {
 	err = d.add(name, false, by, func(r *Root) (Node, error) {
 		f = newFile(r.header(d, name, mode))
+		f.private = private
 		return f, nil
 	})
 	return f, err
@@ -116,7 +116,7 @@ func (d *Dir) add(name string, isDir bool, by Program, make func(*Root) (Node, e
 // Link gives a name to a blob that a repository has. It is pushed as a copy of it
 // would be.
 func (d *Dir) Link(ctx context.Context, name string, b Blob) (*File, error) {
-	f, err := d.create(name, 0o444, nil)
+	f, err := d.create(name, 0o444, false, nil)
 	if err != nil {
 		return nil, err
 	}
