@@ -37,8 +37,6 @@ type repository struct {
 	listed  map[string]listedTag // by the path of the tag's directory
 	names   tagList
 	refusal refusal // of the list of tags
-	// following are tags whose push is to follow in a moment.
-	following map[string]bool
 
 	changes    int // counts what was pushed and deleted
 	generation int // counts what boundTag remembered
@@ -76,7 +74,7 @@ func (l tagList) lacks(name string) bool {
 }
 
 func newRepository(t *Tree, r ref.Repository) *repository {
-	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{}, following: map[string]bool{}}
+	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{}}
 }
 
 // path is where name of this repository stands in the tree.

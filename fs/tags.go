@@ -59,7 +59,7 @@ func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 	return child{name, t, time.Until(res.expires)}, nil
 }
 
-// awaitTag waits for a push of the tag that is to follow in a moment.
+// awaitTag waits for a deferred push of the tag.
 func (r *repository) awaitTag(ctx context.Context, tag string) error {
 	if r.tree.area == nil {
 		return nil

@@ -18,12 +18,12 @@ import (
 // that a repository has, as a copy of one does and what was pushed.
 type File struct {
 	header
-	turn    turn     // to commit it
-	sending turn     // to push its bytes, which an index that names it does as well
-	link    *Symlink // what it is shown as in upload/blobs/, once pushed; guarded by Root.mu
-	private bool     // made for its maker alone, as files are that are to be renamed
-	follow  *follow  // pushes it in a moment; nil: none does; guarded by Root.mu
-	closed  activity // when it was closed last
+	turn     turn          // to commit it
+	sending  turn          // to push its bytes, which an index that names it does as well
+	link     *Symlink      // what it is shown as in upload/blobs/, once pushed; guarded by Root.mu
+	private  bool          // made for its maker alone, as files are that are to be renamed
+	deferred *deferredPush // of its manifest; nil: there was none; guarded by Root.mu
+	closed   activity      // when it was closed last
 
 	mu      sync.Mutex
 	content Blob // what it stands for; the zero value: its bytes are on disk

@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// A symlink where a blob, or an index.json, is looked for counts as the file that it
-// leads to inside its layout, as some tools keep one copy of a blob that way. Any other
-// symlink is only staged. One that leads out of its layout leads to nothing that could
-// be pushed.
+// A symlink at the place of a blob, or of an index.json, counts as the file that it leads to
+// inside its layout: some programs keep one copy of a blob for several layouts that way. A
+// symlink that leads out of its layout is refused there. Any other symlink is only staged.
 
 // maxLinks is how many symlinks one path may lead through, as in Linux (path_resolution(7)).
 const maxLinks = 40
 
-// checkLink refuses a symlink that nothing could come of, where something is looked
-// for. Root.mu is held.
+// checkLink refuses a symlink at the place of a blob, a manifest or an index.json, or of a
+// directory of blobs, that leads out of its layout. Root.mu is held.
 func (r *Root) checkLink(d *Dir, name, target string) error {
 	within := d.layoutDir()
 	counts := roleAt(d, name).kind != staged
@@ -98,8 +97,7 @@ func (r *Root) leadsTo(l *Symlink) *File {
 	return f
 }
 
-// linkedRole is the role that a symlink gives a file which has none of its own. Root.mu
-// is held.
+// linkedRole gives the role that a file has by a symlink. Root.mu is held.
 func (r *Root) linkedRole(f *File) role {
 	for l := range r.links {
 		if r.leadsTo(l) == f {
@@ -133,7 +131,7 @@ func (r *Root) countLinks(d *Dir) {
 	}
 }
 
-// commitLink pushes the file that a symlink leads to, now that it is one of a layout.
+// commitLink pushes the file that a new symlink leads to.
 func (r *Root) commitLink(ctx context.Context, l *Symlink) error {
 	f := r.newlyLinked(l)
 	if f == nil {
@@ -142,8 +140,8 @@ func (r *Root) commitLink(ctx context.Context, l *Symlink) error {
 	return r.commit(ctx, f)
 }
 
-// newlyLinked gives the file that a symlink makes something of; nil where it isn't
-// there, or is being written: its close tells.
+// newlyLinked gives the file that has its role by a symlink; nil: it isn't there, or a
+// program writes it, whose close pushes it.
 func (r *Root) newlyLinked(l *Symlink) *File {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -165,22 +165,22 @@ func (r *Root) pushManifest(ctx context.Context, m *registry.Manifest, tags []st
 		return err
 	}
 	r.gained(m.Digest)
-	r.done(m.Digest)
+	r.manifestPushed(m.Digest)
 	r.area.o.Tree.PushedManifest(r.repo, m, tags...)
 	return nil
 }
 
-// done notes that nothing is left to do for the manifest d.
-func (r *Root) done(d digest.Digest) {
+// manifestPushed notes that the registry has the manifest d.
+func (r *Root) manifestPushed(d digest.Digest) {
 	if f := r.complete(d); f != nil {
-		f.isPushed(d)
+		f.notePushedAs(d)
 	}
 	r.area.records.forget(r.repo, d.String(), Waiting)
 	r.area.noted(r.repo, d.String())
 }
 
-// isPushed notes that a manifest was, if these still are its bytes.
-func (f *File) isPushed(d digest.Digest) {
+// notePushedAs notes that the manifest d was pushed, if these still are its bytes.
+func (f *File) notePushedAs(d digest.Digest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.known() == d {

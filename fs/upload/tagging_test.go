@@ -23,7 +23,7 @@ func (p *process) Ended() bool { return p.ended.Load() }
 
 // patient has tags follow only when programs end: nothing is ever quiet enough.
 func (b *bench) patient() {
-	b.area.followAfter = time.Hour
+	b.area.deferFor = time.Hour
 	b.area.attendAfter = time.Hour
 }
 
@@ -42,8 +42,8 @@ func (b *bench) writeBy(p Program, path string, content []byte) error {
 	return h.Flush(b.t.Context())
 }
 
-// follows waits until a tag that is to follow was pushed, or wasn't.
-func (b *bench) follows(tag string) {
+// awaits waits until a deferred push of a tag was done, or wasn't.
+func (b *bench) awaits(tag string) {
 	b.t.Helper()
 	b.ok(b.area.Await(b.t.Context(), b.repo, tag))
 }
@@ -111,7 +111,7 @@ func TestATagFollowsTheProgram(t *testing.T) {
 		t.Errorf("uploads.json says %q", b.state("v1"))
 	}
 	cp.ended.Store(true)
-	b.follows("v1")
+	b.awaits("v1")
 	b.pointsAt("v1", i.digest)
 	if b.state("v1") != Pushed || b.tags["v1"] != i.digest {
 		t.Errorf("%v", b.area.Records())
@@ -121,11 +121,11 @@ func TestATagFollowsTheProgram(t *testing.T) {
 // A tag follows when nothing came for a while, whatever the program does.
 func TestATagFollowsQuiet(t *testing.T) {
 	b := newBench(t)
-	b.area.followAfter = 100 * time.Millisecond
+	b.area.deferFor = 100 * time.Millisecond
 	i := newImage("x")
 	b.pieces("v1", i)
 	b.ok(b.writeBy(new(process), "v1/index.json", indexOf(i.descriptor(""))))
-	b.follows("v1")
+	b.awaits("v1")
 	b.pointsAt("v1", i.digest)
 }
 
@@ -151,7 +151,7 @@ func TestATagThatFollowsAndFailsIsTold(t *testing.T) {
 	p := new(process)
 	b.ok(b.writeBy(p, "v1/index.json", indexOf(i.descriptor(""))))
 	p.ended.Store(true)
-	b.follows("v1")
+	b.awaits("v1")
 	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || b.state("v1") != Failed {
 		t.Errorf("told %v; %v", failed, b.area.Records())
 	}
@@ -173,6 +173,10 @@ func TestARenamedDirectoryNeverHadItsFirstName(t *testing.T) {
 	b.pieces("tmpdir", i)
 	b.ok(b.writeBy(new(process), "tmpdir/index.json", indexOf(i.descriptor(""))))
 	b.ok(b.rename("tmpdir", "v1"))
+	b.awaits("tmpdir")
+	if b.area.Deferred(b.repo, "tmpdir") || !b.area.Deferred(b.repo, "v1") {
+		t.Error("a push under the first name is deferred, or none under the second")
+	}
 	b.ok(b.area.Close(t.Context()))
 	b.pointsAt("tmpdir", "")
 	b.pointsAt("v1", i.digest)
@@ -193,7 +197,7 @@ func TestTwoImagesInOneDirectory(t *testing.T) {
 		if names[0] == "" {
 			b.ok(err)
 			p.ended.Store(true)
-			b.follows(dir)
+			b.awaits(dir)
 			if failed := b.failed(); len(failed) == 1 {
 				err = failed[0]
 			}
@@ -250,7 +254,7 @@ func TestCosignSave(t *testing.T) {
 	cosign := new(process)
 	b.ok(b.writeBy(cosign, "v1/index.json", list))
 	cosign.ended.Store(true)
-	b.follows("v1")
+	b.awaits("v1")
 	b.pointsAt("v1", img.digest)
 	b.pointsAt(digestTag(img.digest)+".sig", sig.digest)
 	b.pointsAt(digestTag(img.digest)+".att", att.digest)
@@ -327,7 +331,7 @@ func TestBuildCachesArePushed(t *testing.T) {
 // for that, and lists more when it is through.
 func TestATagDoesNotFollowDuringAPush(t *testing.T) {
 	b := newBench(t)
-	b.area.followAfter = 50 * time.Millisecond
+	b.area.deferFor = 50 * time.Millisecond
 	piece := newImage("piece")
 	b.pieces("v9", piece)
 	oras := new(process)
@@ -341,12 +345,12 @@ func TestATagDoesNotFollowDuringAPush(t *testing.T) {
 	b.ok(b.writeBy(oras, "v9/index.json", indexOf(piece.descriptor(""))))
 	closed := make(chan error)
 	go func() { closed <- h.Flush(t.Context()) }()
-	time.Sleep(10 * b.area.followAfter)
+	time.Sleep(10 * b.area.deferFor)
 	b.pointsAt("v9", "")
 	close(release)
 	b.ok(<-closed)
 	h.Release()
-	b.follows("v9")
+	b.awaits("v9")
 	b.pointsAt("v9", piece.digest)
 }
 

@@ -42,9 +42,9 @@ func TestATemporaryNameNeverBecomesATag(t *testing.T) {
 	b.ok(b.dirAt("manifests").Unlink("sedabc123"))
 	b.pointsAt("edit", i.digest)
 	b.pointsAt("py", i.digest)
-	b.area.followAfter = 50 * time.Millisecond
+	b.area.deferFor = 50 * time.Millisecond
 	b.ok(b.write("manifests/tmpwasmeant", i.raw))
-	b.follows("tmpwasmeant")
+	b.awaits("tmpwasmeant")
 	b.pointsAt("tmpwasmeant", i.digest)
 	b.ok(b.area.Close(t.Context()))
 	if tags, _, _ := b.s.Held(b.repo.Path); len(tags) != 3 {
@@ -70,7 +70,7 @@ func TestAManifestThatFollowsIsNotWaiting(t *testing.T) {
 // A manifest isn't pushed, and nothing is told of it, while a program writes it once more.
 func TestAManifestThatIsWrittenOnceMoreIsNotPushed(t *testing.T) {
 	b := newBench(t)
-	b.area.followAfter = 50 * time.Millisecond
+	b.area.deferFor = 50 * time.Millisecond
 	i := newImage("x")
 	b.pieces("", i)
 	b.ok(b.write("manifests/v1.new", i.raw))
@@ -78,7 +78,7 @@ func TestAManifestThatIsWrittenOnceMoreIsNotPushed(t *testing.T) {
 	if _, err := h.WriteAt(t.Context(), i.raw[:100], 0); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(10 * b.area.followAfter)
+	time.Sleep(10 * b.area.deferFor)
 	if failed := b.failed(); len(failed) > 0 || b.state("v1.new") != Pushing {
 		t.Errorf("told %v; %v", failed, b.area.Records())
 	}
@@ -87,19 +87,19 @@ func TestAManifestThatIsWrittenOnceMoreIsNotPushed(t *testing.T) {
 	}
 	b.ok(h.Flush(t.Context()))
 	h.Release()
-	b.follows("v1.new")
+	b.awaits("v1.new")
 	b.pointsAt("v1.new", i.digest)
 }
 
 // A manifest that follows and is refused is told by the next close as well.
 func TestAManifestThatFollowsAndFailsIsTold(t *testing.T) {
 	b := newBench(t)
-	b.area.followAfter = 50 * time.Millisecond
+	b.area.deferFor = 50 * time.Millisecond
 	i := newImage("x")
 	b.pieces("", i)
 	b.s.On("PUT manifest v1.new", registrytest.Refuse(http.StatusForbidden, "DENIED"))
 	b.ok(b.write("manifests/v1.new", i.raw))
-	b.follows("v1.new")
+	b.awaits("v1.new")
 	n, err := b.dirAt("manifests").Lookup(t.Context(), "v1.new")
 	b.ok(err)
 	h, err := n.(*File).Open(true, false, nil)

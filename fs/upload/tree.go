@@ -203,8 +203,8 @@ func (r *Root) remove(d *Dir, name string, f *File) {
 	delete(d.children, name)
 	f.parent = nil
 	r.unstage(f)
-	r.giveUp(f.follow)
-	f.follow = nil
+	r.giveUp(f.deferred)
+	f.deferred = nil
 }
 
 // Rmdir removes an empty directory.
@@ -243,7 +243,7 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 	if err := r.begin(); err != nil {
 		return err
 	}
-	n, _ := r.at(d, name)
+	n, _ := r.nodeAt(d, name)
 	if n == nil {
 		return fs.ErrNotExist
 	}
@@ -251,7 +251,7 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 		return nil
 	}
 	defer r.busy(to)()
-	old, role := r.at(to, newName)
+	old, role := r.nodeAt(to, newName)
 	if f, ok := n.(*File); ok {
 		if err := r.precheck(ctx, f, role); err != nil {
 			return err
@@ -279,7 +279,7 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 }
 
 // at gives what has a name, and the role that this makes.
-func (r *Root) at(d *Dir, name string) (Node, role) {
+func (r *Root) nodeAt(d *Dir, name string) (Node, role) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return d.children[name], roleAt(d, name)
@@ -356,13 +356,13 @@ func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replac
 	switch n := n.(type) {
 	case *File:
 		r.unstage(n)
-		r.giveUp(n.follow)
-		n.follow = nil
+		r.giveUp(n.deferred)
+		n.deferred = nil
 		n.moved(promised(to, newName))
 	case *Dir:
 		// The old name was never meant as a tag, where that is still to come.
-		r.giveUp(n.layout.follow)
-		n.layout.follow, n.layout.versions = nil, 0
+		r.giveUp(n.layout.deferred)
+		n.layout.deferred, n.layout.versions = nil, 0
 		if d == r.top {
 			r.area.records.forget(r.repo, name, Waiting)
 		}
