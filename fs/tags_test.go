@@ -30,7 +30,7 @@ func (w *walked) looksUp(dir, name string, want syscall.Errno, told bool) {
 }
 
 // A name that a whole list lacks isn't there while the list is believed: nobody is asked,
-// and nothing is told. What was pushed or seen since is there.
+// and nothing is told. A tag that was pushed or seen since is there.
 func TestATagThatTheListLacksCostsNothing(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	s.Image("team/app", "v1", []byte("one"))

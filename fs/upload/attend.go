@@ -115,7 +115,7 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 	case !d.isLayout() && index == nil:
 		return nil, nil
 	case !d.isLayout():
-		waits[name] = incomplete("the name of its directory is one of those that programs give to what isn't whole yet: rename it to the tag that it is to have")
+		waits[name] = incomplete("its directory has a name that programs give to a copy which isn't whole yet: rename it to the tag that it is to have")
 		return waits, nil
 	case d.layout.problem != nil:
 		waits[name] = d.layout.problem

@@ -34,8 +34,8 @@ func TestWaitingIsToldWhenNothingMoreComes(t *testing.T) {
 	}
 }
 
-// Whatever waits in upload/ is told, in uploads.json and as an error that says what is
-// missing: here as the mount ends.
+// All that waits in upload/ is told, in uploads.json and as an error that names the missing
+// piece: here as the mount ends.
 func TestWaitingIsTold(t *testing.T) {
 	img := newImage("image")
 	arm := newImage("arm")
@@ -305,8 +305,8 @@ func TestAWriteDuringACloseIsNotMarkedAsPushed(t *testing.T) {
 	}
 }
 
-// Nothing is told to wait while something of its directory is being pushed, however long
-// that takes.
+// A directory is told to wait only after the calls that push something of it, however long
+// they take.
 func TestNothingIsToldDuringAPush(t *testing.T) {
 	b := newBench(t)
 	b.area.attendAfter = 50 * time.Millisecond

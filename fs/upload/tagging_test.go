@@ -21,7 +21,7 @@ type process struct{ ended atomic.Bool }
 
 func (p *process) Ended() bool { return p.ended.Load() }
 
-// patient has tags follow only when programs end: nothing is ever quiet enough.
+// patient makes deferred pushes due only when programs end: no directory is ever quiet enough.
 func (b *bench) patient() {
 	b.area.deferFor = time.Hour
 	b.area.attendAfter = time.Hour
