@@ -25,6 +25,7 @@ func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 	if !ask {
 		return nil, fs.ErrNotExist
 	}
+	defer r.busy(d)()
 	size, err := r.area.o.Tree.Blob(ctx, r.repo, dgst)
 	if errors.Is(err, registry.ErrDenied) {
 		// Many say so of a repository that isn't there yet. Pushing tells what is true.

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"errors"
+	"io/fs"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -402,4 +403,30 @@ func TestATagThatGoesBackIsPushed(t *testing.T) {
 	if b.state("v1") != Pushed {
 		t.Errorf("uploads.json says %v", b.area.Records())
 	}
+}
+
+// A tag doesn't follow while a program asks in its directory what the registry has already:
+// it lists more when it knows.
+func TestATagDoesNotFollowDuringAQuestion(t *testing.T) {
+	b := newBench(t)
+	b.area.deferFor = 50 * time.Millisecond
+	piece := newImage("piece")
+	b.pieces("v9", piece)
+	release := make(chan struct{})
+	b.s.On("HEAD blob", registrytest.Hold(release))
+	blobs := b.dirAt("v9/blobs/sha256")
+	b.ok(b.writeBy(new(process), "v9/index.json", indexOf(piece.descriptor(""))))
+	found := make(chan error)
+	go func() {
+		_, err := blobs.Lookup(t.Context(), digest.FromString("a layer").Encoded())
+		found <- err
+	}()
+	time.Sleep(10 * b.area.deferFor)
+	b.pointsAt("v9", "")
+	close(release)
+	if err := <-found; !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a blob that the registry lacks: %v", err)
+	}
+	b.awaits("v9")
+	b.pointsAt("v9", piece.digest)
 }
