@@ -33,9 +33,9 @@ type Area struct {
 	shut   context.CancelFunc
 	early  int64 // bytes that have to be written for a blob to be sent before it is whole
 
-	deferFor    time.Duration // the constant of this name, but in tests
-	attendAfter time.Duration // the constant of this name, but in tests
-	pace        time.Duration // lookEach
+	deferFor    time.Duration // deferFor, attendAfter and lookEach, but in tests
+	attendAfter time.Duration
+	pace        time.Duration
 
 	mu      sync.Mutex
 	closed  bool

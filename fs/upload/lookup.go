@@ -168,15 +168,15 @@ func (r *Root) namedBlobs(role role) (found []*File) {
 		return nil
 	}
 	for _, n := range blobs.children {
-		if f, ok := n.(*File); ok && f.pushedAs(role.digest) {
+		if f, ok := n.(*File); ok && f.isPushedAs(role.digest) {
 			found = append(found, f)
 		}
 	}
 	return found
 }
 
-// pushedAs says whether the registry has the bytes of a file, and their digest is d.
-func (f *File) pushedAs(d digest.Digest) bool {
+// isPushedAs says whether the registry has the bytes of a file, and their digest is d.
+func (f *File) isPushedAs(d digest.Digest) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.pushed && f.known() == d

@@ -91,13 +91,13 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 	return nil
 }
 
-// errChanged is of a file that was written while it was about to be pushed. Its writer's
-// close pushes it.
+// errChanged says that a file was written while it was about to be pushed. The writer's close
+// pushes it.
 var errChanged = fmt.Errorf("%w: it was written meanwhile", ErrIncomplete)
 
-// toPush gives what is to be pushed as the blob d, where it stands for another, what was
-// sent of it already, and which of the file's changes all that is of: the bytes had the
-// digest d when they were hashed, and may have been written since.
+// toPush gives the blob d that the file is pushed as, the blob that the file stands for, the
+// bytes that were sent ahead, and how many changes the file had. It fails with errChanged
+// if the file was written since its bytes had the digest d.
 func (f *File) toPush(d digest.Digest) (b, from Blob, sent *ahead, changes int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

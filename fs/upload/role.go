@@ -83,10 +83,10 @@ func canBeTag(name string) bool {
 	return !temporary(name) && ref.ValidTag(name)
 }
 
-// digestTag is a digest as the names of manifests and fallback tags have it: sha256-<hex>.
+// digestTag spells a digest as a tag, as manifests and fallback tags are named: sha256-<hex>.
 func digestTag(d digest.Digest) string { return d.Algorithm().String() + "-" + d.Encoded() }
 
-// digestName reads what digestTag writes.
+// digestName reads a digest that digestTag wrote.
 func digestName(name string) (digest.Digest, bool) {
 	algo, hex, ok := strings.Cut(name, "-")
 	if !ok {

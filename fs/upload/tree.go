@@ -20,7 +20,7 @@ type Dir struct {
 	// gone is what was removed here: the registry still has it, and isn't asked, as
 	// who removes a name wants to make it anew.
 	gone   map[string]bool
-	made   bool   // by a program; else it was there from the start
+	made   bool   // a program made it; else it was there from the start
 	layout layout // what is known of the index, where the directory is a layout
 }
 
@@ -140,7 +140,7 @@ func (d *Dir) Mkdir(name string, mode uint32) (n *Dir, err error) {
 	return n, err
 }
 
-// Symlink makes a symlink. Where a blob is looked for, what it leads to is pushed.
+// Symlink makes a symlink. At the place of a blob, the file that it leads to is pushed.
 func (d *Dir) Symlink(ctx context.Context, name, target string) (s *Symlink, err error) {
 	err = d.add(name, false, nil, func(r *Root) (Node, error) {
 		if err := r.checkLink(d, name, target); err != nil {
@@ -231,10 +231,10 @@ func (d *Dir) Rmdir(name string) error {
 	return nil
 }
 
-// Rename moves a node for a program (nil: not known), and takes the place of what has
-// the new name, if replace. A file that gets the name of a digest must have it. What the
-// new name makes of a file is pushed; where that fails nothing is renamed, unless it
-// took the place of something, which is gone then.
+// Rename moves a node for a program (nil: not known). replace says that it may take the place
+// of a node with the new name. A file that gets the name of a digest must have it. The file
+// is pushed by the role of its new place. If that fails nothing is renamed, unless another
+// node lost its place, which is gone then.
 func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, replace bool, by Program) error {
 	r := d.root
 	if to.root != r {
@@ -278,15 +278,14 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 	return err
 }
 
-// at gives what has a name, and the role that this makes.
+// nodeAt gives the node that has a name, or nil, and the role of that place.
 func (r *Root) nodeAt(d *Dir, name string) (Node, role) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return d.children[name], roleAt(d, name)
 }
 
-// anew has what a file is pushed as decided again: another place makes another thing of
-// the same bytes.
+// anew makes the next commit push the file again: its role is that of another place.
 func (f *File) anew() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
