@@ -16,8 +16,7 @@ import (
 type Pointer struct {
 	Digest  digest.Digest
 	Checked time.Time // when that was so
-	// Modified is when it began to point there, as whoever keeps it knows; zero where
-	// that isn't known.
+	// Modified is when the name began to point there, as its keeper knows; zero: not known.
 	Modified time.Time
 	Told     string // whom it was told, for those who tell accounts apart
 }

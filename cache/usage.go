@@ -1,16 +1,16 @@
 package cache
 
-// Usage is how full something is, in bytes.
+// Usage tells how full a disk or a part of it is, in bytes.
 type Usage struct {
-	Size int64 // all there is
+	Size int64 // used or not
 	Used int64
-	Free int64 // what can be taken besides; others may have taken some of the rest
+	Free int64 // can be taken; less than Size - Used where others took some of the rest
 }
 
 // Usage tells how full the store is. Size is its bound, or all of the disk where that is
-// smaller. Used counts what downloads under way have brought, and may be more than Size
-// while files are open. Free is what can be taken without evicting anything. The error is
-// the disk's.
+// smaller. Used counts the bytes that downloads under way have brought, and may be more than
+// Size while files are open. Free can be taken without an eviction. The error is the
+// disk's.
 func (s *Store) Usage() (Usage, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,6 +26,6 @@ func (s *Store) Usage() (Usage, error) {
 	}, nil
 }
 
-// Space tells how full the disk is that the store and the staging area are on. What the
-// disk keeps back for root is neither used nor free.
+// Space tells how full the disk is that the store and the staging area are on. The blocks
+// that the disk keeps back for root are neither used nor free.
 func (s *Store) Space() (Usage, error) { return diskUsage(s.dir) }

@@ -90,7 +90,7 @@ func (h *host) list(ctx context.Context) (catalog, error) {
 	return c, nil
 }
 
-// pages gives what the pages of the catalog name, as far as they came.
+// pages gives the names of the catalog's pages, as far as these came.
 func (h *host) pages(ctx context.Context) (named []string, err error) {
 	for page, err := range h.tree.client.Catalog(ctx, h.name) {
 		if err != nil {

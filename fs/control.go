@@ -13,16 +13,14 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// controlDir is .ocifs/: what a person or a program wants to know of the mount
-// itself.
+// controlDir is .ocifs/: files about the mount itself, for a person or a program.
 //
-// Its files change, and each is the same inode for as long as it has the same bytes. What
-// is written anew as a whole is a replacedFile, and errors.jsonl grows: see errorLog. So
-// the size of an inode is one for all who look at it, and the kernel looks up a name each
-// time that it is used.
+// The files change, and an inode has the same bytes for as long as it lives: errors.jsonl
+// alone grows, see errorLog; the others are replaced, see replacedFile. The size of an inode
+// is the same for all who look at it. The kernel looks up a name each time that it is used.
 type controlDir struct {
 	place
-	files map[string]func() file // what a name means now
+	files map[string]func() file // gives the file that a name means now
 }
 
 func (t *Tree) controlDir(at place) *controlDir {
@@ -66,7 +64,7 @@ type replacedFile struct {
 	render func() []byte
 
 	mu   sync.Mutex
-	last *edition // that now gave, or nil; guarded by mu
+	last *edition // the one that now gave last, or nil; guarded by mu
 }
 
 // edition is a replacedFile while it has the same bytes. Editions have one inode number:
@@ -82,7 +80,7 @@ func (e *edition) stat() stat {
 	return st
 }
 
-// now gives the edition of this moment, which is the last one where nothing has changed.
+// now gives the edition of this moment: the last one, unless the bytes have changed.
 func (f *replacedFile) now() file {
 	b := f.render()
 	f.mu.Lock()

@@ -102,10 +102,10 @@ func (w *walked) fail(n int, what string) string {
 	return lines.String()
 }
 
-// Who has errors.jsonl open reads each line that comes after what was there, at the end of
-// it, and is told the size of all that can be read, whoever else has it open since when,
-// and however many lines there were before.
-func TestErrorsGrowForWhoHasThemOpen(t *testing.T) {
+// A program that has errors.jsonl open reads each new line at its end, and is told the size
+// of all that it can read. Other programs that have it open, and the number of lines
+// before, make no difference.
+func TestErrorsGrowForProgramsThatHaveThemOpen(t *testing.T) {
 	w := walk(t, startAnswering(t), t.TempDir(), Options{})
 	const path = ".ocifs/errors.jsonl"
 	k := w.asKernel()
@@ -132,9 +132,9 @@ func TestErrorsGrowForWhoHasThemOpen(t *testing.T) {
 	}
 }
 
-// Who follows errors.jsonl and falls so far behind that the lines are gone is told, and
-// goes on with those that are there. Who opens it is shown the last ones.
-func TestWhoFallsFarBehindTheErrorsIsTold(t *testing.T) {
+// A program that reads errors.jsonl so slowly that lines are gone gets an error, and goes on
+// with the lines that are there when it opens the file anew.
+func TestAProgramThatFallsFarBehindTheErrorsIsTold(t *testing.T) {
 	w := walk(t, startAnswering(t), t.TempDir(), Options{})
 	const path = ".ocifs/errors.jsonl"
 	k := w.asKernel()
@@ -160,8 +160,8 @@ func TestWhoFallsFarBehindTheErrorsIsTold(t *testing.T) {
 	}
 }
 
-// Who has a control file open that is written anew as a whole reads it as it was, with its
-// size, and a name means the new one.
+// A program that has a replaced control file open reads it as it was, with its size; the name
+// means the new one.
 func TestAControlFileIsReadAsItWasWhenItWasOpened(t *testing.T) {
 	config := map[string]any{"key": "short"}
 	w := walk(t, startAnswering(t), t.TempDir(), Options{Config: config})

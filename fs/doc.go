@@ -20,20 +20,19 @@
 //
 // An identity is an inode number and a generation: 126 bits of a SHA-256 of the path and
 // the digest. go-fuse shows entries of one type and one identity as one node, which goes on
-// as the first of them was made. So two entries have one identity only where the node of
-// one may answer for the other, and no registry can choose names that make two one.
+// as the first of them was made. Two entries have one identity only where the node of one
+// may answer for the other, and no registry can choose names that give two entries one.
 //
 // # What a lookup costs
 //
 // A host or a repository component is a directory if it could be one: nobody is
 // asked. A tag costs a GET the first time, a HEAD when its time is over, nothing
-// in between, and one that a whole list of tags lacks nothing while the list is believed:
-// git, editors and make look for names of their own wherever somebody stands. What a
-// manifest names is known with its size, so a layer's
-// attributes cost nothing and its bytes one GET. A HEAD is for a digest that nothing
-// named, and for a piece of which the manifest can't say whether the registry has it: a
-// foreign layer, a child of an index whose type is no manifest's. Names that can't be valid
-// cost nothing.
+// in between. A tag that a whole list of tags lacks costs nothing while the list is believed:
+// git, editors and make look for names of their own wherever somebody stands. The manifest
+// tells the size of a layer, so the layer's attributes cost nothing and its bytes one GET.
+// A HEAD is for a digest that nothing named, and for a piece of which the manifest can't
+// say whether the registry has it: a foreign layer, a child of an index whose type is no
+// manifest's. Names that can't be valid cost nothing.
 //
 // # What an image directory leaves out
 //
@@ -59,9 +58,9 @@
 // again. What was denied since, and what isn't known, is the errno of the cause, never
 // a missing file. A push relies on nothing that its registry can't confirm now.
 //
-// A registry that answers and refuses to list tags is no such case: the tags that this mount
-// has looked up or pushed are listed then, and a repository of which anything was seen has
-// its entries.
+// A registry that answers, and refuses to list tags, is in reach: the tags that this mount has
+// looked up or pushed are listed, and a repository of which anything was seen has its
+// entries.
 //
 // # Waiting
 //
@@ -85,11 +84,11 @@
 // # Control files
 //
 // Files in .ocifs/ change, while the kernel keeps one size for an inode and doesn't say
-// whose open file it asks for. So one inode of them shows the same bytes at the same
-// offsets to all: a JSON file that has changed is another inode, as if it was renamed over
-// the old one, and who has the old one open reads it to its end. errors.jsonl grows at its
-// end; one that starts at a later line is another inode. All inodes of a name have one
-// inode number, for programs that compare it.
+// whose open file it asks for. An inode shows the same bytes at the same offsets to all: a
+// JSON file that has changed is another inode, as if it was renamed over the old one, and a
+// program that has the old one open reads it to its end. errors.jsonl grows at its end; one
+// that starts at a later line is another inode. All inodes of a name have one inode number,
+// for programs that compare it.
 //
 // # Mass reading
 //

@@ -9,26 +9,27 @@ import (
 )
 
 const (
-	// maxFailures is how many lines who opens .ocifs/errors.jsonl now is shown.
+	// maxFailures is how many lines .ocifs/errors.jsonl has when it is opened: enough for a
+	// person to read.
 	maxFailures = 500
-	// maxLag is how many bytes of the log stay in memory for those who opened it before.
-	// Lines have 300 to 500 bytes. Programs that follow the log look at it each second, so
-	// they fall behind when 10,000 lines come within one.
+	// maxLag is how many bytes of the log stay in memory for programs that opened it before.
+	// Lines have 300 to 500 bytes. tail -f looks at the log each second, so it falls behind
+	// when 10,000 lines come within one.
 	maxLag = 4 << 20
 )
 
 // errorLog is the text of .ocifs/errors.jsonl since the mount began, of which the last
 // part is in memory. It is safe for concurrent use.
 //
-// An errorLogFile starts at one line for good, and ends where the log ends. All who have
-// it open see the same bytes at the same offsets and the same size, whenever they opened
-// it. The kernel needs that: it asks for the size of an inode, and doesn't say for whose
-// handle. Old lines don't vanish below a reader: when there are too many, the next lookup
-// finds another errorLogFile, which starts at a later line.
+// An errorLogFile starts at one line for good, and ends where the log ends. All readers see
+// the same bytes at the same offsets and the same size, whenever they opened it. The kernel
+// needs that: it asks for the size of an inode, and doesn't say for which handle. Old lines
+// don't vanish below a reader: when there are too many, the next lookup finds another
+// errorLogFile, which starts at a later line.
 type errorLog struct {
 	mu      sync.Mutex // guards all below
 	text    []byte     // the log from front on
-	front   int64      // the offset in the log of what is still in memory
+	front   int64      // the offset in the log of text
 	start   int64      // the offset in the log of the line that a new file starts at
 	lines   int        // how many lines there are from start on
 	changed time.Time  // when the last line came
@@ -40,7 +41,8 @@ func (l *errorLog) add(line []byte, now time.Time) {
 	defer l.mu.Unlock()
 	l.text = append(l.text, line...)
 	l.changed = now
-	if l.lines++; l.lines > maxFailures {
+	l.lines++
+	if l.lines > maxFailures {
 		l.start += int64(bytes.IndexByte(l.text[l.start-l.front:], '\n')) + 1
 		l.lines--
 	}

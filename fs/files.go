@@ -43,7 +43,7 @@ func hasFiles(m *registry.Manifest) bool {
 }
 
 // fileShortcuts makes files/: the layers by their titles. chart is <name>-<version> of a Helm
-// chart, or "". Of two layers whose titles can't both be there, the first has its own.
+// chart, or "". The first of two layers has the title that both can't have.
 func fileShortcuts(m *registry.Manifest, chart string) shortcuts {
 	var all shortcuts
 	taken, dirs := map[string]bool{}, map[string]bool{}
@@ -74,7 +74,7 @@ func fileShortcuts(m *registry.Manifest, chart string) shortcuts {
 	return all.sorted()
 }
 
-// fileName is the path of a layer in files/; "": it has none there, or one that leads out.
+// fileName gives the path of a layer in files/; "": it has none, or one that leads out.
 func fileName(l v1.Descriptor, chart string) string {
 	title := l.Annotations[v1.AnnotationTitle]
 	if title == "" {

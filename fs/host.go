@@ -180,8 +180,8 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 	}}, nil
 }
 
-// confirmed asks whether the registry has the repository. Where it can't be asked, or
-// doesn't list tags, what it said before counts. That it can't be asked is told.
+// confirmed asks whether the registry has the repository. Where the registry is out of reach,
+// or doesn't list tags, its last word counts. A person is told that it is out of reach.
 func (d *namespace) confirmed(ctx context.Context, repo *repository) error {
 	err := repo.exists(ctx)
 	out := registry.OutOfReach(err)

@@ -15,12 +15,12 @@ type identity struct {
 	gen uint64 // the generation of the inode
 }
 
-// rootIdentity is that of the mountpoint. FUSE sets the number; no other entry has it.
+// rootIdentity is the identity of the mountpoint. FUSE sets the number; no other entry has it.
 var rootIdentity = identity{ino: 1}
 
 // identity gives the identity of an entry here with the content d ("" where the content
-// doesn't tell it from another). It depends on the path from the registry down and on d
-// alone, so it is the same after a remount, whatever part of the tree is mounted.
+// doesn't tell it from another). The path from the registry down and d alone decide it, so
+// it is the same after a remount, whatever part of the tree is mounted.
 //
 // SHA-256 makes the names that share an identity as hard to find as 126 of its bits are. A
 // hash that is fast to reverse, such as FNV, lets a registry find the name of a victim's

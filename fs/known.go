@@ -42,8 +42,8 @@ func manifestObject(d digest.Digest) object { return object{manifestKind, d} }
 type presence struct {
 	missing bool
 	size    int64 // -1: not known
-	named   bool  // what this manifest names is known as well
-	// answered says that the registry itself answered for it; else a manifest names it.
+	opened  bool  // the manifest was admitted, and so were the pieces that it names
+	// answered says that the registry itself answered for the object; else a manifest names it.
 	answered bool
 	expires  time.Time
 }
@@ -76,8 +76,7 @@ func (os objects) denied(o object) {
 	os.lru.Add(o, presence{missing: true, expires: time.Now().Add(missingFor)})
 }
 
-// saw remembers that the registry answered for o. The size is what was told before, where
-// it wasn't told now.
+// saw remembers that the registry answered for o. size is in bytes; -1: the last known one.
 func (r *repository) saw(o object, size int64) presence {
 	return r.know(o, presence{size: size, answered: true})
 }
@@ -91,7 +90,7 @@ func (r *repository) know(o object, p presence) presence {
 		if p.size < 0 {
 			p.size = before.size
 		}
-		p.named = before.named && time.Now().Before(before.expires)
+		p.opened = before.opened && time.Now().Before(before.expires)
 	}
 	r.known.lru.Add(o, p)
 	r.tree.visit(r.Repository)
@@ -132,11 +131,11 @@ func (r *repository) had(ctx context.Context, at place, o object, err error) (pr
 // confirm believes that the repository has the manifest d, as its tag said so.
 func (r *repository) confirm(d digest.Digest) { r.saw(manifestObject(d), -1) }
 
-// admit takes in a manifest that the repository showed: it and what it names can be had
-// here, but for pieces of which only the registry can tell.
+// admit takes in a manifest that the repository showed. The manifest can be had here, and so
+// can its pieces, but for those of which only the registry can tell.
 func (r *repository) admit(m *registry.Manifest) {
 	for piece := range pieces(m) {
-		o, ok := piece.named()
+		o, ok := piece.promised()
 		if !ok {
 			continue
 		}
@@ -145,7 +144,7 @@ func (r *repository) admit(m *registry.Manifest) {
 		}
 	}
 	p := r.saw(manifestObject(m.Digest), int64(len(m.Raw)))
-	p.named = true
+	p.opened = true
 	r.known.lru.Add(manifestObject(m.Digest), p)
 	r.tree.manifests.add(m)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Bounds of what is followed from one index. Real ones have some dozens of
+// Bounds of the pieces that are reachable from one index. Real ones have some dozens of
 // children and are nested twice at most. An image manifest isn't bounded by them: it has no
 // more layers than its bytes can name.
 const (
@@ -34,8 +34,8 @@ type closureKey struct {
 	digest     digest.Digest
 }
 
-// maxClosures is how many closures are kept in memory: whoever walks through a
-// layout asks for one of them over and over.
+// maxClosures is how many closures are kept in memory: a walk through a layout asks for one
+// of them over and over.
 const maxClosures = 8
 
 // add takes in a piece. One digest may be named as a blob here and as a manifest there; the
@@ -56,8 +56,8 @@ func (i *image) self() piece {
 	return piece{i.desc.Digest, i.desc.Size, i.desc.MediaType, manifestPiece}
 }
 
-// kept gives the closure that was made before, or nil.
-func (i *image) kept() *closure {
+// lastClosure gives the closure that was made before and is still believed, or nil.
+func (i *image) lastClosure() *closure {
 	c, _ := i.tree.closures.Get(closureKey{i.repo.Repository, i.desc.Digest})
 	if c == nil || !time.Now().Before(c.expires) {
 		return nil
@@ -65,11 +65,11 @@ func (i *image) kept() *closure {
 	return c
 }
 
-// reachable gives the closure of the image. It costs a GET for each child of an index that
-// isn't cached. Children that the registry doesn't have are left out, and asked for again
-// when a denial is no longer believed: sparse indexes are met in the wild, and filled later.
+// reachable gives the closure of the image, which costs a GET for each child of an index that
+// isn't cached. Children that the registry lacks are left out, and asked for again when a
+// denial is no longer believed: mirrors hold sparse indexes, and fill them later.
 func (i *image) reachable(ctx context.Context) (*closure, error) {
-	if c := i.kept(); c != nil {
+	if c := i.lastClosure(); c != nil {
 		return c, nil
 	}
 	m, err := i.load(ctx)
@@ -128,13 +128,13 @@ func free(m *registry.Manifest) bool {
 	return true
 }
 
-// find gives the piece with a digest, or errNotExist. Only what the manifest itself doesn't
-// name makes it look further.
+// find gives the piece with a digest, or errNotExist. The manifest itself comes first, and
+// then all that is reachable from it.
 func (i *image) find(ctx context.Context, d digest.Digest) (piece, error) {
 	if d == i.desc.Digest {
 		return i.self(), nil
 	}
-	c := i.kept()
+	c := i.lastClosure()
 	if c == nil {
 		m, err := i.load(ctx)
 		if err != nil {
@@ -155,8 +155,8 @@ func (i *image) find(ctx context.Context, d digest.Digest) (piece, error) {
 	return piece{}, errNotExist
 }
 
-// names gives the piece with a digest among those that the manifest m itself names: as a
-// manifest rather than as a blob, as closure.add has it.
+// names gives the piece with a digest that the manifest m itself names: as a manifest rather
+// than as a blob, as in closure.add.
 func (i *image) names(ctx context.Context, m *registry.Manifest, d digest.Digest) (piece, error) {
 	best := piece{}
 	for p := range pieces(m) {
@@ -174,7 +174,7 @@ func (i *image) names(ctx context.Context, m *registry.Manifest, d digest.Digest
 	return best, nil
 }
 
-// uses says whether something of an algorithm is reachable from the image.
+// uses says whether a piece whose digest has an algorithm is reachable from the image.
 func (i *image) uses(ctx context.Context, a digest.Algorithm) (bool, error) {
 	if i.desc.Digest.Algorithm() == a {
 		return true, nil

@@ -228,8 +228,8 @@ func TestForeignLayers(t *testing.T) {
 	w.isCopied(at, image, config, own, here, gone)
 }
 
-// Where the registry is out of reach, its last word on a foreign layer and on a missing child
-// counts. Of what it never told, names are shown, and whoever follows them learns why.
+// The last word of a registry that is out of reach counts, on a foreign layer and on a missing
+// child. A name is there for a piece of which the registry never told, and leads to the error.
 func TestForeignLayersOutliveTheirRegistry(t *testing.T) {
 	a := startAnswering(t)
 	m := a.image(testRepo, "image", "one")

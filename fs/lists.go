@@ -20,8 +20,8 @@ const maxLists = 4096
 // of tags: a listName has spaces, which no tag's key has.
 type listName string
 
-// tagsList, referrersList and namesList name the lists that there are. A namespace's list
-// is of one path; those of a repository are shared by all paths that lead to it.
+// tagsList, referrersList and namesList name the kinds of lists. All paths that lead to a
+// repository share its lists; a namespace's list is of one path.
 func (r *repository) tagsList() listName { return listName("tags of " + r.String()) }
 
 func (r *repository) referrersList(d digest.Digest) listName {
@@ -32,7 +32,7 @@ func (p place) namesList() listName {
 	return listName("names in /" + path.Join(p.tree.prefix, p.path))
 }
 
-// fingerprint tells a list of names from another.
+// fingerprint gives a digest that tells a list of names from another.
 func fingerprint(names []string) digest.Digest {
 	if len(names) == 0 {
 		return digest.FromString("")
@@ -40,8 +40,8 @@ func fingerprint(names []string) digest.Digest {
 	return digest.FromString(strings.Join(names, "\n") + "\n")
 }
 
-// unlisted is the fingerprint of a list that changed, and wasn't seen since. It is no
-// list's: each name ends with a newline in those.
+// unlisted is the fingerprint of a list that changed, and wasn't seen since. No list has it:
+// each name of a list ends with a newline.
 var unlisted = digest.FromString("unlisted")
 
 // lists keeps when lists last changed: when they were first seen as they are. These are the
@@ -62,8 +62,8 @@ type lists struct {
 // seenList is a list as it was last seen.
 type seenList struct {
 	content digest.Digest // its fingerprint, or unlisted
-	changed time.Time     // when it was first seen so
-	expires time.Time     // until when it is believed; zero: this mount hasn't seen it
+	changed time.Time     // of its last change, as far as this mount knows
+	expires time.Time     // the end of the belief in it; zero: this mount hasn't seen it
 }
 
 func newLists(store *cache.Store, ttl time.Duration, log *slog.Logger) *lists {
@@ -75,8 +75,7 @@ func newLists(store *cache.Store, ttl time.Duration, log *slog.Logger) *lists {
 }
 
 // saw notes that a list has this fingerprint, and until when that is believed. The first
-// time ever is a change. So is another fingerprint, unless the change that brought it was
-// noted by itself.
+// fingerprint ever is a change. Another one is a change, too, unless change noted it before.
 func (l *lists) saw(name listName, content digest.Digest, expires time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +114,7 @@ func (l *lists) shown(name listName) (mtime time.Time, ttl time.Duration) {
 	return s.changed, max(0, min(s.expires.Sub(l.now()), forever))
 }
 
-// last is a list as it was last seen, by this mount or by one before. l.mu is held.
+// last gives a list as this mount or one before saw it last. l.mu is held.
 func (l *lists) last(name listName) (seenList, bool) {
 	if s, ok := l.seen.Get(name); ok {
 		return s, true

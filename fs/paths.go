@@ -8,13 +8,12 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// paths is the paths of repositories of one host, sorted bytewise, each once and valid. So
-// those below a directory stand together, and what a directory has is found without a look
-// at the others. A path takes its own bytes of memory and 16 more: 3.2 MB for the 100,000 of
+// paths is the paths of repositories of one host, sorted bytewise, each once and valid. The
+// paths below a directory stand together, and are found without a look at the others. A path takes its own bytes of memory and 16 more: 3.2 MB for the 100,000 of
 // the benchmark.
 type paths []string
 
-// newPaths takes the valid ones of what a registry named. The others can't be entered.
+// newPaths takes the valid paths that a registry named: the others can't be entered.
 func newPaths(host string, named []string) paths {
 	ps := make(paths, 0, len(named))
 	for _, p := range named {

@@ -14,7 +14,7 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// piece is something that a manifest names as its content.
+// piece is a part of an image that a manifest names: a child, a config or a layer.
 type piece struct {
 	digest    digest.Digest
 	size      int64 // in bytes
@@ -22,12 +22,12 @@ type piece struct {
 	kind      pieceKind
 }
 
-// pieceKind is as what a registry has a piece. The place where its descriptor stands
-// decides that: a layer is a blob, even one that is typed as an index.
+// pieceKind tells how a registry has a piece. The place of the descriptor decides it: a layer
+// is a blob, even one that is typed as an index.
 type pieceKind int
 
 const (
-	// absentPiece is what the registry lacks.
+	// absentPiece is a piece that the registry lacks.
 	absentPiece pieceKind = iota
 	// blobPiece is a config or a layer: the manifest says that it is there.
 	blobPiece
@@ -41,8 +41,8 @@ const (
 	strangePiece
 )
 
-// pieces gives what a manifest names, in order. A digest of an unknown algorithm can't be
-// asked for, and is left out.
+// pieces gives the pieces that a manifest names, in order, without those whose digest has an
+// unknown algorithm: nobody can ask for them.
 func pieces(m *registry.Manifest) iter.Seq[piece] {
 	return func(yield func(piece) bool) {
 		for _, d := range m.Manifests {
@@ -61,7 +61,7 @@ func pieces(m *registry.Manifest) iter.Seq[piece] {
 // canBeAsked says whether the algorithm of a digest from a manifest is known.
 func canBeAsked(d digest.Digest) bool { return ref.ValidAlgorithm(d.Algorithm().String()) }
 
-// childPiece is what an index names among its manifests.
+// childPiece is a piece that an index names among its manifests.
 func childPiece(d v1.Descriptor) piece {
 	kind := strangePiece
 	if registry.IsManifestType(d.MediaType) {
@@ -70,7 +70,7 @@ func childPiece(d v1.Descriptor) piece {
 	return piece{d.Digest, d.Size, d.MediaType, kind}
 }
 
-// layerPiece is what a manifest names as its config or among its layers.
+// layerPiece is a piece that a manifest names as its config or among its layers.
 func layerPiece(d v1.Descriptor) piece {
 	kind := blobPiece
 	if registry.IsForeign(d) {
@@ -79,9 +79,9 @@ func layerPiece(d v1.Descriptor) piece {
 	return piece{d.Digest, d.Size, d.MediaType, kind}
 }
 
-// named gives the object that a repository has by the word of a manifest that names p.
-// ok is false where only the registry can tell.
-func (p piece) named() (o object, ok bool) {
+// promised gives the object that a repository has by the word of a manifest that names p.
+// ok is false if only the registry can tell.
+func (p piece) promised() (o object, ok bool) {
 	switch p.kind {
 	case blobPiece:
 		return blobObject(p.digest), true
@@ -95,10 +95,10 @@ func (p piece) descriptor() v1.Descriptor {
 	return v1.Descriptor{MediaType: p.mediaType, Digest: p.digest, Size: p.size}
 }
 
-// seek finds as what the repository has a piece of one of its manifests: the kind of the
-// answer is blobPiece, manifestPiece or absentPiece. A manifest comes along. A blob costs
-// nothing, a foreign layer and a strange piece a HEAD once, a manifest the GET that its
-// bytes need anyway. at is the directory that shows the piece.
+// seek asks how the repository has a piece of one of its manifests: the kind of the answer
+// is blobPiece, manifestPiece or absentPiece. A manifest comes along. A blob costs nothing,
+// a foreign layer and a strange piece a HEAD once, a manifest the GET that its bytes need
+// anyway. at is the directory that shows the piece.
 func (r *repository) seek(ctx context.Context, at place, p piece) (piece, *registry.Manifest, error) {
 	kind := p.kind
 	if kind == foreignPiece || kind == strangePiece {
@@ -131,8 +131,7 @@ func (r *repository) seek(ctx context.Context, at place, p piece) (piece, *regis
 // seekAtOnce is how many pieces of one manifest are sought at the same time.
 const seekAtOnce = 8
 
-// seekAll is seek of many. After an error the pieces that weren't found in time have the
-// kind that they had.
+// seekAll is seek of many. After an error, pieces that weren't sought in time keep their kind.
 func (r *repository) seekAll(ctx context.Context, at place, ps []piece) ([]piece, []*registry.Manifest, error) {
 	found, manifests := make([]piece, len(ps)), make([]*registry.Manifest, len(ps))
 	copy(found, ps)
@@ -166,8 +165,8 @@ func (r *repository) hasBlob(ctx context.Context, at place, d digest.Digest) (bo
 	return false, err
 }
 
-// seekChild gives a child of an index. What the registry denied a moment ago isn't asked
-// for again.
+// seekChild gives a child of an index. A child that the registry denied a moment ago isn't
+// asked for again.
 func (r *repository) seekChild(ctx context.Context, p piece) (*registry.Manifest, error) {
 	o := manifestObject(p.digest)
 	if known, ok := r.known.has(o); ok && known.missing {
@@ -200,7 +199,7 @@ func (r *repository) notDenied(ctx context.Context, at place, ps []piece) ([]pie
 	return found, g.Wait()
 }
 
-// hasManifest says whether the repository has a manifest that an index names. It does until
+// hasManifest says whether the repository has a manifest that an index names: it does until
 // the registry denies that.
 func (r *repository) hasManifest(ctx context.Context, d digest.Digest) bool {
 	o := manifestObject(d)

@@ -15,8 +15,8 @@ const (
 	attestation         = "attestation-manifest"
 )
 
-// platformShortcuts makes platforms/: the children of an index by their platforms. Of several
-// for one platform, as Windows has them, the later ones carry their digest. A child without
+// platformShortcuts makes platforms/: the children of an index by their platforms. The later
+// ones of one platform, as Windows has them, carry their digest. A child without
 // a platform, or with an unknown one, has its org.opencontainers.image.ref.name where that is
 // a name and free, else its digest. Attestations are for no platform, and are left out.
 func platformShortcuts(index *registry.Manifest) shortcuts {

@@ -8,7 +8,7 @@ import (
 	"github.com/ocifs/ocifs/fs/upload"
 )
 
-// programOf is the program that the kernel asks for; nil where it doesn't say.
+// programOf gives the program that the kernel asks for; nil: the kernel doesn't say.
 func programOf(ctx context.Context) upload.Program {
 	c, ok := fuse.FromContext(ctx)
 	if !ok || c.Pid == 0 {
@@ -20,17 +20,17 @@ func programOf(ctx context.Context) upload.Program {
 // program is a process, by its number.
 type program struct{ pid int }
 
-// intent is what a program looks a name up for.
+// intent is the reason for which a program looks a name up.
 type intent int
 
 const (
 	unknown intent = iota
-	looks          // at what is there
-	makes          // something new of that name, which mustn't be there
+	looks          // it wants what is there
+	makes          // it makes the name anew, and fails if it is there
 )
 
-// intentOf says what the program that the kernel asks for wants of a name. A lookup
-// doesn't tell: the kernel makes the same one for stat(2) and for open(2) with O_EXCL.
+// intentOf gives the intent of the program that the kernel asks for. A lookup itself doesn't
+// tell: the kernel makes the same one for stat(2) and for open(2) with O_EXCL.
 func intentOf(ctx context.Context) intent {
 	c, ok := fuse.FromContext(ctx)
 	if !ok || c.Pid == 0 {

@@ -30,8 +30,8 @@ func processOfThread(thread int) int {
 	return thread
 }
 
-// Ended says whether the process has ended, be it that nobody has waited for it yet.
-// Where that can't be told, it hasn't.
+// Ended says whether the process has ended, whether or not its parent has waited for it. A
+// process whose state can't be read hasn't.
 func (p program) Ended() bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
 	if err != nil {
@@ -54,8 +54,8 @@ const (
 	intentPause = 50 * time.Microsecond
 )
 
-// intentOfThread looks at the system call that a thread sleeps in. /proc shows that to
-// who may trace the thread: root, and mostly a user their own.
+// intentOfThread looks at the system call that a thread sleeps in. /proc shows the call to
+// those who may trace the thread: root, and mostly its user.
 func intentOfThread(thread int) intent {
 	path := fmt.Sprintf("/proc/%d/syscall", thread)
 	for range intentTries {

@@ -76,9 +76,9 @@ func (t pushTree) PushedManifest(repo ref.Repository, m *registry.Manifest, tags
 	r.keep(m)
 	entries := []stale{newEntry(manifestsName, m.Digest), newEntry(blobsName, m.Digest)}
 	asked := time.Now()
-	followed, appeared := false, false
+	awaited, appeared := false, false
 	for _, tag := range tags {
-		followed = r.follows(tag, false) || followed
+		awaited = awaited || t.area.Deferred(repo, tag)
 		before, known := r.pointsAt(tag)
 		r.remember(tag, m.Digest, asked)
 		if !known || before != m.Digest { // else whoever stands in it is left alone
@@ -93,31 +93,18 @@ func (t pushTree) PushedManifest(repo ref.Repository, m *registry.Manifest, tags
 		t.referrers.forget(repo, m.Subject.Digest)
 		entries = append(entries, digestEntry(referrersName, m.Subject.Digest))
 	}
-	told := t.outdate(repo, entries...)
-	if !followed { // else whoever looks the tag up waits for this, and keeps the kernel from being told
-		t.wait(told)
+	outdated := t.outdate(repo, entries...)
+	if !awaited { // else a lookup of the tag waits for this push, and the kernel for the lookup
+		t.wait(outdated)
 	}
 }
 
-// Following has the kernel look up a tag anew that is going to be pushed in a moment.
-func (t pushTree) Following(repo ref.Repository, tag string) {
-	t.repository(repo).follows(tag, true)
+// Deferring has the kernel look up a tag anew whose push is deferred.
+func (t pushTree) Deferring(repo ref.Repository, tag string) {
 	t.wait(t.outdate(repo, stale{dir: tagsName, name: tag}))
 }
 
-// follows notes whether a push of a tag is to follow, and says whether one was.
-func (r *repository) follows(tag string, so bool) (was bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	was = r.following[tag]
-	delete(r.following, tag)
-	if so {
-		r.following[tag] = true
-	}
-	return was
-}
-
-// Failed tells of a push that no program waited for.
+// Failed tells a person of a push that no program waited for.
 func (t pushTree) Failed(repo ref.Repository, at string, err error) {
 	r := t.repository(repo)
 	place{t.Tree, r.path(path.Join(uploadName, at))}.fail(context.Background(), "push", err)
@@ -131,9 +118,12 @@ func (r *repository) pointsAt(tag string) (digest.Digest, bool) {
 	return p.digest, ok
 }
 
-// addTags adds tags to the list of them, where there is one, and says whether that
-// changed it. Where there is none, appeared says whether any of them wasn't known before.
+// addTags adds tags to the list of tags. changed says that the list changed; without a list,
+// that a tag appeared, which wasn't known before.
 func (r *repository) addTags(tags []string, appeared bool) (changed bool) {
+	if len(tags) == 0 {
+		return false
+	}
 	return r.changeTags(appeared, func(names []string) []string {
 		names = append(names, tags...)
 		slices.Sort(names)
@@ -141,12 +131,11 @@ func (r *repository) addTags(tags []string, appeared bool) (changed bool) {
 	})
 }
 
-// changeTags changes the list of tags, where there is one, by what this mount did at the
-// registry, and says whether that changed it. Where there is none, probably says whether
-// it would have.
+// changeTags changes the list of tags, where there is one, as this mount did at the registry.
+// changed says that the list changed; without a list it is probably.
 func (r *repository) changeTags(probably bool, change func(names []string) []string) (changed bool) {
 	r.mu.Lock()
-	r.changes++ // a list that is on its way here may be of before
+	r.changes++ // a list that is on its way here may be older
 	before := r.names
 	if before.names != nil {
 		r.names = before.with(change(slices.Clone(before.names)))

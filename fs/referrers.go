@@ -95,7 +95,7 @@ func (d *referrersDir) child(rs referrers, name string) (child, error) {
 // typeDir is the referrers of one artifact type, as symlinks to their image directories.
 type typeDir struct {
 	place
-	index     digest.Digest   // of the referrers' index: other referrers are another directory
+	index     digest.Digest   // the digest of the referrers' index: other referrers are another directory
 	of        listName        // whose time the directory has
 	referrers []digest.Digest // sorted
 }
@@ -126,16 +126,16 @@ func (d *typeDir) list(ctx context.Context) (listing, error) {
 	}}, nil
 }
 
-// referrers is what refers to one digest, in the shape that directories show.
+// referrers is the referrers of one digest, in the shape that directories show.
 type referrers struct {
 	belief
-	index  []byte                     // one index of them all; nil: not known
-	digest digest.Digest              // of index
-	names  []string                   // of the index and of the directories, sorted
+	index  []byte                     // the index.json of them all; nil: not known
+	digest digest.Digest              // the digest of index
+	names  []string                   // index.json and the directories' names, sorted
 	types  map[string][]digest.Digest // the referrers by the directory of their artifact type, sorted
 }
 
-// newReferrers puts what a registry named into shape, once for all who look.
+// newReferrers puts the referrers that a registry named into shape, once for all lookups.
 func newReferrers(b belief, ds []v1.Descriptor) (referrers, error) {
 	if ds == nil {
 		ds = []v1.Descriptor{}

@@ -42,7 +42,7 @@ func TestReferrersAreShownByTheirType(t *testing.T) {
 	}
 }
 
-// Lists that are still believed are put into shape once, and not for each who looks.
+// Lists that are still believed are put into shape once, and not for each lookup.
 func TestListsAreShapedOnce(t *testing.T) {
 	a := startAnswering(t)
 	subject := digest.FromString("subject")

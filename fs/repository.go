@@ -36,9 +36,7 @@ type repository struct {
 	tags    map[string]pointer
 	listed  map[string]listedTag // by the path of the tag's directory
 	names   tagList
-	refusal refusal // of the list of tags
-	// following are tags whose push is to follow in a moment.
-	following map[string]bool
+	refusal refusal // the last one of the list of tags
 
 	changes    int // counts what was pushed and deleted
 	generation int // counts what boundTag remembered
@@ -55,10 +53,10 @@ type tagList struct {
 	belief
 	names   []string      // nil: not known
 	content digest.Digest // their fingerprint
-	whole   bool          // the registry itself gave it, and has no tag that it doesn't name
+	whole   bool          // the registry itself gave it: it names all tags
 }
 
-// with is the list with other names.
+// with gives the list with other names.
 func (l tagList) with(names []string) tagList {
 	l.names, l.content = names, fingerprint(names)
 	return l
@@ -69,14 +67,14 @@ func (l tagList) has(name string) bool {
 	return ok
 }
 
-// lacks says whether there is no tag of a name: the list is whole, and told by a registry
-// that wasn't out of reach.
+// lacks says whether there is no tag of a name: the list is whole, and the registry was in
+// reach.
 func (l tagList) lacks(name string) bool {
 	return l.names != nil && l.whole && !l.old && !l.has(name)
 }
 
 func newRepository(t *Tree, r ref.Repository) *repository {
-	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{}, following: map[string]bool{}}
+	return &repository{tree: t, Repository: r, known: newObjects(), tags: map[string]pointer{}, listed: map[string]listedTag{}}
 }
 
 // path is where name of this repository stands in the tree.

@@ -141,7 +141,7 @@ func (r *repository) manifest(ctx context.Context, d digest.Digest) (*registry.M
 func (r *repository) held(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
 	p, confirmed := r.known.has(manifestObject(d))
 	confirmed = confirmed && !p.missing
-	if m := r.tree.manifests.get(d); m != nil && (p.named || !confirmed) {
+	if m := r.tree.manifests.get(d); m != nil && (p.opened || !confirmed) {
 		return m, nil
 	}
 	return r.fetching.do(ctx, d, func(ctx context.Context) (*registry.Manifest, error) {

@@ -11,15 +11,14 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// refusal is a registry's refusal to list tags. It isn't asked again before expires.
+// refusal is a registry's refusal to list tags.
 type refusal struct {
-	err     error
-	expires time.Time
-	told    bool // that the tags that were seen are listed in its place
+	err      error
+	expires  time.Time // the registry isn't asked again before
+	reported bool      // a person knows that the tags that were seen are listed in its place
 }
 
-// refuses says whether err is a registry's refusal to list tags, which says nothing about
-// whether there are any.
+// refuses says whether err is a registry's refusal to list tags: there may be tags.
 func refuses(err error) bool {
 	return errors.Is(err, registry.ErrUnsupported) || errors.Is(err, registry.ErrDenied)
 }
@@ -34,21 +33,22 @@ func (r *repository) refused() error {
 	return nil
 }
 
-// noteRefusal remembers a refusal, where there is none of a moment ago. It says whether
-// what is listed in place of the list is to be told: once for each refusal.
-func (r *repository) noteRefusal(err error, listed bool) (tell bool) {
+// noteRefusal remembers a refusal, unless there is one of a moment ago. listed says that the
+// tags that were seen are listed in place of the list. report is true for the first such
+// listing of each refusal: a person has to know.
+func (r *repository) noteRefusal(err error, listed bool) (report bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !time.Now().Before(r.refusal.expires) {
 		r.refusal = refusal{err: err, expires: time.Now().Add(shownFor)}
 	}
-	tell = listed && !r.refusal.told
-	r.refusal.told = r.refusal.told || listed
-	return tell
+	report = listed && !r.refusal.reported
+	r.refusal.reported = r.refusal.reported || listed
+	return report
 }
 
-// seenTags is the list of the tags that this mount looked up or pushed, for a registry that
-// doesn't list them, as err says. The zero value says that err stands: nothing was seen, or
+// seenTags gives the list of the tags that this mount looked up or pushed, for a registry that
+// doesn't list tags, as err says. The zero value says that err stands: no tag was seen, or
 // there is no such repository.
 func (r *repository) seenTags(ctx context.Context, err error) tagList {
 	if !refuses(err) && !(errors.Is(err, registry.ErrNotFound) && r.answersForATag(ctx)) {
@@ -58,7 +58,7 @@ func (r *repository) seenTags(ctx context.Context, err error) tagList {
 	names := slices.Sorted(maps.Keys(r.tags))
 	r.mu.Unlock()
 	if len(names) == 0 {
-		if !errors.Is(err, registry.ErrDenied) { // whoever logs in is let in at once
+		if !errors.Is(err, registry.ErrDenied) { // a login takes effect at once
 			r.noteRefusal(err, false)
 		}
 		return tagList{}
@@ -70,8 +70,8 @@ func (r *repository) seenTags(ctx context.Context, err error) tagList {
 	return tagList{belief: believe(shownFor)}.with(names)
 }
 
-// answersForATag says whether the registry still has the tag that it was asked for last.
-// Some deny repositories that they serve, where they are asked for a list.
+// answersForATag says whether the registry still has the tag that it was asked for last. Some
+// registries answer a list of tags with 404 for repositories that they serve.
 func (r *repository) answersForATag(ctx context.Context) bool {
 	r.mu.Lock()
 	tag, last := "", pointer{}

@@ -42,9 +42,9 @@ func (w *walked) lines(repo string) (lines []failure) {
 	return lines
 }
 
-// Where a registry doesn't list tags, those that were looked up or pushed are listed, and
-// that is told once. The registry isn't asked again for a moment. Where none was seen the
-// errno says what the registry did.
+// Tags that were looked up or pushed are listed where the registry lists none, and a person is
+// told once. The registry isn't asked again for a moment. Where no tag was seen, the errno
+// is that of the registry's answer.
 func TestTagsThatWereSeenAreListed(t *testing.T) {
 	for name, test := range map[string]struct {
 		quirk registrytest.Quirk

@@ -19,8 +19,9 @@ type shortcut struct {
 	piece piece
 }
 
-// shortcuts is all of one of these directories, in byte order of the names, each once. It
-// depends on the manifest alone: what of it the registry lacks is left out by who shows it.
+// shortcuts is the shortcuts of one of these directories, in byte order of the names, each
+// once. The manifest alone decides them: a directory leaves out those whose piece the
+// registry lacks.
 type shortcuts []shortcut
 
 func (s shortcuts) sorted() shortcuts {
@@ -71,8 +72,8 @@ type shortcutsKey struct {
 	in     string
 }
 
-// maxShortcutBytes bounds the shortcuts in memory: whoever walks through a directory asks for
-// the same over and over.
+// maxShortcutBytes bounds the shortcuts in memory: a walk through a directory asks for the
+// same over and over.
 const maxShortcutBytes = 8 << 20
 
 func newShortcuts() *bounded[shortcutsKey, shortcuts] {
@@ -85,7 +86,7 @@ func newShortcuts() *bounded[shortcutsKey, shortcuts] {
 	})
 }
 
-// shortcuts gives those of one directory of the image: platforms/, layers/ or files/.
+// shortcuts gives the shortcuts of one directory of the image: platforms/, layers/ or files/.
 func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
 	key := shortcutsKey{i.desc.Digest, in}
 	if s := i.tree.shortcuts.get(key); s != nil {
@@ -113,9 +114,8 @@ func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
 }
 
 // shortcutsDir is platforms/, layers/ or files/ of an image directory, or a directory below
-// files/: names for what is elsewhere in the tree. It has a name as long as the registry
-// doesn't deny the piece. Where that can't be asked, the name is there, and whoever follows it
-// learns why.
+// files/: names for pieces that are elsewhere in the tree. A name is there unless the registry
+// denies its piece. Where the registry can't be asked, the name leads to the error.
 type shortcutsDir struct {
 	place
 	image *image

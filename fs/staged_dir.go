@@ -76,8 +76,8 @@ func (n *stagedDir) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandl
 	return gofs.NewListDirStream(list), 0, 0
 }
 
-// isMade says whether a name is looked up to make something new of it. Where that can't
-// be told, it is in a directory that a program made.
+// isMade says whether a program looks a name up to make it anew. An unknown intent counts as
+// one in a directory that a program made.
 func (n *stagedDir) isMade(ctx context.Context) bool {
 	switch intentOf(ctx) {
 	case makes:

@@ -33,8 +33,8 @@ func newEntry(in string, d digest.Digest) stale {
 	return e
 }
 
-// forgetTime makes the kernel ask for the attributes of a node anew. It waits for no lock
-// of the kernel, unlike NotifyEntry: a negative offset leaves the pages alone.
+// forgetTime makes the kernel ask for the attributes of a node anew. Unlike NotifyEntry, the
+// notification waits for no lock of the kernel. A negative offset leaves the pages alone.
 func forgetTime(n *gofs.Inode) { _ = n.NotifyContent(-1, 0) }
 
 // outdate makes the kernel look up names of a repository anew, under all spellings

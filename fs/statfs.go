@@ -35,7 +35,7 @@ func (n *stagedNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errn
 	return n.top.tree.statfsUpload(out)
 }
 
-// statfs tells how full the cache is: how much a registry holds, it doesn't say.
+// statfs tells how full the cache is: registries don't say how much they hold.
 func (t *Tree) statfs(out *fuse.StatfsOut) syscall.Errno {
 	return t.fillStatfs(out, t.store.Usage)
 }
@@ -53,9 +53,9 @@ func (t *Tree) statfsUpload(out *fuse.StatfsOut) syscall.Errno {
 	})
 }
 
-// fillStatfs tells the kernel. Sizes are 0 where the disk can't be asked: that keeps nobody
-// from reading. The number of inodes is made up, as names can be as many as registries
-// have: programs such as kubelet take 0 for a full disk.
+// fillStatfs tells the kernel a usage. Sizes are 0 where the disk can't be asked: reads go on.
+// The number of inodes is made up, as registries have any number of names: kubelet takes 0
+// for a full disk.
 func (t *Tree) fillStatfs(out *fuse.StatfsOut, usage func() (cache.Usage, error)) syscall.Errno {
 	const block, inodes = 4096, 1 << 30
 	out.Bsize, out.Frsize, out.NameLen = block, block, 255

@@ -21,9 +21,9 @@ type tagsDir struct {
 
 func (d *tagsDir) stat() stat { return d.listStat("", d.repo.tagsList()) }
 
-// lookup asks for a tag of which nothing is known. Where a listing named it, the tag is a
-// directory without a request, and bound when someone looks into it. Where a whole listing
-// that is still believed doesn't name it, and nobody saw it since, it isn't there.
+// lookup asks for a tag of which nothing is known. A tag that a listing named is a directory
+// without a request, and bound by the first look into it. A name that a whole listing lacks
+// isn't there while the listing is believed, unless the tag was seen since.
 func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 	if !ref.ValidTag(name) {
 		return child{}, errNotExist
@@ -64,7 +64,7 @@ func (d *tagsDir) lookup(ctx context.Context, name string) (child, error) {
 // errUnlisted is of a tag that the registry's list of tags doesn't name, which is believed.
 var errUnlisted = errors.New("it isn't in the list of tags")
 
-// awaitTag waits for a push of the tag that is to follow in a moment.
+// awaitTag waits for a deferred push of the tag.
 func (r *repository) awaitTag(ctx context.Context, tag string) error {
 	if r.tree.area == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// epoch is the time of everything that tells none itself: 1980-01-01T00:00:00Z. A time
+// epoch is the time of all entries that have none of their own: 1980-01-01T00:00:00Z. A time
 // that never changes lets rsync, backups and make see that nothing else did. 1980 is the
 // first year that a zip archive can hold (MS-DOS date format, in PKWARE's APPNOTE, 4.4.6),
 // and 0, the start of 1970, reads as "no time" to many programs.

@@ -64,8 +64,8 @@ func (w *walked) below(at string) map[string]seenAt {
 }
 
 // Times of an image are of its manifest alone: files and symlinks have what that says,
-// directories and whatever tells no time have epoch. What the registry says of times, and
-// when this mount began, shows nowhere.
+// directories and entries without a time of their own have epoch. Times that the registry
+// tells, and when this mount began, show nowhere.
 func TestTimesDependOnTheContentAlone(t *testing.T) {
 	a := startAnswering(t)
 	made := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)

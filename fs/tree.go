@@ -90,7 +90,7 @@ type Tree struct {
 	top          *gofs.Inode // once mounted
 	repositories map[ref.Repository]*repository
 	seen         map[ref.Repository]belief // that they exist
-	visits       map[string]paths          // those in seen, by host
+	visits       map[string]paths          // the repositories in seen, by host
 	hosts        map[string]*host
 }
 

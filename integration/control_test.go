@@ -22,8 +22,8 @@ var followers = []string{
 }
 
 // Programs that follow errors.jsonl show each line that comes once, and none of those that
-// read it are told another size than they read. That is so as well where more lines have
-// come than it shows, which are 500.
+// read it are told another size than they read. More lines than the 500 that it shows make no
+// difference.
 func TestErrorsAreFollowed(t *testing.T) {
 	t.Parallel()
 	s := startOlareg(t, registries.Options{})

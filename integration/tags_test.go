@@ -51,8 +51,8 @@ func TestNamesThatNoListOfTagsHas(t *testing.T) {
 	m.lists(tags, "new", "v1")
 }
 
-// Of a registry that doesn't list tags, those are listed that were looked up or pushed, and
-// the repository has its entries.
+// Tags that were looked up or pushed are listed where the registry lists none, and the
+// repository has its entries.
 func TestARegistryThatListsNoTags(t *testing.T) {
 	t.Parallel()
 	const notOffered = "ENOTSUP" // as the probe calls EOPNOTSUPP

@@ -186,8 +186,8 @@ func TestOneNameForTwoImages(t *testing.T) {
 	m.tagged(s, "team/again", "v1", a.Digest)
 }
 
-// What waits in upload/ is told within seconds, and by unmount: half an image, and an
-// index.json that isn't one. A layout of symlinks is refused at once.
+// Half an image, and an index.json that isn't one, are told within seconds, and by unmount.
+// A layout of symlinks is refused at once.
 func TestHalfAnImageIsTold(t *testing.T) {
 	t.Parallel()
 	s := startOlareg(t, registries.Options{})
@@ -215,7 +215,7 @@ func TestHalfAnImageIsTold(t *testing.T) {
 		}
 		m.sh("! test -e %s", m.at(s, repo, "tags/v1"))
 	}
-	// What is missing comes later, as the hint says.
+	// The missing piece comes later, as the hint says.
 	m.sh("cp %s %s", m.at(s, testImage, "tags/multi/blobs/sha256", child.Encoded()), m.at(s, "team/half/upload/v1/blobs/sha256/"))
 	m.tagged(s, "team/half", "v1", multi.Digest)
 

@@ -29,8 +29,8 @@ const (
 // TagPage is a page of the tags of a repository.
 type TagPage struct {
 	Tags []string
-	// Mirrored says that a mirror told it. A mirror may list no more than it was asked
-	// for before.
+	// Mirrored says that a mirror gave the page. A mirror may list no more tags than it was
+	// asked for before.
 	Mirrored bool
 }
 
@@ -52,9 +52,9 @@ func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[TagPage, 
 	}
 }
 
-// unlisted makes ErrUnsupported of an answer to a list of tags that says nothing of the
-// repository: a 404 for want of the endpoint, or the code of what isn't offered (spec,
-// "Error Codes"). Harbor says NOT_FOUND of a repository in place of NAME_UNKNOWN (seen in
+// unlisted makes ErrUnsupported of an answer to a list of tags that doesn't tell whether the
+// repository is there: a 404 of the endpoint, or the code UNSUPPORTED (spec, "Error Codes").
+// Harbor says NOT_FOUND of a repository in place of NAME_UNKNOWN (seen in
 // 2024).
 func unlisted(err error) error {
 	var e *Error

@@ -62,8 +62,8 @@ type Manifest struct {
 	etag         string    // of the answer, for a write that depends on it
 
 	// The decoded form. Unknown fields are left alone. Descriptors stand here as they do
-	// in the bytes. Each digest keeps the grammar, but its algorithm may be one that isn't
-	// known (ref.ErrAlgorithm): the client neither gets nor pushes what such a one names.
+	// in the bytes. Each digest keeps the grammar, but its algorithm may be unknown
+	// (ref.ErrAlgorithm): the client neither gets nor pushes such content.
 	ArtifactType string
 	Config       *v1.Descriptor
 	Layers       []v1.Descriptor // an artifact manifest's blobs, too

@@ -11,13 +11,13 @@ import (
 // address is a registry, or a repository of one, as people type it: HOST or
 // HOST/REPOSITORY, with a scheme in front, slashes behind, or as an image's reference.
 type address struct {
-	scheme string // in lower case; "" if none was typed
-	host   string // as package ref spells it
-	path   string // of a repository, as it was typed; "" for a whole registry
-	object string // a tag or a digest in the repository, or ""
+	scheme string // in lower case; "": none was typed
+	host   string // in package ref's spelling
+	path   string // the repository, as it was typed; "": the whole registry
+	object string // a tag or a digest in the repository; "": none
 }
 
-// schemes are those of addresses at a registry. docker:// is skopeo's and docker's,
+// schemes are the schemes of addresses at a registry. docker:// is skopeo's and docker's,
 // oci:// is Helm's.
 var schemes = []string{"docker", "https", "http", "oci"}
 
@@ -97,14 +97,14 @@ func shortName(s string) bool {
 	return err == nil && name != "localhost" && !strings.Contains(name, ".")
 }
 
-// isAPI says whether a path is that of the registry's API, which web addresses end in and
-// which docker's config.json has for Docker Hub. No repository is meant by it.
+// isAPI says whether a path is the registry's API and no repository: web addresses end in
+// it, and docker's config.json has it for Docker Hub.
 func isAPI(scheme, host, path string) bool {
 	web := scheme == "https" || scheme == "http"
 	return web && (path == "v2" || path == "v1" && host == ref.DockerHub)
 }
 
-// hintOfHost says what else was meant by what doesn't begin with a host.
+// hintOfHost tells the probable meaning of a text that doesn't begin with a host, or "".
 func hintOfHost(s string) string {
 	transport, _, _ := strings.Cut(s, ":")
 	switch {
@@ -138,7 +138,7 @@ func parseSource(source string, plainHTTP []string) (host, path string, err erro
 	return a.host, a.path, nil
 }
 
-// inTree is where the tag or the digest is in the tree of the repository.
+// inTree gives the path of the tag or the digest in the tree of the repository.
 func (a address) inTree() string {
 	if algorithm, hex, ok := strings.Cut(a.object, ":"); ok {
 		return "manifests/" + algorithm + "/" + hex

@@ -11,15 +11,14 @@ import (
 	"github.com/ocifs/ocifs/fs/upload"
 )
 
-// unpushedTimeout is how long a mount has to tell what it didn't push: one that hangs is
-// unmounted all the same.
+// unpushedTimeout is how long a mount has to tell its unpushed records: a mount that hangs
+// is unmounted all the same.
 const unpushedTimeout = 2 * time.Second
 
-// unpushed lists the pushes of a mount that failed or wait for something; nil where the
-// mount doesn't tell.
+// unpushed lists the pushes of a mount that failed or wait; nil: the mount doesn't tell.
 func unpushed(mountpoint string) []upload.Record {
 	told := make(chan []upload.Record, 1)
-	go func() { // which the end of the program ends, where the mount hangs
+	go func() { // the end of the program ends it, where the mount hangs
 		var all, left []upload.Record
 		b, err := os.ReadFile(filepath.Join(mountpoint, ".ocifs", "uploads.json"))
 		if err == nil && json.Unmarshal(b, &all) == nil {
@@ -39,7 +38,7 @@ func unpushed(mountpoint string) []upload.Record {
 	}
 }
 
-// tellUnpushed says what an unmounted mount didn't push, and where it is.
+// tellUnpushed prints the pushes that an unmounted mount left undone.
 func tellUnpushed(w io.Writer, left []upload.Record) {
 	for _, r := range left {
 		fmt.Fprintf(w, "ocifs: not pushed: %s %s (%s): %s\n", r.Repository, r.Target, r.State, r.Error)

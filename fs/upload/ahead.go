@@ -171,13 +171,14 @@ func (f *File) takeAhead(d digest.Digest) *ahead {
 	return a
 }
 
-// moved tells a file that it has another name, which promises a digest. What was sent
-// of another one is given up. Root.mu is held.
+// moved tells a file that it has another name, which promises a digest. The bytes that were
+// sent ahead of another one are given up. Root.mu is held.
 func (f *File) moved(promise digest.Digest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.within = f.parent.layoutDir()
-	if f.promise = promise; f.ahead != nil && promise != "" && promise != f.ahead.digest {
+	f.promise = promise
+	if f.ahead != nil && promise != "" && promise != f.ahead.digest {
 		f.recall()
 	}
 }

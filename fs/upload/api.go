@@ -23,15 +23,15 @@ var (
 	ErrMismatch = errors.New("its bytes don't have the digest that its name says")
 	// ErrNoManifest: a file that was to be pushed as a manifest is none.
 	ErrNoManifest = errors.New("no manifest")
-	// ErrAmbiguous: an index.json doesn't tell which of its entries a tag is for.
+	// ErrAmbiguous: an index.json doesn't tell which of its entries has a tag.
 	ErrAmbiguous = errors.New("it isn't known which entry of index.json is the image")
-	// ErrIncomplete: something is staged and isn't pushed, as something else is missing.
+	// ErrIncomplete: a piece that is staged isn't pushed, as another one is missing.
 	ErrIncomplete = errors.New("incomplete")
-	// ErrUnreadable: an index.json is none.
+	// ErrUnreadable: a file named index.json isn't one.
 	ErrUnreadable = errors.New("index.json can't be read")
-	// ErrLink: a symlink stands where bytes are needed, and leads to none of its layout.
+	// ErrLink: a symlink stands where bytes are needed, and leads out of its layout.
 	ErrLink = errors.New("a symlink leads to nothing that can be pushed")
-	// ErrPlace: a file or a directory stands where nothing could come of it.
+	// ErrPlace: a file or a directory would stand where nothing is ever pushed from.
 	ErrPlace = errors.New("nothing is pushed from here under this name")
 	// ErrTwoNames: a digest is to be written by way of a symlink, and several lead to
 	// it, so that nobody knows which name is meant.
@@ -84,16 +84,17 @@ type Tree interface {
 	// it is shown at once. With tags: they point at the manifest.
 	PushedBlob(b Blob)
 	PushedManifest(r ref.Repository, m *registry.Manifest, tags ...string)
-	// Following is told that a tag is going to be pushed in a moment: see Area.Await.
-	Following(r ref.Repository, tag string)
-	// Failed tells a person what became of something that no program waited for. at is
-	// its path below upload/.
+	// Deferring is told that the push of a tag is deferred: whoever looks the tag up from now
+	// on waits for it, by Area.Await.
+	Deferring(r ref.Repository, tag string)
+	// Failed tells a person of a failure that no program waited for. at is its path below
+	// upload/.
 	Failed(r ref.Repository, at string, err error)
 }
 
-// Program is a program that changes something of a staging area.
+// Program is a program that changes a staging area.
 type Program interface {
-	// Ended says whether the program has ended: it writes nothing more.
+	// Ended says whether the program has ended, and writes nothing more.
 	Ended() bool
 }
 

@@ -33,9 +33,9 @@ type Area struct {
 	shut   context.CancelFunc
 	early  int64 // bytes that have to be written for a blob to be sent before it is whole
 
-	followAfter time.Duration // see the constants of these names
+	deferFor    time.Duration // deferFor, attendAfter and lookEach, but in tests
 	attendAfter time.Duration
-	pace        time.Duration // how often something that is waited for is looked at
+	pace        time.Duration
 
 	mu      sync.Mutex
 	closed  bool
@@ -58,7 +58,7 @@ func Open(o Options) (*Area, error) {
 	a := &Area{
 		o: o, log: o.Logger, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
 		ctx: ctx, cancel: cancel, roots: map[ref.Repository]*Root{}, early: earlyFrom,
-		followAfter: followAfter, attendAfter: attendAfter, pace: lookEach,
+		deferFor: deferFor, attendAfter: attendAfter, pace: lookEach,
 	}
 	a.open, a.shut = context.WithCancel(ctx)
 	for _, left := range a.findLeft() {
@@ -122,7 +122,7 @@ func (a *Area) Forget(r ref.Repository, target string) {
 // Records lists what became of the pushes, the oldest change first.
 func (a *Area) Records() []Record { return a.records.all() }
 
-// Staged is how many bytes are staged by this mount: what Options.MaxBytes bounds.
+// Staged gives how many bytes this mount has staged, which Options.MaxBytes bounds.
 func (a *Area) Staged() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -203,7 +203,7 @@ func (a *Area) Close(ctx context.Context) error {
 	}
 	a.journal.Close()
 	defer a.lock.Close()
-	waits := a.records.waiting()
+	waits := a.records.reasons()
 	for _, left := range a.look(dir) {
 		why := waits[recordKey{left.Repository, left.Target}]
 		a.log.Warn("not pushed before the mount ended", "repository", left.Repository, "target", left.Target, "cause", why, "hint", left.Error)

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,13 +9,13 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Programs end well though nothing was pushed: half an image was saved, or its blobs are
-// elsewhere. Nobody hears of that by an errno. So each directory that can be an image is
-// looked at once nothing has come for Area.attendAfter, and when the mount ends, and
-// what waits there is told, each thing once.
+// A program can end well though nothing was pushed: it saved half an image, or its blobs are
+// elsewhere. No errno tells that. The area looks at each directory that can be an image
+// once nothing has come for attendAfter, and when the mount ends, and tells a person what
+// waits there.
 
-// touch notes that a program does something in a directory. by is nil where it is the
-// program before. Root.mu is held.
+// touch notes that a program does something in a directory. by is that program; nil: the
+// one before. Root.mu is held.
 func (r *Root) touch(d *Dir, by Program) {
 	within := d.layoutDir()
 	within.layout.activity.note(by)
@@ -26,10 +27,11 @@ func (r *Root) touch(d *Dir, by Program) {
 		return
 	}
 	within.layout.attended = true
+	after := r.area.attendAfter
 	go func() {
 		defer leave()
-		r.area.await(nil, func() bool { return within.layout.activity.quiet(r.area.attendAfter) })
-		r.tellWaiting(within)
+		r.area.poll(nil, func() bool { return within.layout.activity.quiet(after) })
+		_ = r.guarded(func(context.Context) error { r.tellWaiting(within); return nil })
 	}()
 }
 
@@ -56,24 +58,25 @@ func (d *Dir) layoutDir() *Dir {
 	return d.root.top
 }
 
-// tellWaiting tells what of a directory waits and for what.
+// tellWaiting tells a person the targets of a directory that wait, each reason once.
 func (r *Root) tellWaiting(d *Dir) {
-	at, waits, kept := r.waits(d)
-	for _, dgst := range kept {
+	at, reasons, unnamed := r.untold(d)
+	for _, dgst := range unnamed {
 		if _, err := r.area.o.Tree.Manifest(r.area.ctx, r.repo, dgst); err == nil {
-			r.done(dgst) // the registry had it before
-			delete(waits, dgst.String())
+			r.manifestPushed(dgst) // the registry had it before
+			delete(reasons, dgst.String())
 		}
 	}
-	for _, target := range slices.Sorted(maps.Keys(waits)) {
-		r.area.records.set(r.repo, target, Waiting, waits[target].Error())
-		r.failed(at, fmt.Errorf("%s isn't pushed: %w", target, waits[target]))
+	for _, target := range slices.Sorted(maps.Keys(reasons)) {
+		r.area.records.set(r.repo, target, Waiting, reasons[target].Error())
+		r.failed(at, fmt.Errorf("%s isn't pushed: %w", target, reasons[target]))
 	}
 }
 
-// waits gives what of a directory waits and hasn't been told, by target, with the
-// reason. kept are those of it that are manifests which no index names.
-func (r *Root) waits(d *Dir) (at string, untold map[string]error, kept []digest.Digest) {
+// untold gives the reasons why targets of a directory wait, without those that were told
+// before. unnamed are the targets that are manifests which no index names. at is the path
+// of the directory below upload/.
+func (r *Root) untold(d *Dir) (at string, untold map[string]error, unnamed []digest.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d.layout.attended = false
@@ -81,25 +84,26 @@ func (r *Root) waits(d *Dir) (at string, untold map[string]error, kept []digest.
 	if d.parent == nil && d != r.top {
 		return "", untold, nil // removed
 	}
-	waits, kept := d.unfinished()
-	for target, reason := range waits {
-		if d.layout.told[target] != reason.Error() {
+	reasons, unnamed := d.unfinished()
+	told := map[string]string{}
+	for target, reason := range reasons {
+		told[target] = reason.Error()
+		if d.layout.told[target] != told[target] {
 			untold[target] = reason
 		}
-		d.layout.told[target] = reason.Error()
 	}
-	return d.name, untold, kept
+	d.layout.told = told
+	return d.name, untold, unnamed
 }
 
-// incomplete is the reason why something isn't pushed.
+// incomplete makes a reason why a target isn't pushed.
 func incomplete(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrIncomplete, fmt.Sprintf(format, args...))
 }
 
-// unfinished gives what of a directory isn't pushed and waits for something, by target,
-// with the reason. kept are those of it that are manifests which no index names. Root.mu
-// is held.
-func (d *Dir) unfinished() (waits map[string]error, kept []digest.Digest) {
+// unfinished gives the reasons why targets of a directory wait, by target. unnamed are the
+// targets that are manifests which no index names. Root.mu is held.
+func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 	waits = map[string]error{}
 	index := d.children[indexName]
 	name := d.name
@@ -111,7 +115,7 @@ func (d *Dir) unfinished() (waits map[string]error, kept []digest.Digest) {
 	case !d.isLayout() && index == nil:
 		return nil, nil
 	case !d.isLayout():
-		waits[name] = incomplete("the name of its directory is one of those that programs give to what isn't whole yet: rename it to the tag that it is to have")
+		waits[name] = incomplete("its directory has a name that programs give to a copy which isn't whole yet: rename it to the tag that it is to have")
 		return waits, nil
 	case d.layout.problem != nil:
 		waits[name] = d.layout.problem
@@ -124,24 +128,27 @@ func (d *Dir) unfinished() (waits map[string]error, kept []digest.Digest) {
 		waits[d.name] = incomplete("none of the entries of its index.json is an image: signatures and fallback tags stand beside one")
 	}
 	if len(d.layout.undecided) > 0 {
-		waits[d.name] = incomplete("%s", waitsFor(d.layout.undecided))
+		waits[d.name] = incomplete("%s", d.layout.undecided.reason())
 	}
-	pushed := true
+	pushed, decides := true, d.layout.undecided.reason()
 	for target, e := range d.layout.entries {
 		pushed = pushed && e.pushed
-		text := waitsFor(e.missing)
-		if len(e.missing) > 0 && (target == d.name || len(d.layout.undecided) == 0 || text != waitsFor(d.layout.undecided)) {
+		if len(e.missing) == 0 {
+			continue
+		}
+		// A piece that decides which entry is the image is told once, for the tag.
+		if text := e.missing.reason(); target == d.name || text != decides {
 			waits[target] = incomplete("%s", text)
 		}
 	}
 	if pushed && len(waits) == 0 {
-		for _, dgst := range d.kept() {
-			kept = append(kept, dgst)
+		unnamed = d.unnamed()
+		for _, dgst := range unnamed {
 			waits[dgst.String()] = incomplete("it is a manifest, and no index.json names it: to push it alone, copy it to upload/manifests/<tag>")
 		}
 	}
 	d.mismatched(waits)
-	return waits, kept
+	return waits, unnamed
 }
 
 // hasFiles says whether there is any file in a directory or below. Root.mu is held.
@@ -155,9 +162,9 @@ func (d *Dir) hasFiles() bool {
 	return false
 }
 
-// kept gives the manifests in blobs/ that wait for an index to name them. Root.mu is
+// unnamed gives the manifests in blobs/ that wait for an index to name them. Root.mu is
 // held.
-func (d *Dir) kept() (all []digest.Digest) {
+func (d *Dir) unnamed() (all []digest.Digest) {
 	for want, f := range d.digests {
 		if got, manifest := f.idle(); manifest && got == want {
 			all = append(all, want)
@@ -176,9 +183,8 @@ func (d *Dir) mismatched(waits map[string]error) {
 	}
 }
 
-// digests calls each with the files in blobs/ that have a digest for a name. Root.mu is
-// held.
-func (d *Dir) digests(each func(digest.Digest, *File) bool) {
+// digests is an iterator of the files in blobs/ whose names are digests. Root.mu is held.
+func (d *Dir) digests(yield func(digest.Digest, *File) bool) {
 	blobs, _ := d.children[blobsName].(*Dir)
 	if blobs == nil {
 		return
@@ -193,15 +199,15 @@ func (d *Dir) digests(each func(digest.Digest, *File) bool) {
 			if !ok {
 				continue
 			}
-			if want := roleAt(algo, f.name).digest; want != "" && !each(want, f) {
+			if want := roleAt(algo, f.name).digest; want != "" && !yield(want, f) {
 				return
 			}
 		}
 	}
 }
 
-// idle gives the digest of a file that nobody writes and that isn't pushed, and whether
-// it is a manifest that is kept for an index; "" where it isn't known.
+// idle gives the digest of a file that isn't pushed and that no program writes; "": it isn't
+// known, or the file isn't so. manifest says that the file waits for an index to name it.
 func (f *File) idle() (got digest.Digest, manifest bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // Waiting is told once nothing has come for a while, and once.
@@ -29,8 +34,8 @@ func TestWaitingIsToldWhenNothingMoreComes(t *testing.T) {
 	}
 }
 
-// Whatever waits in upload/ is told, in uploads.json and as an error that says what is
-// missing: here as the mount ends.
+// All that waits in upload/ is told, in uploads.json and as an error that names the missing
+// piece: here as the mount ends.
 func TestWaitingIsTold(t *testing.T) {
 	img := newImage("image")
 	arm := newImage("arm")
@@ -303,4 +308,66 @@ func TestAWriteDuringACloseIsNotMarkedAsPushed(t *testing.T) {
 	if s, ok := n.(*Symlink); err != nil || !ok || s.Target() != "sha256/"+digest.FromString("same!").Encoded() {
 		t.Errorf("blobs/x is %v, %v", n, err)
 	}
+}
+
+// A directory is told to wait only after the calls that push something of it, however long
+// they take.
+func TestNothingIsToldDuringAPush(t *testing.T) {
+	b := newBench(t)
+	b.area.attendAfter = 50 * time.Millisecond
+	i := newImage("x")
+	release := make(chan struct{})
+	b.s.On("PUT upload", registrytest.Hold(release))
+	h := b.create(at("v1", digest.FromBytes(i.layer)))
+	if _, err := h.WriteAt(t.Context(), i.layer, 0); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
+	closed := make(chan error)
+	go func() { closed <- h.Flush(t.Context()) }()
+	time.Sleep(10 * b.area.attendAfter)
+	if failed := b.failed(); len(failed) > 0 {
+		t.Errorf("told %v", failed)
+	}
+	close(release)
+	b.ok(<-closed)
+	h.Release()
+}
+
+// A directory remembers what it told as long as that waits, and no longer.
+func TestWhatWasToldIsForgottenWithItsCause(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	tell := func() { b.top.root.tellWaiting(b.top) }
+	for n := range 10 {
+		i := newImage(string(rune('a' + n)))
+		b.ok(b.write(at("", i.digest), i.raw))
+		tell()
+		tell()
+		b.ok(b.dirAt("blobs/sha256").Unlink(i.digest.Encoded()))
+	}
+	tell()
+	if n := len(b.failed()); n != 10 {
+		t.Errorf("told %d times, want 10", n)
+	}
+	if n := len(b.top.layout.told); n != 0 {
+		t.Errorf("%d things are remembered that don't wait any more", n)
+	}
+}
+
+// A panic while a directory is looked at ends that alone.
+func TestAPanicInALookEndsThatAlone(t *testing.T) {
+	b := newBench(t)
+	b.area.attendAfter = 10 * time.Millisecond
+	b.area.o.Tree = panicking{b}
+	i := newImage("x")
+	b.ok(b.write(at("", i.digest), i.raw))
+	b.ok(b.area.Close(t.Context()))
+}
+
+// panicking is a bench that fails by a panic.
+type panicking struct{ *bench }
+
+func (panicking) Manifest(context.Context, ref.Repository, digest.Digest) (*registry.Manifest, error) {
+	panic("a fault")
 }

@@ -40,7 +40,7 @@ type bench struct {
 	adopted map[digest.Digest][]byte
 	tags    map[string]digest.Digest
 
-	following []string
+	deferring []string
 	failures  []error
 }
 
@@ -136,10 +136,10 @@ func (b *bench) MakeRoom(int64) {}
 
 func (b *bench) PushedBlob(Blob) {}
 
-func (b *bench) Following(_ ref.Repository, tag string) {
+func (b *bench) Deferring(_ ref.Repository, tag string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.following = append(b.following, tag)
+	b.deferring = append(b.deferring, tag)
 }
 
 func (b *bench) Failed(_ ref.Repository, at string, err error) {

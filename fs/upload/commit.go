@@ -5,18 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ocifs/ocifs/registry"
 )
 
-// commit pushes what a file is to be pushed as, where it changed since the last
-// time. Else the result of that time is given again.
+// commit pushes a file by its role, if it changed since the last time. Else the result of
+// that time is given again.
 func (r *Root) commit(ctx context.Context, f *File) error { return r.commitFor(ctx, f, false) }
 
-// commitFor is commit, and, for the last who had the file open, of what has no byte
-// as well.
+// commitFor is commit. last says that the last program which wrote the file closed it: then
+// a file without a byte is complete.
 func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
 	if r.roleOf(f).kind == staged {
 		return nil
@@ -26,6 +27,9 @@ func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
 		return err
 	}
 	defer leave()
+	if d := r.dirOf(f); d != nil {
+		defer r.busy(d)()
+	}
 	ctx, cancel := r.area.under(ctx)
 	defer cancel()
 	if err := f.turn.take(ctx); err != nil {
@@ -52,8 +56,8 @@ func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
 	return err
 }
 
-// settle keeps what came of a push of the bytes that the file had after some changes,
-// and says whether nobody can write them.
+// settle keeps the result of a push of the bytes that the file had after so many changes.
+// idle says that no program can write the file.
 func (f *File) settle(settled bool, changes int, err error) (idle bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,8 +67,7 @@ func (f *File) settle(settled bool, changes int, err error) (idle bool) {
 	return f.writers == 0
 }
 
-// push does what the role of a file asks for. It isn't settled where the file isn't
-// complete.
+// push pushes a file by its role. settled is false if the file isn't complete.
 func (r *Root) push(ctx context.Context, f *File, last bool) (settled bool, err error) {
 	role := r.roleOf(f)
 	switch role.kind {
@@ -178,8 +181,8 @@ func (r *Root) commitNamed(ctx context.Context, f *File) error {
 	return r.arrived(ctx, d)
 }
 
-// commitManifest pushes a manifest under what its name says. Nothing is no manifest
-// yet: a shell flushes before the first byte.
+// commitManifest pushes a manifest under the tag or the digest that its name says. A file
+// without a byte isn't complete: a shell flushes before the first byte.
 func (r *Root) commitManifest(ctx context.Context, f *File, role role) (bool, error) {
 	if f.Attr().Size == 0 {
 		return false, nil
@@ -187,14 +190,14 @@ func (r *Root) commitManifest(ctx context.Context, f *File, role role) (bool, er
 	changes := f.version()
 	m, err := r.parse(ctx, f, role.digest)
 	if err == nil && role.tag != "" && passingName(role.tag, f.private) {
-		r.pushLater(f, role)
+		r.deferManifest(f, role)
 		return true, nil
 	}
 	return true, r.pushParsed(ctx, f, role, m, changes, err)
 }
 
-// pushParsed pushes a manifest that was read from a file under what the name says, or
-// records that it is none.
+// pushParsed pushes a manifest that was read from a file, or records the error of reading it.
+// changes is how many the file had when it was read.
 func (r *Root) pushParsed(ctx context.Context, f *File, role role, m *registry.Manifest, changes int, err error) error {
 	target := role.tag
 	if target == "" {
@@ -207,7 +210,7 @@ func (r *Root) pushParsed(ctx context.Context, f *File, role role, m *registry.M
 	if err != nil {
 		return err
 	}
-	f.wasPushed(changes)
+	f.notePushed(changes)
 	return r.arrived(ctx, m.Digest)
 }
 
@@ -218,8 +221,9 @@ func (f *File) version() int {
 	return f.changes
 }
 
-// wasPushed notes that the manifest was pushed which the file was after some changes.
-func (f *File) wasPushed(changes int) {
+// notePushed notes that the file was pushed as a manifest, if nothing changed since it had
+// so many changes.
+func (f *File) notePushed(changes int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.changes == changes {
@@ -227,26 +231,36 @@ func (f *File) wasPushed(changes int) {
 	}
 }
 
-// pushLater pushes a manifest whose name looks as if it were to be renamed, once it
-// wasn't for a moment.
-func (r *Root) pushLater(f *File, role role) {
-	r.area.records.set(r.repo, role.tag, Waiting, "its name is one that programs rename: it is pushed if that doesn't happen within a second")
+// deferManifest defers the push of a manifest whose name looks as if it were to be renamed.
+func (r *Root) deferManifest(f *File, role role) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.closed.note(nil)
-	if f.follow.pending() || f.parent == nil {
+	if f.parent == nil {
 		return
 	}
-	f.follow = r.follow(role.tag, manifestsName+"/"+role.tag, f.closed.quiet, func(ctx context.Context) error {
+	r.area.records.set(r.repo, role.tag, Pushing, "its name is one that programs rename: it is pushed if that doesn't happen within a second")
+	if f.deferred.pending() {
+		return
+	}
+	due := func(while time.Duration) bool { return f.closed.quiet(while) && !f.isWritten() }
+	f.deferred = r.deferPush(role.tag, manifestsName+"/"+role.tag, due, func(ctx context.Context) error {
 		changes := f.version()
 		m, err := r.parse(ctx, f, "")
 		err = r.pushParsed(ctx, f, role, m, changes, err)
-		f.settle(true, changes, err) // for the next close
+		f.settle(true, changes, err)
 		return err
 	})
 }
 
-// commitAll commits what stands in a directory that was moved to its place.
+// isWritten says whether a program has the file open to write it: its close pushes it.
+func (f *File) isWritten() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writers > 0
+}
+
+// commitAll commits the files of a directory that was moved to its place.
 func (r *Root) commitAll(ctx context.Context, d *Dir) error {
 	dirs, others, indexes := r.movedWith(d)
 	var errs []error
@@ -259,7 +273,7 @@ func (r *Root) commitAll(ctx context.Context, d *Dir) error {
 	return errors.Join(errs...)
 }
 
-// movedWith gives what stands in a directory that was moved.
+// movedWith gives the directories and the files of a directory that was moved.
 func (r *Root) movedWith(d *Dir) (dirs []*Dir, others, indexes []*File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

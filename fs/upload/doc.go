@@ -19,28 +19,29 @@
 //
 // A symlink at the place of a blob, or of an index.json, counts as the file that it leads
 // to inside its layout; one that leads out is refused. Everything else is only staged:
-// what tools write under temporary names, and the symlinks and shortcuts that come along
-// with a copy of an image directory.
+// files of temporary names, and the symlinks that come along with a copy of an image
+// directory.
 //
 // # Which entry of an index.json is the image
 //
 // Programs list more than the image: its children, signatures, fallback tags, and, on
 // their way, pieces of it. In upload/ itself each entry has the tag of its ref.name. In
-// <tag>/ everything goes by digest but one entry: chooseImage finds it, by the
-// directory's name, else because no other entry can be an image. Two that can be are an
-// error, and no tag moves.
+// <tag>/ all entries are pushed by digest, and one of them has the directory's name as its
+// tag: chooseImage finds that one by the name, else because no other entry can be an image.
+// Two such entries are an error, and no tag moves.
 //
-// Where only names of another kind tell, or none, the next version of the index.json may
-// tell something else. So the tag follows: when the program that wrote it has ended, or
-// after a moment without anything new. Area.Await waits for it. A manifest in manifests/
-// whose name looks temporary follows likewise, if it isn't renamed: its first name never
-// becomes a tag. Nobody hears by an errno of a push that follows, so Tree.Failed tells.
+// Where no entry has the directory's name, the next version of the index.json may tell
+// another image. The push of the tag is deferred: it is due when the program that wrote the
+// index.json has ended, or when nothing more came for deferFor. Area.Await waits for it.
+// The push of a manifest in manifests/ whose name looks temporary is deferred in the same
+// way: a name that it loses by then never becomes a tag. No errno tells of a deferred push
+// that fails; Tree.Failed does.
 //
 // # Nothing is lost in silence
 //
-// Each layout is looked at once nothing has come for some seconds, and when the mount
-// ends: missing pieces, an index.json that can't be read, other bytes than a name says,
-// manifests that nothing names. Each is told once, by a Record and by Tree.Failed.
+// The area looks at each layout when nothing has come for attendAfter, and when the mount
+// ends. A Record and Tree.Failed tell missing pieces, an index.json that can't be read,
+// other bytes than a name says, and manifests that nothing names, each once.
 //
 // # When something is pushed
 //
@@ -82,7 +83,7 @@
 //
 // Root.mu guards the shape of one repository's tree and is held for no I/O but
 // that of the staging disk. File.mu guards the content of one file. A push holds
-// neither, nor does what hashes and sends behind a writer but for moments. A layout's turn
-// is held by whoever pushes its entries. The order is: a layout's turn, Root.mu, File.mu,
-// activity.mu. Locks are given back by defer, as a panic in a request ends that alone.
+// neither, nor does what hashes and sends behind a writer but for moments. A push of a
+// layout's entries holds the layout's turn. The order is: a file's turn, a layout's turn,
+// Root.mu, File.mu, activity.mu. Locks are given back by defer, as a panic in a request ends that alone.
 package upload

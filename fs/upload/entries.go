@@ -13,28 +13,28 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// entry is one thing that an index.json asks to be pushed.
+// entry is one descriptor of an index.json, and its push.
 type entry struct {
-	target string // what it is recorded as: a tag, a digest, or a name that is neither
-	tag    string // "": by digest alone
-	name   string // the tag that its ref.name means; "" where it has none
+	target string // the name of its record: a tag, a digest, or a name that is neither
+	tag    string // "": it is pushed by digest alone
+	name   string // the tag that its ref.name means; "": it has none
 	desc   v1.Descriptor
-	// subject is set for a fallback tag of the referrers tag schema: what its
-	// children refer to.
+	// subject is the digest that the children of a fallback tag refer to (distribution
+	// specification, "Referrers Tag Schema"); "": it is no fallback tag.
 	subject digest.Digest
-	sign    bool // cosign's signatures or attestations of another entry
-	err     error
+	sign    bool  // it is cosign's signatures or attestations of another entry
+	err     error // why it can't be pushed; nil: it can
 
-	// Guarded by Root.mu.
-	tried   bool // to push it
-	pushed  bool
-	missing pieces // what it waits for
+	// The holder of the layout's turn writes these, under Root.mu.
+	tried   bool   // a push was tried
+	pushed  bool   // the last one pushed it
+	missing pieces // the pieces that it waits for; nil: it waits for none
 }
 
-// Annotations by which other programs say what an entry is.
+// Annotations by which other programs tell the kind and the name of an entry.
 const (
-	// annotationImageName is containerd's and docker's: the whole name of an image,
-	// of which ref.name is the tag alone.
+	// annotationImageName is containerd's and docker's: the whole name of an image. Their
+	// ref.name is the tag alone.
 	annotationImageName = "io.containerd.image.name"
 	// annotationKind is cosign's (save, since 1.3).
 	annotationKind   = "kind"
@@ -42,8 +42,8 @@ const (
 	cosignImageIndex = "dev.cosignproject.cosign/imageIndex"
 )
 
-// cosignTags are the ends of the tags under which cosign looks for what it saved as
-// an entry of that kind, behind <algorithm>-<digest of the image>.
+// cosignTags are the ends of the tags under which cosign looks for entries, by the kinds of
+// those. <algorithm>-<digest of the image> stands before them.
 var cosignTags = map[string]string{
 	"dev.cosignproject.cosign/sigs":  ".sig",
 	"dev.cosignproject.cosign/atts":  ".att",
@@ -67,10 +67,10 @@ func parseIndex(raw []byte) (v1.Index, error) {
 	return index, nil
 }
 
-// readEntries reads the descriptors of an index.json. In upload/ itself (top) the tag of
-// an entry is that of its ref.name. Elsewhere an entry goes by digest, as the name of
-// the directory is the tag of one of them: see chooseImage. An entry that can't be
-// pushed has an error, and the others are read all the same.
+// readEntries reads the descriptors of an index.json. top says that it is that of upload/
+// itself: there the tag of an entry is that of its ref.name. Elsewhere entries are pushed
+// by digest, and chooseImage finds the one that has the directory's name as its tag. An
+// entry that can't be pushed has an error.
 func readEntries(ds []v1.Descriptor, top bool) []*entry {
 	var es []*entry
 	for _, d := range ds {
@@ -133,7 +133,8 @@ func readEntry(d v1.Descriptor, top bool, all []v1.Descriptor) *entry {
 	return e
 }
 
-// cosignSubject is the digest of the one image that cosign saved into an index.
+// cosignSubject gives the digest of the image that cosign saved into an index. ok is false
+// if there is none, or more than one.
 func cosignSubject(ds []v1.Descriptor) (found digest.Digest, ok bool) {
 	for _, d := range ds {
 		switch d.Annotations[annotationKind] {
@@ -147,9 +148,9 @@ func cosignSubject(ds []v1.Descriptor) (found digest.Digest, ok bool) {
 	return found, ok
 }
 
-// lastOfEach keeps one entry for each tag: the last, as programs that write into a
-// layout again append. Where entries of one tag are of images with different names, all
-// of them fail: nobody knows which one is meant.
+// lastOfEach keeps the last entry of each tag: programs that write into a layout again
+// append. Entries of one tag whose images have different names fail, as nothing tells
+// which one is meant.
 func lastOfEach(es []*entry) []*entry {
 	byTag := map[string][]*entry{}
 	for _, e := range es {
@@ -157,26 +158,26 @@ func lastOfEach(es []*entry) []*entry {
 			byTag[e.tag] = append(byTag[e.tag], e)
 		}
 	}
-	var kept []*entry
+	var each []*entry
 	for _, e := range es {
 		same := byTag[e.tag]
 		if e.err != nil || len(same) < 2 {
-			kept = append(kept, e)
+			each = append(each, e)
 			continue
 		}
 		last, err := lastOf(same)
 		switch {
 		case err != nil && e == same[0]:
-			kept = append(kept, &entry{target: e.target, desc: e.desc, name: e.name, err: err})
+			each = append(each, &entry{target: e.target, desc: e.desc, name: e.name, err: err})
 		case err == nil && e == last:
-			kept = append(kept, e)
+			each = append(each, e)
 		}
 	}
-	return kept
+	return each
 }
 
-// lastOf gives the last of entries with one tag, or an error where they are different
-// images of different names.
+// lastOf gives the last of the entries of one tag. It fails if they are different images of
+// different names.
 func lastOf(es []*entry) (*entry, error) {
 	last := es[len(es)-1]
 	for _, e := range es {
@@ -188,8 +189,8 @@ func lastOf(es []*entry) (*entry, error) {
 	return last, nil
 }
 
-// fullName is the whole name of an image, with its registry and repository; "" where
-// the index tells none.
+// fullName gives the name of an image with its registry and repository; "": the index has
+// none.
 func fullName(d v1.Descriptor) string {
 	if full := d.Annotations[annotationImageName]; full != "" {
 		return full
@@ -200,8 +201,7 @@ func fullName(d v1.Descriptor) string {
 	return ""
 }
 
-// tagOf is the tag that a ref.name means: itself, or that of a full reference; ""
-// for none.
+// tagOf gives the tag that a ref.name means: itself, or that of a full reference; "": none.
 func tagOf(name string) (string, error) {
 	if name == "" || ref.ValidTag(name) {
 		return name, nil
@@ -218,18 +218,18 @@ func tagOf(name string) (string, error) {
 	return "", fmt.Errorf("%w: %q, the name of an image in index.json, is no tag", ref.ErrInvalid, name)
 }
 
-// byDigest groups entries of one digest, in the order in which they came. A fallback
-// tag is a group of its own.
+// byDigest groups entries by digest, in the order in which they came. A fallback tag is a
+// group of its own.
 func byDigest(es []*entry) [][]*entry {
 	type key struct{ digest, subject digest.Digest }
 	var groups [][]*entry
-	at := map[key]int{}
+	group := map[key]int{} // the index in groups
 	for _, e := range es {
 		k := key{e.desc.Digest, e.subject}
-		i, ok := at[k]
+		i, ok := group[k]
 		if !ok {
 			i = len(groups)
-			at[k] = i
+			group[k] = i
 			groups = append(groups, nil)
 		}
 		groups[i] = append(groups[i], e)

@@ -18,34 +18,34 @@ import (
 // that a repository has, as a copy of one does and what was pushed.
 type File struct {
 	header
-	turn    turn     // to commit it
-	sending turn     // to push its bytes, which an index that names it does as well
-	link    *Symlink // what it is shown as in upload/blobs/, once pushed; guarded by Root.mu
-	private bool     // made for its maker alone, as files are that are to be renamed
-	follow  *follow  // pushes it in a moment; nil: none does; guarded by Root.mu
-	closed  activity // when it was closed last
+	turn     turn          // to commit it
+	sending  turn          // to push its bytes: its own commit and an index that names it do
+	link     *Symlink      // stands for it in upload/blobs/, once pushed; guarded by Root.mu
+	private  bool          // made for its maker alone, as mkstemp(3) makes files; never changed
+	deferred *deferredPush // of its manifest; nil: there was none; guarded by Root.mu
+	closed   activity      // the closes of a manifest whose push is deferred
 
-	mu      sync.Mutex
-	content Blob // what it stands for; the zero value: its bytes are on disk
-	size    int64
+	mu      sync.Mutex // guards all below; after Root.mu in the lock order
+	content Blob       // the blob that it stands for; the zero value: its bytes are on disk
+	size    int64      // in bytes
 	written time.Time  // the last change of bytes, since a time was set
 	disk    *os.File   // while refs
 	retired []*os.File // what disk was before the cache took it; closed with disk
-	refs    int        // who needs disk
-	within  *Dir       // the layout that it stands in; nil: nobody has opened it
+	refs    int        // users of disk
+	within  *Dir       // the layout of its place; nil: no program has opened it
 	writers int        // handles that may write
 	front   int64      // all bytes before it were written, in order
 	sum     *runningSum
 	summing *summing
-	promise digest.Digest // what the bytes will have, by the file's name; "": it doesn't say
-	ahead   *ahead        // what is sent of it already; nil: nothing
-	once    bool          // something was, and isn't again before it is written anew
+	promise digest.Digest // the digest that its name promises; "": the name doesn't say
+	ahead   *ahead        // sends its bytes before it is whole; nil: none does
+	once    bool          // nothing is sent ahead any more, until it is emptied
 	digest  digest.Digest // of all bytes; "": not known
-	changes int           // counts what changes the bytes or the place
-	settled int           // changes that result is of; -1: none
-	result  error
-	pushed  bool  // the registry has these bytes
-	broken  error // of a write: what is here isn't what was meant, until it is written anew
+	changes int           // counts the changes of the bytes or the place
+	settled int           // the changes that result is of; -1: none
+	result  error         // of the last push
+	pushed  bool          // the registry has these bytes
+	broken  error         // of a write that failed: the bytes aren't those that were meant, until it is emptied
 	// adopting is closed when the cache has taken the bytes over: until then nobody
 	// may write them.
 	adopting chan struct{}
@@ -150,8 +150,8 @@ func (f *File) hold(write bool) error {
 	return nil
 }
 
-// placeOf gives where a file stands on the disk, the layout that this is in, and the
-// digest that the name promises. A file without a name is in no layout.
+// placeOf gives the path of a file on the disk, the layout of its place, and the digest that
+// its name promises. A file without a name is in no layout.
 func (r *Root) placeOf(f *File) (path string, within *Dir, promise digest.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 type Handle struct {
 	f     *File
 	write bool
-	by    Program // that writes; nil: not known
+	by    Program // the one that writes; nil: not known
 
 	mu      sync.Mutex
 	content Content // of the blob that the file stands for, once it was read

@@ -10,44 +10,42 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// A directory upload/<name>/ is one image, and its index.json may list more: the
-// children of the image, what refers to it, signatures. The image is the entry whose
-// ref.name is the directory's name. Where no entry has that name it is the only one that
-// can be an image at all. Two that can be are an error.
+// The index.json of upload/<name>/ may list more than its image: children, referrers,
+// signatures. The image is the entry whose ref.name is the directory's name. Where no entry
+// has that name, the image is the only entry that can be one. Two such entries are an error.
 
-// choice is what an index.json says about the image of its directory.
+// choice is the image of a directory, as its index.json tells.
 type choice struct {
 	tagged  *entry // the image under the directory's name; nil: there is none, or it isn't known
 	sure    certainty
-	missing pieces // the manifests that have to come for the image to be known
+	missing pieces // the manifests that have to come for the image to be known; nil: none
 }
 
 // none says that no entry is an image.
 func (c choice) none() bool { return c.tagged == nil && len(c.missing) == 0 && c.sure != sure }
 
-// certainty is how far names say which entry is the image.
+// certainty tells how far names say which entry is the image.
 type certainty int
 
 const (
-	// guessed: an entry without a name could be it. Programs that write an image step
-	// by step list its pieces so on the way.
+	// guessed: an entry without a name could be the image. oras lists the pieces of an
+	// image so while it writes it (oras 1.3, seen 2026).
 	guessed certainty = iota
-	// likely: each entry that could be it has a name, though not the directory's.
+	// likely: each entry that could be the image has a name, though not the directory's.
 	likely
-	// sure: an entry has the directory's name, or the digest that the directory is
-	// named by.
+	// sure: an entry has the directory's name, or the digest that is that name.
 	sure
 )
 
-// loader gives a manifest that an index.json lists; registry.ErrNotFound where it is
-// neither staged nor at the registry.
+// loader gives a manifest that an index.json lists. It fails with registry.ErrNotFound if the
+// manifest is neither staged nor at the registry.
 type loader func(v1.Descriptor) (*registry.Manifest, error)
 
 // chooseImage finds the image of a directory with that name among the entries of its
 // index.json.
 func chooseImage(es []*entry, name string, load loader) (choice, error) {
 	own, isDigest := digestName(name)
-	var named, could []*entry
+	var namesakes, could []*entry
 	c := choice{sure: likely}
 	for _, e := range es {
 		switch {
@@ -57,7 +55,7 @@ func chooseImage(es []*entry, name string, load loader) (choice, error) {
 			return choice{tagged: &entry{target: own.String(), desc: e.desc}, sure: sure}, nil
 		case e.err != nil, e.sign, e.subject != "", !canBeImage(e.desc):
 		case e.name == name:
-			named = append(named, e)
+			namesakes = append(namesakes, e)
 		default:
 			could = append(could, e)
 			if e.name == "" {
@@ -65,8 +63,8 @@ func chooseImage(es []*entry, name string, load loader) (choice, error) {
 			}
 		}
 	}
-	if len(named) > 0 {
-		image, err := lastOf(named)
+	if len(namesakes) > 0 {
+		image, err := lastOf(namesakes)
 		if err == nil {
 			c.tagged = underTag(image.desc, name)
 		}
@@ -86,8 +84,8 @@ func canBeImage(d v1.Descriptor) bool {
 	return d.MediaType == "" || registry.IsManifestType(d.MediaType)
 }
 
-// underTag is the entry that gives an image a tag. A fallback tag is one for what its
-// index lists.
+// underTag makes the entry that gives an image a tag. An index under the tag of a digest is
+// the fallback tag of that digest.
 func underTag(image v1.Descriptor, tag string) *entry {
 	e := &entry{target: tag, tag: tag, name: tag, desc: image}
 	if subject, ok := digestName(tag); ok && registry.IsIndexType(image.MediaType) {
@@ -96,8 +94,8 @@ func underTag(image v1.Descriptor, tag string) *entry {
 	return e
 }
 
-// onlyImage gives the one entry that no other one names as a child and that refers to
-// nothing. A single entry with a name is it whatever it refers to: that name was a tag.
+// onlyImage gives the one entry that is no child of another one and refers to nothing. A
+// single entry with a name is the image whatever it refers to: that name was a tag.
 func onlyImage(could []*entry, load loader) (image *entry, missing pieces, err error) {
 	if len(could) == 0 {
 		return nil, nil, nil

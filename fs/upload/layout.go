@@ -14,37 +14,40 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// layout is what is known of a directory's index.json. All but turn and activity is
-// guarded by Root.mu, and written by the holder of turn.
+// layout is what is known of a directory's index.json. Root.mu guards all but turn and
+// activity.
 type layout struct {
 	turn     turn     // to push entries
 	activity activity // of anything in the directory
 
-	listed   []*entry          // as index.json lists them now
-	versions int               // how many different index.jsons there were
-	entries  map[string]*entry // what is pushed, or to be pushed, by target
-	// undecided are the manifests that have to come for the image to be known; empty
-	// where the image is known.
+	listed   []*entry          // the entries of index.json, as it is now
+	versions int               // how many index.jsons came since the directory has its name
+	entries  map[string]*entry // those that are pushed or to be pushed, by target
+	// undecided are the manifests that have to come for the image to be known; empty: the
+	// image is known.
 	undecided pieces
 	imageless bool              // index.json lists something, and no image
-	follow    *follow           // gives the tag in a moment; nil: none does
-	problem   error             // index.json can't be read; nil: it can
+	deferred  *deferredPush     // of the tag; nil: there was none
+	problem   error             // why index.json can't be read; nil: it can
 	attended  bool              // a goroutine waits for the directory to be quiet
-	told      map[string]string // what was last told of a target that waits
+	told      map[string]string // the reason that was told of each target that waits
 }
 
-// pieces are digests that are missing, each with what it is.
+// pieces are digests that are missing, each with the name of its piece for a person.
 type pieces map[digest.Digest]string
 
-// String names the first of them.
-func (ps pieces) String() string {
+// reason says that the pieces are missing, and names the first of them.
+func (ps pieces) reason() string {
 	const most = 5
 	all := slices.Sorted(maps.Values(ps))
 	text := strings.Join(all[:min(len(all), most)], ", ")
 	if len(all) > most {
 		text += fmt.Sprintf(" and %d more", len(all)-most)
 	}
-	return text
+	if len(all) == 1 {
+		return "a piece is neither staged nor at the registry: " + text
+	}
+	return fmt.Sprintf("%d pieces are neither staged nor at the registry: %s", len(all), text)
 }
 
 func newLayout() layout {
@@ -52,7 +55,7 @@ func newLayout() layout {
 }
 
 // commitIndex pushes what is new in an index.json. One that can't be read isn't
-// complete: that is told when nothing more comes.
+// complete: a person is told when nothing more comes.
 func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
 	raw, err := f.readAll(ctx, registry.MaxManifest)
 	if err != nil {
@@ -73,7 +76,8 @@ func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
 	return true, r.pushImage(ctx, d, "")
 }
 
-// list takes over what an index.json lists now, or that it can't be read.
+// list takes over the entries of an index.json, or the problem that it can't be read. top
+// says that it is the index.json of upload/ itself.
 func (r *Root) list(d *Dir, ds []v1.Descriptor, problem error) (top bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,8 +98,8 @@ func (r *Root) pushListed(ctx context.Context, d *Dir) error {
 	return r.pushAll(ctx, r.merge(d, es), "")
 }
 
-// merge takes over the entries that an index has now, and gives those that are to
-// be pushed: they are new, or point elsewhere, or weren't pushed yet.
+// merge takes over the entries that an index has now, and gives those that are to be
+// pushed: new ones, ones that point elsewhere, and ones that weren't pushed before.
 func (r *Root) merge(d *Dir, entries []*entry) (todo []*entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,8 +122,8 @@ func (r *Root) merge(d *Dir, entries []*entry) (todo []*entry) {
 	return todo
 }
 
-// pushAll pushes entries. arrived is the piece that they waited for, or "". One that
-// fails doesn't keep the others from being pushed.
+// pushAll pushes entries; the others go on where one fails. arrived is the piece that they
+// waited for, or "".
 func (r *Root) pushAll(ctx context.Context, todo []*entry, arrived digest.Digest) error {
 	var errs []error
 	var sound []*entry
@@ -140,7 +144,7 @@ func (r *Root) pushAll(ctx context.Context, todo []*entry, arrived digest.Digest
 	return errors.Join(errs...)
 }
 
-// arrived pushes the entries that waited for d alone, and gives what came of that.
+// arrived pushes the entries that waited for d alone.
 func (r *Root) arrived(ctx context.Context, d digest.Digest) error {
 	var errs []error
 	for _, dir := range r.layouts() {
@@ -150,14 +154,14 @@ func (r *Root) arrived(ctx context.Context, d digest.Digest) error {
 }
 
 func (r *Root) arrivedIn(ctx context.Context, dir *Dir, d digest.Digest) error {
-	if !r.waitsFor(dir, d) {
+	if !r.mayNeed(dir, d) {
 		return nil
 	}
 	if err := dir.layout.turn.take(ctx); err != nil {
 		return err
 	}
 	defer dir.layout.turn.give()
-	waiting, decides, top := r.waiting(dir, d)
+	waiting, decides, top := r.needing(dir, d)
 	if len(waiting) == 0 && !decides {
 		return nil
 	}
@@ -168,14 +172,14 @@ func (r *Root) arrivedIn(ctx context.Context, dir *Dir, d digest.Digest) error {
 		err = r.pushImage(ctx, dir, d)
 	}
 	if ctx.Err() == nil {
-		r.resettle(dir, err)
+		r.setResult(dir, err)
 	}
 	return err
 }
 
-// waiting gives the entries of a layout that wait for d, and whether d decides which
+// needing gives the entries of a layout that wait for d, and whether d decides which
 // one is the image.
-func (r *Root) waiting(dir *Dir, d digest.Digest) (todo []*entry, decides, top bool) {
+func (r *Root) needing(dir *Dir, d digest.Digest) (todo []*entry, decides, top bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range dir.layout.entries {
@@ -187,8 +191,8 @@ func (r *Root) waiting(dir *Dir, d digest.Digest) (todo []*entry, decides, top b
 	return todo, decides, dir == r.top
 }
 
-// resettle makes what came of an index that waited the result of its file.
-func (r *Root) resettle(dir *Dir, err error) {
+// setResult makes the result of a push that came later that of the index.json's file.
+func (r *Root) setResult(dir *Dir, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f, ok := dir.children[indexName].(*File); ok {
@@ -200,9 +204,9 @@ func (r *Root) resettle(dir *Dir, err error) {
 	}
 }
 
-// waitsFor says whether an entry of a layout waits for d, or may, as entries are
-// being pushed.
-func (r *Root) waitsFor(dir *Dir, d digest.Digest) bool {
+// mayNeed says whether an entry of a layout waits for d, or may wait for it once the push
+// that holds the layout's turn is through.
+func (r *Root) mayNeed(dir *Dir, d digest.Digest) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, ok := dir.layout.undecided[d]; ok {
@@ -217,7 +221,7 @@ func (r *Root) waitsFor(dir *Dir, d digest.Digest) bool {
 	return false
 }
 
-// layouts are the directories that can be layouts.
+// layouts gives the directories that can be layouts.
 func (r *Root) layouts() []*Dir {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,7 +234,7 @@ func (r *Root) layouts() []*Dir {
 	return ds
 }
 
-// forget makes what a tag or a digest stands for new again.
+// forget forgets the entries of a tag or a digest: staging them pushes them again.
 func (r *Root) forget(target string) {
 	r.lost(digest.Digest(target))
 	for _, d := range r.layouts() {
@@ -248,8 +252,8 @@ func (r *Root) forgetIn(d *Dir, target string) {
 	}
 }
 
-// unlist forgets what a layout was to be pushed as, as its index.json is gone. Root.mu
-// is held.
+// unlist forgets the entries of a layout that aren't pushed, as its index.json is gone.
+// Root.mu is held.
 func (d *Dir) unlist() {
 	for target, e := range d.layout.entries {
 		if !e.pushed {
@@ -259,6 +263,6 @@ func (d *Dir) unlist() {
 	}
 	d.root.area.records.forget(d.root.repo, d.name, Waiting)
 	d.layout.listed, d.layout.undecided, d.layout.problem, d.layout.imageless = nil, nil, nil, false
-	d.layout.follow.giveUp()
-	d.layout.follow = nil
+	d.root.giveUp(d.layout.deferred)
+	d.layout.deferred = nil
 }

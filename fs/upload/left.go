@@ -207,8 +207,8 @@ func manifestTarget(name string) string {
 	return name
 }
 
-// targets are what the entries of an index on disk are pushed as: first the tag of a
-// directory that is an image.
+// targets gives the targets of the entries of an index on disk: first the tag of a directory
+// that is an image.
 func targets(path string, top bool, name string) []string {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// A symlink where a blob, or an index.json, is looked for counts as the file that it
-// leads to inside its layout, as some tools keep one copy of a blob that way. Any other
-// symlink is only staged. One that leads out of its layout leads to nothing that could
-// be pushed.
+// A symlink at the place of a blob, or of an index.json, counts as the file that it leads to
+// inside its layout: some programs keep one copy of a blob for several layouts that way. A
+// symlink that leads out of its layout is refused there. Any other symlink is only staged.
 
-// maxLinks is how many symlinks are followed on one way, as in Linux.
+// maxLinks is how many symlinks one path may lead through, as in Linux (path_resolution(7)).
 const maxLinks = 40
 
-// checkLink refuses a symlink that nothing could come of, where something is looked
-// for. Root.mu is held.
+// checkLink refuses a symlink at the place of a blob, a manifest or an index.json, or of a
+// directory of blobs, that leads out of its layout. Root.mu is held.
 func (r *Root) checkLink(d *Dir, name, target string) error {
 	within := d.layoutDir()
 	counts := roleAt(d, name).kind != staged
@@ -26,16 +25,25 @@ func (r *Root) checkLink(d *Dir, name, target string) error {
 	if roleAt(d, name).kind == manifest {
 		return fmt.Errorf("%w: a manifest is pushed from its bytes", ErrLink)
 	}
-	if _, inside := r.resolve(d, target, within, maxLinks); !inside {
+	if _, inside := r.resolve(d, target, within); !inside {
 		return fmt.Errorf("%w: %s is outside of it", ErrLink, target)
 	}
 	return nil
 }
 
-// resolve finds what a target means in a directory. inside is false where the way there
-// leaves the layout. Nothing need be there yet. Root.mu is held.
-func (r *Root) resolve(d *Dir, target string, within *Dir, links int) (n Node, inside bool) {
-	if strings.HasPrefix(target, "/") || links == 0 {
+// resolve finds the node that a target means in a directory; nil: it isn't there yet.
+// inside is false if the path leaves the layout, or leads through more than maxLinks
+// symlinks. Root.mu is held.
+func (r *Root) resolve(d *Dir, target string, within *Dir) (n Node, inside bool) {
+	left := maxLinks
+	return r.resolvePart(d, target, within, &left)
+}
+
+// resolvePart is resolve of a target that stands in a path. left is how many symlinks the
+// whole path may still lead through. Root.mu is held.
+func (r *Root) resolvePart(d *Dir, target string, within *Dir, left *int) (n Node, inside bool) {
+	*left--
+	if strings.HasPrefix(target, "/") || *left < 0 {
 		return nil, false
 	}
 	at := d
@@ -66,7 +74,7 @@ func (r *Root) resolve(d *Dir, target string, within *Dir, links int) (n Node, i
 		}
 		n = at.children[c]
 		if l, ok := n.(*Symlink); ok {
-			if n, inside = r.resolve(at, l.target, within, links-1); !inside {
+			if n, inside = r.resolvePart(at, l.target, within, left); !inside {
 				return nil, false
 			}
 		}
@@ -84,23 +92,46 @@ func (r *Root) leadsTo(l *Symlink) *File {
 	if l.parent == nil {
 		return nil
 	}
-	n, _ := r.resolve(l.parent, l.target, l.parent.layoutDir(), maxLinks)
+	n, _ := r.resolve(l.parent, l.target, l.parent.layoutDir())
 	f, _ := n.(*File)
 	return f
 }
 
-// linkedRole is the role that a symlink gives a file which has none of its own. Root.mu
-// is held.
+// linkedRole gives the role that a file has by a symlink. Root.mu is held.
 func (r *Root) linkedRole(f *File) role {
 	for l := range r.links {
-		if role := roleAt(l.parent, l.name); (role.kind == blob || role.kind == index) && r.leadsTo(l) == f {
-			return role
+		if r.leadsTo(l) == f {
+			return roleAt(l.parent, l.name)
 		}
 	}
 	return role{}
 }
 
-// commitLink pushes the file that a symlink leads to, now that it is one of a layout.
+// countLink keeps in links whether a symlink stands where a blob or an index.json is looked
+// for. mu is held.
+func (r *Root) countLink(l *Symlink) {
+	switch roleAt(l.parent, l.name).kind {
+	case blob, index:
+		r.links[l] = true
+	default:
+		delete(r.links, l)
+	}
+}
+
+// countLinks is countLink of all symlinks in a directory and below, which has another name
+// now. mu is held.
+func (r *Root) countLinks(d *Dir) {
+	for _, n := range d.children {
+		switch n := n.(type) {
+		case *Dir:
+			r.countLinks(n)
+		case *Symlink:
+			r.countLink(n)
+		}
+	}
+}
+
+// commitLink pushes the file that a new symlink leads to.
 func (r *Root) commitLink(ctx context.Context, l *Symlink) error {
 	f := r.newlyLinked(l)
 	if f == nil {
@@ -109,8 +140,8 @@ func (r *Root) commitLink(ctx context.Context, l *Symlink) error {
 	return r.commit(ctx, f)
 }
 
-// newlyLinked gives the file that a symlink makes something of; nil where it isn't
-// there, or is being written: its close tells.
+// newlyLinked gives the file that has its role by a symlink; nil: it isn't there, or a
+// program writes it, whose close pushes it.
 func (r *Root) newlyLinked(l *Symlink) *File {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,6 +25,7 @@ func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 	if !ask {
 		return nil, fs.ErrNotExist
 	}
+	defer r.busy(d)()
 	size, err := r.area.o.Tree.Blob(ctx, r.repo, dgst)
 	if errors.Is(err, registry.ErrDenied) {
 		// Many say so of a repository that isn't there yet. Pushing tells what is true.
@@ -36,11 +37,11 @@ func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 	return d.answered(name, Blob{r.repo, dgst, size}), nil
 }
 
-// Staged finds a name as long as it is staged, for a program that is about to make it
-// and wants it to be new: cp and tar know that nothing can be in their directories, and
-// open with O_EXCL. The registry isn't asked.
+// Staged finds a name that is staged, for a program that is about to make it and wants it to
+// be new: cp and tar open with O_EXCL, and take it for an error that a name is there. The
+// registry isn't asked.
 func (d *Dir) Staged(ctx context.Context, name string) (Node, error) {
-	if err := d.settle(ctx, name); err != nil {
+	if err := d.awaitEmpty(ctx, name); err != nil {
 		return nil, err
 	}
 	r := d.root
@@ -49,14 +50,13 @@ func (d *Dir) Staged(ctx context.Context, name string) (Node, error) {
 	if n, ok := d.children[name]; ok {
 		return r.shown(n), nil
 	}
-	if files := r.named(roleAt(d, name)); len(files) == 1 {
+	if files := r.namedBlobs(roleAt(d, name)); len(files) == 1 {
 		return files[0], nil
 	}
 	return nil, fs.ErrNotExist
 }
 
-// New says whether a program made the directory: nothing is in it but what programs
-// put there.
+// New says whether a program made the directory: only programs put anything into it.
 func (d *Dir) New() bool { return d.made }
 
 // Asks says whether Lookup asks the registry for a name that isn't staged.
@@ -94,8 +94,8 @@ func (d *Dir) answered(name string, b Blob) Node {
 	return f
 }
 
-// settle waits for the push of a file without a byte, which its close didn't.
-func (d *Dir) settle(ctx context.Context, name string) error {
+// awaitEmpty waits for the push of a file without a byte, which goes on behind its close.
+func (d *Dir) awaitEmpty(ctx context.Context, name string) error {
 	emptied := d.emptied(name)
 	if emptied == nil {
 		return nil
@@ -108,7 +108,8 @@ func (d *Dir) settle(ctx context.Context, name string) error {
 	}
 }
 
-// emptied is closed when the push of a file without a byte has ended; nil: there is none.
+// emptied gives a channel that is closed when the push of a file without a byte has ended;
+// nil: there is none.
 func (d *Dir) emptied(name string) <-chan struct{} {
 	d.root.mu.Lock()
 	defer d.root.mu.Unlock()
@@ -130,7 +131,7 @@ func (r *Root) stage(f *File) error {
 	if d == nil || d.children[f.name] != nil || d.remote[f.name] != f {
 		return nil
 	}
-	if len(r.named(roleAt(d, f.name))) > 1 {
+	if len(r.namedBlobs(roleAt(d, f.name))) > 1 {
 		return ErrTwoNames
 	}
 	delete(d.remote, f.name)
@@ -138,8 +139,8 @@ func (r *Root) stage(f *File) error {
 	return nil
 }
 
-// shown is what a node is shown as: a blob that was pushed under a name of its own is
-// a symlink to its digest. mu is held.
+// shown gives the node that stands for another: a symlink to its digest for a blob that was
+// pushed under a name of its own. mu is held.
 func (r *Root) shown(n Node) Node {
 	f, ok := n.(*File)
 	if !ok || roleAt(f.parent, f.name).kind != namedBlob {
@@ -158,24 +159,24 @@ func (r *Root) shown(n Node) Node {
 	return f.link
 }
 
-// named finds the files that stand in upload/blobs/ under names of their own and
-// were pushed by the digest of a role: who follows the symlink of one, to write to it,
-// means it. mu is held.
-func (r *Root) named(role role) (found []*File) {
+// namedBlobs finds the files that stand in upload/blobs/ under names of their own and were
+// pushed by the digest of a role. A program that writes through the symlink of one means
+// that file. mu is held.
+func (r *Root) namedBlobs(role role) (found []*File) {
 	blobs, ok := r.top.children[blobsName].(*Dir)
 	if !ok || role.kind != blob || role.layout != r.top {
 		return nil
 	}
 	for _, n := range blobs.children {
-		if f, ok := n.(*File); ok && f.pushedAs(role.digest) {
+		if f, ok := n.(*File); ok && f.isPushedAs(role.digest) {
 			found = append(found, f)
 		}
 	}
 	return found
 }
 
-// pushedAs says whether the registry has the bytes of a file, and their digest is d.
-func (f *File) pushedAs(d digest.Digest) bool {
+// isPushedAs says whether the registry has the bytes of a file, and their digest is d.
+func (f *File) isPushedAs(d digest.Digest) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.pushed && f.known() == d

@@ -22,15 +22,15 @@ const (
 	maxAtOnce  = 4 // blobs
 )
 
-// plan is what pushing one image takes.
+// plan is the pieces that the push of one image sends.
 type plan struct {
 	blobs     map[digest.Digest]*File
-	manifests []*registry.Manifest // children before those that name them; the top comes last
-	missing   pieces
-	seen      map[digest.Digest]bool
-	skip      pieces // known to be missing, and not asked for
-	// subjects are the manifests that the top names, by what they refer to; "" where
-	// that is nothing.
+	manifests []*registry.Manifest   // children before those that name them; the top comes last
+	missing   pieces                 // neither staged nor at the registry
+	seen      map[digest.Digest]bool // the manifests that were planned
+	skip      pieces                 // known to be missing, and not asked for
+	// subjects has the manifests that the top names, each with the digest that it refers to;
+	// "": it refers to nothing.
 	subjects map[digest.Digest]digest.Digest
 }
 
@@ -51,8 +51,8 @@ func (p *plan) refersTo(subject digest.Digest) bool {
 	return true
 }
 
-// pushEntries pushes the entries es of an index, which are of one digest. Where
-// something is missing they wait. arrived is what they waited for, or "".
+// pushEntries pushes the entries es of an index, which are of one digest. They wait where
+// a piece is missing. arrived is the piece that they waited for, or "".
 func (r *Root) pushEntries(ctx context.Context, es []*entry, arrived digest.Digest) error {
 	p := newPlan()
 	var tags []string
@@ -68,53 +68,46 @@ func (r *Root) pushEntries(ctx context.Context, es []*entry, arrived digest.Dige
 	delete(p.skip, arrived)
 	err := r.planEntry(ctx, p, es[0].desc, tags)
 	if err == nil && len(p.missing) > 0 {
-		r.await(es, p.missing)
+		r.wait(es, p.missing)
 		return nil
 	}
 	if subject := es[0].subject; err == nil && subject != "" && p.refersTo(subject) {
-		// The registry lists them itself, or PushManifest keeps the fallback tag.
+		// The registry lists the referrers itself, or PushManifest keeps the fallback tag.
 		index := es[0].desc.Digest
 		p.manifests = slices.DeleteFunc(p.manifests, func(m *registry.Manifest) bool { return m.Digest == index })
 		if err = r.carryOut(ctx, p, nil); err == nil {
-			r.done(index)
+			r.manifestPushed(index)
 		}
 	} else if err == nil {
 		err = r.carryOut(ctx, p, tags)
 	}
-	r.settled(es, err == nil)
+	r.noteTried(es, err == nil, nil)
 	for _, e := range es {
 		r.area.record(r.repo, e.target, err)
 	}
 	return err
 }
 
-// settled notes that entries were pushed, or that this failed.
-func (r *Root) settled(es []*entry, pushed bool) {
+// noteTried notes that entries were pushed, or that the push failed, or which pieces it
+// waits for.
+func (r *Root) noteTried(es []*entry, pushed bool, missing pieces) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range es {
-		e.tried, e.pushed, e.missing = true, pushed, nil
+		e.tried, e.pushed, e.missing = true, pushed, missing
 	}
 }
 
-// await has entries wait for what is missing.
-func (r *Root) await(es []*entry, missing pieces) {
-	r.setMissing(es, missing)
+// wait has entries wait for missing pieces.
+func (r *Root) wait(es []*entry, missing pieces) {
+	r.noteTried(es, false, missing)
 	for _, e := range es {
-		r.area.records.set(r.repo, e.target, Waiting, waitsFor(missing))
+		r.area.records.set(r.repo, e.target, Waiting, missing.reason())
 	}
 }
 
-func (r *Root) setMissing(es []*entry, missing pieces) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range es {
-		e.tried, e.pushed, e.missing = true, false, missing
-	}
-}
-
-// planEntry finds what pushing an entry of an index takes. A tag points at a manifest;
-// by digest an entry may be a blob.
+// planEntry plans the push of an entry of an index. A tag points at a manifest; by digest an
+// entry may be a blob.
 func (r *Root) planEntry(ctx context.Context, p *plan, d v1.Descriptor, tags []string) error {
 	isBlob := d.MediaType != "" && !registry.IsManifestType(d.MediaType)
 	if isBlob && len(tags) > 0 {
@@ -126,8 +119,8 @@ func (r *Root) planEntry(ctx context.Context, p *plan, d v1.Descriptor, tags []s
 	return r.plan(ctx, p, d, label("manifest", d), 0)
 }
 
-// checkAlgorithm refuses what can't be verified: registries don't take it, and waiting for
-// it would never end.
+// checkAlgorithm refuses a descriptor whose digest can't be verified: no registry takes such
+// a piece, and an entry would wait for it for ever.
 func checkAlgorithm(d v1.Descriptor) error {
 	if _, err := ref.ParseDigest(d.Digest.String()); err != nil {
 		return fmt.Errorf("%w: it names %s: %w", ErrNoManifest, d.Digest, unkind(err))
@@ -143,9 +136,10 @@ func label(what string, d v1.Descriptor) string {
 	return what + " " + d.Digest.String()
 }
 
-// childLabel names a child of an index: by its platform, where it has one.
+// childLabel names a child of an index for a person: by its platform, where it has one.
 func childLabel(d v1.Descriptor) string {
-	switch p := d.Platform; {
+	p := d.Platform
+	switch {
 	case d.Annotations["vnd.docker.reference.type"] != "": // BuildKit's
 		return label("an attestation", d)
 	case p == nil || p.OS == "":
@@ -157,8 +151,7 @@ func childLabel(d v1.Descriptor) string {
 	}
 }
 
-// plan finds what pushing the manifest d takes. name is what it is called where it is
-// missing.
+// plan plans the push of the manifest d. name names it for a person where it is missing.
 func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, name string, depth int) error {
 	if p.seen[d.Digest] {
 		return nil
@@ -204,7 +197,7 @@ func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, name string, 
 	return nil
 }
 
-// note takes down what a child of the top refers to.
+// note keeps the subject of a child of the top, which is at depth 1.
 func (p *plan) note(m *registry.Manifest, depth int) {
 	if depth != 1 {
 		return
@@ -215,8 +208,8 @@ func (p *plan) note(m *registry.Manifest, depth int) {
 	}
 }
 
-// planChild plans a child of an index. One that is no manifest by its media type is a
-// blob, as BuildKit has them in its caches.
+// planChild plans a child of an index. A child whose media type is no manifest's is a blob:
+// BuildKit's caches have such (BuildKit without image-manifest=true, seen 2026).
 func (r *Root) planChild(ctx context.Context, p *plan, d v1.Descriptor, depth int) error {
 	if d.MediaType != "" && !registry.IsManifestType(d.MediaType) {
 		return r.planBlob(ctx, p, d, label("", d))
@@ -239,13 +232,13 @@ func (r *Root) planRemote(ctx context.Context, p *plan, d v1.Descriptor, name st
 		return err
 	}
 	p.note(m, depth)
-	if depth == 0 { // its tag is what is to be pushed
+	if depth == 0 { // to be pushed under its tag
 		p.manifests = append(p.manifests, m)
 	}
 	return nil
 }
 
-// planBlob plans a blob, which is called by a name where it is missing.
+// planBlob plans a blob. name names it for a person where it is missing.
 func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor, name string) error {
 	if _, twice := p.blobs[d.Digest]; twice || p.missing[d.Digest] != "" {
 		return nil
@@ -280,8 +273,7 @@ func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor, name stri
 	return err
 }
 
-// carryOut pushes what is planned: blobs, then manifests, and the last of them
-// under its tags.
+// carryOut pushes the pieces of a plan: blobs, then manifests, the last of them under tags.
 func (r *Root) carryOut(ctx context.Context, p *plan, tags []string) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxAtOnce)

@@ -91,13 +91,13 @@ func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bo
 	return nil
 }
 
-// errChanged is of a file that was written while it was about to be pushed. Its writer's
-// close pushes it.
+// errChanged says that a file was written while it was about to be pushed. The writer's close
+// pushes it.
 var errChanged = fmt.Errorf("%w: it was written meanwhile", ErrIncomplete)
 
-// toPush gives what is to be pushed as the blob d, where it stands for another, what was
-// sent of it already, and which of the file's changes all that is of: the bytes had the
-// digest d when they were hashed, and may have been written since.
+// toPush gives the blob d that the file is pushed as, the blob that the file stands for, the
+// bytes that were sent ahead, and how many changes the file had. It fails with errChanged
+// if the file was written since its bytes had the digest d.
 func (f *File) toPush(d digest.Digest) (b, from Blob, sent *ahead, changes int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -165,22 +165,22 @@ func (r *Root) pushManifest(ctx context.Context, m *registry.Manifest, tags []st
 		return err
 	}
 	r.gained(m.Digest)
-	r.done(m.Digest)
+	r.manifestPushed(m.Digest)
 	r.area.o.Tree.PushedManifest(r.repo, m, tags...)
 	return nil
 }
 
-// done notes that nothing is left to do for the manifest d.
-func (r *Root) done(d digest.Digest) {
+// manifestPushed notes that the registry has the manifest d.
+func (r *Root) manifestPushed(d digest.Digest) {
 	if f := r.complete(d); f != nil {
-		f.isPushed(d)
+		f.notePushedAs(d)
 	}
 	r.area.records.forget(r.repo, d.String(), Waiting)
 	r.area.noted(r.repo, d.String())
 }
 
-// isPushed notes that a manifest was, if these still are its bytes.
-func (f *File) isPushed(d digest.Digest) {
+// notePushedAs notes that the manifest d was pushed, if these still are its bytes.
+func (f *File) notePushedAs(d digest.Digest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.known() == d {

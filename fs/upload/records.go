@@ -70,8 +70,8 @@ func (rs *records) trim() {
 	rs.done -= len(done) / 2
 }
 
-// waiting gives what was last told of each push that isn't done.
-func (rs *records) waiting() map[recordKey]string {
+// reasons gives the error of each push that waits or failed.
+func (rs *records) reasons() map[recordKey]string {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	texts := map[recordKey]string{}

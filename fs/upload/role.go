@@ -16,7 +16,7 @@ const (
 	layoutName    = v1.ImageLayoutFile
 	blobsName     = v1.ImageBlobsDir
 	manifestsName = "manifests"
-	ingestName    = "ingest" // where containerd's library and oras put what isn't whole yet
+	ingestName    = "ingest" // the place of blobs that aren't whole yet, of containerd's library and oras
 
 	imageManifestName = "manifest.json" // in an image directory: its manifest
 )
@@ -83,10 +83,10 @@ func canBeTag(name string) bool {
 	return !temporary(name) && ref.ValidTag(name)
 }
 
-// digestTag is a digest as the names of manifests and fallback tags have it: sha256-<hex>.
+// digestTag spells a digest as a tag, as manifests and fallback tags are named: sha256-<hex>.
 func digestTag(d digest.Digest) string { return d.Algorithm().String() + "-" + d.Encoded() }
 
-// digestName reads what digestTag writes.
+// digestName reads a digest that digestTag wrote.
 func digestName(name string) (digest.Digest, bool) {
 	algo, hex, ok := strings.Cut(name, "-")
 	if !ok {
@@ -115,8 +115,8 @@ func checkName(d *Dir, name string, isDir bool) error {
 	return nil
 }
 
-// checkManifestName refuses what can be no name of a manifest. An image directory has two
-// manifests under names that would be tags: nobody means those.
+// checkManifestName refuses a name that no manifest can have. An image directory has two
+// manifests under names that could be tags: nobody means those as tags.
 func checkManifestName(name string) error {
 	if _, ok := digestName(name); !ok && !ref.ValidTag(name) {
 		return fmt.Errorf("%w: %q is neither a tag nor <algorithm>-<digest>", ref.ErrInvalid, name)

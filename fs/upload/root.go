@@ -19,17 +19,17 @@ type Root struct {
 	area *Area
 	repo ref.Repository
 
-	mu      sync.Mutex
-	begun   bool
-	path    string // on the staging disk, once begun
-	top     *Dir
-	staged  map[digest.Digest]*File     // at their digests, complete
-	links   map[*Symlink]bool           // all that are staged
-	follows map[*follow]bool            // pushes that come after the calls that asked for them
-	has     map[digest.Digest]time.Time // what this mount pushed or found pushed, and until when that is believed
+	mu       sync.Mutex // guards all below, and the nodes' headers
+	begun    bool       // upload/ is on the staging disk
+	path     string     // of upload/ on the staging disk, once begun
+	top      *Dir
+	staged   map[digest.Digest]*File     // complete files at their digests
+	links    map[*Symlink]bool           // those at the place of a blob or of an index.json
+	deferred map[*deferredPush]bool      // all that haven't ended
+	has      map[digest.Digest]time.Time // until when it is believed that the registry has a digest
 }
 
-// What upload/ starts with.
+// Files that upload/ starts with.
 var (
 	startLayout = []byte(`{"imageLayoutVersion":"` + v1.ImageLayoutVersion + `"}`)
 	startIndex  = mustMarshal(v1.Index{
@@ -53,7 +53,7 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 	r := &Root{
 		area: a, repo: repo,
 		staged: map[digest.Digest]*File{}, has: map[digest.Digest]time.Time{},
-		links: map[*Symlink]bool{}, follows: map[*follow]bool{},
+		links: map[*Symlink]bool{}, deferred: map[*deferredPush]bool{},
 	}
 	start := func(parent *Dir, name string, mode uint32) header {
 		h := r.header(parent, name, mode)
@@ -115,7 +115,7 @@ func (r *Root) begin() error {
 	return nil
 }
 
-// roleOf is what the place of f makes of it, or that of a symlink that leads to it.
+// roleOf gives the role of the place of f, else that of a symlink that leads to it.
 func (r *Root) roleOf(f *File) role {
 	r.mu.Lock()
 	defer r.mu.Unlock()

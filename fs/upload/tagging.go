@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -11,18 +10,18 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// pushImage pushes what the index.json of upload/<name>/ lists: all by digest, and the
-// image under the directory's name. Where names don't say which entry that is, the tag
-// follows when the program that wrote the index.json has ended, or nothing more came for
-// a moment: programs list pieces of an image on their way to it, and some registries
-// never let a tag move again. arrived is the piece that entries waited for, or "". The
-// layout's turn is held.
+// pushImage pushes the entries of the index.json of upload/<name>/: all by digest, and the
+// image under the directory's name. Where no name says which entry the image is, the push
+// of the tag is deferred: programs list pieces of an image on their way to it, and some
+// registries never let a tag move again. arrived is the piece that entries waited for, or
+// "". The layout's turn is held.
 func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) error {
 	listed, name, first := r.listedIn(d)
 	c, err := chooseImage(listed, name, r.loader(ctx, d, arrived))
 	now := c.sure == sure || c.sure == likely && (first || err != nil)
 	entries := eachOnce(listed)
-	switch tagged := r.tagEntry(d, name); {
+	tagged := r.entryOf(d, name)
+	switch {
 	case now && c.tagged != nil:
 		entries = with(entries, c.tagged)
 	case tagged != nil:
@@ -34,13 +33,15 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) err
 	case len(c.missing) > 0:
 		r.undecided(d, name, c.missing)
 	case now || imageless:
-		r.stopFollow(d)
+		r.giveUpTag(d)
 		if err != nil {
 			r.area.record(r.repo, name, err)
 		}
 		return errors.Join(pushed, err)
 	case len(listed) > 0:
-		r.tagLater(d, name, c)
+		r.deferTag(d, name, c)
+	default:
+		r.giveUpTag(d)
 	}
 	return pushed
 }
@@ -53,22 +54,22 @@ func (r *Root) imageless(d *Dir, so bool) bool {
 	return so
 }
 
-// listedIn gives what is known of the index.json of a directory. first says that
-// nothing else stood in it before.
+// listedIn gives the entries of a directory's index.json, and the directory's name. first
+// says that it is the first index.json under that name.
 func (r *Root) listedIn(d *Dir) (listed []*entry, name string, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return d.layout.listed, d.name, d.layout.versions <= 1
 }
 
-// tagEntry gives the entry by which a directory's name was pushed as a tag, or nil.
-func (r *Root) tagEntry(d *Dir, name string) *entry {
+// entryOf gives the entry of a layout that is pushed, or to be pushed, as a target, or nil.
+func (r *Root) entryOf(d *Dir, target string) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return d.layout.entries[name]
+	return d.layout.entries[target]
 }
 
-// with gives the entries with one of them under a tag in place of its digest.
+// with gives the entries with one of them under its tag in place of its digest.
 func with(es []*entry, tagged *entry) []*entry {
 	var all []*entry
 	for _, e := range es {
@@ -79,8 +80,8 @@ func with(es []*entry, tagged *entry) []*entry {
 	return append(all, tagged)
 }
 
-// due are the entries to be pushed when a piece arrived, or all where none did: those
-// that waited for it, and those that weren't tried yet.
+// due gives the entries to be pushed now that a piece arrived: those that waited for it,
+// and new ones. Without a piece ("") all are due.
 func due(es []*entry, arrived digest.Digest) (now []*entry) {
 	for _, e := range es {
 		_, waited := e.missing[arrived]
@@ -91,8 +92,8 @@ func due(es []*entry, arrived digest.Digest) (now []*entry) {
 	return now
 }
 
-// loader gives manifests that are staged in a repository, or that the registry has.
-// Where a piece arrived, the others that were missing before are not asked for again.
+// loader gives manifests that are staged, or that the registry has. Once a piece arrived
+// (""; none did), the registry isn't asked again for the others that were missing.
 func (r *Root) loader(ctx context.Context, d *Dir, arrived digest.Digest) loader {
 	r.mu.Lock()
 	skip := d.layout.undecided
@@ -111,23 +112,24 @@ func (r *Root) loader(ctx context.Context, d *Dir, arrived digest.Digest) loader
 
 // undecided has the tag of a directory wait for manifests.
 func (r *Root) undecided(d *Dir, name string, missing pieces) {
-	r.stopFollow(d)
+	r.giveUpTag(d)
 	r.mu.Lock()
 	d.layout.undecided = missing
 	r.mu.Unlock()
-	r.area.records.set(r.repo, name, Waiting, waitsFor(missing))
+	r.area.records.set(r.repo, name, Waiting, missing.reason())
 }
 
-// tagLater has the tag of a directory follow, once the image itself is at the registry.
-func (r *Root) tagLater(d *Dir, name string, c choice) {
+// deferTag defers the push of a directory's tag, once the image itself is at the registry.
+func (r *Root) deferTag(d *Dir, name string, c choice) {
 	if c.tagged != nil {
-		image, old := r.pushedAs(d, c.tagged.desc.Digest), r.tagEntry(d, name)
+		image, old := r.entryOf(d, c.tagged.desc.Digest.String()), r.entryOf(d, name)
 		switch {
 		case old != nil && old.pushed && old.desc.Digest == c.tagged.desc.Digest:
-			r.stopFollow(d) // it points there
+			r.giveUpTag(d) // it points there
+			r.area.records.set(r.repo, name, Pushed, "")
 			return
 		case image != nil && len(image.missing) > 0:
-			r.area.records.set(r.repo, name, Waiting, waitsFor(image.missing))
+			r.area.records.set(r.repo, name, Waiting, image.missing.reason())
 			return
 		case image != nil && !image.pushed:
 			r.area.records.set(r.repo, name, Failed, "its image isn't pushed")
@@ -137,22 +139,15 @@ func (r *Root) tagLater(d *Dir, name string, c choice) {
 	r.area.records.set(r.repo, name, Pushing, "")
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if d.layout.follow.pending() {
+	if d.layout.deferred.pending() {
 		return
 	}
-	d.layout.follow = r.follow(name, name, d.layout.activity.over, func(ctx context.Context) error { return r.tagNow(ctx, d, name) })
+	d.layout.deferred = r.deferPush(name, name, d.layout.activity.over, func(ctx context.Context) error { return r.pushDeferredTag(ctx, d, name) })
 }
 
-// pushedAs gives the entry by which a digest is pushed, or nil.
-func (r *Root) pushedAs(d *Dir, dgst digest.Digest) *entry {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return d.layout.entries[dgst.String()]
-}
-
-// tagNow gives an image the name of its directory as a tag, as nothing more came that
+// pushDeferredTag gives an image the name of its directory as a tag: nothing more came that
 // could be the image.
-func (r *Root) tagNow(ctx context.Context, d *Dir, name string) error {
+func (r *Root) pushDeferredTag(ctx context.Context, d *Dir, name string) error {
 	if err := d.layout.turn.take(ctx); err != nil {
 		return err
 	}
@@ -174,23 +169,15 @@ func (r *Root) tagNow(ctx context.Context, d *Dir, name string) error {
 		err = r.pushAll(ctx, r.merge(d, append(eachOnce(listed), c.tagged)), "")
 	}
 	if err != nil && ctx.Err() == nil {
-		r.resettle(d, err)
+		r.setResult(d, err)
 	}
 	return err
 }
 
-// stopFollow gives up the tag that was to follow, as another push does it.
-func (r *Root) stopFollow(d *Dir) {
+// giveUpTag gives up the deferred push of a directory's tag.
+func (r *Root) giveUpTag(d *Dir) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.layout.follow.giveUp()
-	d.layout.follow = nil
-}
-
-// waitsFor says what is missing.
-func waitsFor(missing pieces) string {
-	if len(missing) == 1 {
-		return fmt.Sprintf("a piece is neither staged nor at the registry: %s", missing)
-	}
-	return fmt.Sprintf("%d pieces are neither staged nor at the registry: %s", len(missing), missing)
+	r.giveUp(d.layout.deferred)
+	d.layout.deferred = nil
 }

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"errors"
+	"io/fs"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -21,9 +22,9 @@ type process struct{ ended atomic.Bool }
 
 func (p *process) Ended() bool { return p.ended.Load() }
 
-// patient has tags follow only when programs end: nothing is ever quiet enough.
+// patient makes deferred pushes due only when programs end: no directory is ever quiet enough.
 func (b *bench) patient() {
-	b.area.followAfter = time.Hour
+	b.area.deferFor = time.Hour
 	b.area.attendAfter = time.Hour
 }
 
@@ -42,8 +43,8 @@ func (b *bench) writeBy(p Program, path string, content []byte) error {
 	return h.Flush(b.t.Context())
 }
 
-// follows waits until a tag that is to follow was pushed, or wasn't.
-func (b *bench) follows(tag string) {
+// awaits waits until a deferred push of a tag was done, or wasn't.
+func (b *bench) awaits(tag string) {
 	b.t.Helper()
 	b.ok(b.area.Await(b.t.Context(), b.repo, tag))
 }
@@ -111,7 +112,7 @@ func TestATagFollowsTheProgram(t *testing.T) {
 		t.Errorf("uploads.json says %q", b.state("v1"))
 	}
 	cp.ended.Store(true)
-	b.follows("v1")
+	b.awaits("v1")
 	b.pointsAt("v1", i.digest)
 	if b.state("v1") != Pushed || b.tags["v1"] != i.digest {
 		t.Errorf("%v", b.area.Records())
@@ -121,11 +122,11 @@ func TestATagFollowsTheProgram(t *testing.T) {
 // A tag follows when nothing came for a while, whatever the program does.
 func TestATagFollowsQuiet(t *testing.T) {
 	b := newBench(t)
-	b.area.followAfter = 100 * time.Millisecond
+	b.area.deferFor = 100 * time.Millisecond
 	i := newImage("x")
 	b.pieces("v1", i)
 	b.ok(b.writeBy(new(process), "v1/index.json", indexOf(i.descriptor(""))))
-	b.follows("v1")
+	b.awaits("v1")
 	b.pointsAt("v1", i.digest)
 }
 
@@ -151,7 +152,7 @@ func TestATagThatFollowsAndFailsIsTold(t *testing.T) {
 	p := new(process)
 	b.ok(b.writeBy(p, "v1/index.json", indexOf(i.descriptor(""))))
 	p.ended.Store(true)
-	b.follows("v1")
+	b.awaits("v1")
 	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || b.state("v1") != Failed {
 		t.Errorf("told %v; %v", failed, b.area.Records())
 	}
@@ -173,6 +174,10 @@ func TestARenamedDirectoryNeverHadItsFirstName(t *testing.T) {
 	b.pieces("tmpdir", i)
 	b.ok(b.writeBy(new(process), "tmpdir/index.json", indexOf(i.descriptor(""))))
 	b.ok(b.rename("tmpdir", "v1"))
+	b.awaits("tmpdir")
+	if b.area.Deferred(b.repo, "tmpdir") || !b.area.Deferred(b.repo, "v1") {
+		t.Error("a push under the first name is deferred, or none under the second")
+	}
 	b.ok(b.area.Close(t.Context()))
 	b.pointsAt("tmpdir", "")
 	b.pointsAt("v1", i.digest)
@@ -193,7 +198,7 @@ func TestTwoImagesInOneDirectory(t *testing.T) {
 		if names[0] == "" {
 			b.ok(err)
 			p.ended.Store(true)
-			b.follows(dir)
+			b.awaits(dir)
 			if failed := b.failed(); len(failed) == 1 {
 				err = failed[0]
 			}
@@ -250,7 +255,7 @@ func TestCosignSave(t *testing.T) {
 	cosign := new(process)
 	b.ok(b.writeBy(cosign, "v1/index.json", list))
 	cosign.ended.Store(true)
-	b.follows("v1")
+	b.awaits("v1")
 	b.pointsAt("v1", img.digest)
 	b.pointsAt(digestTag(img.digest)+".sig", sig.digest)
 	b.pointsAt(digestTag(img.digest)+".att", att.digest)
@@ -321,4 +326,107 @@ func TestBuildCachesArePushed(t *testing.T) {
 	if b.s.ReadBlob(b.repo.Path, digest.FromBytes(layer)) == nil || b.s.ReadBlob(b.repo.Path, digest.FromBytes(config)) == nil {
 		t.Error("a blob isn't at the registry")
 	}
+}
+
+// A tag doesn't follow while something of its directory is being pushed: the program waits
+// for that, and lists more when it is through.
+func TestATagDoesNotFollowDuringAPush(t *testing.T) {
+	b := newBench(t)
+	b.area.deferFor = 50 * time.Millisecond
+	piece := newImage("piece")
+	b.pieces("v9", piece)
+	oras := new(process)
+	release := make(chan struct{})
+	b.s.On("PUT upload", registrytest.Hold(release))
+	h := b.create(at("v9", digest.FromString("a layer")))
+	h.by = oras
+	if _, err := h.WriteAt(t.Context(), []byte("a layer"), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(b.writeBy(oras, "v9/index.json", indexOf(piece.descriptor(""))))
+	closed := make(chan error)
+	go func() { closed <- h.Flush(t.Context()) }()
+	time.Sleep(10 * b.area.deferFor)
+	b.pointsAt("v9", "")
+	close(release)
+	b.ok(<-closed)
+	h.Release()
+	b.awaits("v9")
+	b.pointsAt("v9", piece.digest)
+}
+
+// A tag that was to follow and is given up has no record: nothing waits for it.
+func TestATagThatIsGivenUpHasNoRecord(t *testing.T) {
+	i := newImage("x")
+	for name, giveUp := range map[string]func(b *bench) error{
+		"a renamed directory": func(b *bench) error { return b.rename("v1", "v2") },
+		"a removed index":     func(b *bench) error { return b.dirAt("v1").Unlink("index.json") },
+		"a renamed index":     func(b *bench) error { return b.rename("v1/index.json", "v1/index.json~") },
+		"an emptied index":    func(b *bench) error { return b.write("v1/index.json", indexOf()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.patient()
+			b.pieces("v1", i)
+			b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
+			b.ok(giveUp(b))
+			if b.state("v1") != "" {
+				t.Errorf("uploads.json says %v", b.area.Records())
+			}
+			b.ok(b.area.Close(t.Context()))
+			b.pointsAt("v1", "")
+		})
+	}
+}
+
+// A renamed directory whose image isn't known waits under its new name alone.
+func TestARenamedDirectoryWaitsUnderItsNewName(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	b.ok(b.write("v1/index.json", indexOf(newImage("x").descriptor(""), newImage("y").descriptor(""))))
+	b.ok(b.rename("v1", "v2"))
+	if b.state("v1") != "" || b.state("v2") != Waiting {
+		t.Errorf("uploads.json says %v", b.area.Records())
+	}
+}
+
+// A tag that points where it was to follow to is pushed, and isn't pushed again.
+func TestATagThatGoesBackIsPushed(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	one, two := newImage("one"), newImage("two")
+	b.pieces("v1", one)
+	b.pieces("v1", two)
+	b.ok(b.write("v1/index.json", indexOf(one.descriptor("v1"))))
+	b.ok(b.write("v1/index.json", indexOf(two.descriptor(""))))
+	b.ok(b.write("v1/index.json", indexOf(one.descriptor(""))))
+	if b.state("v1") != Pushed {
+		t.Errorf("uploads.json says %v", b.area.Records())
+	}
+}
+
+// A tag doesn't follow while a program asks in its directory what the registry has already:
+// it lists more when it knows.
+func TestATagDoesNotFollowDuringAQuestion(t *testing.T) {
+	b := newBench(t)
+	b.area.deferFor = 50 * time.Millisecond
+	piece := newImage("piece")
+	b.pieces("v9", piece)
+	release := make(chan struct{})
+	b.s.On("HEAD blob", registrytest.Hold(release))
+	blobs := b.dirAt("v9/blobs/sha256")
+	b.ok(b.writeBy(new(process), "v9/index.json", indexOf(piece.descriptor(""))))
+	found := make(chan error)
+	go func() {
+		_, err := blobs.Lookup(t.Context(), digest.FromString("a layer").Encoded())
+		found <- err
+	}()
+	time.Sleep(10 * b.area.deferFor)
+	b.pointsAt("v9", "")
+	close(release)
+	if err := <-found; !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a blob that the registry lacks: %v", err)
+	}
+	b.awaits("v9")
+	b.pointsAt("v9", piece.digest)
 }

@@ -5,15 +5,14 @@ import (
 	"strings"
 )
 
-// temporary says whether a name is one that tools give to what isn't whole yet, or
-// that means nothing to a registry. Nothing is ever pushed under it.
+// temporary says whether nothing is ever pushed under a name: programs give it to files that
+// aren't whole yet, or it begins with a dot.
 func temporary(name string) bool {
 	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, ".partial")
 }
 
-// passing are names that programs give to a file for a moment, and that can be tags:
-// a manifest with such a name isn't pushed before a moment is over in which it isn't
-// renamed.
+// passing are names that programs give to a file for a moment, and that can be tags. The push
+// of a manifest with such a name is deferred.
 var passing = []*regexp.Regexp{
 	regexp.MustCompile(`^sed[A-Za-z0-9]{6}$`),     // sed -i, by mkostemp(3)
 	regexp.MustCompile(`^tmp[a-z0-9_]{8}$`),       // Python's tempfile
@@ -29,17 +28,17 @@ var passing = []*regexp.Regexp{
 	regexp.MustCompile(`\.(dpkg|ucf)-(new|tmp|old|dist)$`),
 }
 
-// mkstempName is a name with an end that mkstemp(3) made: v1.XXXXXX, as mktemp(1) is
-// told it. One of six small letters is a word.
+// mkstempName is a name whose end mkstemp(3) made up, as mktemp v1.XXXXXX gives it. An end of
+// small letters alone is a word.
 var mkstempName = regexp.MustCompile(`\.[A-Za-z0-9]*[A-Z][A-Za-z0-9]*$`)
 
-// privateName is a name with an end that may be made up: six characters by mkstemp(3),
-// eight by Python's tempfile, a number by Go's os.CreateTemp.
+// privateName is a name whose end may be made up: six characters by mkstemp(3), eight by
+// Python's tempfile, a number by Go's os.CreateTemp.
 var privateName = regexp.MustCompile(`[A-Za-z0-9_]{6}$|\d{4}$`)
 
-// passingName says whether a file looks as if it were to be renamed. private is whether
-// it was made as those functions make theirs: anew, to be read and written, and for
-// nobody else. cp and install make none so.
+// passingName says whether a file looks as if it were to be renamed. private says that it was
+// made as those functions make files: anew, to be read and written, for its maker alone.
+// cp and install make none so.
 func passingName(name string, private bool) bool {
 	for _, r := range passing {
 		if r.MatchString(name) {

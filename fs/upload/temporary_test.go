@@ -49,27 +49,76 @@ func TestATemporaryNameNeverBecomesATag(t *testing.T) {
 	}
 }
 
-// A manifest that keeps a name which looks temporary is pushed under it, and a failure of
-// that is told, and is what the next close says.
+// A manifest that keeps a name which looks temporary is pushed under it.
 func TestANameThatLooksTemporaryAndStays(t *testing.T) {
 	b := newBench(t)
-	b.area.followAfter = 50 * time.Millisecond
+	b.area.deferFor = 50 * time.Millisecond
 	i := newImage("x")
 	b.pieces("", i)
 	b.ok(b.write("manifests/tmpwasmeant", i.raw))
-	b.follows("tmpwasmeant")
+	b.awaits("tmpwasmeant")
 	b.pointsAt("tmpwasmeant", i.digest)
-	b.s.On("PUT manifest v1.new", registrytest.Refuse(http.StatusForbidden, "DENIED"))
+}
+
+// A manifest that is to be pushed in a moment doesn't wait for anything: the end of the
+// mount pushes it.
+func TestAManifestThatFollowsIsNotWaiting(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	i := newImage("x")
+	b.pieces("", i)
+	b.ok(b.write("manifests/v1.new", i.raw))
+	if b.state("v1.new") != Pushing {
+		t.Errorf("uploads.json says %v", b.area.Records())
+	}
+	b.ok(b.area.Close(t.Context()))
+	b.pointsAt("v1.new", i.digest)
+}
+
+// A manifest isn't pushed, and nothing is told of it, while a program writes it once more.
+func TestAManifestThatIsWrittenOnceMoreIsNotPushed(t *testing.T) {
+	b := newBench(t)
+	b.area.deferFor = 50 * time.Millisecond
+	i := newImage("x")
+	b.pieces("", i)
 	h := b.create("manifests/v1.new")
-	defer h.Release()
 	if _, err := h.WriteAt(t.Context(), i.raw, 0); err != nil {
 		t.Fatal(err)
 	}
 	b.ok(h.Flush(t.Context()))
-	b.follows("v1.new")
+	if err := h.truncate(t.Context(), 100); err != nil { // open, it is written once more
+		t.Fatal(err)
+	}
+	time.Sleep(10 * b.area.deferFor)
+	if failed := b.failed(); len(failed) > 0 || b.state("v1.new") != Pushing {
+		t.Errorf("told %v; %v", failed, b.area.Records())
+	}
+	if _, err := h.WriteAt(t.Context(), i.raw[100:], 100); err != nil {
+		t.Fatal(err)
+	}
+	b.ok(h.Flush(t.Context()))
+	h.Release()
+	b.awaits("v1.new")
+	b.pointsAt("v1.new", i.digest)
+}
+
+// A manifest that follows and is refused is told by the next close as well.
+func TestAManifestThatFollowsAndFailsIsTold(t *testing.T) {
+	b := newBench(t)
+	b.area.deferFor = 50 * time.Millisecond
+	i := newImage("x")
+	b.pieces("", i)
+	b.s.On("PUT manifest v1.new", registrytest.Refuse(http.StatusForbidden, "DENIED"))
+	b.ok(b.write("manifests/v1.new", i.raw))
+	b.awaits("v1.new")
 	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || !strings.HasPrefix(failed[0].Error(), "manifests/v1.new: ") || b.state("v1.new") != Failed {
 		t.Errorf("told %v", failed)
 	}
+	n, err := b.dirAt("manifests").Lookup(t.Context(), "v1.new")
+	b.ok(err)
+	h, err := n.(*File).Open(true, false, nil)
+	b.ok(err)
+	defer h.Release()
 	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
 		t.Errorf("the next close says %v", err)
 	}

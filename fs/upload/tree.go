@@ -20,7 +20,7 @@ type Dir struct {
 	// gone is what was removed here: the registry still has it, and isn't asked, as
 	// who removes a name wants to make it anew.
 	gone   map[string]bool
-	made   bool   // by a program; else it was there from the start
+	made   bool   // a program made it; else it was there from the start
 	layout layout // what is known of the index, where the directory is a layout
 }
 
@@ -69,11 +69,10 @@ func (d *Dir) vacant(name string, isDir bool) error {
 // Create makes a file for a program (nil: not known) and opens it for writing. private
 // says that the program made sure that the file is new and nobody else's.
 func (d *Dir) Create(name string, mode uint32, private bool, by Program) (*File, *Handle, error) {
-	f, err := d.create(name, mode, by)
+	f, err := d.create(name, mode, private, by)
 	if err != nil {
 		return nil, nil, err
 	}
-	f.private = private
 	h, err := f.Open(true, false, by)
 	if err != nil {
 		_ = d.Unlink(name)
@@ -82,9 +81,10 @@ func (d *Dir) Create(name string, mode uint32, private bool, by Program) (*File,
 	return f, h, nil
 }
 
-func (d *Dir) create(name string, mode uint32, by Program) (f *File, err error) {
+func (d *Dir) create(name string, mode uint32, private bool, by Program) (f *File, err error) {
 	err = d.add(name, false, by, func(r *Root) (Node, error) {
 		f = newFile(r.header(d, name, mode))
+		f.private = private
 		return f, nil
 	})
 	return f, err
@@ -116,7 +116,7 @@ func (d *Dir) add(name string, isDir bool, by Program, make func(*Root) (Node, e
 // Link gives a name to a blob that a repository has. It is pushed as a copy of it
 // would be.
 func (d *Dir) Link(ctx context.Context, name string, b Blob) (*File, error) {
-	f, err := d.create(name, 0o444, nil)
+	f, err := d.create(name, 0o444, false, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -140,14 +140,14 @@ func (d *Dir) Mkdir(name string, mode uint32) (n *Dir, err error) {
 	return n, err
 }
 
-// Symlink makes a symlink. Where a blob is looked for, what it leads to is pushed.
+// Symlink makes a symlink. At the place of a blob, the file that it leads to is pushed.
 func (d *Dir) Symlink(ctx context.Context, name, target string) (s *Symlink, err error) {
 	err = d.add(name, false, nil, func(r *Root) (Node, error) {
 		if err := r.checkLink(d, name, target); err != nil {
 			return nil, err
 		}
 		s = &Symlink{r.header(d, name, 0o777), target}
-		r.links[s] = true
+		r.countLink(s)
 		return s, os.Symlink(target, s.path())
 	})
 	if err != nil {
@@ -203,17 +203,8 @@ func (r *Root) remove(d *Dir, name string, f *File) {
 	delete(d.children, name)
 	f.parent = nil
 	r.unstage(f)
-	r.passes(d, name, f)
-}
-
-// passes gives up the push of a file under a name that it had for a moment. Root.mu is
-// held.
-func (r *Root) passes(d *Dir, name string, f *File) {
-	if f.follow.pending() {
-		r.area.records.forget(r.repo, name, Waiting)
-	}
-	f.follow.giveUp()
-	f.follow = nil
+	r.giveUp(f.deferred)
+	f.deferred = nil
 }
 
 // Rmdir removes an empty directory.
@@ -240,10 +231,10 @@ func (d *Dir) Rmdir(name string) error {
 	return nil
 }
 
-// Rename moves a node for a program (nil: not known), and takes the place of what has
-// the new name, if replace. A file that gets the name of a digest must have it. What the
-// new name makes of a file is pushed; where that fails nothing is renamed, unless it
-// took the place of something, which is gone then.
+// Rename moves a node for a program (nil: not known). replace says that it may take the place
+// of a node with the new name. A file that gets the name of a digest must have it. The file
+// is pushed by the role of its new place. If that fails nothing is renamed, unless another
+// node lost its place, which is gone then.
 func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, replace bool, by Program) error {
 	r := d.root
 	if to.root != r {
@@ -252,14 +243,15 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 	if err := r.begin(); err != nil {
 		return err
 	}
-	n, _ := r.at(d, name)
+	n, _ := r.nodeAt(d, name)
 	if n == nil {
 		return fs.ErrNotExist
 	}
 	if d == to && name == newName {
 		return nil
 	}
-	old, role := r.at(to, newName)
+	defer r.busy(to)()
+	old, role := r.nodeAt(to, newName)
 	if f, ok := n.(*File); ok {
 		if err := r.precheck(ctx, f, role); err != nil {
 			return err
@@ -286,15 +278,14 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 	return err
 }
 
-// at gives what has a name, and the role that this makes.
-func (r *Root) at(d *Dir, name string) (Node, role) {
+// nodeAt gives the node that has a name, or nil, and the role of that place.
+func (r *Root) nodeAt(d *Dir, name string) (Node, role) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return d.children[name], roleAt(d, name)
 }
 
-// anew has what a file is pushed as decided again: another place makes another thing of
-// the same bytes.
+// anew makes the next commit push the file again: its role is that of another place.
 func (f *File) anew() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -364,13 +355,23 @@ func (r *Root) move(d *Dir, name string, n Node, to *Dir, newName string, replac
 	switch n := n.(type) {
 	case *File:
 		r.unstage(n)
-		r.passes(d, name, n)
+		r.giveUp(n.deferred)
+		n.deferred = nil
 		n.moved(promised(to, newName))
 	case *Dir:
-		// Its old name was never meant as a tag, where that is still to come.
-		n.layout.follow.giveUp()
-		n.layout.follow, n.layout.versions = nil, 0
+		// The old name was never meant as a tag, where that is still to come.
+		r.giveUp(n.layout.deferred)
+		n.layout.deferred, n.layout.versions = nil, 0
+		if d == r.top {
+			r.area.records.forget(r.repo, name, Waiting)
+		}
+		r.countLinks(n)
 		r.touch(n, by)
+	case *Symlink:
+		r.countLink(n)
+	}
+	if name == indexName && d.isLayout() {
+		d.unlist()
 	}
 	r.touch(d, by)
 	r.touch(to, by)

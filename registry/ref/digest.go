@@ -25,8 +25,8 @@ func ValidAlgorithm(name string) bool {
 }
 
 // ErrAlgorithm is matched, beside ErrInvalid, by the error of a digest that keeps the
-// specification's grammar and whose algorithm isn't one of Algorithms. Nobody can get
-// or verify what it names here; what names it may be valid all the same.
+// specification's grammar and whose algorithm isn't one of Algorithms. Its content can't be
+// verified here; a manifest that names it is valid.
 var ErrAlgorithm = errors.New("unknown digest algorithm")
 
 // ParseDigest reads ALGORITHM:HEX. The hexadecimal digits are lower case, as

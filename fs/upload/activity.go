@@ -1,0 +1,102 @@
+package upload
+
+import (
+	"sync"
+	"time"
+)
+
+// Constants of how long nothing may come. Programs that write an image make a call every
+// few milliseconds; a person waits for seconds.
+const (
+	// deferFor is how long nothing comes before a deferred push is due.
+	deferFor = time.Second
+	// attendAfter is how long nothing comes before a person is told what is missing.
+	attendAfter = 5 * time.Second
+	// lookEach is how often a wait looks whether it is over.
+	lookEach = 20 * time.Millisecond
+)
+
+// activity is when something last happened in a directory, and which program did it.
+type activity struct {
+	mu    sync.Mutex // guards all below; the last one in the lock order
+	last  time.Time
+	by    Program // the program that did something last; nil: not known
+	calls int     // calls of programs that are under way here, and may push for long
+}
+
+// note notes that something happens. by is the program that does it; nil: the one before.
+func (a *activity) note(by Program) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = time.Now()
+	if by != nil {
+		a.by = by
+	}
+}
+
+// begin notes that a call of a program begins, which lasts until end is called.
+func (a *activity) begin() (end func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls++
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.calls--
+		a.last = time.Now()
+	}
+}
+
+// quiet says whether nothing happened for some time.
+func (a *activity) quiet(while time.Duration) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.calls == 0 && time.Since(a.last) >= while
+}
+
+// over says whether the program that did something last has ended, or nothing
+// happened for some time.
+func (a *activity) over(while time.Duration) bool {
+	a.mu.Lock()
+	by, calls := a.by, a.calls
+	a.mu.Unlock()
+	return a.quiet(while) || calls == 0 && by != nil && by.Ended()
+}
+
+// busy notes that a call is under way in a directory until end is called. A push may take
+// minutes without another call of its program: nothing is quiet meanwhile.
+func (r *Root) busy(d *Dir) (end func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return d.layoutDir().layout.activity.begin()
+}
+
+// dirOf gives the directory of a file; nil: it has no name any more.
+func (r *Root) dirOf(f *File) *Dir {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f.parent
+}
+
+// poll waits until over says yes or the mount ends. False: stop was closed before.
+func (a *Area) poll(stop <-chan struct{}, over func() bool) bool {
+	pace := time.NewTicker(a.pace)
+	defer pace.Stop()
+	for {
+		select {
+		case <-stop:
+			return false
+		default:
+		}
+		if over() {
+			return true
+		}
+		select {
+		case <-stop:
+			return false
+		case <-a.open.Done():
+			return true
+		case <-pace.C:
+		}
+	}
+}

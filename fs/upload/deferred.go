@@ -1,0 +1,124 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// deferredPush is a push under a tag that comes after the call which asked for it. It is
+// given up, or it is done.
+type deferredPush struct {
+	tag  string
+	stop chan struct{} // closed when it is given up; guarded by Root.mu
+	done chan struct{} // closed when it has ended
+}
+
+// pending says whether the push is still to come; nil: there is none. Root.mu is held.
+func (p *deferredPush) pending() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.stop:
+		return false
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// giveUp gives up a deferred push, and its record; nil: there is none. One that is under
+// way goes on. mu is held.
+func (r *Root) giveUp(p *deferredPush) {
+	if p.pending() {
+		r.area.records.forget(r.repo, p.tag, Pushing)
+		close(p.stop)
+	}
+}
+
+// deferPush makes a push that is done once it is due, or the mount ends. due is told how
+// long nothing may have come. A failure is told where a person looks, as no program hears
+// of it. The caller has entered the area, and holds mu.
+func (r *Root) deferPush(tag, at string, due func(while time.Duration) bool, push func(context.Context) error) *deferredPush {
+	a, while := r.area, r.area.deferFor
+	p := &deferredPush{tag: tag, stop: make(chan struct{}), done: make(chan struct{})}
+	r.deferred[p] = true
+	a.work.Add(1)
+	go func() {
+		defer a.work.Done()
+		defer r.endDeferred(p)
+		a.o.Tree.Deferring(r.repo, tag)
+		if !a.poll(p.stop, func() bool { return due(while) }) {
+			return
+		}
+		if err := r.guarded(push); err != nil {
+			r.failed(at, err)
+		}
+	}()
+	return p
+}
+
+// endDeferred lets those go who wait for a deferred push.
+func (r *Root) endDeferred(p *deferredPush) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.deferred, p)
+	close(p.done)
+}
+
+// guarded calls a function that pushes, and makes an error of its panic: no handler of the
+// kernel's requests does that here.
+func (r *Root) guarded(push func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.area.log.Error("panic", "cause", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return push(r.area.ctx)
+}
+
+// failed tells of a failure that no program hears of. at is its path below upload/.
+func (r *Root) failed(at string, err error) {
+	r.area.o.Tree.Failed(r.repo, at, err)
+}
+
+// Await waits until no push of a tag is deferred any more.
+func (a *Area) Await(ctx context.Context, repo ref.Repository, tag string) error {
+	for _, p := range a.deferred(repo, tag) {
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Deferred says whether a push of a tag is deferred: Await waits for it.
+func (a *Area) Deferred(repo ref.Repository, tag string) bool {
+	return len(a.deferred(repo, tag)) > 0
+}
+
+// deferred gives the deferred pushes of a tag.
+func (a *Area) deferred(repo ref.Repository, tag string) (ps []*deferredPush) {
+	a.mu.Lock()
+	root := a.roots[repo]
+	a.mu.Unlock()
+	if root == nil {
+		return nil
+	}
+	root.mu.Lock()
+	defer root.mu.Unlock()
+	for p := range root.deferred {
+		if p.tag == tag {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
