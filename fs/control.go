@@ -28,12 +28,15 @@ func (t *Tree) controlDir(at place) *controlDir {
 	for name, render := range map[string]func() []byte{
 		"version":        func() []byte { return []byte("ocifs " + t.opts.Version + "\n") },
 		"config.json":    func() []byte { return indented(t.opts.Config) },
-		"stats.json":     func() []byte { return indented(t.stats()) },
 		"transfers.json": func() []byte { return indented(t.transfers()) },
 		"uploads.json":   func() []byte { return indented(t.uploads()) },
 	} {
 		d.files[name] = (&replacedFile{place: at.at(name), render: render}).now
 	}
+	// Figures such as the size of the heap change by being looked at: tar and cp stat a file,
+	// open it, and compare.
+	stats := func() []byte { return indented(t.stats()) }
+	d.files["stats.json"] = (&replacedFile{place: at.at("stats.json"), render: stats, keep: time.Second}).now
 	d.files["errors.jsonl"] = func() file { return t.failures.text.file(at.at("errors.jsonl")) }
 	return d
 }
@@ -62,6 +65,7 @@ func (d *controlDir) list(context.Context) (listing, error) {
 type replacedFile struct {
 	place
 	render func() []byte
+	keep   time.Duration // how long an edition stays the one of now, whatever changes
 
 	mu   sync.Mutex
 	last *edition // the one that now gave last, or nil; guarded by mu
@@ -82,6 +86,9 @@ func (e *edition) stat() stat {
 
 // now gives the edition of this moment: the last one, unless the bytes have changed.
 func (f *replacedFile) now() file {
+	if last := f.recent(); last != nil {
+		return last
+	}
 	b := f.render()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,6 +101,16 @@ func (f *replacedFile) now() file {
 	}
 	f.last = &edition{small{f.place, b, "", time.Now()}, number}
 	return f.last
+}
+
+// recent gives the last edition, as long as it is kept.
+func (f *replacedFile) recent() file {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.last != nil && time.Since(f.last.mtime) < f.keep {
+		return f.last
+	}
+	return nil
 }
 
 func indented(v any) []byte {

@@ -34,7 +34,7 @@ type image struct {
 // that two of the same tag had in common would be moved from one to the other, which
 // fails with ESTALE while anyone looks into either.
 func newImage(at, base place, r *repository, m *registry.Manifest, id digest.Digest, name string) *image {
-	return &image{place: at, base: base, repo: r, id: id, desc: m.Descriptor(), name: name, mtime: created(m)}
+	return &image{place: at, base: base, repo: r, id: id, desc: m.Descriptor(), name: name, mtime: created(m.Annotations)}
 }
 
 func (i *image) stat() stat { return i.dirStat(i.id) }

@@ -20,13 +20,9 @@ const maxLists = 4096
 // of tags: a listName has spaces, which no tag's key has.
 type listName string
 
-// tagsList, referrersList and namesList name the kinds of lists. All paths that lead to a
+// tagsList and namesList name the kinds of lists. All paths that lead to a
 // repository share its lists; a namespace's list is of one path.
 func (r *repository) tagsList() listName { return listName("tags of " + r.String()) }
-
-func (r *repository) referrersList(d digest.Digest) listName {
-	return listName("referrers of " + r.String() + "@" + d.String())
-}
 
 func (p place) namesList() listName {
 	return listName("names in /" + path.Join(p.tree.prefix, p.path))

@@ -163,9 +163,7 @@ func TestDirectoriesMoveWithTheirLists(t *testing.T) {
 	one := a.image("team/app", "v1", "one")
 	a.tags("team/app", "v1")
 	a.catalog("team/app")
-	a.set("team/app/referrers/"+one.Digest.String(), jsonOf("application/vnd.oci.image.index.v1+json", map[string]any{"manifests": []any{}}))
-	referrers := "team/app/referrers/" + hexPath(one.Digest)
-	paths := []string{"", "team", "team/app", "team/app/tags", referrers}
+	paths := []string{"", "team", "team/app", "team/app/tags"}
 	dir := t.TempDir()
 	r := ref.Repository{Host: a.host, Path: "team/app"}
 	var before map[string]time.Time
@@ -210,11 +208,6 @@ func TestDirectoriesMoveWithTheirLists(t *testing.T) {
 		look(w, "a repository beside", "team")
 		a.catalog("team/app", "team/app/below", "team/other", "other")
 		look(w, "a component", "")
-		a.set("team/app/referrers/"+one.Digest.String(), jsonOf("application/vnd.oci.image.index.v1+json", map[string]any{"manifests": []any{one.Descriptor()}}))
-		look(w, "a referrer", referrers)
-		if index := w.times(referrers + "/index.json")[referrers+"/index.json"]; !index.Equal(before[referrers]) {
-			t.Errorf("the list of referrers is of %v, its directory of %v", index, before[referrers])
-		}
 		a.setAll(failing)
 		look(w, "the registry is out of reach")
 		a.setAll(nil)
@@ -282,7 +275,7 @@ func TestListsAreNoTags(t *testing.T) {
 	if key := r.pointerKey("v1"); strings.Contains(key, " ") {
 		t.Errorf("a tag is kept under %q", key)
 	}
-	for _, name := range []listName{r.tagsList(), r.referrersList(""), place{w.Tree, ""}.namesList()} {
+	for _, name := range []listName{r.tagsList(), place{w.Tree, ""}.namesList()} {
 		if !strings.Contains(string(name), " ") {
 			t.Errorf("a list is kept under %q", name)
 		}

@@ -35,9 +35,9 @@ const (
 	foreignPiece
 	// manifestPiece is a child of an index. A sparse index names some that its registry lacks.
 	manifestPiece
-	// strangePiece is a child of an index whose media type is no manifest's. BuildKit's
-	// caches name blobs so (BuildKit without image-manifest=true, seen 2026), others
-	// manifests of kinds that aren't known here.
+	// strangePiece is a child of an index whose media type is no manifest's, or a layer whose
+	// media type is one's. BuildKit's caches name blobs so (BuildKit without
+	// image-manifest=true, seen 2026), others manifests of kinds that aren't known here.
 	strangePiece
 )
 
@@ -73,8 +73,11 @@ func childPiece(d v1.Descriptor) piece {
 // layerPiece is a piece that a manifest names as its config or among its layers.
 func layerPiece(d v1.Descriptor) piece {
 	kind := blobPiece
-	if registry.IsForeign(d) {
+	switch {
+	case registry.IsForeign(d):
 		kind = foreignPiece
+	case registry.IsManifestType(d.MediaType):
+		kind = strangePiece
 	}
 	return piece{d.Digest, d.Size, d.MediaType, kind}
 }

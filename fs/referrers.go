@@ -30,27 +30,7 @@ func (r *repository) referrersByDigest(_ context.Context, at place, d digest.Dig
 	return &referrersDir{at, r, d}, forever, nil
 }
 
-// stat tells the list's time. The kernel keeps none of a list that nobody has seen: any
-// lookup below may bring the list.
-func (d *referrersDir) stat() stat {
-	st := d.listStat(d.subject, d.repo.referrersList(d.subject))
-	if st.mtime.Equal(epoch) {
-		st.ttl = 0
-	}
-	return st
-}
-
-// referrersIndex is index.json: another list is another file, and has another time.
-type referrersIndex struct {
-	small
-	of listName
-}
-
-func (f *referrersIndex) stat() stat {
-	st := f.small.stat()
-	st.mtime, st.ttl = f.tree.lists.shown(f.of)
-	return st
-}
+func (d *referrersDir) stat() stat { return d.dirStat(d.subject) }
 
 func (d *referrersDir) lookup(ctx context.Context, name string) (child, error) {
 	if strings.HasPrefix(name, ".") {
@@ -81,26 +61,24 @@ func (d *referrersDir) list(ctx context.Context) (listing, error) {
 // artifact type.
 func (d *referrersDir) child(rs referrers, name string) (child, error) {
 	left := time.Until(rs.expires)
-	list := d.repo.referrersList(d.subject)
 	if name == indexName {
-		return child{name, &referrersIndex{small{d.at(name), rs.index, rs.digest, epoch}, list}, left}, nil
+		return child{name, &small{d.at(name), rs.index, rs.digest, rs.created}, left}, nil
 	}
 	of, ok := rs.types[name]
 	if !ok {
 		return child{}, errNotExist
 	}
-	return child{name, &typeDir{d.at(name), rs.digest, list, of}, left}, nil
+	return child{name, &typeDir{d.at(name), rs.digest, of}, left}, nil
 }
 
 // typeDir is the referrers of one artifact type, as symlinks to their image directories.
 type typeDir struct {
 	place
 	index     digest.Digest   // the digest of the referrers' index: other referrers are another directory
-	of        listName        // whose time the directory has
 	referrers []digest.Digest // sorted
 }
 
-func (d *typeDir) stat() stat { return d.listStat(d.index, d.of) }
+func (d *typeDir) stat() stat { return d.dirStat(d.index) }
 
 func (d *typeDir) lookup(_ context.Context, name string) (child, error) {
 	algorithm, encoded, _ := strings.Cut(name, "-")
@@ -129,10 +107,13 @@ func (d *typeDir) list(ctx context.Context) (listing, error) {
 // referrers is the referrers of one digest, in the shape that directories show.
 type referrers struct {
 	belief
-	index  []byte                     // the index.json of them all; nil: not known
-	digest digest.Digest              // the digest of index
-	names  []string                   // index.json and the directories' names, sorted
-	types  map[string][]digest.Digest // the referrers by the directory of their artifact type, sorted
+	index []byte // the index.json of them all; nil: not known
+	// created is the time of index.json: that of the referrer that was made last, as far as
+	// their annotations tell. It depends on the content, as all times here do.
+	created time.Time
+	digest  digest.Digest              // the digest of index
+	names   []string                   // index.json and the directories' names, sorted
+	types   map[string][]digest.Digest // the referrers by the directory of their artifact type, sorted
 }
 
 // newReferrers puts the referrers that a registry named into shape, once for all lookups.
@@ -150,7 +131,11 @@ func newReferrers(b belief, ds []v1.Descriptor) (referrers, error) {
 	}
 	index = append(index, '\n')
 	rs := referrers{belief: b, index: index, digest: digest.FromBytes(index), types: map[string][]digest.Digest{}}
+	rs.created = epoch
 	for _, d := range ds {
+		if t := created(d.Annotations); t.After(rs.created) {
+			rs.created = t
+		}
 		name := strings.ReplaceAll(d.ArtifactType, "/", "_")
 		if name == "" {
 			name = "unknown"
@@ -248,7 +233,6 @@ func (r *repository) referrers(ctx context.Context, at place, d digest.Digest) (
 			return referrers{}, err
 		}
 		r.tree.referrers.keep(s, changes, got)
-		r.tree.lists.saw(r.referrersList(d), got.digest, got.expires)
 		return got, nil
 	})
 	if registry.OutOfReach(err) {

@@ -18,6 +18,40 @@ func referrer(artifactType, content string) v1.Descriptor {
 	return v1.Descriptor{MediaType: v1.MediaTypeImageManifest, ArtifactType: artifactType, Digest: digest.FromString(content), Size: int64(len(content))}
 }
 
+// The index.json of referrers is as old as the referrer that was made last, at each mount:
+// a listing of the same referrers looks the same to rsync.
+func TestTheTimeOfReferrersDependsOnThem(t *testing.T) {
+	subject := digest.FromString("subject")
+	at := "team/app/referrers/" + hexPath(subject)
+	made := func(created string) v1.Descriptor {
+		d := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString(created), Size: 1, ArtifactType: "application/x"}
+		if created != "" {
+			d.Annotations = map[string]string{v1.AnnotationCreated: created}
+		}
+		return d
+	}
+	for want, ds := range map[time.Time][]v1.Descriptor{
+		epoch: {made("")},
+		time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC): {made("2026-02-03T04:05:06Z"), made("2025-01-01T00:00:00Z"), made("")},
+	} {
+		a := startAnswering(t)
+		a.referring("team/app", subject, ds...)
+		w := walk(t, a, t.TempDir(), Options{})
+		if _, err := w.shows(at); err != nil {
+			t.Fatal(err)
+		}
+		for path, got := range w.times(at, at+"/application_x", at+"/index.json") {
+			if path != at+"/index.json" {
+				if !got.Equal(epoch) {
+					t.Errorf("%s is of %v", path, got)
+				}
+			} else if !got.Equal(want) {
+				t.Errorf("%s is of %v, want %v", path, got, want)
+			}
+		}
+	}
+}
+
 // Referrers are shown by their artifact type, each once and sorted; types that no name can
 // tell are left out.
 func TestReferrersAreShownByTheirType(t *testing.T) {

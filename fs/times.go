@@ -4,8 +4,6 @@ import (
 	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/ocifs/ocifs/registry"
 )
 
 // epoch is the time of all entries that have none of their own: 1980-01-01T00:00:00Z. A time
@@ -17,8 +15,8 @@ var epoch = time.Date(1980, time.January, 1, 0, 0, 0, 0, time.UTC)
 // created is the time of the files and symlinks of an image: the annotation
 // org.opencontainers.image.created of its manifest (RFC 3339), else epoch. A time before
 // 1970 counts as none: builders that leave times out write the year 1.
-func created(m *registry.Manifest) time.Time {
-	t, err := time.Parse(time.RFC3339, m.Annotations[v1.AnnotationCreated])
+func created(annotations map[string]string) time.Time {
+	t, err := time.Parse(time.RFC3339, annotations[v1.AnnotationCreated])
 	if err != nil || t.Unix() < 0 {
 		return epoch
 	}

@@ -28,7 +28,7 @@ func TestCreated(t *testing.T) {
 		"2199-01-01T00:00:00.000000001Z": time.Date(2199, 1, 1, 0, 0, 0, 1, time.UTC),
 	} {
 		m := &registry.Manifest{Annotations: map[string]string{v1.AnnotationCreated: said}}
-		if got := created(m); !got.Equal(want) {
+		if got := created(m.Annotations); !got.Equal(want) {
 			t.Errorf("%q is %v, want %v", said, got, want)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -56,7 +58,9 @@ func (c *Client) putTags(ctx context.Context, r ref.Repository, m *Manifest, tag
 	if len(tags) == 0 {
 		return c.putDigest(ctx, r, m)
 	}
-	for len(tags) > 1 && c.takesTags(r.Host) {
+	// A tag alone doesn't say which algorithm its digest is to be of: registries take SHA-256.
+	inOne := len(tags) > 1 || m.Digest.Algorithm() != digest.Canonical
+	for inOne && len(tags) > 0 && c.takesTags(r.Host) {
 		n := min(len(tags), maxTags)
 		k := putCall(r, m, m.Digest.String())
 		for _, t := range tags[:n] {

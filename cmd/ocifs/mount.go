@@ -53,7 +53,9 @@ unmount it with 'ocifs unmount MOUNTPOINT'.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			source := ""
 			if len(args) == 2 {
-				source = args[0]
+				if source = args[0]; source == "" {
+					return usageError{errors.New("SOURCE is empty: write HOST or HOST/REPOSITORY, or leave it out to mount every registry")}
+				}
 			}
 			host, path, err := parseSource(source, s.plainHTTP)
 			if err != nil {

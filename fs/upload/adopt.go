@@ -55,7 +55,7 @@ func (r *Root) setAside(f *File) (string, error) {
 		return "", nil
 	}
 	path := f.path()
-	private := filepath.Join(r.area.dir, adoptName, strconv.FormatUint(f.id, 10))
+	private := filepath.Join(r.area.dir, adoptName, strconv.FormatUint(r.area.adopted.Add(1), 10))
 	if err := os.MkdirAll(filepath.Dir(private), 0o700); err != nil {
 		return "", err
 	}

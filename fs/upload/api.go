@@ -150,7 +150,7 @@ type Change struct {
 
 // Node is a *Dir, a *File or a *Symlink.
 type Node interface {
-	// ID tells a node from all others of its area, for as long as that lives.
+	// ID tells a node from all others of its repository, for as long as the area lives.
 	ID() uint64
 	Attr() Attr
 	Set(Change) error

@@ -22,7 +22,7 @@ type Area struct {
 	o        Options
 	log      *slog.Logger
 	uid, gid uint32
-	ids      atomic.Uint64
+	adopted  atomic.Uint64 // counts the files that the cache takes over
 	records  records
 	active   transfers
 

@@ -20,7 +20,7 @@ type header struct {
 
 func (r *Root) header(parent *Dir, name string, mode uint32) header {
 	return header{
-		id: r.area.ids.Add(1), root: r, parent: parent, name: name,
+		id: r.ids.Add(1), root: r, parent: parent, name: name,
 		mode: mode, uid: r.area.uid, gid: r.area.gid, mtime: time.Now(),
 	}
 }

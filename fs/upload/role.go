@@ -80,7 +80,14 @@ func canBeTag(name string) bool {
 	case blobsName, manifestsName, ingestName:
 		return false
 	}
-	return !temporary(name) && ref.ValidTag(name)
+	return !temporary(name) && isTarget(name)
+}
+
+// isTarget says whether an image can be pushed as a name: a tag, or a digest, which may be
+// longer than any tag.
+func isTarget(name string) bool {
+	_, isDigest := digestName(name)
+	return isDigest || ref.ValidTag(name)
 }
 
 // digestTag spells a digest as a tag, as manifests and fallback tags are named: sha256-<hex>.
@@ -103,7 +110,7 @@ func checkName(d *Dir, name string, isDir bool) error {
 	switch {
 	case temporary(name), d.parent == nil && !isDir:
 		return nil
-	case isDir && d == d.root.top && !ref.ValidTag(name):
+	case isDir && d == d.root.top && !isTarget(name):
 		return fmt.Errorf("%w: a directory in upload/ is an image, and %q can be no tag", ref.ErrInvalid, name)
 	case isDir && within && d.name == manifestsName:
 		return fmt.Errorf("%w: manifests/ has files alone, and %q is a directory", ErrPlace, name)
@@ -118,7 +125,7 @@ func checkName(d *Dir, name string, isDir bool) error {
 // checkManifestName refuses a name that no manifest can have. An image directory has two
 // manifests under names that could be tags: nobody means those as tags.
 func checkManifestName(name string) error {
-	if _, ok := digestName(name); !ok && !ref.ValidTag(name) {
+	if !isTarget(name) {
 		return fmt.Errorf("%w: %q is neither a tag nor <algorithm>-<digest>", ref.ErrInvalid, name)
 	}
 	if name == indexName || name == imageManifestName {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -18,6 +19,7 @@ import (
 type Root struct {
 	area *Area
 	repo ref.Repository
+	ids  atomic.Uint64 // of nodes; the same at each mount for what upload/ starts with
 
 	mu       sync.Mutex // guards all below, and the nodes' headers
 	begun    bool       // upload/ is on the staging disk

@@ -14,6 +14,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -306,6 +307,41 @@ func TestADirectoryOfADigestIsNoTag(t *testing.T) {
 	b.pointsAt(i.digest.String(), i.digest)
 	b.pointsAt(dir, "")
 	b.pointsAt("latest", "")
+}
+
+// A digest of SHA-512 makes a longer name than any tag, and is one of an image all the same.
+func TestADirectoryOfALongDigest(t *testing.T) {
+	b := newBench(t)
+	i := newImage("x")
+	d := digest.SHA512.FromBytes(i.raw)
+	desc := i.descriptor("latest")
+	desc.Digest = d
+	dir := digestTag(d)
+	for _, piece := range [][]byte{i.layer, i.config} {
+		b.ok(b.write(at(dir, digest.FromBytes(piece)), piece))
+	}
+	b.ok(b.write(at(dir, d), i.raw))
+	b.ok(b.write(dir+"/index.json", indexOf(desc)))
+	if b.s.ReadManifest(b.repo.Path, d.String()) == nil || b.state(d.String()) != Pushed {
+		t.Errorf("%v", b.area.Records())
+	}
+}
+
+// Nodes that upload/ starts with have the same numbers at each mount, in whatever order
+// repositories are looked up.
+func TestWhatUploadStartsWithHasTheSameNumbers(t *testing.T) {
+	b := newBench(t)
+	other, err := b.area.Root(ref.Repository{Host: b.s.Host, Path: "team/other"})
+	b.ok(err)
+	for _, name := range []string{"blobs", "manifests", "index.json", "oci-layout"} {
+		one, err := b.top.Lookup(t.Context(), name)
+		b.ok(err)
+		two, err := other.Lookup(t.Context(), name)
+		b.ok(err)
+		if one.ID() != two.ID() {
+			t.Errorf("%s is %d in one repository and %d in the next", name, one.ID(), two.ID())
+		}
+	}
 }
 
 // A child of an index that is no manifest goes as a blob, however large it is.
