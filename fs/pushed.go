@@ -30,6 +30,14 @@ func (t pushTree) Lacks(r ref.Repository, d digest.Digest) bool {
 	return ok && p.missing
 }
 
+func (t pushTree) TagPoints(ctx context.Context, r ref.Repository, tag string) (digest.Digest, error) {
+	res, err := t.repository(r).tag(ctx, tag)
+	if err != nil {
+		return "", err
+	}
+	return res.manifest.Digest, nil
+}
+
 func (t pushTree) Manifest(ctx context.Context, r ref.Repository, d digest.Digest) (*registry.Manifest, error) {
 	return t.repository(r).manifest(ctx, d)
 }

@@ -141,11 +141,15 @@ func (n *stagedNode) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.Se
 	if v, ok := in.GetMode(); ok {
 		c.Mode = &v
 	}
-	if v, ok := in.GetUID(); ok {
-		c.UID = &v
-	}
-	if v, ok := in.GetGID(); ok {
-		c.GID = &v
+	// As on a disk a user gives nothing away: what isn't theirs is nothing that they may
+	// change afterwards. It is no error, as some programs end at one.
+	if caller, ok := fuse.FromContext(ctx); !ok || caller.Uid == 0 {
+		if v, ok := in.GetUID(); ok {
+			c.UID = &v
+		}
+		if v, ok := in.GetGID(); ok {
+			c.GID = &v
+		}
 	}
 	if v, ok := in.GetMTime(); ok {
 		c.Mtime = &v

@@ -10,8 +10,17 @@ import (
 const (
 	// deferFor is how long nothing comes before a deferred push is due.
 	deferFor = time.Second
+	// deferPieceFor is deferFor for an entry without a name that has a platform, while its
+	// program lives: oras lists the children of an index so on its way to it, and waits for
+	// its source between them.
+	deferPieceFor = time.Minute
 	// attendAfter is how long nothing comes before a person is told what is missing.
 	attendAfter = 5 * time.Second
+	// awaitFor is how long a lookup of a tag waits for its deferred push.
+	awaitFor = 5 * time.Second
+	// checkFor is how long the registry has to say whether it has manifests that no index
+	// names: the end of a mount waits for it.
+	checkFor = 5 * time.Second
 	// lookEach is how often a wait looks whether it is over.
 	lookEach = 20 * time.Millisecond
 )

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -61,8 +62,10 @@ func (d *Dir) layoutDir() *Dir {
 // tellWaiting tells a person the targets of a directory that wait, each reason once.
 func (r *Root) tellWaiting(d *Dir) {
 	at, reasons, unnamed := r.untold(d)
+	ctx, cancel := context.WithTimeout(r.area.ctx, checkFor)
+	defer cancel()
 	for _, dgst := range unnamed {
-		if _, err := r.area.o.Tree.Manifest(r.area.ctx, r.repo, dgst); err == nil {
+		if _, err := r.area.o.Tree.Manifest(ctx, r.repo, dgst); err == nil {
 			r.manifestPushed(dgst) // the registry had it before
 			delete(reasons, dgst.String())
 		}
@@ -92,6 +95,11 @@ func (r *Root) untold(d *Dir) (at string, untold map[string]error, unnamed []dig
 			untold[target] = reason
 		}
 	}
+	for target := range d.layout.told {
+		if told[target] == "" { // it came
+			r.area.records.forget(r.repo, target, Waiting)
+		}
+	}
 	d.layout.told = told
 	return d.name, untold, unnamed
 }
@@ -119,10 +127,13 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 		return waits, nil
 	case d.layout.problem != nil:
 		waits[name] = d.layout.problem
-	case index == nil && d != d.root.top && d.hasFiles():
+	case index == nil && d != d.root.top && d.looksLikeAnImage():
 		waits[name] = incomplete("there is no index.json, and an image is an OCI image layout (an archive of docker save before version 25 is made one by skopeo copy docker-archive:FILE oci:DIR:TAG)")
 	case isLink && d.root.leadsTo(link) == nil:
 		waits[name] = incomplete("index.json is a symlink that leads to no file")
+	}
+	if f, ok := index.(*File); ok && d != d.root.top && d.layout.problem == nil && len(d.layout.listed) == 0 && f.isSettled() && d.looksLikeAnImage() {
+		waits[name] = incomplete("its index.json lists no image: give the program that wrote it a name for one, or copy a manifest to upload/manifests/<tag>")
 	}
 	if d.layout.imageless {
 		waits[d.name] = incomplete("none of the entries of its index.json is an image: signatures and fallback tags stand beside one")
@@ -148,18 +159,78 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 		}
 	}
 	d.mismatched(waits)
+	d.stray(waits)
 	return waits, unnamed
 }
 
-// hasFiles says whether there is any file in a directory or below. Root.mu is held.
-func (d *Dir) hasFiles() bool {
-	for _, n := range d.children {
-		sub, isDir := n.(*Dir)
-		if !isDir || sub.hasFiles() {
+// looksLikeAnImage says whether a directory has something that an image directory, a layout
+// or an archive of docker's has. Root.mu is held.
+func (d *Dir) looksLikeAnImage() bool {
+	for _, name := range []string{blobsName, layoutName, imageManifestName, "repositories"} {
+		if d.children[name] != nil {
 			return true
 		}
 	}
 	return false
+}
+
+// stray adds what stands where nothing is looked for: images in directories of images, files
+// that are neither blobs nor manifests by their place, and files that their programs didn't
+// close. Root.mu is held.
+func (d *Dir) stray(waits map[string]error) {
+	within := []*Dir{d}
+	if d == d.root.top {
+		for _, name := range []string{blobsName, manifestsName} {
+			if sub, ok := d.children[name].(*Dir); ok {
+				within = append(within, sub)
+			}
+		}
+	}
+	for _, in := range within {
+		for name, n := range in.children {
+			at := strings.TrimPrefix(in.name+"/"+name, "/")
+			switch n := n.(type) {
+			case *Dir:
+				nested := in != d.root.top && name != blobsName && (n.children[indexName] != nil || n.children[layoutName] != nil)
+				if nested {
+					waits[at] = incomplete("it is an image in another directory: copy it to upload/<tag>")
+				}
+			case *File:
+				kind := roleAt(in, name).kind
+				switch cut := n.isCutOff(); {
+				case kind == index && d.layout.problem != nil:
+				case cut && kind != staged:
+					waits[at] = incomplete("the program that wrote it ended before its close was through: write it once more")
+				case cut && in == d.root.top && !besides(name) && d.root.linkedRole(n).kind == staged:
+					waits[at] = incomplete("no file is pushed from here: put a blob into upload/blobs/ and a manifest into upload/manifests/, and unpack an archive into upload/<tag>/")
+				}
+			}
+		}
+	}
+}
+
+// besides says whether a file of that name stands in a layout beside what is pushed, or is
+// one that programs write on their way.
+func besides(name string) bool {
+	switch name {
+	case layoutName, imageManifestName, "digest", "repositories":
+		return true
+	}
+	return temporary(name) || strings.HasPrefix(name, "oci-put-blob") || strings.HasSuffix(name, ".lock") || strings.HasPrefix(name, indexName)
+}
+
+// isSettled says whether what the file is pushed as was decided for the bytes that it has.
+func (f *File) isSettled() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.settled == f.changes
+}
+
+// isCutOff says whether a file has bytes, no writer, and no push that came to an end.
+func (f *File) isCutOff() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writers == 0 && f.size > 0 && !f.pushed && f.settled != f.changes
 }
 
 // unnamed gives the manifests in blobs/ that wait for an index to name them. Root.mu is

@@ -82,6 +82,40 @@ func TestWaitingIsTold(t *testing.T) {
 			b.ok(b.write(at("v1", fallback.Digest), list))
 			b.ok(b.write("v1/index.json", indexOf(named(fallback, v1.AnnotationRefName, digestTag(img.digest)))))
 		}, "v1", []string{"none of the entries"}, ErrIncomplete},
+		"an image in another directory": {func(b *bench) {
+			whole(b, "v0")
+			b.ok(b.write("v0/index.json", indexOf(img.descriptor("v0"))))
+			b.ok(b.write("v0/saved/oci-layout", startLayout))
+			b.ok(b.write("v0/saved/index.json", indexOf(img.descriptor("v1"))))
+		}, "v0/saved", []string{"copy it to upload/<tag>"}, ErrIncomplete},
+		"an image in upload/blobs": {func(b *bench) { b.ok(b.write("blobs/saved/index.json", indexOf())) },
+			"blobs/saved", []string{"copy it to upload/<tag>"}, ErrIncomplete},
+		"an index.json that lists nothing": {func(b *bench) {
+			b.ok(b.write("v1/oci-layout", startLayout))
+			b.ok(b.write("v1/index.json", indexOf()))
+		}, "v1", []string{"lists no image"}, ErrIncomplete},
+		"a blob whose program was killed": {func(b *bench) {
+			h := b.create("blobs/cut")
+			if _, err := h.WriteAt(b.t.Context(), []byte("half"), 0); err != nil {
+				b.t.Fatal(err)
+			}
+			h.Release()
+		}, "blobs/cut", []string{"write it once more"}, ErrIncomplete},
+		"an index.json whose program was killed": {func(b *bench) {
+			h := b.create("v1/index.json")
+			if _, err := h.WriteAt(b.t.Context(), []byte("{"), 0); err != nil {
+				b.t.Fatal(err)
+			}
+			h.Release()
+		}, "v1/index.json", []string{"write it once more"}, ErrIncomplete},
+		"a file where none is pushed": {func(b *bench) { b.ok(b.write("app.tar", []byte("tar"))) },
+			"app.tar", []string{"upload/blobs/"}, ErrIncomplete},
+		"an entry that is no manifest": {func(b *bench) {
+			whole(b, "v1")
+			d := img.descriptor("v1")
+			d.MediaType = "application/octet-stream"
+			b.ok(b.write("v1/index.json", indexOf(d)))
+		}, "v1", []string{"none of the entries"}, ErrIncomplete},
 		"a byte order mark": {func(b *bench) {
 			whole(b, "v1")
 			b.ok(b.write("v1/index.json", append([]byte("\xef\xbb\xbf"), indexOf(img.descriptor("v1"))...)))
@@ -126,6 +160,26 @@ func TestWaitingIsTold(t *testing.T) {
 			}
 			b.pointsAt("v1", "")
 		})
+	}
+}
+
+// A record of something that waited goes when it came.
+func TestWhatCameWaitsNoMore(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	h := b.create("blobs/model")
+	if _, err := h.WriteAt(t.Context(), []byte("half"), 0); err != nil {
+		t.Fatal(err)
+	}
+	h.Release()
+	b.top.root.tellWaiting(b.top)
+	if b.state("blobs/model") != Waiting {
+		t.Errorf("%v", b.area.Records())
+	}
+	b.ok(b.write("blobs/model", []byte("whole")))
+	b.top.root.tellWaiting(b.top)
+	if state := b.state("blobs/model"); state != "" {
+		t.Errorf("it is %s", state)
 	}
 }
 
@@ -185,10 +239,10 @@ func TestLayoutsOfSymlinks(t *testing.T) {
 		b := newBench(t)
 		name := i.digest.Encoded()
 		for dir, target := range map[string]string{
-			"v1/blobs/sha256": "/store/blob", "v2/blobs/sha256": "../../../v1/blob", "blobs/sha256": "../../../blob",
+			"v1/blobs/sha256": "/store/blob", "v6": "realblobs", "v2/blobs/sha256": "../../../v1/blob", "blobs/sha256": "../../../blob",
 			"v3": "../index.json", "v4": "/blobs", "v5/blobs": "../../blobs/sha256", "manifests": "../manifest", "blobs": "/model",
 		} {
-			entry := map[string]string{"v3": "index.json", "v4": "blobs", "v5/blobs": "sha256", "manifests": "v1", "blobs": "model"}[dir]
+			entry := map[string]string{"v3": "index.json", "v4": "blobs", "v6": "blobs", "v5/blobs": "sha256", "manifests": "v1", "blobs": "model"}[dir]
 			if entry == "" {
 				entry = name
 			}
@@ -207,6 +261,20 @@ func TestLayoutsOfSymlinks(t *testing.T) {
 		if _, err := b.dirAt("v1/layers").Symlink(t.Context(), "00", "../../../other"); err != nil {
 			t.Errorf("a symlink that nothing looks for: %v", err)
 		}
+	})
+	t.Run("by way of another", func(t *testing.T) {
+		b := newBench(t)
+		for file, content := range pieces {
+			b.ok(b.write("v1/store/"+file, content))
+			to := at("v1", digest.FromBytes(content))
+			_, err := b.dirAt(filepath.Dir(to)).Symlink(t.Context(), filepath.Base(to), "../../by/"+file)
+			b.ok(err)
+		}
+		b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
+		b.pointsAt("v1", "")
+		_, err := b.dirAt("v1").Symlink(t.Context(), "by", "store")
+		b.ok(err)
+		b.pointsAt("v1", i.digest)
 	})
 	t.Run("in a circle", func(t *testing.T) {
 		b := newBench(t)

@@ -88,11 +88,16 @@ func (r *Root) failed(at string, err error) {
 	r.area.o.Tree.Failed(r.repo, at, err)
 }
 
-// Await waits until no push of a tag is deferred any more.
+// Await waits until no push of a tag is deferred any more, or for awaitFor: the kernel holds
+// other lookups of the tag behind the one that waits, and they can't be killed.
 func (a *Area) Await(ctx context.Context, repo ref.Repository, tag string) error {
+	enough := time.NewTimer(awaitFor)
+	defer enough.Stop()
 	for _, p := range a.deferred(repo, tag) {
 		select {
 		case <-p.done:
+		case <-enough.C:
+			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

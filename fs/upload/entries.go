@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -41,6 +42,12 @@ const (
 	cosignImage      = "dev.cosignproject.cosign/image"
 	cosignImageIndex = "dev.cosignproject.cosign/imageIndex"
 )
+
+// cosignTag is a tag under which cosign looks for signatures, attestations and SBOMs.
+var cosignTag = regexp.MustCompile(`^sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})\.(sig|att|sbom)$`)
+
+// annotationReference marks BuildKit's attestations.
+const annotationReference = "vnd.docker.reference.type"
 
 // cosignTags are the ends of the tags under which cosign looks for entries, by the kinds of
 // those. <algorithm>-<digest of the image> stands before them.
@@ -114,7 +121,14 @@ func readEntry(d v1.Descriptor, top bool, all []v1.Descriptor) *entry {
 		}
 		return e
 	}
+	if d.Annotations[annotationReference] != "" {
+		e.sign = true
+	}
 	tag, err := tagOf(refName)
+	if !top && err == nil && cosignTag.MatchString(tag) { // regctl image copy --digest-tags
+		e.sign, e.target, e.tag = true, tag, tag
+		return e
+	}
 	switch {
 	case err != nil && top:
 		e.target, e.err = refName, err
@@ -150,7 +164,7 @@ func cosignSubject(ds []v1.Descriptor) (found digest.Digest, ok bool) {
 
 // lastOfEach keeps the last entry of each tag: programs that write into a layout again
 // append. Entries of one tag whose images have different names fail, as nothing tells
-// which one is meant.
+// which one is meant. The others are pushed by digest.
 func lastOfEach(es []*entry) []*entry {
 	byTag := map[string][]*entry{}
 	for _, e := range es {
@@ -166,12 +180,14 @@ func lastOfEach(es []*entry) []*entry {
 			continue
 		}
 		last, err := lastOf(same)
-		switch {
-		case err != nil && e == same[0]:
-			each = append(each, &entry{target: e.target, desc: e.desc, name: e.name, err: err})
-		case err == nil && e == last:
+		if err == nil && e == last {
 			each = append(each, e)
+			continue
 		}
+		if err != nil && e == same[0] {
+			each = append(each, &entry{target: e.target, desc: e.desc, name: e.name, err: err})
+		}
+		each = append(each, &entry{target: e.desc.Digest.String(), desc: e.desc})
 	}
 	return each
 }

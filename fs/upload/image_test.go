@@ -39,7 +39,7 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		dir     string
-		entries string // NAME, NAME=REF.NAME, NAME~KIND or NAME=REF.NAME!FULL NAME
+		entries string // NAME, NAME=REF.NAME, NAME~KIND, NAME@TYPE or NAME=REF.NAME!FULL NAME
 		image   string // "" for none
 		sure    certainty
 		waits   bool
@@ -53,6 +53,7 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 		"the outermost":                            {dir: "v9", entries: "outer index amd64", image: "outer"},
 		"the one that refers to nothing":           {dir: "v9", entries: "image signature sbom", image: "image"},
 		"beside cosign's":                          {dir: "v9", entries: "image~dev.cosignproject.cosign/image other~dev.cosignproject.cosign/sigs more~dev.cosignproject.cosign/atts", image: "image"},
+		"beside an attestation":                    {dir: "v9", entries: "image other@attestation-manifest", image: "image"},
 		"beside a fallback tag":                    {dir: "v9", entries: "index=" + digestTag(d("image")) + " image=v1", image: "image", sure: likely},
 		"only a fallback tag":                      {dir: "v9", entries: "index=" + digestTag(d("image")), sure: likely},
 		"two without a name":                       {dir: "v9", entries: "amd64 arm64", err: "both"},
@@ -75,9 +76,10 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 			for field := range strings.FieldsSeq(c.entries) {
 				x := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Size: 1, Annotations: map[string]string{}}
 				field, kind, _ := strings.Cut(field, "~")
+				field, reference, _ := strings.Cut(field, "@")
 				field, full, _ := strings.Cut(field, "!")
 				field, ref, _ := strings.Cut(field, "=")
-				for k, v := range map[string]string{annotationKind: kind, annotationImageName: full, v1.AnnotationRefName: ref} {
+				for k, v := range map[string]string{annotationKind: kind, annotationImageName: full, v1.AnnotationRefName: ref, annotationReference: reference} {
 					if v != "" {
 						x.Annotations[k] = v
 					}

@@ -27,6 +27,7 @@ type layout struct {
 	// image is known.
 	undecided pieces
 	imageless bool              // index.json lists something, and no image
+	piece     bool              // the image may be a child of an index that is yet to come
 	deferred  *deferredPush     // of the tag; nil: there was none
 	problem   error             // why index.json can't be read; nil: it can
 	attended  bool              // a goroutine waits for the directory to be quiet
@@ -95,7 +96,41 @@ func (r *Root) pushListed(ctx context.Context, d *Dir) error {
 	r.mu.Lock()
 	es := eachOnce(d.layout.listed)
 	r.mu.Unlock()
+	r.checkTags(ctx, d)
 	return r.pushAll(ctx, r.merge(d, es), "")
+}
+
+// maxChecked is how many tags of one index.json are checked: each may cost a request.
+const maxChecked = 16
+
+// checkTags has the tags of a layout pushed again that point elsewhere by now: whoever
+// writes an index.json once more means what it says. The layout's turn is held.
+func (r *Root) checkTags(ctx context.Context, d *Dir) {
+	for _, e := range r.tagged(d) {
+		points, err := r.area.o.Tree.TagPoints(ctx, r.repo, e.tag)
+		if err == nil && points == e.desc.Digest {
+			continue
+		}
+		r.mu.Lock()
+		e.pushed = false
+		r.mu.Unlock()
+	}
+}
+
+// tagged gives the entries of a layout that were pushed under tags; nil: they are too many
+// to be checked.
+func (r *Root) tagged(d *Dir) (es []*entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range d.layout.entries {
+		if e.pushed && e.tag != "" && e.subject == "" {
+			es = append(es, e)
+		}
+	}
+	if len(es) > maxChecked {
+		return nil
+	}
+	return es
 }
 
 // merge takes over the entries that an index has now, and gives those that are to be

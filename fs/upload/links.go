@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -24,6 +25,9 @@ func (r *Root) checkLink(d *Dir, name, target string) error {
 	}
 	if roleAt(d, name).kind == manifest {
 		return fmt.Errorf("%w: a manifest is pushed from its bytes", ErrLink)
+	}
+	if holds {
+		return fmt.Errorf("%w: blobs are looked for in directories alone", ErrLink)
 	}
 	if _, inside := r.resolve(d, target, within); !inside {
 		return fmt.Errorf("%w: %s is outside of it", ErrLink, target)
@@ -131,13 +135,32 @@ func (r *Root) countLinks(d *Dir) {
 	}
 }
 
-// commitLink pushes the file that a new symlink leads to.
+// commitLink pushes the file that a new symlink leads to. A symlink at another place may be
+// on the way of those that count.
 func (r *Root) commitLink(ctx context.Context, l *Symlink) error {
-	f := r.newlyLinked(l)
-	if f == nil {
-		return nil
+	var errs []error
+	for _, l := range r.concerned(l) {
+		if f := r.newlyLinked(l); f != nil {
+			errs = append(errs, r.commit(ctx, f))
+		}
 	}
-	return r.commit(ctx, f)
+	return errors.Join(errs...)
+}
+
+// concerned gives the symlinks that count and may lead to a file by a new one.
+func (r *Root) concerned(l *Symlink) []*Symlink {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.links[l] {
+		return []*Symlink{l}
+	}
+	var all []*Symlink
+	for l := range r.links {
+		if f := r.leadsTo(l); f != nil && !f.isPushedAs(roleAt(l.parent, l.name).digest) {
+			all = append(all, l)
+		}
+	}
+	return all
 }
 
 // newlyLinked gives the file that has its role by a symlink; nil: it isn't there, or a

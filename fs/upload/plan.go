@@ -140,7 +140,7 @@ func label(what string, d v1.Descriptor) string {
 func childLabel(d v1.Descriptor) string {
 	p := d.Platform
 	switch {
-	case d.Annotations["vnd.docker.reference.type"] != "": // BuildKit's
+	case d.Annotations[annotationReference] != "":
 		return label("an attestation", d)
 	case p == nil || p.OS == "":
 		return label("manifest", d)

@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -16,6 +17,9 @@ import (
 // registries never let a tag move again. arrived is the piece that entries waited for, or
 // "". The layout's turn is held.
 func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) error {
+	if arrived == "" {
+		r.checkTags(ctx, d)
+	}
 	listed, name, first := r.listedIn(d)
 	c, err := chooseImage(listed, name, r.loader(ctx, d, arrived))
 	now := c.sure == sure || c.sure == likely && (first || err != nil)
@@ -139,10 +143,25 @@ func (r *Root) deferTag(d *Dir, name string, c choice) {
 	r.area.records.set(r.repo, name, Pushing, "")
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	d.layout.piece = c.tagged != nil && c.tagged.desc.Platform != nil && c.sure == guessed
 	if d.layout.deferred.pending() {
 		return
 	}
-	d.layout.deferred = r.deferPush(name, name, d.layout.activity.over, func(ctx context.Context) error { return r.pushDeferredTag(ctx, d, name) })
+	due := func(while time.Duration) bool {
+		if r.isPiece(d) {
+			while = max(while, deferPieceFor)
+		}
+		return d.layout.activity.over(while)
+	}
+	d.layout.deferred = r.deferPush(name, name, due, func(ctx context.Context) error { return r.pushDeferredTag(ctx, d, name) })
+}
+
+// isPiece says whether the entry that would be tagged looks like a child of an index that
+// is yet to come.
+func (r *Root) isPiece(d *Dir) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return d.layout.piece
 }
 
 // pushDeferredTag gives an image the name of its directory as a tag: nothing more came that

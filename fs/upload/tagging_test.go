@@ -297,6 +297,58 @@ func TestFallbackTagsAreReferrers(t *testing.T) {
 	}
 }
 
+// A tag that was moved since is pushed again by whoever writes the index.json once more.
+func TestAnImageThatIsPushedAgainGetsItsTagBack(t *testing.T) {
+	for _, dir := range []string{"", "v1/"} {
+		b := newBench(t)
+		b.patient()
+		one, other := newImage("one"), newImage("other")
+		layout := strings.TrimSuffix(dir, "/")
+		b.pieces(layout, one)
+		b.pieces("", other)
+		b.ok(b.write(dir+"index.json", indexOf(one.descriptor("v1"))))
+		b.ok(b.write("manifests/v1", other.raw))
+		b.pointsAt("v1", other.digest)
+		b.ok(b.write(dir+"index.json", indexOf(one.descriptor("v1"))))
+		b.pointsAt("v1", one.digest)
+		b.asked()
+		b.ok(b.write(dir+"index.json", indexOf(one.descriptor("v1"))))
+		if asked := b.asked(); len(asked) > 0 {
+			t.Errorf("what is there costs %q", asked)
+		}
+	}
+}
+
+// A child of an index that oras lists on its way isn't tagged while oras waits for its
+// source, however long that takes.
+func TestAChildIsNotTaggedWhileItsProgramLives(t *testing.T) {
+	b := newBench(t)
+	b.area.deferFor = time.Millisecond
+	i := newImage("amd64")
+	b.pieces("v9", i)
+	child := i.descriptor("")
+	child.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
+	oras := new(process)
+	b.ok(b.writeBy(oras, "v9/index.json", indexOf(child)))
+	time.Sleep(200 * time.Millisecond)
+	b.pointsAt("v9", "")
+	oras.ended.Store(true)
+	b.awaits("v9")
+	b.pointsAt("v9", i.digest)
+}
+
+// Tags of cosign's that stand in a layout under their own names are pushed as they are.
+func TestDigestTagsOfCosign(t *testing.T) {
+	b := newBench(t)
+	img, sig := newImage("image"), newImage("signature")
+	b.pieces("v1", img)
+	b.pieces("v1", sig)
+	tag := digestTag(img.digest) + ".sig"
+	b.ok(b.write("v1/index.json", indexOf(img.descriptor("v1"), sig.descriptor(tag))))
+	b.pointsAt("v1", img.digest)
+	b.pointsAt(tag, sig.digest)
+}
+
 // A directory that is called by the digest of its image gives it no tag.
 func TestADirectoryOfADigestIsNoTag(t *testing.T) {
 	b := newBench(t)

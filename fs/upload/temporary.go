@@ -32,19 +32,18 @@ var passing = []*regexp.Regexp{
 // small letters alone is a word.
 var mkstempName = regexp.MustCompile(`\.[A-Za-z0-9]*[A-Z][A-Za-z0-9]*$`)
 
-// privateName is a name whose end may be made up: six characters by mkstemp(3), eight by
-// Python's tempfile, a number by Go's os.CreateTemp.
-var privateName = regexp.MustCompile(`[A-Za-z0-9_]{6}$|\d{4}$`)
-
-// passingName says whether a file looks as if it were to be renamed. private says that it was
-// made as those functions make files: anew, to be read and written, for its maker alone.
-// cp and install make none so.
+// passingName says whether a file looks as if it were to be renamed, by its name. private
+// says that it was made as mkstemp(3) and its like make files: anew, to be read and written,
+// for its maker alone. Then its name may be any. cp, install and editors make none so.
 func passingName(name string, private bool) bool {
+	if private {
+		return true
+	}
 	for _, r := range passing {
 		if r.MatchString(name) {
 			return true
 		}
 	}
 	end := name[strings.LastIndexByte(name, '.')+1:]
-	return len(end) == 6 && len(end) < len(name) && mkstempName.MatchString(name) || private && privateName.MatchString(name)
+	return len(end) == 6 && len(end) < len(name) && mkstempName.MatchString(name)
 }

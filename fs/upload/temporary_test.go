@@ -16,7 +16,7 @@ func TestPassingNames(t *testing.T) {
 	for name, private := range map[string]bool{
 		"sedxVar7Q": false, "sedabcdef": true, "tmps23w3_kh": false, "tmp.aZ3dE9xYz1": false, "tmp": false, "v1.new": false,
 		"v1.bak": false, "v1.orig": false, "v1.tmp123456": false, "v1-tmp": false, "4913": false, "v1.aB3dE9": false, "v1.swx": false,
-		"v1aB3dE9": true, "v1.abcdef": true, "v11934027534": true, "release-x8_k2m4q": true, "v1___jb_tmp___": false,
+		"manifest-t9i7wbcx.json": true, "manifest1083579642.json": true, "manifest.cg9L": true, "v1aB3dE9": true, "v1.abcdef": true, "v11934027534": true, "release-x8_k2m4q": true, "v1___jb_tmp___": false,
 	} {
 		if !passingName(name, private) {
 			t.Errorf("%q (private: %v) is pushed at once", name, private)
