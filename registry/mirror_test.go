@@ -251,7 +251,7 @@ func TestAMirrorThatOnlyPullsIsAskedByDigest(t *testing.T) {
 }
 
 // Lists come from the registry itself, and from a mirror where that is out of reach.
-// What it refuses is refused. Who lists is told which of both it was.
+// A refusal of the registry is one. Each page says which of both it came from.
 //
 // Behaviour: mirror.order
 func TestListsComeFromTheRegistryItself(t *testing.T) {

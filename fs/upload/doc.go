@@ -30,18 +30,24 @@
 // tag: chooseImage finds that one by the name, else because no other entry can be an image.
 // Two such entries are an error, and no tag moves.
 //
-// Where no entry has the directory's name, the next version of the index.json may tell
-// another image. The push of the tag is deferred: it is due when the program that wrote the
-// index.json has ended, or when nothing more came for deferFor. Area.Await waits for it.
-// The push of a manifest in manifests/ whose name looks temporary is deferred in the same
-// way: a name that it loses by then never becomes a tag. No errno tells of a deferred push
-// that fails; Tree.Failed does.
+// An entry without a name may be a piece of an image that the next version of the
+// index.json names, and so may one with another name, once the index.json is written step
+// by step. The push of the tag is deferred then: it is due when the program that wrote the
+// index.json has ended, or when nothing more came for deferFor. A child of an index, as its
+// platform tells, is waited with for deferPieceFor while its program lives. Area.Await
+// waits for a deferred push. The push of a manifest in manifests/ that may be renamed is
+// deferred in the same way: a name that it loses by then never becomes a tag. No errno tells
+// of a deferred push that fails; Tree.Failed does.
+//
+// Whoever writes an index.json once more means what it says: a tag that was moved since is
+// pushed again, although its entry hasn't changed.
 //
 // # Nothing is lost in silence
 //
 // The area looks at each layout when nothing has come for attendAfter, and when the mount
-// ends. A Record and Tree.Failed tell missing pieces, an index.json that can't be read,
-// other bytes than a name says, and manifests that nothing names, each once.
+// ends. A Record and Tree.Failed tell missing pieces, an index.json that can't be read or
+// lists no image, other bytes than a name says, manifests that nothing names, files of
+// programs that were killed, and what stands where nothing is looked for: each once.
 //
 // # When something is pushed
 //
@@ -55,8 +61,8 @@
 // What an index entry needs is pushed in order: blobs, then children by digest,
 // then the manifest itself under its tag. A child that is no manifest by its media type is
 // a blob. A fallback tag of the referrers tag schema is pushed as what it lists: the
-// registry lists that by itself, or package registry keeps the tag. What is neither staged nor at the
-// registry is waited for; the call that brings the last piece pushes the entry.
+// registry lists that by itself, or package registry keeps the tag. What is neither staged
+// nor at the registry is waited for; the call that brings the last piece pushes the entry.
 // A tag is only ever put with its whole image there.
 //
 // Bytes are on their way before that where the name says which digest they will have,
