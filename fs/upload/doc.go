@@ -39,8 +39,8 @@
 // deferred in the same way: a name that it loses by then never becomes a tag. No errno tells
 // of a deferred push that fails; Tree.Failed does.
 //
-// Whoever writes an index.json once more means what it says: a tag that was moved since is
-// pushed again, although its entry hasn't changed.
+// A program that writes the index.json of one image once more means that image: its tag is
+// pushed again if it was moved since, although the entry hasn't changed.
 //
 // # Nothing is lost in silence
 //

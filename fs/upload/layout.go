@@ -96,41 +96,27 @@ func (r *Root) pushListed(ctx context.Context, d *Dir) error {
 	r.mu.Lock()
 	es := eachOnce(d.layout.listed)
 	r.mu.Unlock()
-	r.checkTags(ctx, d)
+	if len(es) == 1 {
+		r.checkTag(ctx, d, es[0].tag)
+	}
 	return r.pushAll(ctx, r.merge(d, es), "")
 }
 
-// maxChecked is how many tags of one index.json are checked: each may cost a request.
-const maxChecked = 16
-
-// checkTags has the tags of a layout pushed again that point elsewhere by now: whoever
-// writes an index.json once more means what it says. The layout's turn is held.
-func (r *Root) checkTags(ctx context.Context, d *Dir) {
-	for _, e := range r.tagged(d) {
-		points, err := r.area.o.Tree.TagPoints(ctx, r.repo, e.tag)
-		if err == nil && points == e.desc.Digest {
-			continue
-		}
-		r.mu.Lock()
-		e.pushed = false
-		r.mu.Unlock()
+// checkTag has the image of a layout pushed again whose tag points elsewhere by now: a
+// program that writes the index.json of one image once more means that image. One that lists
+// several was written for another of them, and moves no tag back. The layout's turn is held.
+func (r *Root) checkTag(ctx context.Context, d *Dir, tag string) {
+	e := r.entryOf(d, tag)
+	if e == nil || !e.pushed || e.tag == "" {
+		return
 	}
-}
-
-// tagged gives the entries of a layout that were pushed under tags; nil: they are too many
-// to be checked.
-func (r *Root) tagged(d *Dir) (es []*entry) {
+	points, err := r.area.o.Tree.TagPoints(ctx, r.repo, tag)
+	if err == nil && points == e.desc.Digest {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, e := range d.layout.entries {
-		if e.pushed && e.tag != "" && e.subject == "" {
-			es = append(es, e)
-		}
-	}
-	if len(es) > maxChecked {
-		return nil
-	}
-	return es
+	e.pushed = false
 }
 
 // merge takes over the entries that an index has now, and gives those that are to be

@@ -17,10 +17,10 @@ import (
 // registries never let a tag move again. arrived is the piece that entries waited for, or
 // "". The layout's turn is held.
 func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) error {
-	if arrived == "" {
-		r.checkTags(ctx, d)
-	}
 	listed, name, first := r.listedIn(d)
+	if arrived == "" {
+		r.checkTag(ctx, d, name)
+	}
 	c, err := chooseImage(listed, name, r.loader(ctx, d, arrived))
 	now := c.sure == sure || c.sure == likely && (first || err != nil)
 	entries := eachOnce(listed)

@@ -319,6 +319,20 @@ func TestAnImageThatIsPushedAgainGetsItsTagBack(t *testing.T) {
 	}
 }
 
+// A program that adds an image to an index.json moves no tag of the others back.
+func TestAnImageThatIsAddedMovesNoOtherTag(t *testing.T) {
+	b := newBench(t)
+	one, two, newer := newImage("one"), newImage("two"), newImage("newer")
+	for _, i := range []image{one, two, newer} {
+		b.pieces("", i)
+	}
+	b.ok(b.write("index.json", indexOf(one.descriptor("v1"))))
+	b.ok(b.write("manifests/v1", newer.raw))
+	b.ok(b.write("index.json", indexOf(one.descriptor("v1"), two.descriptor("v2"))))
+	b.pointsAt("v1", newer.digest)
+	b.pointsAt("v2", two.digest)
+}
+
 // A child of an index that oras lists on its way isn't tagged while oras waits for its
 // source, however long that takes.
 func TestAChildIsNotTaggedWhileItsProgramLives(t *testing.T) {
