@@ -131,6 +131,14 @@ func (n *stagedNode) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.Att
 	return 0
 }
 
+// mayGive says whether the caller may give a file away. A disk says EPERM to a user who isn't
+// root. Here it changes nothing instead: umoci and tar end at that error, and cp -p may not
+// change the permissions of a file that it gave away.
+func mayGive(ctx context.Context) bool {
+	caller, ok := fuse.FromContext(ctx)
+	return !ok || caller.Uid == 0
+}
+
 // Setattr changes what a chmod, chown, utimens or truncate asks for. Access times
 // aren't kept.
 func (n *stagedNode) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
@@ -141,15 +149,11 @@ func (n *stagedNode) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.Se
 	if v, ok := in.GetMode(); ok {
 		c.Mode = &v
 	}
-	// As on a disk a user gives nothing away: what isn't theirs is nothing that they may
-	// change afterwards. It is no error, as some programs end at one.
-	if caller, ok := fuse.FromContext(ctx); !ok || caller.Uid == 0 {
-		if v, ok := in.GetUID(); ok {
-			c.UID = &v
-		}
-		if v, ok := in.GetGID(); ok {
-			c.GID = &v
-		}
+	if v, ok := in.GetUID(); ok && mayGive(ctx) {
+		c.UID = &v
+	}
+	if v, ok := in.GetGID(); ok {
+		c.GID = &v
 	}
 	if v, ok := in.GetMTime(); ok {
 		c.Mtime = &v

@@ -33,7 +33,8 @@ type Area struct {
 	shut   context.CancelFunc
 	early  int64 // bytes that have to be written for a blob to be sent before it is whole
 
-	deferFor    time.Duration // deferFor, attendAfter and lookEach, but in tests
+	awaitFor    time.Duration // awaitFor, deferFor, attendAfter and lookEach, but in tests
+	deferFor    time.Duration
 	attendAfter time.Duration
 	pace        time.Duration
 
@@ -58,7 +59,7 @@ func Open(o Options) (*Area, error) {
 	a := &Area{
 		o: o, log: o.Logger, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
 		ctx: ctx, cancel: cancel, roots: map[ref.Repository]*Root{}, early: earlyFrom,
-		deferFor: deferFor, attendAfter: attendAfter, pace: lookEach,
+		awaitFor: awaitFor, deferFor: deferFor, attendAfter: attendAfter, pace: lookEach,
 	}
 	a.open, a.shut = context.WithCancel(ctx)
 	for _, left := range a.findLeft() {

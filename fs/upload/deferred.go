@@ -91,7 +91,7 @@ func (r *Root) failed(at string, err error) {
 // Await waits until no push of a tag is deferred any more, or for awaitFor: the kernel holds
 // other lookups of the tag behind the one that waits, and they can't be killed.
 func (a *Area) Await(ctx context.Context, repo ref.Repository, tag string) error {
-	enough := time.NewTimer(awaitFor)
+	enough := time.NewTimer(a.awaitFor)
 	defer enough.Stop()
 	for _, p := range a.deferred(repo, tag) {
 		select {

@@ -351,6 +351,18 @@ func TestAChildIsNotTaggedWhileItsProgramLives(t *testing.T) {
 	b.pointsAt("v9", i.digest)
 }
 
+// A lookup of a tag whose program goes on and on sees what there is, in the end.
+func TestALookupDoesNotWaitForEver(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	b.area.awaitFor = 10 * time.Millisecond
+	i := newImage("x")
+	b.pieces("v1", i)
+	b.ok(b.writeBy(new(process), "v1/index.json", indexOf(i.descriptor(""))))
+	b.ok(b.area.Await(t.Context(), b.repo, "v1"))
+	b.pointsAt("v1", "")
+}
+
 // Tags of cosign's that stand in a layout under their own names are pushed as they are.
 func TestDigestTagsOfCosign(t *testing.T) {
 	b := newBench(t)
