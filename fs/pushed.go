@@ -31,7 +31,7 @@ func (t pushTree) Lacks(r ref.Repository, d digest.Digest) bool {
 }
 
 func (t pushTree) TagPoints(ctx context.Context, r ref.Repository, tag string) (digest.Digest, error) {
-	res, err := t.repository(r).tag(ctx, tag)
+	res, err := t.repository(r).revalidate(ctx, tag)
 	if err != nil {
 		return "", err
 	}

@@ -241,6 +241,30 @@ func TestHalfAnImageIsTold(t *testing.T) {
 	}
 }
 
+// A tag that was moved elsewhere, a moment ago and by somebody else, comes back when its
+// image is copied once more; and what fails after a copy ended is told by unmount.
+func TestAnImageIsCopiedOnceMore(t *testing.T) {
+	t.Parallel()
+	s := startDistribution(t, registries.Options{})
+	multi, single := signed(t, s)
+	m := testMount(t, mounting{})
+	app := m.at(s, testImage)
+	m.sh("cp -r %s/tags/v1 %s && crane cp --insecure %s/%s:multi %s/team/moved:v1", app, m.at(s, "team/moved/upload/v1"), s.Host, testImage, s.Host)
+	if got := strings.TrimSpace(m.sh("crane digest --insecure %s/team/moved:v1", s.Host)); got != multi.Digest.String() {
+		t.Fatalf("v1 is %s", got)
+	}
+	m.sh("cp -rT %s/tags/v1 %s", app, m.at(s, "team/moved/upload/v1"))
+	m.tagged(s, "team/moved", "v1", single.Digest)
+
+	s.Fault(registries.Fault{Method: "PUT", Path: "/manifests/late", Status: 403})
+	m.sh("cp -r %[1]s/tags/v1 $HOME/nameless && jq -c 'del(.manifests[].annotations)' %[1]s/tags/v1/index.json >$HOME/nameless/index.json && cp -r $HOME/nameless %[2]s", app, m.at(s, "team/moved/upload/late"))
+	if r := m.run(fmt.Sprintf("%s unmount $M", quote(m.Binary))); r.Code != 0 || !strings.Contains(r.Stderr, "not pushed: "+s.Host+"/team/moved late (failed)") {
+		t.Errorf("ocifs unmount ends with %d: %s", r.Code, r.Stderr)
+	}
+	must(m.Wait(15 * time.Second))(t)
+	m.unmount()
+}
+
 // Archives as docker save writes them, with the names that containerd gives to images, are
 // pushed as they are unpacked: one image under the directory's name, several by their own
 // tags, and none whose tag two of them have.

@@ -69,8 +69,8 @@ type Tree interface {
 	Blob(ctx context.Context, r ref.Repository, d digest.Digest) (size int64, err error)
 	// Lacks says, from memory alone, that the repository denied the blob moments ago.
 	Lacks(r ref.Repository, d digest.Digest) bool
-	// TagPoints gives what a tag points at; registry.ErrNotFound where there is no such tag.
-	// The registry is asked unless it told lately.
+	// TagPoints asks the registry what a tag points at; registry.ErrNotFound where there is
+	// no such tag.
 	TagPoints(ctx context.Context, r ref.Repository, tag string) (digest.Digest, error)
 	// Manifest gives a manifest by digest; registry.ErrNotFound where the repository
 	// hasn't got it.

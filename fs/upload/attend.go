@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -163,6 +164,14 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 	return waits, unnamed
 }
 
+// below is the path of a directory below upload/. Root.mu is held.
+func (d *Dir) below() string {
+	if d.parent == nil {
+		return ""
+	}
+	return path.Join(d.parent.below(), d.name)
+}
+
 // looksLikeAnImage says whether a directory has something that an image directory, a layout
 // or an archive of docker's has. Root.mu is held.
 func (d *Dir) looksLikeAnImage() bool {
@@ -179,16 +188,14 @@ func (d *Dir) looksLikeAnImage() bool {
 // close. Root.mu is held.
 func (d *Dir) stray(waits map[string]error) {
 	within := []*Dir{d}
-	if d == d.root.top {
-		for _, name := range []string{blobsName, manifestsName} {
-			if sub, ok := d.children[name].(*Dir); ok {
-				within = append(within, sub)
-			}
+	for _, name := range []string{blobsName, manifestsName} {
+		if sub, ok := d.children[name].(*Dir); ok {
+			within = append(within, sub)
 		}
 	}
 	for _, in := range within {
 		for name, n := range in.children {
-			at := strings.TrimPrefix(in.name+"/"+name, "/")
+			at := path.Join(in.below(), name)
 			switch n := n.(type) {
 			case *Dir:
 				nested := in != d.root.top && name != blobsName && (n.children[indexName] != nil || n.children[layoutName] != nil)
@@ -200,7 +207,7 @@ func (d *Dir) stray(waits map[string]error) {
 				switch cut := n.isCutOff(); {
 				case kind == index && d.layout.problem != nil:
 				case cut && kind != staged:
-					waits[at] = incomplete("the program that wrote it ended before its close was through: write it once more")
+					waits[at] = incomplete(cutOff)
 				case cut && in == d.root.top && !besides(name) && d.root.linkedRole(n).kind == staged:
 					waits[at] = incomplete("no file is pushed from here: put a blob into upload/blobs/ and a manifest into upload/manifests/, and unpack an archive into upload/<tag>/")
 				}
@@ -208,6 +215,9 @@ func (d *Dir) stray(waits map[string]error) {
 		}
 	}
 }
+
+// cutOff is the reason why a file isn't pushed whose program was killed.
+const cutOff = "the program that wrote it ended before its close was through: write it once more"
 
 // besides says whether a file of that name stands in a layout beside what is pushed, or is
 // one that programs write on their way.
@@ -248,8 +258,11 @@ func (d *Dir) unnamed() (all []digest.Digest) {
 // Root.mu is held.
 func (d *Dir) mismatched(waits map[string]error) {
 	for want, f := range d.digests {
-		if got, _ := f.idle(); got != "" && got != want {
+		switch got, _ := f.idle(); {
+		case got != "" && got != want:
 			waits[want.String()] = incomplete("the bytes in its file have the digest %s: write it once more", got)
+		case got == "" && f.isCutOff():
+			waits[want.String()] = incomplete(cutOff)
 		}
 	}
 }

@@ -101,6 +101,28 @@ func TestWaitingIsTold(t *testing.T) {
 			}
 			h.Release()
 		}, "blobs/cut", []string{"write it once more"}, ErrIncomplete},
+		"a blob by its digest whose program was killed": {func(b *bench) {
+			h := b.create(at("", layer))
+			if _, err := h.WriteAt(b.t.Context(), img.layer[:100], 0); err != nil {
+				b.t.Fatal(err)
+			}
+			h.Release()
+		}, layer.String(), []string{"write it once more"}, ErrIncomplete},
+		"the index.json of upload/ whose program was killed": {func(b *bench) {
+			n, err := b.top.Lookup(b.t.Context(), "index.json")
+			b.ok(err)
+			h, err := n.(*File).Open(true, true, nil)
+			b.ok(err)
+			if _, err := h.WriteAt(b.t.Context(), []byte("{"), 0); err != nil {
+				b.t.Fatal(err)
+			}
+			h.Release()
+		}, "index.json", []string{"write it once more"}, ErrIncomplete},
+		"an image in the blobs of another": {func(b *bench) {
+			whole(b, "v0")
+			b.ok(b.write("v0/index.json", indexOf(img.descriptor("v0"))))
+			b.ok(b.write("v0/blobs/saved/oci-layout", startLayout))
+		}, "v0/blobs/saved", []string{"copy it to upload/<tag>"}, ErrIncomplete},
 		"an index.json whose program was killed": {func(b *bench) {
 			h := b.create("v1/index.json")
 			if _, err := h.WriteAt(b.t.Context(), []byte("{"), 0); err != nil {
@@ -180,6 +202,31 @@ func TestWhatCameWaitsNoMore(t *testing.T) {
 	b.top.root.tellWaiting(b.top)
 	if state := b.state("blobs/model"); state != "" {
 		t.Errorf("it is %s", state)
+	}
+}
+
+// A record of something that waited goes when that is removed, alone or with its directory.
+func TestWhatIsRemovedWaitsNoMore(t *testing.T) {
+	b := newBench(t)
+	b.patient()
+	i := newImage("x")
+	b.ok(b.write("app.tar", []byte("tar")))
+	b.pieces("v1", i)
+	b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
+	b.ok(b.write("v1/saved/index.json", indexOf()))
+	b.top.root.tellWaiting(b.top)
+	b.top.root.tellWaiting(b.dirAt("v1"))
+	if b.state("app.tar") != Waiting || b.state("v1/saved") != Waiting {
+		t.Errorf("%v", b.area.Records())
+	}
+	b.ok(b.top.Unlink("app.tar"))
+	b.ok(b.dirAt("v1/saved").Unlink("index.json"))
+	b.ok(b.dirAt("v1").Rmdir("saved"))
+	b.ok(b.area.Close(t.Context())) // which looks once more where something happened
+	for _, target := range []string{"app.tar", "v1/saved"} {
+		if state := b.state(target); state != "" {
+			t.Errorf("%s is %s", target, state)
+		}
 	}
 }
 

@@ -32,6 +32,13 @@ type entry struct {
 	missing pieces // the pieces that it waits for; nil: it waits for none
 }
 
+// means says whether two entries ask for the same push.
+func (e *entry) means(other *entry) bool {
+	a, b := e.desc, other.desc
+	same := a.Digest == b.Digest && a.Size == b.Size && a.MediaType == b.MediaType
+	return same && e.tag == other.tag && e.err == nil && other.err == nil
+}
+
 // Annotations by which other programs tell the kind and the name of an entry.
 const (
 	// annotationImageName is containerd's and docker's: the whole name of an image. Their

@@ -243,6 +243,7 @@ func (h *Handle) Release() {
 		f.letGo()
 		return
 	}
+	f.root.touchFile(f, nil)
 	unmeant := f.root.roleOf(f).kind == blob // by its digest it was pushed already, if it is that
 	f.mu.Lock()
 	f.writers--

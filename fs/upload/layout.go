@@ -126,7 +126,7 @@ func (r *Root) merge(d *Dir, entries []*entry) (todo []*entry) {
 	defer r.mu.Unlock()
 	now := make(map[string]*entry, len(entries))
 	for _, e := range entries {
-		if old := d.layout.entries[e.target]; old != nil && old.desc.Digest == e.desc.Digest && old.tag == e.tag && old.err == nil && e.err == nil {
+		if old := d.layout.entries[e.target]; old != nil && old.means(e) {
 			e = old
 		}
 		now[e.target] = e
@@ -271,6 +271,14 @@ func (r *Root) forgetIn(d *Dir, target string) {
 			delete(d.layout.entries, key)
 		}
 	}
+}
+
+// forgetTold forgets what a directory waited for, as it is gone. Root.mu is held.
+func (d *Dir) forgetTold() {
+	for target := range d.layout.told {
+		d.root.area.records.forget(d.root.repo, target, Waiting)
+	}
+	clear(d.layout.told)
 }
 
 // unlist forgets the entries of a layout that aren't pushed, as its index.json is gone.

@@ -319,6 +319,22 @@ func TestAnImageThatIsPushedAgainGetsItsTagBack(t *testing.T) {
 	}
 }
 
+// A descriptor that was wrong and is mended is pushed.
+func TestAMendedDescriptorIsPushed(t *testing.T) {
+	for _, dir := range []string{"", "v1/"} {
+		b := newBench(t)
+		i := newImage("x")
+		b.pieces(strings.TrimSuffix(dir, "/"), i)
+		wrong := i.descriptor("v1")
+		wrong.Size++
+		if err := b.write(dir+"index.json", indexOf(wrong)); !errors.Is(err, ErrNoManifest) {
+			t.Errorf("%q: a wrong size: %v", dir, err)
+		}
+		b.ok(b.write(dir+"index.json", indexOf(i.descriptor("v1"))))
+		b.pointsAt("v1", i.digest)
+	}
+}
+
 // A program that adds an image to an index.json moves no tag of the others back.
 func TestAnImageThatIsAddedMovesNoOtherTag(t *testing.T) {
 	b := newBench(t)

@@ -186,6 +186,7 @@ func (d *Dir) Unlink(name string) error {
 	if name == indexName && d.isLayout() {
 		d.unlist()
 	}
+	r.touch(d, nil) // what waited there may be gone
 	return nil
 }
 
@@ -226,8 +227,10 @@ func (d *Dir) Rmdir(name string) error {
 	}
 	_ = os.Remove(n.path())
 	n.unlist()
+	n.forgetTold()
 	delete(d.children, name)
 	n.parent = nil
+	r.touch(d, nil)
 	return nil
 }
 

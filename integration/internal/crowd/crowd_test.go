@@ -25,6 +25,8 @@ func TestWhatAProgramMayBeTold(t *testing.T) {
 		{"umoci", "open CAS: validate: read oci-layout: invalid image detected", "ENOENT", false, true},
 		{"rsync", "x: Too many levels of symbolic links (40)", "ELOOP of rsync", true, true},
 		{"cat", "cat: x: Too many levels of symbolic links", "?", false, false},
+		{"oras", "Error: mkdir mnt: file exists", "EEXIST of oras", false, true},
+		{"cp -r", "mkdir mnt: file exists", "?", false, false},
 		{"cat", "cat: x: Input/output error", "wrong", false, false},
 		{"cat", "cat: x: Bad message", "wrong", false, false},
 		{"mmap", "EIO", "wrong", false, false},

@@ -113,6 +113,10 @@ func told(pr program, stderr string, away bool) (errno string, ok bool) {
 	if pr.name == "rsync" && strings.Contains(stderr, "Too many levels of symbolic links") {
 		return "ELOOP of rsync", true
 	}
+	// oras makes the directories of its layout, the mountpoint of a dead mount among them.
+	if pr.name == "oras" && strings.Contains(stderr, "mkdir") && strings.Contains(stderr, "file exists") {
+		return "EEXIST of oras", away
+	}
 	if errno, ok := badNetwork.in(stderr); ok {
 		return errno, true
 	}
