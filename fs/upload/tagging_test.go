@@ -2,8 +2,6 @@ package upload
 
 import (
 	"errors"
-	"io/fs"
-	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,17 +17,20 @@ import (
 )
 
 // process is a program that ends when the test says so.
+
 type process struct{ ended atomic.Bool }
 
 func (p *process) Ended() bool { return p.ended.Load() }
 
 // patient makes deferred pushes due only when programs end: no directory is ever quiet enough.
+
 func (b *bench) patient() {
 	b.area.deferFor = time.Hour
 	b.area.attendAfter = time.Hour
 }
 
 // writeBy is write for a program.
+
 func (b *bench) writeBy(p Program, path string, content []byte) error {
 	b.t.Helper()
 	h := b.create(path)
@@ -45,18 +46,32 @@ func (b *bench) writeBy(p Program, path string, content []byte) error {
 }
 
 // awaits waits until a deferred push of a tag was done, or wasn't.
+
 func (b *bench) awaits(tag string) {
 	b.t.Helper()
 	b.ok(b.area.Await(b.t.Context(), b.repo, tag))
 }
 
+// arrivesAt waits until the registry has got so many requests of a kind.
+
+func (b *bench) arrivesAt(pattern string, n int) {
+	b.t.Helper()
+	for deadline := time.Now().Add(time.Minute); b.s.Count(pattern) < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%s doesn't come", pattern)
+		}
+	}
+}
+
 // indexManifest is an index of images, as a manifest.
+
 func indexManifest(ds ...v1.Descriptor) (raw []byte, d v1.Descriptor) {
 	raw = indexOf(ds...)
 	return raw, v1.Descriptor{MediaType: v1.MediaTypeImageIndex, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
 }
 
 // referrerOf is an artifact without content that refers to an image.
+
 func referrerOf(i image) (raw []byte, d v1.Descriptor) {
 	subject := i.descriptor("")
 	raw = mustMarshal(v1.Manifest{
@@ -73,7 +88,9 @@ func named(d v1.Descriptor, annotation, value string) v1.Descriptor {
 }
 
 // A program that lists children on its way to an index moves the tag once, to the
+
 // index, whenever it gives that a name.
+
 func TestATagNeverPointsAtAPiece(t *testing.T) {
 	b := newBench(t)
 	b.patient()
@@ -99,93 +116,23 @@ func TestATagNeverPointsAtAPiece(t *testing.T) {
 }
 
 // An entry without a name goes by digest at once; the tag follows the end of the
+
 // program, and whoever looks it up waits for it.
-func TestATagFollowsTheProgram(t *testing.T) {
-	b := newBench(t)
-	b.patient()
-	i := newImage("x")
-	b.pieces("v1", i)
-	cp := new(process)
-	b.ok(b.writeBy(cp, "v1/index.json", indexOf(i.descriptor(""))))
-	b.pointsAt(i.digest.String(), i.digest)
-	b.pointsAt("v1", "")
-	if b.state("v1") != Pushing {
-		t.Errorf("uploads.json says %q", b.state("v1"))
-	}
-	cp.ended.Store(true)
-	b.awaits("v1")
-	b.pointsAt("v1", i.digest)
-	if b.state("v1") != Pushed || b.tags["v1"] != i.digest {
-		t.Errorf("%v", b.area.Records())
-	}
-}
 
 // A tag follows when nothing came for a while, whatever the program does.
-func TestATagFollowsQuiet(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 100 * time.Millisecond
-	i := newImage("x")
-	b.pieces("v1", i)
-	b.ok(b.writeBy(new(process), "v1/index.json", indexOf(i.descriptor(""))))
-	b.awaits("v1")
-	b.pointsAt("v1", i.digest)
-}
 
 // A tag that is to follow is pushed before the mount ends.
-func TestATagFollowsBeforeTheEnd(t *testing.T) {
-	b := newBench(t)
-	b.patient()
-	i := newImage("x")
-	b.pieces("v1", i)
-	b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
-	b.ok(b.area.Close(t.Context()))
-	b.pointsAt("v1", i.digest)
-}
 
 // A tag that follows and is refused is told: in uploads.json, among the errors, and by
+
 // the next close of the index.json.
-func TestATagThatFollowsAndFailsIsTold(t *testing.T) {
-	b := newBench(t)
-	b.patient()
-	i := newImage("x")
-	b.pieces("v1", i)
-	b.s.On("PUT manifest v1", registrytest.Refuse(http.StatusForbidden, "DENIED"))
-	p := new(process)
-	b.ok(b.writeBy(p, "v1/index.json", indexOf(i.descriptor(""))))
-	p.ended.Store(true)
-	b.awaits("v1")
-	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || b.state("v1") != Failed {
-		t.Errorf("told %v; %v", failed, b.area.Records())
-	}
-	n, err := b.dirAt("v1").Lookup(t.Context(), "index.json")
-	b.ok(err)
-	h, err := n.(*File).Open(true, false, nil)
-	b.ok(err)
-	defer h.Release()
-	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
-		t.Errorf("the next close says %v", err)
-	}
-}
 
 // A directory that is renamed before its tag followed never had the first name.
-func TestARenamedDirectoryNeverHadItsFirstName(t *testing.T) {
-	b := newBench(t)
-	b.patient()
-	i := newImage("x")
-	b.pieces("tmpdir", i)
-	b.ok(b.writeBy(new(process), "tmpdir/index.json", indexOf(i.descriptor(""))))
-	b.ok(b.rename("tmpdir", "v1"))
-	b.awaits("tmpdir")
-	if b.area.Deferred(b.repo, "tmpdir") || !b.area.Deferred(b.repo, "v1") {
-		t.Error("a push under the first name is deferred, or none under the second")
-	}
-	b.ok(b.area.Close(t.Context()))
-	b.pointsAt("tmpdir", "")
-	b.pointsAt("v1", i.digest)
-}
 
 // Two images in one directory are an error that names both, and no tag moves: the
+
 // call's where names tell, else told behind it.
+
 func TestTwoImagesInOneDirectory(t *testing.T) {
 	b := newBench(t)
 	b.patient()
@@ -218,6 +165,7 @@ func TestTwoImagesInOneDirectory(t *testing.T) {
 }
 
 // An entry that can't be pushed fails alone.
+
 func TestAnEntryFailsAlone(t *testing.T) {
 	b := newBench(t)
 	one, two, three := newImage("one"), newImage("two"), newImage("three")
@@ -243,6 +191,7 @@ func TestAnEntryFailsAlone(t *testing.T) {
 }
 
 // Signatures that cosign saved go under cosign's own tags, the image under its own.
+
 func TestCosignSave(t *testing.T) {
 	b := newBench(t)
 	b.patient()
@@ -263,7 +212,9 @@ func TestCosignSave(t *testing.T) {
 }
 
 // A fallback tag of the referrers tag schema is what refers to an image: the registry
+
 // that has the API lists it, and gets no such tag.
+
 func TestFallbackTagsAreReferrers(t *testing.T) {
 	for _, dir := range []string{"", "v1"} {
 		b := newBenchAt(t, registrytest.Traits{Referrers: true})
@@ -298,6 +249,7 @@ func TestFallbackTagsAreReferrers(t *testing.T) {
 }
 
 // A tag that was moved since is pushed again by whoever writes the index.json once more.
+
 func TestAnImageThatIsPushedAgainGetsItsTagBack(t *testing.T) {
 	for _, dir := range []string{"", "v1/"} {
 		b := newBench(t)
@@ -320,6 +272,7 @@ func TestAnImageThatIsPushedAgainGetsItsTagBack(t *testing.T) {
 }
 
 // A descriptor that was wrong and is mended is pushed.
+
 func TestAMendedDescriptorIsPushed(t *testing.T) {
 	for _, dir := range []string{"", "v1/"} {
 		b := newBench(t)
@@ -336,6 +289,7 @@ func TestAMendedDescriptorIsPushed(t *testing.T) {
 }
 
 // A program that adds an image to an index.json moves no tag of the others back.
+
 func TestAnImageThatIsAddedMovesNoOtherTag(t *testing.T) {
 	b := newBench(t)
 	one, two, newer := newImage("one"), newImage("two"), newImage("newer")
@@ -350,36 +304,13 @@ func TestAnImageThatIsAddedMovesNoOtherTag(t *testing.T) {
 }
 
 // A child of an index that oras lists on its way isn't tagged while oras waits for its
+
 // source, however long that takes.
-func TestAChildIsNotTaggedWhileItsProgramLives(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = time.Millisecond
-	i := newImage("amd64")
-	b.pieces("v9", i)
-	child := i.descriptor("")
-	child.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
-	oras := new(process)
-	b.ok(b.writeBy(oras, "v9/index.json", indexOf(child)))
-	time.Sleep(200 * time.Millisecond)
-	b.pointsAt("v9", "")
-	oras.ended.Store(true)
-	b.awaits("v9")
-	b.pointsAt("v9", i.digest)
-}
 
 // A lookup of a tag whose program goes on and on sees what there is, in the end.
-func TestALookupDoesNotWaitForEver(t *testing.T) {
-	b := newBench(t)
-	b.patient()
-	b.area.awaitFor = 10 * time.Millisecond
-	i := newImage("x")
-	b.pieces("v1", i)
-	b.ok(b.writeBy(new(process), "v1/index.json", indexOf(i.descriptor(""))))
-	b.ok(b.area.Await(t.Context(), b.repo, "v1"))
-	b.pointsAt("v1", "")
-}
 
 // Tags of cosign's that stand in a layout under their own names are pushed as they are.
+
 func TestDigestTagsOfCosign(t *testing.T) {
 	b := newBench(t)
 	img, sig := newImage("image"), newImage("signature")
@@ -392,6 +323,7 @@ func TestDigestTagsOfCosign(t *testing.T) {
 }
 
 // A directory that is called by the digest of its image gives it no tag.
+
 func TestADirectoryOfADigestIsNoTag(t *testing.T) {
 	b := newBench(t)
 	i := newImage("x")
@@ -404,6 +336,7 @@ func TestADirectoryOfADigestIsNoTag(t *testing.T) {
 }
 
 // A digest of SHA-512 makes a longer name than any tag, and is one of an image all the same.
+
 func TestADirectoryOfALongDigest(t *testing.T) {
 	b := newBench(t)
 	i := newImage("x")
@@ -422,7 +355,9 @@ func TestADirectoryOfALongDigest(t *testing.T) {
 }
 
 // Nodes that upload/ starts with have the same numbers at each mount, in whatever order
+
 // repositories are looked up.
+
 func TestWhatUploadStartsWithHasTheSameNumbers(t *testing.T) {
 	b := newBench(t)
 	other, err := b.area.Root(ref.Repository{Host: b.s.Host, Path: "team/other"})
@@ -439,6 +374,7 @@ func TestWhatUploadStartsWithHasTheSameNumbers(t *testing.T) {
 }
 
 // A child of an index that is no manifest goes as a blob, however large it is.
+
 func TestBuildCachesArePushed(t *testing.T) {
 	b := newBench(t)
 	layer := make([]byte, registry.MaxManifest+1)
@@ -459,104 +395,15 @@ func TestBuildCachesArePushed(t *testing.T) {
 }
 
 // A tag doesn't follow while something of its directory is being pushed: the program waits
+
 // for that, and lists more when it is through.
-func TestATagDoesNotFollowDuringAPush(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 50 * time.Millisecond
-	piece := newImage("piece")
-	b.pieces("v9", piece)
-	oras := new(process)
-	release := make(chan struct{})
-	b.s.On("PUT upload", registrytest.Hold(release))
-	h := b.create(at("v9", digest.FromString("a layer")))
-	h.by = oras
-	if _, err := h.WriteAt(t.Context(), []byte("a layer"), 0); err != nil {
-		t.Fatal(err)
-	}
-	b.ok(b.writeBy(oras, "v9/index.json", indexOf(piece.descriptor(""))))
-	closed := make(chan error)
-	go func() { closed <- h.Flush(t.Context()) }()
-	time.Sleep(10 * b.area.deferFor)
-	b.pointsAt("v9", "")
-	close(release)
-	b.ok(<-closed)
-	h.Release()
-	b.awaits("v9")
-	b.pointsAt("v9", piece.digest)
-}
 
 // A tag that was to follow and is given up has no record: nothing waits for it.
-func TestATagThatIsGivenUpHasNoRecord(t *testing.T) {
-	i := newImage("x")
-	for name, giveUp := range map[string]func(b *bench) error{
-		"a renamed directory": func(b *bench) error { return b.rename("v1", "v2") },
-		"a removed index":     func(b *bench) error { return b.dirAt("v1").Unlink("index.json") },
-		"a renamed index":     func(b *bench) error { return b.rename("v1/index.json", "v1/index.json~") },
-		"an emptied index":    func(b *bench) error { return b.write("v1/index.json", indexOf()) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.patient()
-			b.pieces("v1", i)
-			b.ok(b.write("v1/index.json", indexOf(i.descriptor(""))))
-			b.ok(giveUp(b))
-			if b.state("v1") != "" {
-				t.Errorf("uploads.json says %v", b.area.Records())
-			}
-			b.ok(b.area.Close(t.Context()))
-			b.pointsAt("v1", "")
-		})
-	}
-}
 
 // A renamed directory whose image isn't known waits under its new name alone.
-func TestARenamedDirectoryWaitsUnderItsNewName(t *testing.T) {
-	b := newBench(t)
-	b.patient()
-	b.ok(b.write("v1/index.json", indexOf(newImage("x").descriptor(""), newImage("y").descriptor(""))))
-	b.ok(b.rename("v1", "v2"))
-	if b.state("v1") != "" || b.state("v2") != Waiting {
-		t.Errorf("uploads.json says %v", b.area.Records())
-	}
-}
 
 // A tag that points where it was to follow to is pushed, and isn't pushed again.
-func TestATagThatGoesBackIsPushed(t *testing.T) {
-	b := newBench(t)
-	b.patient()
-	one, two := newImage("one"), newImage("two")
-	b.pieces("v1", one)
-	b.pieces("v1", two)
-	b.ok(b.write("v1/index.json", indexOf(one.descriptor("v1"))))
-	b.ok(b.write("v1/index.json", indexOf(two.descriptor(""))))
-	b.ok(b.write("v1/index.json", indexOf(one.descriptor(""))))
-	if b.state("v1") != Pushed {
-		t.Errorf("uploads.json says %v", b.area.Records())
-	}
-}
 
 // A tag doesn't follow while a program asks in its directory what the registry has already:
+
 // it lists more when it knows.
-func TestATagDoesNotFollowDuringAQuestion(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 50 * time.Millisecond
-	piece := newImage("piece")
-	b.pieces("v9", piece)
-	release := make(chan struct{})
-	b.s.On("HEAD blob", registrytest.Hold(release))
-	blobs := b.dirAt("v9/blobs/sha256")
-	b.ok(b.writeBy(new(process), "v9/index.json", indexOf(piece.descriptor(""))))
-	found := make(chan error)
-	go func() {
-		_, err := blobs.Lookup(t.Context(), digest.FromString("a layer").Encoded())
-		found <- err
-	}()
-	time.Sleep(10 * b.area.deferFor)
-	b.pointsAt("v9", "")
-	close(release)
-	if err := <-found; !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a blob that the registry lacks: %v", err)
-	}
-	b.awaits("v9")
-	b.pointsAt("v9", piece.digest)
-}
