@@ -77,6 +77,11 @@ func (s *Store) limitLocked() int64 {
 	if err != nil {
 		return s.max
 	}
+	return s.limitOnLocked(free, size)
+}
+
+// limitOnLocked is limitLocked on a disk that has so many bytes free, and in all.
+func (s *Store) limitOnLocked(free, size int64) int64 {
 	return min(s.max, max(0, s.heldLocked()+s.arrivedLocked()+free-min(freeReserve, size/100*freePercent)))
 }
 

@@ -22,7 +22,7 @@ func (s *Store) Usage() (Usage, error) {
 	return Usage{
 		Size: min(s.max, size),
 		Used: used,
-		Free: max(0, min(s.limitLocked()-used, free)),
+		Free: max(0, min(s.limitOnLocked(free, size)-used, free)),
 	}, nil
 }
 

@@ -32,6 +32,9 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
+// full is the path from the registry down, whatever part of the tree is mounted.
+func (p place) full() string { return join(p.tree.prefix, p.path) }
+
 // up is the place n levels above.
 func (p place) up(n int) place {
 	for range n {
@@ -113,6 +116,17 @@ type listing struct {
 	// identity gives the identity of a child that is a directory, without making it.
 	// Nil: the children say.
 	identity func(name string) identity
+}
+
+// listNames lists names, sorted, each of which find finds.
+func listNames(names []string, find func(name string) (child, error)) listing {
+	return listing{names: names, child: func(name string) child {
+		c, err := find(name)
+		if err != nil { // can't be: it is one of the names
+			panic(err)
+		}
+		return c
+	}}
 }
 
 // dirent gives the inode number and the file type of a child.

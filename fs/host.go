@@ -171,13 +171,7 @@ func (d *namespace) list(ctx context.Context) (listing, error) {
 	}
 	sorted := slices.Sorted(maps.Keys(names))
 	d.sawNames(sorted)
-	return listing{names: sorted, child: func(name string) child {
-		c, err := d.lookup(ctx, name)
-		if err != nil { // can't be: the names were checked above
-			panic(err)
-		}
-		return c
-	}}, nil
+	return listNames(sorted, func(name string) (child, error) { return d.lookup(ctx, name) }), nil
 }
 
 // confirmed asks whether the registry has the repository. Where the registry is out of reach,

@@ -26,7 +26,7 @@ var rootIdentity = identity{ino: 1}
 // hash that is fast to reverse, such as FNV, lets a registry find the name of a victim's
 // directory in seconds.
 func (p place) identity(d digest.Digest) identity {
-	full := join(p.tree.prefix, p.path)
+	full := p.full()
 	// The length in front says where the path ends, so no two pairs have the same encoding.
 	// The buffer has room for most, so that a listing of many names allocates nothing here.
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 256), uint64(len(full)))

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"log/slog"
-	"path"
 	"strings"
 	"sync"
 	"time"
@@ -24,9 +23,7 @@ type listName string
 // repository share its lists; a namespace's list is of one path.
 func (r *repository) tagsList() listName { return listName("tags of " + r.String()) }
 
-func (p place) namesList() listName {
-	return listName("names in /" + path.Join(p.tree.prefix, p.path))
-}
+func (p place) namesList() listName { return listName("names in /" + p.full()) }
 
 // fingerprint gives a digest that tells a list of names from another.
 func fingerprint(names []string) digest.Digest {

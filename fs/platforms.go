@@ -8,12 +8,9 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// BuildKit marks the attestations in an index by this annotation, and gives them the
-// platform unknown/unknown.
-const (
-	annotationReference = "vnd.docker.reference.type"
-	attestation         = "attestation-manifest"
-)
+// attestation is the registry.AnnotationReferenceType of BuildKit's attestations, which have
+// the platform unknown/unknown.
+const attestation = "attestation-manifest"
 
 // platformShortcuts makes platforms/: the children of an index by their platforms. The later
 // ones of one platform, as Windows has them, carry their digest. A child without
@@ -32,7 +29,7 @@ func platformShortcuts(index *registry.Manifest) shortcuts {
 	for _, d := range index.Manifests {
 		name, ok := platformName(d.Platform)
 		switch {
-		case !canBeAsked(d.Digest) || d.Annotations[annotationReference] == attestation:
+		case !canBeAsked(d.Digest) || d.Annotations[registry.AnnotationReferenceType] == attestation:
 		case !ok:
 			others = append(others, d)
 		case taken[name]:

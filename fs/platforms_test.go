@@ -24,7 +24,7 @@ func named(d v1.Descriptor, name string) v1.Descriptor {
 func TestPlatforms(t *testing.T) {
 	hex := func(content string) string { return digest.FromString(content).Encoded()[:12] }
 	attested := childOf("attestation", "unknown", "unknown", "")
-	attested.Annotations = map[string]string{annotationReference: attestation}
+	attested.Annotations = map[string]string{registry.AnnotationReferenceType: attestation}
 	m := &registry.Manifest{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{
 		named(v1.Descriptor{Digest: digest.FromString("taken")}, "linux-amd64"),
 		childOf("a", "linux", "amd64", ""),

@@ -10,11 +10,19 @@ import (
 
 // programOf gives the program that the kernel asks for; nil: the kernel doesn't say.
 func programOf(ctx context.Context) upload.Program {
+	if thread, ok := threadOf(ctx); ok {
+		return program{processOfThread(thread)}
+	}
+	return nil
+}
+
+// threadOf gives the thread that the kernel asks for. ok is false if the kernel doesn't say.
+func threadOf(ctx context.Context) (thread int, ok bool) {
 	c, ok := fuse.FromContext(ctx)
 	if !ok || c.Pid == 0 {
-		return nil
+		return 0, false
 	}
-	return program{processOfThread(int(c.Pid))}
+	return int(c.Pid), true
 }
 
 // program is a process, by its number.
@@ -32,9 +40,8 @@ const (
 // intentOf gives the intent of the program that the kernel asks for. A lookup itself doesn't
 // tell: the kernel makes the same one for stat(2) and for open(2) with O_EXCL.
 func intentOf(ctx context.Context) intent {
-	c, ok := fuse.FromContext(ctx)
-	if !ok || c.Pid == 0 {
-		return unknown
+	if thread, ok := threadOf(ctx); ok {
+		return intentOfThread(thread)
 	}
-	return intentOfThread(int(c.Pid))
+	return unknown
 }

@@ -48,13 +48,7 @@ func (d *referrersDir) list(ctx context.Context) (listing, error) {
 	if err != nil {
 		return listing{}, err
 	}
-	return listing{names: rs.names, child: func(name string) child {
-		c, err := d.child(rs, name)
-		if err != nil { // can't be: it is one of the names
-			panic(err)
-		}
-		return c
-	}}, nil
+	return listNames(rs.names, func(name string) (child, error) { return d.child(rs, name) }), nil
 }
 
 // child shows one of the referrers' names: the joined index, or the directory of an
@@ -81,8 +75,7 @@ type typeDir struct {
 func (d *typeDir) stat() stat { return d.dirStat(d.index) }
 
 func (d *typeDir) lookup(_ context.Context, name string) (child, error) {
-	algorithm, encoded, _ := strings.Cut(name, "-")
-	dgst := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)
+	dgst, _ := ref.ParseDigestName(name)
 	if _, ok := slices.BinarySearch(d.referrers, dgst); !ok {
 		return child{}, errNotExist
 	}
@@ -93,15 +86,9 @@ func (d *typeDir) lookup(_ context.Context, name string) (child, error) {
 func (d *typeDir) list(ctx context.Context) (listing, error) {
 	names := make([]string, len(d.referrers))
 	for i, r := range d.referrers {
-		names[i] = r.Algorithm().String() + "-" + r.Encoded()
+		names[i] = ref.DigestName(r)
 	}
-	return listing{names: names, child: func(name string) child {
-		c, err := d.lookup(ctx, name)
-		if err != nil { // can't be: it is one of the names
-			panic(err)
-		}
-		return c
-	}}, nil
+	return listNames(names, func(name string) (child, error) { return d.lookup(ctx, name) }), nil
 }
 
 // referrers is the referrers of one digest, in the shape that directories show.

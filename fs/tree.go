@@ -121,7 +121,7 @@ func New(o Options) (*Tree, error) {
 	t.life, t.end = context.WithCancel(context.Background())
 	if !o.ReadOnly {
 		t.area, err = upload.Open(upload.Options{
-			Dir: o.Store.Staging(), MaxBytes: o.UploadBytes, Client: o.Client, Tree: pushTree{t}, Path: treePath, Logger: o.Logger,
+			Dir: o.Store.Staging(), MaxBytes: o.UploadBytes, Client: o.Client, Tree: pushTree{t}, Path: treePath, Start: epoch, Logger: o.Logger,
 		})
 		if err != nil {
 			return nil, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,7 +19,6 @@ import (
 // wasn't told.
 type Resolved struct {
 	v1.Descriptor
-	LastModified time.Time // zero: not told
 	// Manifest is set where a GET was needed, so that nobody sends another.
 	Manifest *Manifest
 }
@@ -113,7 +111,7 @@ func (c *Client) getManifest(ctx context.Context, k call, want digest.Digest) (*
 	if err != nil {
 		return nil, &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: err}
 	}
-	m.LastModified, m.etag = lastModified(resp.Header), resp.Header.Get("ETag")
+	m.etag = resp.Header.Get("ETag")
 	return m, nil
 }
 
@@ -171,8 +169,7 @@ func (c *Client) resolveManifest(ctx context.Context, k call, want digest.Digest
 	}
 	if resp.StatusCode == http.StatusOK && derr == nil && (want == "" || d == want) {
 		return Resolved{
-			Descriptor:   v1.Descriptor{MediaType: bareType(resp.Header.Get("Content-Type")), Digest: d, Size: resp.ContentLength},
-			LastModified: lastModified(resp.Header),
+			Descriptor: v1.Descriptor{MediaType: bareType(resp.Header.Get("Content-Type")), Digest: d, Size: resp.ContentLength},
 		}, nil
 	}
 	k.method = http.MethodGet
@@ -180,7 +177,7 @@ func (c *Client) resolveManifest(ctx context.Context, k call, want digest.Digest
 	if err != nil {
 		return Resolved{}, err
 	}
-	return Resolved{m.Descriptor(), m.LastModified, m}, nil
+	return Resolved{m.Descriptor(), m}, nil
 }
 
 func blobCall(method string, r ref.Repository, d digest.Digest) call {
@@ -222,7 +219,6 @@ func (c *Client) resolveBlob(ctx context.Context, k call, d digest.Digest) (Reso
 		}
 	}
 	return Resolved{
-		Descriptor:   v1.Descriptor{MediaType: bareType(resp.Header.Get("Content-Type")), Digest: d, Size: resp.ContentLength},
-		LastModified: lastModified(resp.Header),
+		Descriptor: v1.Descriptor{MediaType: bareType(resp.Header.Get("Content-Type")), Digest: d, Size: resp.ContentLength},
 	}, nil
 }

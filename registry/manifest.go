@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
-	"net/http"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -28,6 +26,9 @@ const (
 	ociArtifact  = "application/vnd.oci.artifact.manifest.v1+json"
 	orasArtifact = "application/vnd.cncf.oras.artifact.manifest.v1+json"
 )
+
+// AnnotationReferenceType marks BuildKit's attestations in an index.
+const AnnotationReferenceType = "vnd.docker.reference.type"
 
 // MaxManifest is the largest manifest that is read, in bytes. Registries must
 // take 4 MiB.
@@ -55,11 +56,10 @@ func IsManifestType(mediaType string) bool {
 // Manifest is an image manifest or an index. It is not changed once made, and
 // so safe for concurrent use.
 type Manifest struct {
-	MediaType    string
-	Digest       digest.Digest
-	Raw          []byte    // as served, byte for byte
-	LastModified time.Time // zero: not told
-	etag         string    // of the answer, for a write that depends on it
+	MediaType string
+	Digest    digest.Digest
+	Raw       []byte // as served, byte for byte
+	etag      string // of the answer, for a write that depends on it
 
 	// The decoded form. Unknown fields are left alone. Descriptors stand here as they do
 	// in the bytes. Each digest keeps the grammar, but its algorithm may be unknown
@@ -271,10 +271,4 @@ func (m *Manifest) verify(d digest.Digest, fields map[string]json.RawMessage) er
 		return nil
 	}
 	return corrupt("the manifest's digest is %s, where %s was promised", m.Digest, d)
-}
-
-// lastModified reads the header, or gives the zero time.
-func lastModified(h http.Header) time.Time {
-	t, _ := http.ParseTime(h.Get("Last-Modified"))
-	return t
 }

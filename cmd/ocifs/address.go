@@ -11,10 +11,11 @@ import (
 // address is a registry, or a repository of one, as people type it: HOST or
 // HOST/REPOSITORY, with a scheme in front, slashes behind, or as an image's reference.
 type address struct {
-	scheme string // in lower case; "": none was typed
-	host   string // in package ref's spelling
-	path   string // the repository, as it was typed; "": the whole registry
-	object string // a tag or a digest in the repository; "": none
+	scheme string         // in lower case; "": none was typed
+	host   string         // in package ref's spelling
+	path   string         // the repository, as it was typed; "": the whole registry
+	repo   ref.Repository // the repository; zero: the whole registry
+	object string         // a tag or a digest in the repository; "": none
 }
 
 // schemes are the schemes of addresses at a registry. docker:// is skopeo's and docker's,
@@ -69,7 +70,7 @@ func parseAddress(typed string) (address, error) {
 	}
 	a.path, _, _ = strings.Cut(path, "@")
 	a.path, _, _ = strings.Cut(a.path, ":")
-	a.object = r.Object
+	a.repo, a.object = r.Repository, r.Object
 	return a, nil
 }
 

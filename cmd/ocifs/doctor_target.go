@@ -18,12 +18,7 @@ func parseTarget(typed string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	t := target{host: a.host, object: a.object}
-	if a.path != "" {
-		if t.repo, err = ref.NewRepository(a.host, a.path); err != nil {
-			return target{}, err
-		}
-	}
+	t := target{host: a.host, repo: a.repo, object: a.object}
 	if typed != t.name() {
 		t.typed = typed
 	}

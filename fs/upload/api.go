@@ -51,6 +51,7 @@ type Options struct {
 	// Path is where upload/ of a repository is kept below a mount's directory, and
 	// how it is shown to people: "ghcr.io/org/app".
 	Path   func(ref.Repository) string
+	Start  time.Time    // the time of what upload/ starts with
 	Logger *slog.Logger // nil: silent
 }
 

@@ -80,7 +80,7 @@ func TestWaitingIsTold(t *testing.T) {
 		"the image of a fallback tag": {func(b *bench) {
 			list, fallback := indexManifest()
 			b.ok(b.write(at("v1", fallback.Digest), list))
-			b.ok(b.write("v1/index.json", indexOf(named(fallback, v1.AnnotationRefName, digestTag(img.digest)))))
+			b.ok(b.write("v1/index.json", indexOf(named(fallback, v1.AnnotationRefName, ref.DigestName(img.digest)))))
 		}, "v1", []string{"none of the entries"}, ErrIncomplete},
 		"an image in another directory": {func(b *bench) {
 			whole(b, "v0")
@@ -95,28 +95,17 @@ func TestWaitingIsTold(t *testing.T) {
 			b.ok(b.write("v1/index.json", indexOf()))
 		}, "v1", []string{"lists no image"}, ErrIncomplete},
 		"a blob whose program was killed": {func(b *bench) {
-			h := b.create("blobs/cut")
-			if _, err := h.WriteAt(b.t.Context(), []byte("half"), 0); err != nil {
-				b.t.Fatal(err)
-			}
-			h.Release()
+			b.cutOff(b.create("blobs/cut"), []byte("half"))
 		}, "blobs/cut", []string{"write it once more"}, ErrIncomplete},
 		"a blob by its digest whose program was killed": {func(b *bench) {
-			h := b.create(at("", layer))
-			if _, err := h.WriteAt(b.t.Context(), img.layer[:100], 0); err != nil {
-				b.t.Fatal(err)
-			}
-			h.Release()
+			b.cutOff(b.create(at("", layer)), img.layer[:100])
 		}, layer.String(), []string{"write it once more"}, ErrIncomplete},
 		"the index.json of upload/ whose program was killed": {func(b *bench) {
 			n, err := b.top.Lookup(b.t.Context(), "index.json")
 			b.ok(err)
 			h, err := n.(*File).Open(true, true, nil)
 			b.ok(err)
-			if _, err := h.WriteAt(b.t.Context(), []byte("{"), 0); err != nil {
-				b.t.Fatal(err)
-			}
-			h.Release()
+			b.cutOff(h, []byte("{"))
 		}, "index.json", []string{"write it once more"}, ErrIncomplete},
 		"an image in the blobs of another": {func(b *bench) {
 			whole(b, "v0")
@@ -124,11 +113,7 @@ func TestWaitingIsTold(t *testing.T) {
 			b.ok(b.write("v0/blobs/saved/oci-layout", startLayout))
 		}, "v0/blobs/saved", []string{"copy it to upload/<tag>"}, ErrIncomplete},
 		"an index.json whose program was killed": {func(b *bench) {
-			h := b.create("v1/index.json")
-			if _, err := h.WriteAt(b.t.Context(), []byte("{"), 0); err != nil {
-				b.t.Fatal(err)
-			}
-			h.Release()
+			b.cutOff(b.create("v1/index.json"), []byte("{"))
 		}, "v1/index.json", []string{"write it once more"}, ErrIncomplete},
 		"a file where none is pushed": {func(b *bench) { b.ok(b.write("app.tar", []byte("tar"))) },
 			"app.tar", []string{"upload/blobs/"}, ErrIncomplete},
@@ -189,11 +174,7 @@ func TestWaitingIsTold(t *testing.T) {
 func TestWhatCameWaitsNoMore(t *testing.T) {
 	b := newBench(t)
 	b.patient()
-	h := b.create("blobs/model")
-	if _, err := h.WriteAt(t.Context(), []byte("half"), 0); err != nil {
-		t.Fatal(err)
-	}
-	h.Release()
+	b.cutOff(b.create("blobs/model"), []byte("half"))
 	b.top.root.tellWaiting(b.top)
 	if b.state("blobs/model") != Waiting {
 		t.Errorf("%v", b.area.Records())

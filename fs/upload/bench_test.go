@@ -222,6 +222,15 @@ func (b *bench) create(path string) *Handle {
 	return h
 }
 
+// cutOff writes bytes and ends as a program that is killed does: without a close.
+func (b *bench) cutOff(h *Handle, bytes []byte) {
+	b.t.Helper()
+	if _, err := h.WriteAt(b.t.Context(), bytes, 0); err != nil {
+		b.t.Fatal(err)
+	}
+	h.Release()
+}
+
 func (b *bench) rename(from, to string) error {
 	b.t.Helper()
 	return b.dirAt(filepath.Dir(from)).Rename(b.t.Context(), filepath.Base(from), b.dirAt(filepath.Dir(to)), filepath.Base(to), true, nil)

@@ -91,5 +91,6 @@
 // that of the staging disk. File.mu guards the content of one file. A push holds
 // neither, nor does what hashes and sends behind a writer but for moments. A push of a
 // layout's entries holds the layout's turn. The order is: a file's turn, a layout's turn,
-// Root.mu, File.mu, activity.mu. Locks are given back by defer, as a panic in a request ends that alone.
+// Root.mu, File.mu, activity.mu. Locks are given back by defer, as a panic in a request ends
+// that alone.
 package upload

@@ -53,9 +53,6 @@ const (
 // cosignTag is a tag under which cosign looks for signatures, attestations and SBOMs.
 var cosignTag = regexp.MustCompile(`^sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})\.(sig|att|sbom)$`)
 
-// annotationReference marks BuildKit's attestations.
-const annotationReference = "vnd.docker.reference.type"
-
 // cosignTags are the ends of the tags under which cosign looks for entries, by the kinds of
 // those. <algorithm>-<digest of the image> stands before them.
 var cosignTags = map[string]string{
@@ -123,12 +120,12 @@ func readEntry(d v1.Descriptor, top bool, all []v1.Descriptor) *entry {
 	if isSignature {
 		e.sign = true
 		if of, ok := cosignSubject(all); ok {
-			e.tag = digestTag(of) + end
+			e.tag = ref.DigestName(of) + end
 			e.target = e.tag
 		}
 		return e
 	}
-	if d.Annotations[annotationReference] != "" {
+	if d.Annotations[registry.AnnotationReferenceType] != "" {
 		e.sign = true
 	}
 	tag, err := tagOf(refName)
@@ -144,7 +141,7 @@ func readEntry(d v1.Descriptor, top bool, all []v1.Descriptor) *entry {
 		return e
 	}
 	e.name = tag
-	if subject, ok := digestName(tag); ok && registry.IsIndexType(d.MediaType) && subject != d.Digest {
+	if subject, ok := ref.ParseDigestName(tag); ok && registry.IsIndexType(d.MediaType) && subject != d.Digest {
 		e.target, e.tag, e.subject = tag, tag, subject
 		return e
 	}

@@ -8,6 +8,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // The index.json of upload/<name>/ may list more than its image: children, referrers,
@@ -44,7 +45,7 @@ type loader func(v1.Descriptor) (*registry.Manifest, error)
 // chooseImage finds the image of a directory with that name among the entries of its
 // index.json.
 func chooseImage(es []*entry, name string, load loader) (choice, error) {
-	own, isDigest := digestName(name)
+	own, isDigest := ref.ParseDigestName(name)
 	var namesakes, could []*entry
 	c := choice{sure: likely}
 	for _, e := range es {
@@ -53,7 +54,7 @@ func chooseImage(es []*entry, name string, load loader) (choice, error) {
 			return choice{sure: sure}, nil // the fallback tag itself, which is pushed as one
 		case isDigest && e.desc.Digest == own && e.err == nil:
 			return choice{tagged: &entry{target: own.String(), desc: e.desc}, sure: sure}, nil
-		case e.err != nil, e.sign, e.subject != "", !canBeImage(e.desc):
+		case e.err != nil, e.sign, e.subject != "", !canBeManifest(e.desc):
 		case e.name == name:
 			namesakes = append(namesakes, e)
 		default:
@@ -79,8 +80,8 @@ func chooseImage(es []*entry, name string, load loader) (choice, error) {
 	return c, err
 }
 
-// canBeImage says whether a tag can point at d, as its media type tells.
-func canBeImage(d v1.Descriptor) bool {
+// canBeManifest says whether d is a manifest, as its media type tells.
+func canBeManifest(d v1.Descriptor) bool {
 	return d.MediaType == "" || registry.IsManifestType(d.MediaType)
 }
 
@@ -88,7 +89,7 @@ func canBeImage(d v1.Descriptor) bool {
 // the fallback tag of that digest.
 func underTag(image v1.Descriptor, tag string) *entry {
 	e := &entry{target: tag, tag: tag, name: tag, desc: image}
-	if subject, ok := digestName(tag); ok && registry.IsIndexType(image.MediaType) {
+	if subject, ok := ref.ParseDigestName(tag); ok && registry.IsIndexType(image.MediaType) {
 		e.subject = subject
 	}
 	return e

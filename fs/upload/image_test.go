@@ -9,6 +9,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // The image of a directory is the entry with its name, else the only one that can be
@@ -54,8 +55,8 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 		"the one that refers to nothing":           {dir: "v9", entries: "image signature sbom", image: "image"},
 		"beside cosign's":                          {dir: "v9", entries: "image~dev.cosignproject.cosign/image other~dev.cosignproject.cosign/sigs more~dev.cosignproject.cosign/atts", image: "image"},
 		"beside an attestation":                    {dir: "v9", entries: "image other@attestation-manifest", image: "image"},
-		"beside a fallback tag":                    {dir: "v9", entries: "index=" + digestTag(d("image")) + " image=v1", image: "image", sure: likely},
-		"only a fallback tag":                      {dir: "v9", entries: "index=" + digestTag(d("image")), sure: likely},
+		"beside a fallback tag":                    {dir: "v9", entries: "index=" + ref.DigestName(d("image")) + " image=v1", image: "image", sure: likely},
+		"only a fallback tag":                      {dir: "v9", entries: "index=" + ref.DigestName(d("image")), sure: likely},
 		"two without a name":                       {dir: "v9", entries: "amd64 arm64", err: "both"},
 		"two of other names":                       {dir: "v9", entries: "amd64=a arm64=b", sure: likely, err: "both"},
 		"twice the same":                           {dir: "v9", entries: "image=a image=b", image: "image", sure: likely},
@@ -66,9 +67,9 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 		"a signature that had a tag":               {dir: "v2", entries: "signature=sig", image: "signature", sure: likely},
 		"a signature that had none":                {dir: "v2", entries: "signature", err: "refers to another"},
 		"a manifest that is yet to come":           {dir: "v9", entries: "amd64 absent", waits: true},
-		"by its own digest":                        {dir: digestTag(d("signature")), entries: "signature=latest", image: "signature", sure: sure},
-		"an index under the name of a fallback":    {dir: digestTag(d("image")), entries: "index=latest", image: "index", sure: likely},
-		"a fallback tag in a directory of its own": {dir: digestTag(d("image")), entries: "index=" + digestTag(d("image")), sure: sure},
+		"by its own digest":                        {dir: ref.DigestName(d("signature")), entries: "signature=latest", image: "signature", sure: sure},
+		"an index under the name of a fallback":    {dir: ref.DigestName(d("image")), entries: "index=latest", image: "index", sure: likely},
+		"a fallback tag in a directory of its own": {dir: ref.DigestName(d("image")), entries: "index=" + ref.DigestName(d("image")), sure: sure},
 		"nothing": {dir: "v1", sure: likely},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +80,7 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 				field, reference, _ := strings.Cut(field, "@")
 				field, full, _ := strings.Cut(field, "!")
 				field, ref, _ := strings.Cut(field, "=")
-				for k, v := range map[string]string{annotationKind: kind, annotationImageName: full, v1.AnnotationRefName: ref, annotationReference: reference} {
+				for k, v := range map[string]string{annotationKind: kind, annotationImageName: full, v1.AnnotationRefName: ref, registry.AnnotationReferenceType: reference} {
 					if v != "" {
 						x.Annotations[k] = v
 					}
@@ -99,7 +100,7 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 				t.Fatalf("%+v, want %q", got, c.image)
 			case got.tagged != nil && got.tagged.desc.Digest != d(c.image):
 				t.Fatalf("%s is tagged", got.tagged.desc.Digest)
-			case got.tagged != nil && c.dir == digestTag(d(c.image)) && got.tagged.tag != "":
+			case got.tagged != nil && c.dir == ref.DigestName(d(c.image)) && got.tagged.tag != "":
 				t.Fatalf("it gets the tag %s", got.tagged.tag)
 			}
 		})

@@ -201,7 +201,7 @@ func layoutsIn(top string) []string {
 
 // manifestTarget is what a file in manifests/ is pushed as.
 func manifestTarget(name string) string {
-	if d, ok := digestName(name); ok {
+	if d, ok := ref.ParseDigestName(name); ok {
 		return d.String()
 	}
 	return name

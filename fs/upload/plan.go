@@ -109,12 +109,12 @@ func (r *Root) wait(es []*entry, missing pieces) {
 // planEntry plans the push of an entry of an index. A tag points at a manifest; by digest an
 // entry may be a blob.
 func (r *Root) planEntry(ctx context.Context, p *plan, d v1.Descriptor, tags []string) error {
-	isBlob := d.MediaType != "" && !registry.IsManifestType(d.MediaType)
+	isBlob := !canBeManifest(d)
 	if isBlob && len(tags) > 0 {
 		return fmt.Errorf("%w: %s is %s, and a tag points at a manifest", ErrNoManifest, d.Digest, d.MediaType)
 	}
 	if isBlob {
-		return r.planBlob(ctx, p, d, label("", d))
+		return r.planBlob(ctx, p, d, label("blob", d))
 	}
 	return r.plan(ctx, p, d, label("manifest", d), 0)
 }
@@ -129,18 +129,13 @@ func checkAlgorithm(d v1.Descriptor) error {
 }
 
 // label names a piece of an image for a person.
-func label(what string, d v1.Descriptor) string {
-	if what == "" {
-		what = "blob"
-	}
-	return what + " " + d.Digest.String()
-}
+func label(what string, d v1.Descriptor) string { return what + " " + d.Digest.String() }
 
 // childLabel names a child of an index for a person: by its platform, where it has one.
 func childLabel(d v1.Descriptor) string {
 	p := d.Platform
 	switch {
-	case d.Annotations[annotationReference] != "":
+	case d.Annotations[registry.AnnotationReferenceType] != "":
 		return label("an attestation", d)
 	case p == nil || p.OS == "":
 		return label("manifest", d)
@@ -211,8 +206,8 @@ func (p *plan) note(m *registry.Manifest, depth int) {
 // planChild plans a child of an index. A child whose media type is no manifest's is a blob:
 // BuildKit's caches have such (BuildKit without image-manifest=true, seen 2026).
 func (r *Root) planChild(ctx context.Context, p *plan, d v1.Descriptor, depth int) error {
-	if d.MediaType != "" && !registry.IsManifestType(d.MediaType) {
-		return r.planBlob(ctx, p, d, label("", d))
+	if !canBeManifest(d) {
+		return r.planBlob(ctx, p, d, label("blob", d))
 	}
 	return r.plan(ctx, p, d, childLabel(d), depth+1)
 }

@@ -53,7 +53,7 @@ func roleAt(d *Dir, name string) role {
 		return role{kind: namedBlob}
 	case d.name == manifestsName && d.parent == d.root.top:
 		r := role{kind: manifest, tag: name}
-		if dgst, ok := digestName(name); ok {
+		if dgst, ok := ref.ParseDigestName(name); ok {
 			r.digest, r.tag = dgst, ""
 		}
 		return r
@@ -86,21 +86,8 @@ func canBeTag(name string) bool {
 // isTarget says whether an image can be pushed as a name: a tag, or a digest, which may be
 // longer than any tag.
 func isTarget(name string) bool {
-	_, isDigest := digestName(name)
+	_, isDigest := ref.ParseDigestName(name)
 	return isDigest || ref.ValidTag(name)
-}
-
-// digestTag spells a digest as a tag, as manifests and fallback tags are named: sha256-<hex>.
-func digestTag(d digest.Digest) string { return d.Algorithm().String() + "-" + d.Encoded() }
-
-// digestName reads a digest that digestTag wrote.
-func digestName(name string) (digest.Digest, bool) {
-	algo, hex, ok := strings.Cut(name, "-")
-	if !ok {
-		return "", false
-	}
-	d, err := ref.NewDigest(algo, hex)
-	return d, err == nil
 }
 
 // checkName refuses names that could never be pushed, where only what can be

@@ -39,10 +39,6 @@ var (
 	})
 )
 
-// startTime is the time of what upload/ starts with, which is the same at each mount, as
-// that of a directory of the tree: the first that archives of zip can tell.
-var startTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
-
 func mustMarshal(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil { // made of plain values by ourselves
@@ -59,7 +55,7 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 	}
 	start := func(parent *Dir, name string, mode uint32) header {
 		h := r.header(parent, name, mode)
-		h.mtime = startTime
+		h.mtime = a.o.Start
 		return h
 	}
 	r.top = newDir(start(nil, "", 0o755))

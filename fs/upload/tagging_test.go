@@ -207,8 +207,8 @@ func TestCosignSave(t *testing.T) {
 	cosign.ended.Store(true)
 	b.awaits("v1")
 	b.pointsAt("v1", img.digest)
-	b.pointsAt(digestTag(img.digest)+".sig", sig.digest)
-	b.pointsAt(digestTag(img.digest)+".att", att.digest)
+	b.pointsAt(ref.DigestName(img.digest)+".sig", sig.digest)
+	b.pointsAt(ref.DigestName(img.digest)+".att", att.digest)
 }
 
 // A fallback tag of the referrers tag schema is what refers to an image: the registry
@@ -222,7 +222,7 @@ func TestFallbackTagsAreReferrers(t *testing.T) {
 		img := newImage("image")
 		sbom, referrer := referrerOf(img)
 		list, fallback := indexManifest(referrer)
-		tag := digestTag(img.digest)
+		tag := ref.DigestName(img.digest)
 		b.ok(b.write(at(dir, digest.FromBytes(img.config)), img.config))
 		b.ok(b.write(at(dir, referrer.Digest), sbom))
 		b.ok(b.write(at(dir, fallback.Digest), list))
@@ -316,7 +316,7 @@ func TestDigestTagsOfCosign(t *testing.T) {
 	img, sig := newImage("image"), newImage("signature")
 	b.pieces("v1", img)
 	b.pieces("v1", sig)
-	tag := digestTag(img.digest) + ".sig"
+	tag := ref.DigestName(img.digest) + ".sig"
 	b.ok(b.write("v1/index.json", indexOf(img.descriptor("v1"), sig.descriptor(tag))))
 	b.pointsAt("v1", img.digest)
 	b.pointsAt(tag, sig.digest)
@@ -327,7 +327,7 @@ func TestDigestTagsOfCosign(t *testing.T) {
 func TestADirectoryOfADigestIsNoTag(t *testing.T) {
 	b := newBench(t)
 	i := newImage("x")
-	dir := digestTag(i.digest)
+	dir := ref.DigestName(i.digest)
 	b.pieces(dir, i)
 	b.ok(b.write(dir+"/index.json", indexOf(i.descriptor("latest"))))
 	b.pointsAt(i.digest.String(), i.digest)
@@ -343,7 +343,7 @@ func TestADirectoryOfALongDigest(t *testing.T) {
 	d := digest.SHA512.FromBytes(i.raw)
 	desc := i.descriptor("latest")
 	desc.Digest = d
-	dir := digestTag(d)
+	dir := ref.DigestName(d)
 	for _, piece := range [][]byte{i.layer, i.config} {
 		b.ok(b.write(at(dir, digest.FromBytes(piece)), piece))
 	}

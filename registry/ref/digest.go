@@ -48,3 +48,16 @@ func ParseDigest(s string) (digest.Digest, error) {
 func NewDigest(algorithm, hex string) (digest.Digest, error) {
 	return ParseDigest(algorithm + ":" + hex)
 }
+
+// DigestName spells a digest as one name, which can be a tag: sha256-<hex>.
+func DigestName(d digest.Digest) string { return d.Algorithm().String() + "-" + d.Encoded() }
+
+// ParseDigestName reads a digest that DigestName wrote. ok is false if it is none.
+func ParseDigestName(name string) (d digest.Digest, ok bool) {
+	algorithm, hex, ok := strings.Cut(name, "-")
+	if !ok {
+		return "", false
+	}
+	d, err := NewDigest(algorithm, hex)
+	return d, err == nil
+}
