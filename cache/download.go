@@ -244,6 +244,8 @@ func (s *Store) finish(dl *download, f *shared, err error) {
 	} else {
 		s.stats.Failures++
 		s.forget(dl)
+		s.reserved -= dl.reserved // before those who wait try again: nothing goes for both
+		dl.reserved = 0
 	}
 	close(dl.ended)
 }
@@ -262,13 +264,11 @@ func (s *Store) run(ctx context.Context, dl *download) {
 		s.forget(dl)
 		s.mu.Unlock()
 		_ = f.release() // the download's own
-	}
-	s.mu.Lock()
-	s.reserved -= dl.reserved
-	if err == nil {
+		s.mu.Lock()
+		s.reserved -= dl.reserved
 		s.evictLocked(s.limitLocked(), 0) // where its size wasn't known, or others came at the same time
+		s.mu.Unlock()
 	}
-	s.mu.Unlock()
 	select {
 	case s.scans <- struct{}{}:
 	default:
