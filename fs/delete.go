@@ -89,7 +89,7 @@ func (r *repository) deleteManifest(ctx context.Context, d digest.Digest) error 
 	}
 	r.known.denied(manifestObject(d))
 	r.known.denied(blobObject(d))
-	r.tree.area.Forget(r.Repository, d.String())
+	r.tree.area.Deleted(r.Repository, d.String())
 	entries := []stale{{dir: tagsName}, digestEntry(manifestsName, d), digestEntry(blobsName, d)}
 	tags := r.tagsOf(d)
 	r.dropTags(tags...)
@@ -109,7 +109,7 @@ func (r *repository) deleteBlob(ctx context.Context, d digest.Digest) error {
 		return err
 	}
 	r.known.denied(blobObject(d))
-	r.tree.area.Forget(r.Repository, d.String())
+	r.tree.area.Deleted(r.Repository, d.String())
 	r.tree.outdate(r.Repository, digestEntry(blobsName, d))
 	return nil
 }
@@ -130,7 +130,7 @@ func (r *repository) tagsOf(d digest.Digest) (tags []string) {
 func (r *repository) dropTags(tags ...string) {
 	for _, tag := range tags {
 		r.forget(tag)
-		r.tree.area.Forget(r.Repository, tag)
+		r.tree.area.Deleted(r.Repository, tag)
 	}
 	r.changeTags(len(tags) > 0, func(names []string) []string {
 		return slices.DeleteFunc(names, func(s string) bool { return slices.Contains(tags, s) })

@@ -27,7 +27,7 @@ func (s stat) stable() gofs.StableAttr {
 func newNode(e entry) gofs.InodeEmbedder {
 	switch e := e.(type) {
 	case *uploadDir:
-		return newStaged(e.place, e.dir)
+		return newStaged(e.place, e.tree.area.Root(e.repo))
 	case directory:
 		return &dirNode{dir: e}
 	case symlink:

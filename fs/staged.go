@@ -20,7 +20,7 @@ import (
 // so the kernel keeps no names and no attributes of it.
 type uploadDir struct {
 	place
-	dir *upload.Dir
+	repo ref.Repository
 }
 
 // uploads gives upload/ of a repository, or nil where this mount has none.
@@ -28,20 +28,24 @@ func (d *namespace) uploads(at place, repo *repository) entry {
 	if d.tree.area == nil {
 		return nil
 	}
-	dir, err := d.tree.area.Root(repo.Repository)
-	if err != nil { // the mount ends
-		return nil
-	}
-	return &uploadDir{at, dir}
+	return &uploadDir{at, repo.Repository}
 }
 
-func (d *uploadDir) stat() stat { return stagedStat(d.place, d.dir) }
+// stat asks for no more than the attributes: a listing shows upload/ of every repository, and
+// few are ever pushed to.
+func (d *uploadDir) stat() stat {
+	a, id := d.tree.area.Top(d.repo)
+	return statOfStaged(d.place, syscall.S_IFDIR, id, a)
+}
 
 // stagedStat is the stat of a node below the upload/ that top is. The identity
 // is of the node, wherever it is moved.
 func stagedStat(top place, n upload.Node) stat {
-	a := n.Attr()
-	return stat{identity: top.identity(digest.Digest(fmt.Sprint("staged ", n.ID()))), mode: fileType(n) | a.Mode, size: a.Size, mtime: a.Mtime}
+	return statOfStaged(top, fileType(n), n.ID(), n.Attr())
+}
+
+func statOfStaged(top place, fileType uint32, id uint64, a upload.Attr) stat {
+	return stat{identity: top.identity(digest.Digest(fmt.Sprint("staged ", id))), mode: fileType | a.Mode, size: a.Size, mtime: a.Mtime}
 }
 
 func fileType(n upload.Node) uint32 {
@@ -163,7 +167,9 @@ func (n *stagedNode) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.Se
 		size := int64(v)
 		c.Size, op = &size, "truncate"
 	}
-	if err := n.node.Set(c); err != nil {
+	ctx, stop := heeding(ctx)
+	defer stop()
+	if err := n.node.Set(ctx, c); err != nil {
 		return n.fail(ctx, op, "", err)
 	}
 	n.fill(n.node, &out.Attr)

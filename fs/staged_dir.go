@@ -104,8 +104,13 @@ func (n *stagedDir) Create(ctx context.Context, name string, flags uint32, mode 
 		return nil, nil, 0, errno
 	}
 	const made = syscall.O_EXCL | syscall.O_RDWR // as mkstemp(3) makes files, for nobody else
-	private := flags&made == made && mode&0o077 == 0
-	f, h, err := n.dir.Create(name, mode&0o7777, private, programOf(ctx))
+	manner := upload.Openly
+	if flags&made == made && mode&0o077 == 0 {
+		manner = upload.Privately
+	}
+	ctx, stop := heeding(ctx)
+	defer stop()
+	f, h, err := n.dir.Create(ctx, name, mode&0o7777, manner, programOf(ctx))
 	if err != nil {
 		return nil, nil, 0, n.fail(ctx, "create", name, err)
 	}
@@ -117,7 +122,9 @@ func (n *stagedDir) Mkdir(ctx context.Context, name string, mode uint32, out *fu
 	if errno := n.mayAdd(ctx, name); errno != 0 {
 		return nil, errno
 	}
-	d, err := n.dir.Mkdir(name, mode&0o7777)
+	ctx, stop := heeding(ctx)
+	defer stop()
+	d, err := n.dir.Mkdir(ctx, name, mode&0o7777)
 	if err != nil {
 		return nil, n.fail(ctx, "mkdir", name, err)
 	}
@@ -184,11 +191,13 @@ func (n *stagedDir) Rmdir(ctx context.Context, name string) syscall.Errno {
 	return n.remove(ctx, "rmdir", name, n.dir.Rmdir)
 }
 
-func (n *stagedDir) remove(ctx context.Context, op, name string, do func(string) error) syscall.Errno {
+func (n *stagedDir) remove(ctx context.Context, op, name string, do func(context.Context, string) error) syscall.Errno {
 	if errno := n.mayChange(ctx); errno != 0 {
 		return errno
 	}
-	if err := do(name); err != nil {
+	ctx, stop := heeding(ctx)
+	defer stop()
+	if err := do(ctx, name); err != nil {
 		return n.fail(ctx, op, name, err)
 	}
 	return 0

@@ -35,11 +35,18 @@ func (n *stagedFile) Open(ctx context.Context, flags uint32) (gofs.FileHandle, u
 	if errno := n.may(ctx, mask); errno != 0 {
 		return nil, 0, errno
 	}
-	var by upload.Program
-	if write {
-		by = programOf(ctx)
+	ctx, stop := heeding(ctx)
+	defer stop()
+	var h *upload.Handle
+	var err error
+	switch {
+	case !write:
+		h, err = n.file.OpenRead(ctx)
+	case flags&syscall.O_TRUNC != 0:
+		h, err = n.file.OpenEmpty(ctx, programOf(ctx))
+	default:
+		h, err = n.file.OpenWrite(ctx, programOf(ctx))
 	}
-	h, err := n.file.Open(write, flags&syscall.O_TRUNC != 0, by)
 	if err != nil {
 		return nil, 0, n.fail(ctx, "open", "", err)
 	}
@@ -72,6 +79,8 @@ func (h *stagedHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.R
 }
 
 func (h *stagedHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	ctx, stop := heeding(ctx)
+	defer stop()
 	n, err := h.h.WriteAt(ctx, data, off)
 	if err != nil && n == 0 { // else the next write says so
 		return 0, h.node.fail(ctx, "write", "", err)

@@ -122,6 +122,7 @@ func New(o Options) (*Tree, error) {
 	if !o.ReadOnly {
 		t.area, err = upload.Open(upload.Options{
 			Dir: o.Store.Staging(), MaxBytes: o.UploadBytes, Client: o.Client, Tree: pushTree{t}, Path: treePath, Start: epoch, Logger: o.Logger,
+			Panicked: func(any, []byte) { t.panics.Add(1) },
 		})
 		if err != nil {
 			return nil, err

@@ -27,17 +27,27 @@ const (
 
 // activity is when something last happened in a directory, and which program did it.
 type activity struct {
-	mu    sync.Mutex // guards all below; the last one in the lock order
-	last  time.Time
-	by    Program // the program that did something last; nil: not known
-	calls int     // calls of programs that are under way here, and may push for long
+	now func() time.Time // Options.Now
+
+	mu    sync.Mutex // guards all below; no other lock is taken under it
+	last  time.Time  // when something last happened; zero: nothing did
+	by    Program    // the program that did something last; nil: not known
+	calls int        // counts the calls of programs that are under way here, and may push for long
 }
 
-// note notes that something happens. by is the program that does it; nil: the one before.
-func (a *activity) note(by Program) {
+// note notes that something happens, by the program that did something before.
+func (a *activity) note() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.last = time.Now()
+	a.last = a.now()
+}
+
+// noteBy notes that a program does something. A program that isn't known (nil) is taken for
+// the one that did something before.
+func (a *activity) noteBy(by Program) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = a.now()
 	if by != nil {
 		a.by = by
 	}
@@ -48,28 +58,43 @@ func (a *activity) begin() (end func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls++
-	return func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.calls--
-		a.last = time.Now()
-	}
+	return a.end
+}
+
+// end notes that a call of a program ends.
+func (a *activity) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.calls--
+	a.last = a.now()
 }
 
 // quiet says whether nothing happened for some time.
 func (a *activity) quiet(while time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.calls == 0 && time.Since(a.last) >= while
+	return a.calls == 0 && a.now().Sub(a.last) >= while
 }
 
 // over says whether the program that did something last has ended, or nothing
 // happened for some time.
 func (a *activity) over(while time.Duration) bool {
+	if a.quiet(while) {
+		return true
+	}
+	by := a.idleBy()
+	return by != nil && by.Ended()
+}
+
+// idleBy gives the program that did something last; nil: it isn't known, or a call is under
+// way.
+func (a *activity) idleBy() Program {
 	a.mu.Lock()
-	by, calls := a.by, a.calls
-	a.mu.Unlock()
-	return a.quiet(while) || calls == 0 && by != nil && by.Ended()
+	defer a.mu.Unlock()
+	if a.calls > 0 {
+		return nil
+	}
+	return a.by
 }
 
 // busy notes that a call is under way in a directory until end is called. A push may take

@@ -3,6 +3,8 @@ package upload
 import (
 	"context"
 	"errors"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -34,14 +36,15 @@ type ahead struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}   // closed when nothing more is sent
-	sent   *registry.Ahead // once done; nil: nothing came of it
+	sent   *registry.Ahead // set before done is closed; nil: nothing came of it
+	fault  error           // a panic of the sender; set before done is closed; nil: there was none
 	used   chan struct{}   // closed when who took it needs it no more
 
-	// Guarded by File.mu.
-	taken   int64 // all bytes before it may have been sent
-	closed  bool  // nothing more comes
-	changed chan struct{}
-	from    int64 // where the front was when changed was asked for
+	// File.mu guards these.
+	taken   int64         // in bytes: all before it may have been sent
+	ended   bool          // nothing more comes
+	changed chan struct{} // closed when the front moved, or nothing more comes; nil: nobody waits
+	from    int64         // in bytes: where the front was when changed was asked for
 }
 
 // sendAhead begins to send what is written, where that can be. mu is held, and disk.
@@ -52,41 +55,46 @@ func (f *File) sendAhead() {
 		}
 		return
 	}
-	if f.once || f.promise == "" || f.front < f.root.area.early || f.content.Digest != "" {
+	if f.whole || f.promise == "" || f.front < f.root.area.early || f.isBorrowed() {
 		return
 	}
-	leave, err := f.root.area.enter()
+	area := f.root.area
+	leave, err := area.enter()
 	if err != nil {
 		return
 	}
-	f.once = true
+	f.whole = true
 	a := &ahead{f: f, digest: f.promise, done: make(chan struct{}), used: make(chan struct{})}
-	a.ctx, a.cancel = context.WithCancel(f.root.area.ctx)
+	a.ctx, a.cancel = context.WithCancel(area.ctx)
 	f.ahead = a
 	f.refs++
+	src := newSource(f, f.disk)
 	go func() {
 		defer leave()
 		defer a.cancel()
-		stop := context.AfterFunc(f.root.area.open, a.abandon)
+		stop := context.AfterFunc(area.open, a.abandon)
 		defer stop()
-		a.send()
-		a.keep()
+		a.run(src)
+		area.guarded(a.keep)
 	}()
 }
 
-// send sends what is written until there is no more.
-func (a *ahead) send() {
+// run sends what is written until there is no more, or a panic ends that.
+func (a *ahead) run(src *source) {
 	defer close(a.done)
+	defer src.Close()
+	a.fault = a.f.root.area.guard(func() error { a.send(src); return nil })
+}
+
+// send sends what is written until there is no more.
+func (a *ahead) send(bytes *source) {
 	area, r := a.f.root.area, a.f.root
-	if r.pushedAlready(a.digest) {
-		a.f.letGo()
+	if r.has.has(a.digest) {
 		return
 	}
-	t := area.active.begin(Blob{r.repo, a.digest, 0})
+	t := area.active.begin(Blob{r.repo, a.digest, 0}, area.now())
 	defer area.active.end(t)
-	a.f.mu.Lock()
-	src := &aheadSource{source{a.f, a.f.disk}, a, t}
-	a.f.mu.Unlock()
+	src := &aheadSource{bytes, a, t}
 	var err error
 	a.sent, err = area.o.Client.PushAhead(a.ctx, r.repo, a.digest, src, registry.Push{Absent: area.o.Tree.Lacks(r.repo, a.digest), Sent: t.sent.Store})
 	switch {
@@ -114,10 +122,7 @@ func (a *ahead) keep() {
 			return
 		case <-t.C:
 		}
-		a.f.mu.Lock()
-		idle := a.f.writers == 0
-		a.f.mu.Unlock()
-		if idle {
+		if !a.f.isWritten() {
 			a.abandon()
 		}
 	}
@@ -132,7 +137,7 @@ func (a *ahead) abandon() {
 	}
 }
 
-// wake tells the sender that something has changed. mu is held.
+// wake tells the sender that something has changed. File.mu is held.
 func (a *ahead) wake() {
 	if a.changed != nil {
 		close(a.changed)
@@ -148,10 +153,10 @@ func (f *File) recall() {
 	}
 }
 
-// closeAhead has the sender come to its end, as nobody can write any more. mu is held.
-func (f *File) closeAhead(last bool) {
-	if f.ahead != nil && last {
-		f.ahead.closed = true
+// endAhead has the sender come to its end, as nothing more is written. mu is held.
+func (f *File) endAhead() {
+	if f.ahead != nil {
+		f.ahead.ended = true
 		f.ahead.wake()
 	}
 }
@@ -166,7 +171,7 @@ func (f *File) takeAhead(d digest.Digest) *ahead {
 		f.recall()
 		return nil
 	}
-	f.closeAhead(true)
+	f.endAhead()
 	f.ahead = nil
 	return a
 }
@@ -190,7 +195,7 @@ func (a *ahead) wait(ctx context.Context) (*registry.Ahead, error) {
 	}
 	select {
 	case <-a.done:
-		return a.sent, nil
+		return a.sent, a.fault
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -204,19 +209,42 @@ func (a *ahead) drop() {
 	}
 }
 
+// source is the bytes of a file on the disk, which stays open until Close.
+type source struct {
+	f    *File
+	disk *os.File
+	once sync.Once
+}
+
+// newSource takes over a use of the file.
+func newSource(f *File, disk *os.File) *source { return &source{f: f, disk: disk} }
+
+func (s *source) ReadAt(p []byte, off int64) (int, error) { return s.disk.ReadAt(p, off) }
+
+// Close ends the use of the file. Another Close changes nothing.
+func (s *source) Close() error {
+	s.once.Do(s.f.letGo)
+	return nil
+}
+
 // aheadSource is the bytes that are there.
 type aheadSource struct {
-	source
+	*source
 	a *ahead
 	t *transfer
 }
 
-// ReadAt reads what was written, and has it known that it was.
+// ReadAt reads what was written, and has it known before that it does.
 func (s *aheadSource) ReadAt(p []byte, off int64) (int, error) {
-	s.f.mu.Lock()
-	s.a.taken = max(s.a.taken, off+int64(len(p)))
-	s.f.mu.Unlock()
+	s.a.take(off + int64(len(p)))
 	return s.source.ReadAt(p, off)
+}
+
+// take notes that all bytes before end may have been sent.
+func (a *ahead) take(end int64) {
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	a.taken = max(a.taken, end)
 }
 
 // Grown is registry.Growing's.
@@ -228,5 +256,5 @@ func (s *aheadSource) Grown() (int64, bool, <-chan struct{}) {
 		a.changed, a.from = make(chan struct{}), f.front
 	}
 	s.t.size.Store(f.front)
-	return f.front, !a.closed, a.changed
+	return f.front, !a.ended, a.changed
 }

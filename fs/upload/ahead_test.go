@@ -208,7 +208,7 @@ func TestWhatBecomesOfAFileThatIsSentCounts(t *testing.T) {
 		"never whole": {func(b *bench, h *Handle) { b.ok(h.Flush(b.t.Context())) }, false, false},
 		"killed":      {func(*bench, *Handle) {}, false, false},
 		"removed": {func(b *bench, h *Handle) {
-			b.ok(b.dirAt("blobs/sha256").Unlink(d.Encoded()))
+			b.ok(b.dirAt("blobs/sha256").Unlink(t.Context(), d.Encoded()))
 			b.put(h, content, 2*early, 3*early)
 			b.ok(h.Flush(b.t.Context()))
 		}, false, false},
@@ -218,7 +218,7 @@ func TestWhatBecomesOfAFileThatIsSentCounts(t *testing.T) {
 			if err := b.rename("kept", at("", digest.FromString("other"))); !errors.Is(err, ErrMismatch) {
 				b.t.Errorf("rename says %v", err)
 			}
-			b.ok(b.dirAt("").Unlink("kept"))
+			b.ok(b.dirAt("").Unlink(t.Context(), "kept"))
 		}, false, false},
 		"renamed away and back": {func(b *bench, h *Handle) {
 			b.ok(b.rename(at("", d), "kept"))

@@ -53,6 +53,11 @@ type Options struct {
 	Path   func(ref.Repository) string
 	Start  time.Time    // the time of what upload/ starts with
 	Logger *slog.Logger // nil: silent
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Panicked is told of each panic in a goroutine of this package, once: whoever waits for
+	// that gets an error, and the mount goes on. Nil: the log alone has it.
+	Panicked func(cause any, stack []byte)
 }
 
 // Blob is content that a repository has. It is comparable.
@@ -101,6 +106,17 @@ type Program interface {
 	// Ended says whether the program has ended, and writes nothing more.
 	Ended() bool
 }
+
+// Manner is how a program made a file.
+type Manner int
+
+const (
+	// Openly is how cp, install and editors make files: the name is meant.
+	Openly Manner = iota
+	// Privately is how mkstemp(3) and its like make files: anew, to be read and written, for
+	// its maker alone. The name may be any, and the file is renamed later.
+	Privately
+)
 
 // Content is the open bytes of a blob.
 type Content interface {
@@ -154,10 +170,13 @@ type Change struct {
 
 // Node is a *Dir, a *File or a *Symlink.
 type Node interface {
-	// ID tells a node from all others of its repository, for as long as the area lives.
+	// ID tells a node from all others of its repository, for as long as somebody holds it or
+	// something is staged there.
 	ID() uint64
+	// Attr gives the attributes. It waits for no I/O.
 	Attr() Attr
-	Set(Change) error
+	// Set changes attributes. A new size may wait for the network, until ctx or the area ends.
+	Set(ctx context.Context, c Change) error
 }
 
 // descriptor is what a blob is pushed as.

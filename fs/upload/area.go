@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"golang.org/x/sys/unix"
 
@@ -19,12 +20,15 @@ import (
 
 // Area is the staging area of a mount. It is safe for concurrent use.
 type Area struct {
-	o        Options
-	log      *slog.Logger
-	uid, gid uint32
-	adopted  atomic.Uint64 // counts the files that the cache takes over
-	records  records
-	active   transfers
+	o         Options
+	log       *slog.Logger
+	now       func() time.Time
+	uid, gid  uint32
+	adopted   atomic.Uint64 // counts the files that the cache takes over
+	records   records
+	active    transfers
+	budget    budget
+	beginning turn // to make this mount's directory
 
 	ctx    context.Context // ends when Close has waited long enough
 	cancel context.CancelFunc
@@ -38,14 +42,18 @@ type Area struct {
 	attendAfter time.Duration
 	pace        time.Duration
 
+	// mu guards all below, and no more than these fields: nobody holds it over I/O or a wait.
+	// It comes after Root.mu and File.mu in the lock order, and before no other lock.
 	mu      sync.Mutex
 	closed  bool
 	dir     string   // of this mount; "" until something is staged
 	lock    *os.File // held for as long as the mount lives
-	journal *os.File
-	roots   map[ref.Repository]*Root
-	used    int64 // bytes that are staged
-	step    int64 // bytes since room was last made
+	journal *os.File // nil until something is staged
+	// roots are the repositories of which something is staged, or was changed.
+	roots map[ref.Repository]*Root
+	// idle are all others that somebody holds a node of. Nothing is lost with those: an equal
+	// one is made for the next who asks.
+	idle map[ref.Repository]weak.Pointer[Root]
 }
 
 // Open opens the staging area, and finds what earlier mounts left in it. It makes
@@ -54,33 +62,66 @@ func Open(o Options) (*Area, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	// What the area does for a caller ends with the caller's context, or with this.
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Area{
-		o: o, log: o.Logger, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		ctx: ctx, cancel: cancel, roots: map[ref.Repository]*Root{}, early: earlyFrom,
+		o: o, log: o.Logger, now: o.Now, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
+		ctx: ctx, cancel: cancel, early: earlyFrom, beginning: newTurn(),
+		roots: map[ref.Repository]*Root{}, idle: map[ref.Repository]weak.Pointer[Root]{},
 		awaitFor: awaitFor, deferFor: deferFor, attendAfter: attendAfter, pace: lookEach,
 	}
+	a.records.now = a.now
+	a.budget.max = o.MaxBytes
+	a.budget.makeRoom = func(n int64) { a.o.Tree.MakeRoom(n) }
 	a.open, a.shut = context.WithCancel(ctx)
-	for _, left := range a.findLeft() {
-		a.log.Warn("an earlier mount ended before this was pushed", "repository", left.Repository, "target", left.Target, "hint", left.Error)
-		a.records.found(left)
+	for _, l := range a.findLeftovers() {
+		a.log.Warn("an earlier mount ended before this was pushed", "repository", l.Repository, "target", l.Target, "hint", l.Error)
+		a.records.found(l)
 	}
 	return a, nil
 }
 
-// begin makes this mount's directory. mu is held.
-func (a *Area) begin() error {
-	if a.dir != "" {
-		return nil
+// stage is the directory of this mount, with what is open of it.
+type stage struct {
+	dir           string
+	lock, journal *os.File
+}
+
+// begin makes this mount's directory, if there is none, and gives it.
+func (a *Area) begin(ctx context.Context) (dir string, err error) {
+	if err := a.take(ctx, a.beginning); err != nil {
+		return "", err
 	}
-	dir := filepath.Join(a.o.Dir, fmt.Sprintf("%s-%d", time.Now().UTC().Format("20060102-150405.000"), os.Getpid()))
+	defer a.beginning.give()
+	if dir := a.stageDir(); dir != "" {
+		return dir, nil
+	}
+	s, err := a.makeStage()
+	if err != nil {
+		return "", fmt.Errorf("staging area: %w", err)
+	}
+	a.began(s)
+	return s.dir, nil
+}
+
+// stageDir gives this mount's directory; "": there is none yet.
+func (a *Area) stageDir() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.dir
+}
+
+func (a *Area) makeStage() (stage, error) {
+	dir := filepath.Join(a.o.Dir, fmt.Sprintf("%s-%d", a.now().UTC().Format("20060102-150405.000"), os.Getpid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("staging area: %w", err)
+		return stage{}, err
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return fmt.Errorf("staging area: %w", err)
+		return stage{}, err
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil { // another mount may just be looking
 		a.log.Debug("staging area not locked", "cause", err) // a file system without locks
@@ -88,74 +129,25 @@ func (a *Area) begin() error {
 	journal, err := os.OpenFile(filepath.Join(dir, journalName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		lock.Close()
-		return fmt.Errorf("staging area: %w", err)
+		return stage{}, err
 	}
-	a.dir, a.lock, a.journal = dir, lock, journal
-	return nil
+	return stage{dir, lock, journal}, nil
 }
 
-// Root gives upload/ of a repository, and makes it the first time.
-func (a *Area) Root(r ref.Repository) (*Dir, error) {
+func (a *Area) began(s stage) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if root, ok := a.roots[r]; ok {
-		return root.top, nil
-	}
-	if a.closed {
-		return nil, ErrClosed
-	}
-	root := newRoot(a, r)
-	a.roots[r] = root
-	return root.top, nil
-}
-
-// Forget is to be told that a tag, or a digest, was deleted at the registry, so that
-// staging it pushes it again.
-func (a *Area) Forget(r ref.Repository, target string) {
-	a.mu.Lock()
-	root := a.roots[r]
-	a.mu.Unlock()
-	if root != nil {
-		root.forget(target)
-	}
+	a.dir, a.lock, a.journal = s.dir, s.lock, s.journal
 }
 
 // Records lists what became of the pushes, the oldest change first.
 func (a *Area) Records() []Record { return a.records.all() }
 
 // Staged gives how many bytes this mount has staged, which Options.MaxBytes bounds.
-func (a *Area) Staged() int64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.used
-}
+func (a *Area) Staged() int64 { return a.budget.bytes() }
 
 // Transfers lists the uploads under way, the oldest first.
 func (a *Area) Transfers() []Transfer { return a.active.all() }
-
-// makeRoomEach is how much is staged before the cache is asked to make room for
-// as much again.
-const makeRoomEach = 64 << 20
-
-// reserve makes room for n more bytes on disk, or less where n is negative.
-func (a *Area) reserve(n int64) error {
-	a.mu.Lock()
-	if n > 0 && a.o.MaxBytes > 0 && a.used+n > a.o.MaxBytes {
-		defer a.mu.Unlock()
-		return fmt.Errorf("%w: %d bytes are staged, of %d allowed", ErrNoSpace, a.used, a.o.MaxBytes)
-	}
-	a.used += n
-	a.step += max(n, 0)
-	room := a.step >= makeRoomEach
-	if room {
-		a.step = 0
-	}
-	a.mu.Unlock()
-	if room {
-		a.o.Tree.MakeRoom(makeRoomEach)
-	}
-	return nil
-}
 
 // enter says that something begins that Close waits for.
 func (a *Area) enter() (leave func(), err error) {
@@ -175,12 +167,25 @@ func (a *Area) under(ctx context.Context) (context.Context, context.CancelFunc) 
 	return ctx, func() { stop(); cancel(nil) }
 }
 
+// close has nothing begin any more.
+func (a *Area) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+}
+
+// staged gives what is open of the mount's directory, and the repositories that are staged in
+// it.
+func (a *Area) staged() (stage, []*Root) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return stage{a.dir, a.lock, a.journal}, slices.Collect(maps.Values(a.roots))
+}
+
 // Close ends the area: it waits for what is being pushed until ctx ends, and then
 // ends that. What was pushed goes. What wasn't is kept, and told.
 func (a *Area) Close(ctx context.Context) error {
-	a.mu.Lock()
-	a.closed = true
-	a.mu.Unlock()
+	a.close()
 	a.shut()
 	done := make(chan struct{})
 	go func() {
@@ -193,21 +198,19 @@ func (a *Area) Close(ctx context.Context) error {
 	}
 	a.cancel()
 	<-done
-	a.mu.Lock()
-	dir, roots := a.dir, slices.Collect(maps.Values(a.roots))
-	a.mu.Unlock()
-	if dir == "" {
+	s, roots := a.staged()
+	if s.dir == "" {
 		return nil
 	}
 	for _, r := range roots {
-		r.clear()
+		r.end()
 	}
-	a.journal.Close()
-	defer a.lock.Close()
+	s.journal.Close()
+	defer s.lock.Close()
 	waits := a.records.reasons()
-	for _, left := range a.look(dir) {
-		why := waits[recordKey{left.Repository, left.Target}]
-		a.log.Warn("not pushed before the mount ended", "repository", left.Repository, "target", left.Target, "cause", why, "hint", left.Error)
+	for _, l := range a.look(s.dir) {
+		why := waits[recordKey{l.Repository, l.Target}]
+		a.log.Warn("not pushed before the mount ended", "repository", l.Repository, "target", l.Target, "cause", why, "hint", l.Error)
 	}
 	return nil
 }

@@ -16,33 +16,67 @@ import (
 // once nothing has come for attendAfter, and when the mount ends, and tells a person what
 // waits there.
 
-// touch notes that a program does something in a directory. by is that program; nil: the
-// one before. Root.mu is held.
-func (r *Root) touch(d *Dir, by Program) {
+// touch notes that something happens in a directory, by the program that did something there
+// before. Root.mu is held.
+func (r *Root) touch(d *Dir) {
 	within := d.layoutDir()
-	within.layout.activity.note(by)
+	within.layout.activity.note()
+	r.attend(within)
+}
+
+// touchBy notes that a program does something in a directory (nil: not known). Root.mu is held.
+func (r *Root) touchBy(d *Dir, by Program) {
+	within := d.layoutDir()
+	within.layout.activity.noteBy(by)
+	r.attend(within)
+}
+
+// attend has a person be told what waits in a directory, once nothing has come for
+// attendAfter. Root.mu is held.
+func (r *Root) attend(within *Dir) {
 	if within.layout.attended {
 		return
 	}
-	leave, err := r.area.enter()
+	a := r.area
+	leave, err := a.enter()
 	if err != nil {
 		return
 	}
 	within.layout.attended = true
-	after := r.area.attendAfter
+	after := a.attendAfter
 	go func() {
 		defer leave()
-		r.area.poll(nil, func() bool { return within.layout.activity.quiet(after) })
-		_ = r.guarded(func(context.Context) error { r.tellWaiting(within); return nil })
+		defer r.endAttending(within) // whatever ended it
+		a.guarded(func() {
+			a.poll(nil, func() bool { return within.layout.activity.quiet(after) })
+			r.endAttending(within) // what comes from now on is looked at anew
+			r.reportWaiting(a.ctx, within)
+		})
 	}()
 }
 
+// endAttending notes that nobody waits any more for a directory to be quiet.
+func (r *Root) endAttending(d *Dir) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d.layout.attended = false
+}
+
 // touchFile is touch for a file.
-func (r *Root) touchFile(f *File, by Program) {
+func (r *Root) touchFile(f *File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f.parent != nil {
-		r.touch(f.parent, by)
+		r.touch(f.parent)
+	}
+}
+
+// touchFileBy is touchBy for a file.
+func (r *Root) touchFileBy(f *File, by Program) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.parent != nil {
+		r.touchBy(f.parent, by)
 	}
 }
 
@@ -60,10 +94,10 @@ func (d *Dir) layoutDir() *Dir {
 	return d.root.top
 }
 
-// tellWaiting tells a person the targets of a directory that wait, each reason once.
-func (r *Root) tellWaiting(d *Dir) {
-	at, reasons, unnamed := r.untold(d)
-	ctx, cancel := context.WithTimeout(r.area.ctx, checkFor)
+// reportWaiting tells a person the targets of a directory that wait, each reason once.
+func (r *Root) reportWaiting(ctx context.Context, d *Dir) {
+	at, reasons, unnamed := r.unreported(d)
+	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
 	for _, dgst := range unnamed {
 		if _, err := r.area.o.Tree.Manifest(ctx, r.repo, dgst); err == nil {
@@ -77,32 +111,31 @@ func (r *Root) tellWaiting(d *Dir) {
 	}
 }
 
-// untold gives the reasons why targets of a directory wait, without those that were told
-// before. unnamed are the targets that are manifests which no index names. at is the path
-// of the directory below upload/.
-func (r *Root) untold(d *Dir) (at string, untold map[string]error, unnamed []digest.Digest) {
+// unreported gives the reasons why targets of a directory wait, without those that were
+// reported before. unnamed are the targets that are manifests which no index names. at is the
+// path of the directory below upload/.
+func (r *Root) unreported(d *Dir) (at string, reasons map[string]error, unnamed []digest.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.layout.attended = false
-	untold = map[string]error{}
+	reasons = map[string]error{}
 	if d.parent == nil && d != r.top {
-		return "", untold, nil // removed
+		return "", reasons, nil // removed
 	}
-	reasons, unnamed := d.unfinished()
-	told := map[string]string{}
-	for target, reason := range reasons {
-		told[target] = reason.Error()
-		if d.layout.told[target] != told[target] {
-			untold[target] = reason
+	all, unnamed := d.unfinished()
+	reported := map[string]string{}
+	for target, reason := range all {
+		reported[target] = reason.Error()
+		if d.layout.reported[target] != reported[target] {
+			reasons[target] = reason
 		}
 	}
-	for target := range d.layout.told {
-		if told[target] == "" { // it came
-			r.area.records.forget(r.repo, target, Waiting)
+	for target := range d.layout.reported {
+		if reported[target] == "" { // it came
+			r.area.records.drop(r.repo, target, Waiting)
 		}
 	}
-	d.layout.told = told
-	return d.name, untold, unnamed
+	d.layout.reported = reported
+	return d.name, reasons, unnamed
 }
 
 // incomplete makes a reason why a target isn't pushed.
@@ -133,7 +166,7 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 	case isLink && d.root.leadsTo(link) == nil:
 		waits[name] = incomplete("index.json is a symlink that leads to no file")
 	}
-	if f, ok := index.(*File); ok && d != d.root.top && d.layout.problem == nil && len(d.layout.listed) == 0 && f.isSettled() && d.looksLikeAnImage() {
+	if f, ok := index.(*File); ok && d != d.root.top && d.layout.problem == nil && len(d.layout.listed) == 0 && f.hasResult() && d.looksLikeAnImage() {
 		waits[name] = incomplete("its index.json lists no image: give the program that wrote it a name for one, or copy a manifest to upload/manifests/<tag>")
 	}
 	if d.layout.imageless {
@@ -148,7 +181,7 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 		if len(e.missing) == 0 {
 			continue
 		}
-		// A piece that decides which entry is the image is told once, for the tag.
+		// A piece that decides which entry is the image is reported once, for the tag.
 		if text := e.missing.reason(); target == d.name || text != decides {
 			waits[target] = incomplete("%s", text)
 		}
@@ -229,18 +262,18 @@ func besides(name string) bool {
 	return temporary(name) || strings.HasPrefix(name, "oci-put-blob") || strings.HasSuffix(name, ".lock") || strings.HasPrefix(name, indexName)
 }
 
-// isSettled says whether what the file is pushed as was decided for the bytes that it has.
-func (f *File) isSettled() bool {
+// hasResult says whether what the file is pushed as was decided for the bytes that it has.
+func (f *File) hasResult() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.settled == f.changes
+	return f.resultOf == f.changes
 }
 
 // isCutOff says whether a file has bytes, no writer, and no push that came to an end.
 func (f *File) isCutOff() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.writers == 0 && f.size > 0 && !f.pushed && f.settled != f.changes
+	return f.writers == 0 && f.size > 0 && !f.pushed && f.resultOf != f.changes
 }
 
 // unnamed gives the manifests in blobs/ that wait for an index to name them. Root.mu is
@@ -298,5 +331,5 @@ func (f *File) idle() (got digest.Digest, manifest bool) {
 	if f.writers > 0 || f.pushed {
 		return "", false
 	}
-	return f.known(), f.manifest && f.settled == f.changes
+	return f.known(), f.manifest && f.resultOf == f.changes
 }

@@ -103,7 +103,7 @@ func TestWaitingIsTold(t *testing.T) {
 		"the index.json of upload/ whose program was killed": {func(b *bench) {
 			n, err := b.top.Lookup(b.t.Context(), "index.json")
 			b.ok(err)
-			h, err := n.(*File).Open(true, true, nil)
+			h, err := n.(*File).OpenEmpty(t.Context(), nil)
 			b.ok(err)
 			b.cutOff(h, []byte("{"))
 		}, "index.json", []string{"write it once more"}, ErrIncomplete},
@@ -175,12 +175,12 @@ func TestWhatCameWaitsNoMore(t *testing.T) {
 	b := newBench(t)
 	b.patient()
 	b.cutOff(b.create("blobs/model"), []byte("half"))
-	b.top.root.tellWaiting(b.top)
+	b.top.root.reportWaiting(t.Context(), b.top)
 	if b.state("blobs/model") != Waiting {
 		t.Errorf("%v", b.area.Records())
 	}
 	b.ok(b.write("blobs/model", []byte("whole")))
-	b.top.root.tellWaiting(b.top)
+	b.top.root.reportWaiting(t.Context(), b.top)
 	if state := b.state("blobs/model"); state != "" {
 		t.Errorf("it is %s", state)
 	}
@@ -195,14 +195,14 @@ func TestWhatIsRemovedWaitsNoMore(t *testing.T) {
 	b.pieces("v1", i)
 	b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
 	b.ok(b.write("v1/saved/index.json", indexOf()))
-	b.top.root.tellWaiting(b.top)
-	b.top.root.tellWaiting(b.dirAt("v1"))
+	b.top.root.reportWaiting(t.Context(), b.top)
+	b.top.root.reportWaiting(t.Context(), b.dirAt("v1"))
 	if b.state("app.tar") != Waiting || b.state("v1/saved") != Waiting {
 		t.Errorf("%v", b.area.Records())
 	}
-	b.ok(b.top.Unlink("app.tar"))
-	b.ok(b.dirAt("v1/saved").Unlink("index.json"))
-	b.ok(b.dirAt("v1").Rmdir("saved"))
+	b.ok(b.top.Unlink(t.Context(), "app.tar"))
+	b.ok(b.dirAt("v1/saved").Unlink(t.Context(), "index.json"))
+	b.ok(b.dirAt("v1").Rmdir(t.Context(), "saved"))
 	b.ok(b.area.Close(t.Context())) // which looks once more where something happened
 	for _, target := range []string{"app.tar", "v1/saved"} {
 		if state := b.state(target); state != "" {
@@ -333,12 +333,12 @@ func TestAnImageDirectoryInTheWrongPlace(t *testing.T) {
 	i := newImage("x")
 	b.pieces("", i)
 	for _, name := range []string{"index.json", "manifest.json"} {
-		if _, _, err := b.dirAt("manifests").Create(name, 0o644, false, nil); !errors.Is(err, ErrPlace) {
+		if _, _, err := b.dirAt("manifests").Create(t.Context(), name, 0o644, Openly, nil); !errors.Is(err, ErrPlace) {
 			t.Errorf("manifests/%s: %v", name, err)
 		}
 	}
 	for dir, name := range map[string]string{"manifests": "blobs", "blobs": "layers"} {
-		if _, err := b.dirAt(dir).Mkdir(name, 0o755); !errors.Is(err, ErrPlace) {
+		if _, err := b.dirAt(dir).Mkdir(t.Context(), name, 0o755); !errors.Is(err, ErrPlace) {
 			t.Errorf("%s/%s/: %v", dir, name, err)
 		}
 	}
@@ -366,7 +366,7 @@ func TestAPushedFileTakesNoRoom(t *testing.T) {
 	if n := b.area.Staged(); n != before {
 		t.Errorf("%d bytes are staged while the cache takes it over, want %d", n, before)
 	}
-	b.ok(b.dirAt("blobs").Unlink("x"))
+	b.ok(b.dirAt("blobs").Unlink(t.Context(), "x"))
 	close(tree.adopts)
 	b.ok(b.area.Close(t.Context()))
 	if n := b.area.Staged(); n != before {
@@ -434,19 +434,19 @@ func TestNothingIsToldDuringAPush(t *testing.T) {
 func TestWhatWasToldIsForgottenWithItsCause(t *testing.T) {
 	b := newBench(t)
 	b.patient()
-	tell := func() { b.top.root.tellWaiting(b.top) }
+	tell := func() { b.top.root.reportWaiting(t.Context(), b.top) }
 	for n := range 10 {
 		i := newImage(string(rune('a' + n)))
 		b.ok(b.write(at("", i.digest), i.raw))
 		tell()
 		tell()
-		b.ok(b.dirAt("blobs/sha256").Unlink(i.digest.Encoded()))
+		b.ok(b.dirAt("blobs/sha256").Unlink(t.Context(), i.digest.Encoded()))
 	}
 	tell()
 	if n := len(b.failed()); n != 10 {
 		t.Errorf("told %d times, want 10", n)
 	}
-	if n := len(b.top.layout.told); n != 0 {
+	if n := len(b.top.layout.reported); n != 0 {
 		t.Errorf("%d things are remembered that don't wait any more", n)
 	}
 }

@@ -83,9 +83,7 @@ func (b *bench) open(o Options) {
 	}
 	area := b.area
 	b.t.Cleanup(func() { area.Close(b.t.Context()) })
-	if b.top, err = b.area.Root(b.repo); err != nil {
-		b.t.Fatal(err)
-	}
+	b.top = b.area.Root(b.repo)
 }
 
 // What upload asks of a mount, straight from the registry.
@@ -181,7 +179,7 @@ func (b *bench) dirAt(path string) *Dir {
 		}
 		n, err := d.Lookup(b.t.Context(), name)
 		if errors.Is(err, fs.ErrNotExist) {
-			n, err = d.Mkdir(name, 0o755)
+			n, err = d.Mkdir(b.t.Context(), name, 0o755)
 		}
 		if err != nil {
 			b.t.Fatal(err)
@@ -208,13 +206,13 @@ func (b *bench) write(path string, content []byte) error {
 func (b *bench) create(path string) *Handle {
 	b.t.Helper()
 	d, name := b.dirAt(filepath.Dir(path)), filepath.Base(path)
-	_, h, err := d.Create(name, 0o644, false, nil)
+	_, h, err := d.Create(b.t.Context(), name, 0o644, Openly, nil)
 	if errors.Is(err, syscall.EEXIST) {
 		n, lerr := d.Lookup(b.t.Context(), name)
 		if lerr != nil {
 			b.t.Fatal(lerr)
 		}
-		h, err = n.(*File).Open(true, true, nil)
+		h, err = n.(*File).OpenEmpty(b.t.Context(), nil)
 	}
 	if err != nil {
 		b.t.Fatal(err)

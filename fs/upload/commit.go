@@ -14,11 +14,21 @@ import (
 
 // commit pushes a file by its role, if it changed since the last time. Else the result of
 // that time is given again.
-func (r *Root) commit(ctx context.Context, f *File) error { return r.commitFor(ctx, f, false) }
+func (r *Root) commit(ctx context.Context, f *File) error { return r.commitBy(ctx, f, r.push) }
 
-// commitFor is commit. last says that the last program which wrote the file closed it: then
-// a file without a byte is complete.
-func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
+// commitEmpty is commit of a file without a byte that no program can write any more: it is
+// complete.
+func (r *Root) commitEmpty(ctx context.Context, f *File) error {
+	return r.commitBy(ctx, f, func(ctx context.Context, f *File) (bool, error) {
+		if r.roleOf(f).kind != namedBlob {
+			return false, nil
+		}
+		return true, r.commitNamed(ctx, f)
+	})
+}
+
+// commitBy is commit. push pushes the file, and says whether the file is complete.
+func (r *Root) commitBy(ctx context.Context, f *File, push func(context.Context, *File) (complete bool, err error)) error {
 	if r.roleOf(f).kind == staged {
 		return nil
 	}
@@ -32,50 +42,57 @@ func (r *Root) commitFor(ctx context.Context, f *File, last bool) error {
 	}
 	ctx, cancel := r.area.under(ctx)
 	defer cancel()
-	if err := f.turn.take(ctx); err != nil {
+	if err := f.committing.take(ctx); err != nil {
 		return err
 	}
-	defer f.turn.give()
-	f.mu.Lock()
-	changes := f.changes
-	if f.settled == changes || f.broken != nil {
-		defer f.mu.Unlock()
-		return cmp.Or(f.broken, f.result)
+	defer f.committing.give()
+	changes, known, err := f.lastResult()
+	if known {
+		return err
 	}
-	f.mu.Unlock()
-	settled, err := r.push(ctx, f, last)
+	complete, err := push(ctx, f)
 	if errors.Is(err, errChanged) {
-		settled, err = false, nil // whoever wrote it meanwhile closes it as well
+		complete, err = false, nil // whoever wrote it meanwhile closes it as well
 	}
 	if ctx.Err() != nil && err != nil { // given up: that says nothing about the next time
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
-	if f.settle(settled, changes, err) {
+	if complete {
+		f.keepResult(changes, err)
+	}
+	if !f.isWritten() {
 		r.adopt(f)
 	}
 	return err
 }
 
-// settle keeps the result of a push of the bytes that the file had after so many changes.
-// idle says that no program can write the file.
-func (f *File) settle(settled bool, changes int, err error) (idle bool) {
+// lastResult gives the result of the last push. known is false if the file changed since.
+// changes is how many changes it had until now.
+func (f *File) lastResult() (changes int, known bool, result error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if settled && f.changes == changes {
-		f.settled, f.result = changes, err
-	}
-	return f.writers == 0
+	return f.changes, f.resultOf == f.changes || f.broken != nil, cmp.Or(f.broken, f.result)
 }
 
-// push pushes a file by its role. settled is false if the file isn't complete.
-func (r *Root) push(ctx context.Context, f *File, last bool) (settled bool, err error) {
+// keepResult keeps the result of a push of the bytes that the file had after so many changes.
+func (f *File) keepResult(changes int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.changes == changes {
+		f.resultOf, f.result = changes, err
+	}
+}
+
+// push pushes a file by its role, and says whether it is complete. A file without a byte
+// isn't: a shell flushes before the first byte.
+func (r *Root) push(ctx context.Context, f *File) (complete bool, err error) {
 	role := r.roleOf(f)
 	switch role.kind {
 	case blob:
 		return r.commitBlob(ctx, f, role)
 	case namedBlob:
-		if f.Attr().Size == 0 && !last {
-			return false, nil // a shell flushes before the first byte
+		if size, _ := f.extent(); size == 0 {
+			return false, nil
 		}
 		return true, r.commitNamed(ctx, f)
 	case manifest:
@@ -105,21 +122,11 @@ func (r *Root) commitBlob(ctx context.Context, f *File, role role) (bool, error)
 	return true, r.arrived(ctx, got)
 }
 
-// stageAt remembers that a file has the bytes of a digest.
-func (r *Root) stageAt(d digest.Digest, f *File) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.staged[d] = f
-	r.area.records.forget(r.repo, d.String(), Waiting)
-}
-
 // keepManifest says whether a file is a manifest, as far as can be told from its
 // bytes.
 func (r *Root) keepManifest(ctx context.Context, f *File, d digest.Digest) bool {
-	f.mu.Lock()
-	size, borrowed := f.size, f.content.Digest != ""
-	f.mu.Unlock()
-	if borrowed || size > registry.MaxManifest || size < 2 {
+	_, from, size := f.bytesOn()
+	if from.Digest != "" || size > registry.MaxManifest || size < 2 {
 		return false // a copy of a manifest is made of its bytes, one of a blob isn't
 	}
 	raw, err := f.readAll(ctx, registry.MaxManifest)
@@ -129,10 +136,15 @@ func (r *Root) keepManifest(ctx context.Context, f *File, d digest.Digest) bool 
 	if _, err := registry.ParseManifest(raw, "", d); err != nil {
 		return false
 	}
-	f.mu.Lock()
-	f.manifest = true
-	f.mu.Unlock()
+	f.isManifest()
 	return true
+}
+
+// isManifest notes that the bytes are a manifest's.
+func (f *File) isManifest() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.manifest = true
 }
 
 // precheck refuses to give a file a name that it can't have.
@@ -184,12 +196,12 @@ func (r *Root) commitNamed(ctx context.Context, f *File) error {
 // commitManifest pushes a manifest under the tag or the digest that its name says. A file
 // without a byte isn't complete: a shell flushes before the first byte.
 func (r *Root) commitManifest(ctx context.Context, f *File, role role) (bool, error) {
-	if f.Attr().Size == 0 {
+	if size, _ := f.extent(); size == 0 {
 		return false, nil
 	}
 	changes := f.version()
 	m, err := r.parse(ctx, f, role.digest)
-	if err == nil && role.tag != "" && passingName(role.tag, f.private) {
+	if err == nil && role.tag != "" && passingName(role.tag, f.made) {
 		r.deferManifest(f, role)
 		return true, nil
 	}
@@ -235,7 +247,7 @@ func (f *File) notePushed(changes int) {
 func (r *Root) deferManifest(f *File, role role) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f.closed.note(nil)
+	f.closes.note()
 	if f.parent == nil {
 		return
 	}
@@ -243,21 +255,14 @@ func (r *Root) deferManifest(f *File, role role) {
 	if f.deferred.pending() {
 		return
 	}
-	due := func(while time.Duration) bool { return f.closed.quiet(while) && !f.isWritten() }
+	due := func(while time.Duration) bool { return f.closes.quiet(while) && !f.isWritten() }
 	f.deferred = r.deferPush(role.tag, manifestsName+"/"+role.tag, due, func(ctx context.Context) error {
 		changes := f.version()
 		m, err := r.parse(ctx, f, "")
 		err = r.pushParsed(ctx, f, role, m, changes, err)
-		f.settle(true, changes, err)
+		f.keepResult(changes, err)
 		return err
 	})
-}
-
-// isWritten says whether a program has the file open to write it: its close pushes it.
-func (f *File) isWritten() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.writers > 0
 }
 
 // commitAll commits the files of a directory that was moved to its place.

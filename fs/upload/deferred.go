@@ -2,8 +2,7 @@ package upload
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
+	"errors"
 	"time"
 
 	"github.com/ocifs/ocifs/registry/ref"
@@ -36,7 +35,7 @@ func (p *deferredPush) pending() bool {
 // way goes on. mu is held.
 func (r *Root) giveUp(p *deferredPush) {
 	if p.pending() {
-		r.area.records.forget(r.repo, p.tag, Pushing)
+		r.area.records.drop(r.repo, p.tag, Pushing)
 		close(p.stop)
 	}
 }
@@ -52,12 +51,18 @@ func (r *Root) deferPush(tag, at string, due func(while time.Duration) bool, pus
 	go func() {
 		defer a.work.Done()
 		defer r.endDeferred(p)
-		a.o.Tree.Deferring(r.repo, tag)
-		if !a.poll(p.stop, func() bool { return due(while) }) {
-			return
+		err := a.guard(func() error {
+			a.o.Tree.Deferring(r.repo, tag)
+			if !a.poll(p.stop, func() bool { return due(while) }) {
+				return nil
+			}
+			return push(a.ctx)
+		})
+		if errors.Is(err, errPanic) {
+			a.record(r.repo, tag, err)
 		}
-		if err := r.guarded(push); err != nil {
-			r.failed(at, err)
+		if err != nil {
+			a.guarded(func() { r.failed(at, err) })
 		}
 	}()
 	return p
@@ -69,18 +74,6 @@ func (r *Root) endDeferred(p *deferredPush) {
 	defer r.mu.Unlock()
 	delete(r.deferred, p)
 	close(p.done)
-}
-
-// guarded calls a function that pushes, and makes an error of its panic: no handler of the
-// kernel's requests does that here.
-func (r *Root) guarded(push func(context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.area.log.Error("panic", "cause", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	return push(r.area.ctx)
 }
 
 // failed tells of a failure that no program hears of. at is its path below upload/.
@@ -112,9 +105,7 @@ func (a *Area) Deferred(repo ref.Repository, tag string) bool {
 
 // deferred gives the deferred pushes of a tag.
 func (a *Area) deferred(repo ref.Repository, tag string) (ps []*deferredPush) {
-	a.mu.Lock()
-	root := a.roots[repo]
-	a.mu.Unlock()
+	root := a.root(repo)
 	if root == nil {
 		return nil
 	}

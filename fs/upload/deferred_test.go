@@ -69,7 +69,7 @@ func TestATagThatFollowsAndFailsIsTold(t *testing.T) {
 	}
 	n, err := b.dirAt("v1").Lookup(t.Context(), "index.json")
 	b.ok(err)
-	h, err := n.(*File).Open(true, false, nil)
+	h, err := n.(*File).OpenWrite(t.Context(), nil)
 	b.ok(err)
 	defer h.Release()
 	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {
@@ -151,7 +151,7 @@ func TestATagThatIsGivenUpHasNoRecord(t *testing.T) {
 	i := newImage("x")
 	for name, giveUp := range map[string]func(b *bench) error{
 		"a renamed directory": func(b *bench) error { return b.rename("v1", "v2") },
-		"a removed index":     func(b *bench) error { return b.dirAt("v1").Unlink("index.json") },
+		"a removed index":     func(b *bench) error { return b.dirAt("v1").Unlink(t.Context(), "index.json") },
 		"a renamed index":     func(b *bench) error { return b.rename("v1/index.json", "v1/index.json~") },
 		"an emptied index":    func(b *bench) error { return b.write("v1/index.json", indexOf()) },
 	} {

@@ -87,10 +87,32 @@
 //
 // # Locks
 //
-// Root.mu guards the shape of one repository's tree and is held for no I/O but
-// that of the staging disk. File.mu guards the content of one file. A push holds
-// neither, nor does what hashes and sends behind a writer but for moments. A push of a
-// layout's entries holds the layout's turn. The order is: a file's turn, a layout's turn,
-// Root.mu, File.mu, activity.mu. Locks are given back by defer, as a panic in a request ends
-// that alone.
+// A mutex guards fields, and no more: nobody holds one over I/O, a hash, a wait or a call of
+// another package but those of the standard library and Options.Now. So attributes, lists and
+// lookups of what is staged answer at once, whatever a file waits for. A turn is held over
+// what takes its time. One goroutine at a time has it, and whoever waits for it can leave: a
+// call takes a context, and ends with that or with the area. In this order they are taken:
+//
+//	File.committing  to push a file by its role
+//	layout.turn      to push the entries of an index.json
+//	File.sending     to send the bytes of a file
+//	File.writing     to change the bytes of a file, or to hash all of them
+//	Root.shape       to change which node has which name, on the disk and in the tree
+//	Area.beginning   to make the directory of the mount
+//	Root.mu          the tree of a repository: names, attributes, layouts
+//	File.mu          what is known of a file and its bytes
+//	all others       each by itself: Area.mu, activity.mu, budget.mu, records.mu, …
+//
+// Who reads a file holds none of them over the read. What changes the tree holds Root.shape
+// over one operation of the staging disk, so that the disk has the names of the tree. The
+// cache takes over a file with File.writing held: whoever wants to write it waits for that.
+// Locks and turns are given back by defer, as a panic ends what it happens in, and no more.
+//
+// # What the mount remembers
+//
+// An Area holds the tree of a repository from when something of it is staged or changed. Of
+// all others it knows those that somebody holds a node of. The bytes on the staging disk are
+// counted by file: each has a share of the budget, which it gives back when its bytes leave
+// the disk. They do when its last name and its last handle are gone, or when they are the
+// cache's to take.
 package upload

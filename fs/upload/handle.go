@@ -13,71 +13,71 @@ type Handle struct {
 	write bool
 	by    Program // the one that writes; nil: not known
 
-	mu      sync.Mutex
-	content Content // of the blob that the file stands for, once it was read
-	of      Blob
+	mu      sync.Mutex // guards all below; no other lock is taken under it
+	content Content    // of the blob that the file stands for; nil: it wasn't read yet
+	of      Blob       // what content is of
+	retired []Content  // of blobs that the file stood for; somebody may still read them
 }
 
-// Open opens the file for a program (nil: not known), for reading or for reading and
-// writing. A blob that the registry has, and that was looked up here, becomes staged by
-// being opened for writing.
-func (f *File) Open(write, truncate bool, by Program) (*Handle, error) {
-	if write {
-		if err := f.root.stage(f); err != nil {
-			return nil, err
-		}
-		f.addWriter()
-	}
-	if err := f.hold(write); err != nil {
-		if write {
-			f.mu.Lock()
-			f.writers--
-			f.mu.Unlock()
-		}
+// OpenRead opens the file for reading.
+func (f *File) OpenRead(ctx context.Context) (*Handle, error) {
+	if err := f.pin(ctx); err != nil {
 		return nil, err
 	}
-	h := &Handle{f: f, write: write, by: by}
-	if truncate {
-		if err := h.truncate(f.root.area.ctx, 0); err != nil {
-			h.Release()
-			return nil, err
-		}
+	return &Handle{f: f}, nil
+}
+
+// OpenWrite opens the file for reading and writing, for a program (nil: not known). It waits
+// for the cache to take over what was pushed. A blob that the registry has, and that was
+// looked up here, becomes staged.
+func (f *File) OpenWrite(ctx context.Context, by Program) (*Handle, error) {
+	if err := f.root.area.take(ctx, f.writing); err != nil {
+		return nil, err
+	}
+	defer f.writing.give()
+	if err := f.root.stage(ctx, f); err != nil {
+		return nil, err
+	}
+	if err := f.pinDisk(ctx); err != nil {
+		return nil, err
+	}
+	f.addWriter()
+	return &Handle{f: f, write: true, by: by}, nil
+}
+
+// OpenEmpty is OpenWrite of a file that is emptied.
+func (f *File) OpenEmpty(ctx context.Context, by Program) (*Handle, error) {
+	h, err := f.OpenWrite(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.truncate(ctx, 0); err != nil {
+		h.Release()
+		return nil, err
 	}
 	return h, nil
 }
 
-// addWriter waits for the cache to be through with the bytes.
+// addWriter counts a handle that may write. The writing turn is held: nobody gives the bytes
+// to the cache meanwhile.
 func (f *File) addWriter() {
-	for {
-		f.mu.Lock()
-		adopting := f.adopting
-		if adopting == nil {
-			f.writers++
-			f.mu.Unlock()
-			return
-		}
-		f.mu.Unlock()
-		<-adopting
-	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.writers++
 }
 
 // ReadAt reads at an offset; no byte is the end. Where the file stands for a blob,
-// it may wait for the network.
+// it may wait for the network. It waits for no writer.
 func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	f := h.f
-	f.mu.Lock()
-	if off >= f.size {
-		f.mu.Unlock()
+	disk, b, size := h.f.bytesOn()
+	if off >= size {
 		return 0, nil
 	}
-	p = p[:min(int64(len(p)), f.size-off)]
-	if f.content.Digest == "" {
-		defer f.mu.Unlock()
-		n, err := f.disk.ReadAt(p, off)
+	p = p[:min(int64(len(p)), size-off)]
+	if b.Digest == "" {
+		n, err := disk.ReadAt(p, off)
 		return n, atEnd(err)
 	}
-	b := f.content
-	f.mu.Unlock()
 	c, err := h.open(ctx, b)
 	if err != nil {
 		return 0, err
@@ -95,112 +95,86 @@ func atEnd(err error) error {
 
 // open gives the bytes of the blob that the file stands for.
 func (h *Handle) open(ctx context.Context, b Blob) (Content, error) {
-	h.mu.Lock()
-	c := h.content
-	if h.of == b && c != nil {
-		h.mu.Unlock()
+	if c := h.opened(b); c != nil {
 		return c, nil
 	}
-	h.mu.Unlock()
 	c, err := h.f.root.area.o.Tree.OpenBlob(ctx, b) // not under the lock: it may take long
 	if err != nil {
 		return nil, err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.content != nil && h.of == b { // another reader was first
+	kept := h.keep(b, c)
+	if kept != c { // another reader was first
 		c.Close()
-		return h.content, nil
 	}
-	if h.content != nil {
-		h.content.Close()
-	}
-	h.content, h.of = c, b
-	return c, nil
+	return kept, nil
 }
 
-// WriteAt writes at an offset.
-func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if !h.write {
-		return 0, syscall.EBADF
+// opened gives the bytes of a blob if they are open, or nil.
+func (h *Handle) opened(b Blob) Content {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.of != b {
+		return nil
 	}
-	f := h.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.fetch(ctx); err != nil {
-		return 0, err
+	return h.content
+}
+
+// keep keeps the bytes of a blob open for the next read, and gives them, or those that were
+// kept before.
+func (h *Handle) keep(b Blob, c Content) Content {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.content != nil && h.of == b {
+		return h.content
 	}
-	return f.writeAt(p, off)
+	if h.content != nil {
+		h.retired = append(h.retired, h.content)
+	}
+	h.content, h.of = c, b
+	return c
+}
+
+// WriteAt writes at an offset. It may wait for the bytes of a blob that the file stands for.
+func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
+	err = h.change(ctx, func() error {
+		if err := h.f.fetch(ctx); err != nil {
+			return err
+		}
+		n, err = h.f.write(p, off)
+		return err
+	})
+	return n, err
 }
 
 // CopyFrom copies n bytes of a blob, from its byte off on, to at. What is copied
 // from its start on isn't brought here: the file then stands for the blob.
-func (h *Handle) CopyFrom(ctx context.Context, b Blob, off, at, n int64) (int64, error) {
-	if !h.write {
-		return 0, syscall.EBADF
-	}
+func (h *Handle) CopyFrom(ctx context.Context, b Blob, off, at, n int64) (copied int64, err error) {
 	n = min(n, b.Size-off)
-	if n <= 0 {
-		return 0, nil
-	}
-	f := h.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	begins := f.size == 0 && off == 0 && at == 0
-	goesOn := f.content == b && off == at && at == f.size
-	if begins || goesOn {
-		f.changed()
-		f.recall()
-		f.content, f.size, f.sum, f.front = b, at+n, nil, 0
-		return n, nil
-	}
-	if err := f.fetch(ctx); err != nil {
-		return 0, err
-	}
-	f.recall()
-	f.once = true
-	n = min(n, 64<<20) // so that it can be interrupted, and goes on
-	if err := f.fill(ctx, b, off, at, n); err != nil {
-		f.spoil(err)
-		return 0, err
-	}
-	return n, nil
+	err = h.change(ctx, func() error {
+		if n <= 0 {
+			return nil
+		}
+		copied, err = h.f.copyFrom(ctx, b, off, at, n)
+		return err
+	})
+	return copied, err
 }
 
 // truncate sets the size.
 func (h *Handle) truncate(ctx context.Context, size int64) error {
-	f := h.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if size < 0 {
-		return syscall.EINVAL
+	return h.change(ctx, func() error { return h.f.resize(ctx, size) })
+}
+
+// change calls do with the writing turn, which it waits for until ctx or the area ends.
+func (h *Handle) change(ctx context.Context, do func() error) error {
+	if !h.write {
+		return syscall.EBADF
 	}
-	if size == 0 {
-		f.broken, f.once = nil, false
-	}
-	if size == f.size {
-		return nil // as buildctl does at its end: no byte changes
-	}
-	if size == 0 && f.content.Digest != "" {
-		f.content, f.size, f.sum, f.front = Blob{}, 0, nil, 0
-		f.changed()
-		return nil
-	}
-	if err := f.fetch(ctx); err != nil {
+	if err := h.f.root.area.take(ctx, h.f.writing); err != nil {
 		return err
 	}
-	if err := f.root.area.reserve(size - f.size); err != nil {
-		return err
-	}
-	if err := f.disk.Truncate(size); err != nil {
-		_ = f.root.area.reserve(f.size - size)
-		return noSpace(err)
-	}
-	f.overwritten(size)
-	f.front = min(f.front, size)
-	f.size = size
-	f.changed()
-	return nil
+	defer h.f.writing.give()
+	return do()
 }
 
 // Flush is close(2). Through a handle that can write, it pushes what is to be
@@ -209,7 +183,7 @@ func (h *Handle) Flush(ctx context.Context) error {
 	if !h.write {
 		return nil
 	}
-	h.f.root.touchFile(h.f, h.by)
+	h.f.root.touchFileBy(h.f, h.by)
 	return h.f.root.commit(ctx, h.f)
 }
 
@@ -218,72 +192,64 @@ func (h *Handle) Sync(ctx context.Context) error {
 	if !h.write {
 		return nil
 	}
-	h.f.mu.Lock()
-	disk := h.f.disk
-	h.f.mu.Unlock()
-	if disk != nil {
-		if err := disk.Sync(); err != nil {
-			return noSpace(err)
-		}
+	if err := h.f.syncDisk(ctx); err != nil {
+		return err
 	}
-	h.f.root.touchFile(h.f, h.by)
+	h.f.root.touchFileBy(h.f, h.by)
 	return h.f.root.commit(ctx, h.f)
 }
 
-// Release ends the handle.
-func (h *Handle) Release() {
-	h.mu.Lock()
-	if h.content != nil {
-		h.content.Close()
-		h.content = nil
-	}
-	h.mu.Unlock()
-	f := h.f
-	if !h.write {
-		f.letGo()
-		return
-	}
-	f.root.touchFile(f, nil)
-	unmeant := f.root.roleOf(f).kind == blob // by its digest it was pushed already, if it is that
-	f.mu.Lock()
-	f.writers--
-	last := f.writers == 0
-	if last && unmeant {
-		f.recall()
-	}
-	f.closeAhead(last)
-	adopt := last && f.pushed && f.content.Digest == ""
-	empty := last && f.size == 0 && f.settled != f.changes
-	f.mu.Unlock()
-	switch {
-	case adopt:
-		f.root.adopt(f)
-	case empty:
-		f.root.pushEmpty(f)
-	}
-	f.letGo()
-}
-
-// pushEmpty pushes a file without a byte. As every file begins so, only its last
-// close tells that it is meant, and nobody hears what comes of that: it is in
-// uploads.json.
-func (r *Root) pushEmpty(f *File) {
-	if r.roleOf(f).kind != namedBlob {
-		return
-	}
-	leave, err := r.area.enter()
+// syncDisk brings the bytes to the disk, as far as they were written when it is called.
+// Whoever is interrupted leaves the disk to finish by itself.
+func (f *File) syncDisk(ctx context.Context) error {
+	a := f.root.area
+	leave, err := a.enter()
 	if err != nil {
-		return
+		return err
 	}
-	done := make(chan struct{})
-	f.mu.Lock()
-	f.emptied = done
-	f.mu.Unlock()
+	if err := f.pin(ctx); err != nil {
+		leave()
+		return err
+	}
+	disk, _, _ := f.bytesOn()
+	synced := make(chan error, 1)
 	go func() {
 		defer leave()
-		defer close(done)
-		if err := r.commitFor(r.area.ctx, f, true); err != nil {
-			r.area.log.Warn("an empty blob isn't pushed", "repository", r.repo, "cause", err)
-		}
+		defer f.letGo()
+		synced <- a.guard(func() error {
+			if disk == nil {
+				return nil // it stands for a blob
+			}
+			return noSpace(disk.Sync())
+		})
 	}()
+	select {
+	case err := <-synced:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Release ends the handle. It waits for nothing.
+func (h *Handle) Release() {
+	for _, c := range h.end() {
+		c.Close()
+	}
+	if h.write {
+		h.f.root.writerGone(h.f)
+	}
+	h.f.letGo()
+}
+
+// end gives the contents that are to be closed.
+func (h *Handle) end() []Content {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	closing := h.retired
+	if h.content != nil {
+		closing = append(closing, h.content)
+	}
+	h.content, h.retired = nil, nil
+	return closing
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -31,7 +32,7 @@ type layout struct {
 	deferred  *deferredPush     // of the tag; nil: there was none
 	problem   error             // why index.json can't be read; nil: it can
 	attended  bool              // a goroutine waits for the directory to be quiet
-	told      map[string]string // the reason that was told of each target that waits
+	reported  map[string]string // the reason that a person was told of each target that waits
 }
 
 // pieces are digests that are missing, each with the name of its piece for a person.
@@ -51,8 +52,8 @@ func (ps pieces) reason() string {
 	return fmt.Sprintf("%d pieces are neither staged nor at the registry: %s", len(all), text)
 }
 
-func newLayout() layout {
-	return layout{turn: newTurn(), entries: map[string]*entry{}, told: map[string]string{}}
+func newLayout(now func() time.Time) layout {
+	return layout{turn: newTurn(), activity: activity{now: now}, entries: map[string]*entry{}, reported: map[string]string{}}
 }
 
 // commitIndex pushes what is new in an index.json. One that can't be read isn't
@@ -74,7 +75,7 @@ func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
 	if top {
 		return true, r.pushListed(ctx, d)
 	}
-	return true, r.pushImage(ctx, d, "")
+	return true, r.pushImage(ctx, d, rewritten)
 }
 
 // list takes over the entries of an index.json, or the problem that it can't be read. top
@@ -93,13 +94,12 @@ func (r *Root) list(d *Dir, ds []v1.Descriptor, problem error) (top bool) {
 
 // pushListed pushes what the index.json of upload/ itself lists.
 func (r *Root) pushListed(ctx context.Context, d *Dir) error {
-	r.mu.Lock()
-	es := eachOnce(d.layout.listed)
-	r.mu.Unlock()
+	listed, _, _ := r.listedIn(d)
+	es := eachOnce(listed)
 	if len(es) == 1 {
 		r.checkTag(ctx, d, es[0].tag)
 	}
-	return r.pushAll(ctx, r.merge(d, es), "")
+	return r.pushAll(ctx, r.merge(d, es), rewritten)
 }
 
 // checkTag has the image of a layout pushed again whose tag points elsewhere by now: a
@@ -114,6 +114,11 @@ func (r *Root) checkTag(ctx context.Context, d *Dir, tag string) {
 	if err == nil && points == e.desc.Digest {
 		return
 	}
+	r.notPushed(e)
+}
+
+// notPushed has an entry be pushed again.
+func (r *Root) notPushed(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.pushed = false
@@ -136,16 +141,15 @@ func (r *Root) merge(d *Dir, entries []*entry) (todo []*entry) {
 	}
 	for target, old := range d.layout.entries {
 		if now[target] == nil && !old.pushed {
-			r.area.records.forget(r.repo, target, Waiting)
+			r.area.records.drop(r.repo, target, Waiting)
 		}
 	}
 	d.layout.entries = now
 	return todo
 }
 
-// pushAll pushes entries; the others go on where one fails. arrived is the piece that they
-// waited for, or "".
-func (r *Root) pushAll(ctx context.Context, todo []*entry, arrived digest.Digest) error {
+// pushAll pushes entries; the others go on where one fails.
+func (r *Root) pushAll(ctx context.Context, todo []*entry, why occasion) error {
 	var errs []error
 	var sound []*entry
 	for _, e := range todo {
@@ -157,7 +161,7 @@ func (r *Root) pushAll(ctx context.Context, todo []*entry, arrived digest.Digest
 		errs = append(errs, e.err)
 	}
 	for _, es := range byDigest(sound) {
-		errs = append(errs, r.pushEntries(ctx, es, arrived))
+		errs = append(errs, r.pushEntries(ctx, es, why))
 		if ctx.Err() != nil {
 			break
 		}
@@ -188,9 +192,9 @@ func (r *Root) arrivedIn(ctx context.Context, dir *Dir, d digest.Digest) error {
 	}
 	var err error
 	if top {
-		err = r.pushAll(ctx, waiting, d)
+		err = r.pushAll(ctx, waiting, arrival(d))
 	} else {
-		err = r.pushImage(ctx, dir, d)
+		err = r.pushImage(ctx, dir, arrival(d))
 	}
 	if ctx.Err() == nil {
 		r.setResult(dir, err)
@@ -217,11 +221,16 @@ func (r *Root) setResult(dir *Dir, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f, ok := dir.children[indexName].(*File); ok {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.settled == f.changes {
-			f.result = err
-		}
+		f.replaceResult(err)
+	}
+}
+
+// replaceResult gives the last push another result, if the file hasn't changed since.
+func (f *File) replaceResult(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.resultOf == f.changes {
+		f.result = err
 	}
 }
 
@@ -235,7 +244,7 @@ func (r *Root) mayNeed(dir *Dir, d digest.Digest) bool {
 	}
 	for _, e := range dir.layout.entries {
 		_, missing := e.missing[d]
-		if !e.pushed && (len(dir.layout.turn) > 0 || missing) {
+		if !e.pushed && (dir.layout.turn.isTaken() || missing) {
 			return true
 		}
 	}
@@ -255,15 +264,17 @@ func (r *Root) layouts() []*Dir {
 	return ds
 }
 
-// forget forgets the entries of a tag or a digest: staging them pushes them again.
-func (r *Root) forget(target string) {
-	r.lost(digest.Digest(target))
+// deleted drops the entries of a tag or a digest that was deleted at the registry: staging
+// them pushes them again.
+func (r *Root) deleted(target string) {
+	r.has.remove(digest.Digest(target))
 	for _, d := range r.layouts() {
-		r.forgetIn(d, target)
+		r.dropEntries(d, target)
 	}
 }
 
-func (r *Root) forgetIn(d *Dir, target string) {
+// dropEntries drops the entries of a layout that have a target or a digest.
+func (r *Root) dropEntries(d *Dir, target string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for key, e := range d.layout.entries {
@@ -273,24 +284,24 @@ func (r *Root) forgetIn(d *Dir, target string) {
 	}
 }
 
-// forgetTold forgets what a directory waited for, as it is gone. Root.mu is held.
-func (d *Dir) forgetTold() {
-	for target := range d.layout.told {
-		d.root.area.records.forget(d.root.repo, target, Waiting)
+// dropReported drops what was reported of a directory, as it is gone. Root.mu is held.
+func (d *Dir) dropReported() {
+	for target := range d.layout.reported {
+		d.root.area.records.drop(d.root.repo, target, Waiting)
 	}
-	clear(d.layout.told)
+	clear(d.layout.reported)
 }
 
-// unlist forgets the entries of a layout that aren't pushed, as its index.json is gone.
+// unlist drops the entries of a layout that aren't pushed, as its index.json is gone.
 // Root.mu is held.
 func (d *Dir) unlist() {
 	for target, e := range d.layout.entries {
 		if !e.pushed {
-			d.root.area.records.forget(d.root.repo, target, Waiting)
+			d.root.area.records.drop(d.root.repo, target, Waiting)
 			delete(d.layout.entries, target)
 		}
 	}
-	d.root.area.records.forget(d.root.repo, d.name, Waiting)
+	d.root.area.records.drop(d.root.repo, d.name, Waiting)
 	d.layout.listed, d.layout.undecided, d.layout.problem, d.layout.imageless = nil, nil, nil, false
 	d.root.giveUp(d.layout.deferred)
 	d.layout.deferred = nil

@@ -30,25 +30,31 @@ type line struct {
 	Target     string `json:"target,omitempty"` // tag or digest
 }
 
-// note writes a line. mu is held.
+// note writes a line. Lines that are written at once don't mix: the file is open to append.
 func (a *Area) note(l line) {
-	if a.journal == nil || a.closed && l.Path != "" {
+	journal := a.openJournal()
+	if journal == nil {
 		return
 	}
-	if _, err := a.journal.Write(append(mustMarshal(l), '\n')); err != nil {
+	if _, err := journal.Write(append(mustMarshal(l), '\n')); err != nil {
 		a.log.Debug("journal of pushes not written", "cause", err) // more is found to be left than is
 	}
 }
 
-// noted writes down that a target was pushed.
-func (a *Area) noted(repo ref.Repository, target string) {
+// openJournal gives the journal; nil: nothing is staged yet.
+func (a *Area) openJournal() *os.File {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.journal
+}
+
+// noted writes down that a target was pushed.
+func (a *Area) noted(repo ref.Repository, target string) {
 	a.note(line{Repository: repo.String(), Target: target})
 }
 
-// findLeft looks through what earlier mounts left, and removes what is of no use.
-func (a *Area) findLeft() []leftover {
+// findLeftovers looks through what earlier mounts left, and removes what is of no use.
+func (a *Area) findLeftovers() []leftover {
 	entries, err := os.ReadDir(a.o.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		a.log.Warn("the staging area can't be read", "dir", a.o.Dir, "cause", err)

@@ -104,7 +104,7 @@ func (d *Dir) awaitEmpty(ctx context.Context, name string) error {
 	case <-emptied:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
@@ -117,19 +117,45 @@ func (d *Dir) emptied(name string) <-chan struct{} {
 	if !ok {
 		return nil
 	}
+	return f.emptyPushed()
+}
+
+// emptyPushed gives a channel that is closed when the push of the file without a byte has
+// ended; nil: there is none.
+func (f *File) emptyPushed() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.emptied
+	return f.emptyPush
 }
 
 // stage makes a file that only the registry has one of the staging area's, as
 // someone is about to write it.
-func (r *Root) stage(f *File) error {
+func (r *Root) stage(ctx context.Context, f *File) error {
+	if !r.isRemote(f) {
+		return nil
+	}
+	if err := r.reshape(ctx); err != nil {
+		return err
+	}
+	defer r.shape.give()
+	return r.stageRemote(f)
+}
+
+// isRemote says whether only the registry has a file.
+func (r *Root) isRemote(f *File) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := f.parent
-	if d == nil || d.children[f.name] != nil || d.remote[f.name] != f {
-		return nil
+	return d != nil && d.children[f.name] == nil
+}
+
+// stageRemote is stage. The shape's turn is held.
+func (r *Root) stageRemote(f *File) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := f.parent
+	if d == nil || d.children[f.name] != nil {
+		return nil // meanwhile
 	}
 	if len(r.namedBlobs(roleAt(d, f.name))) > 1 {
 		return ErrTwoNames
@@ -146,10 +172,8 @@ func (r *Root) shown(n Node) Node {
 	if !ok || roleAt(f.parent, f.name).kind != namedBlob {
 		return n
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	d := f.known()
-	if !f.pushed || d == "" {
+	d := f.pushedAs()
+	if d == "" {
 		return n
 	}
 	target := d.Algorithm().String() + "/" + d.Encoded()
@@ -157,6 +181,16 @@ func (r *Root) shown(n Node) Node {
 		f.link = &Symlink{r.header(f.parent, f.name, 0o777), target}
 	}
 	return f.link
+}
+
+// pushedAs gives the digest of the bytes, if the registry has them; "": it hasn't.
+func (f *File) pushedAs() digest.Digest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.pushed {
+		return ""
+	}
+	return f.known()
 }
 
 // namedBlobs finds the files that stand in upload/blobs/ under names of their own and were
@@ -175,15 +209,11 @@ func (r *Root) namedBlobs(role role) (found []*File) {
 	return found
 }
 
-// isPushedAs says whether the registry has the bytes of a file, and their digest is d.
-func (f *File) isPushedAs(d digest.Digest) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.pushed && f.known() == d
-}
-
 // hide keeps the registry from answering for a name that was removed. Root.mu is held.
 func (d *Dir) hide(name string) {
+	if f := d.remote[name]; f != nil {
+		f.parent = nil
+	}
 	delete(d.remote, name)
 	if roleAt(d, name).kind != blob {
 		return

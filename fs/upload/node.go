@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"path/filepath"
 	"time"
 )
@@ -21,7 +22,7 @@ type header struct {
 func (r *Root) header(parent *Dir, name string, mode uint32) header {
 	return header{
 		id: r.ids.Add(1), root: r, parent: parent, name: name,
-		mode: mode, uid: r.area.uid, gid: r.area.gid, mtime: time.Now(),
+		mode: mode, uid: r.area.uid, gid: r.area.gid, mtime: r.area.now(),
 	}
 }
 
@@ -34,7 +35,10 @@ func (h *header) attr(size int64) Attr {
 	return Attr{Mode: h.mode, UID: h.uid, GID: h.gid, Size: size, Mtime: h.mtime}
 }
 
+// set changes attributes. The area holds the repository from then on, as they are in memory
+// alone.
 func (h *header) set(c Change) {
+	h.root.area.retain(h.root)
 	h.root.mu.Lock()
 	defer h.root.mu.Unlock()
 	if c.Mode != nil {
@@ -51,7 +55,8 @@ func (h *header) set(c Change) {
 	}
 }
 
-// path is where the node stands on the staging disk. Root.mu is held.
+// path is where the node stands on the staging disk, for as long as the shape's turn is held.
+// Root.mu is held.
 func (h *header) path() string {
 	if h.parent == nil {
 		return h.root.path
@@ -70,7 +75,7 @@ type Symlink struct {
 func (s *Symlink) Attr() Attr { return s.attr(int64(len(s.Target()))) }
 
 // Set changes attributes.
-func (s *Symlink) Set(c Change) error {
+func (s *Symlink) Set(_ context.Context, c Change) error {
 	s.set(c)
 	return nil
 }

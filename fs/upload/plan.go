@@ -52,20 +52,17 @@ func (p *plan) refersTo(subject digest.Digest) bool {
 }
 
 // pushEntries pushes the entries es of an index, which are of one digest. They wait where
-// a piece is missing. arrived is the piece that they waited for, or "".
-func (r *Root) pushEntries(ctx context.Context, es []*entry, arrived digest.Digest) error {
+// a piece is missing.
+func (r *Root) pushEntries(ctx context.Context, es []*entry, why occasion) error {
 	p := newPlan()
 	var tags []string
 	for _, e := range es {
-		if arrived != "" {
-			maps.Copy(p.skip, e.missing)
-		}
+		maps.Copy(p.skip, why.stillMissing(e.missing))
 		if e.tag != "" {
 			tags = append(tags, e.tag)
 		}
 		r.area.records.set(r.repo, e.target, Pushing, "")
 	}
-	delete(p.skip, arrived)
 	err := r.planEntry(ctx, p, es[0].desc, tags)
 	if err == nil && len(p.missing) > 0 {
 		r.wait(es, p.missing)
@@ -242,13 +239,13 @@ func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor, name stri
 		return err
 	}
 	if f := r.complete(d.Digest); f != nil {
-		if size := f.Attr().Size; size != d.Size {
+		if size, _ := f.extent(); size != d.Size {
 			return fmt.Errorf("%w: the descriptor of %s says %d bytes, and it has %d", ErrNoManifest, d.Digest, d.Size, size)
 		}
 		p.blobs[d.Digest] = f
 		return nil
 	}
-	if r.pushedAlready(d.Digest) {
+	if r.has.has(d.Digest) {
 		return nil
 	}
 	if len(p.blobs) > maxPieces {
@@ -273,7 +270,9 @@ func (r *Root) carryOut(ctx context.Context, p *plan, tags []string) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxAtOnce)
 	for d, f := range p.blobs {
-		g.Go(func() error { return r.pushBlob(gctx, f, d) })
+		g.Go(func() error {
+			return r.area.guard(func() error { return r.pushBlob(gctx, f, d) })
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -283,14 +282,14 @@ func (r *Root) carryOut(ctx context.Context, p *plan, tags []string) error {
 		if i == len(p.manifests)-1 {
 			under = tags
 		}
-		if len(under) == 0 && r.pushedAlready(m.Digest) {
+		if len(under) == 0 && r.has.has(m.Digest) {
 			continue
 		}
 		err := r.pushManifest(ctx, m, under)
 		if errors.Is(err, registry.ErrBlobUnknown) && len(p.blobs) > 0 {
 			// The registry said that it had them, or lost them since.
 			for d, f := range p.blobs {
-				r.lost(d)
+				r.has.remove(d)
 				if err := r.pushBlobAnew(ctx, f, d); err != nil {
 					return err
 				}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -12,149 +11,105 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// turn is held by one at a time.
-type turn chan struct{}
-
-func newTurn() turn { return make(turn, 1) }
-
-// take waits for the turn. Each that succeeds is paired with a give.
-func (t turn) take(ctx context.Context) error {
-	select {
-	case t <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (t turn) give() { <-t }
-
-// hasFor is how long it is believed that the registry has what was pushed.
-const hasFor = time.Hour
-
-func (r *Root) pushedAlready(d digest.Digest) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Now().Before(r.has[d])
-}
-
-// lost forgets that the registry has d.
-func (r *Root) lost(d digest.Digest) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.has, d)
-}
-
-// gained remembers that the registry has d.
-func (r *Root) gained(d digest.Digest) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.has[d] = time.Now().Add(hasFor)
-}
-
 // pushBlob pushes the bytes of a file, which have the digest d, unless the registry
 // has them.
 func (r *Root) pushBlob(ctx context.Context, f *File, d digest.Digest) error {
-	return r.pushOnce(ctx, f, d, r.area.o.Tree.Lacks(r.repo, d))
+	return r.inTurn(ctx, f, d, func(p blobPush) error {
+		lacking := r.area.o.Tree.Lacks(r.repo, d)
+		// What was copied from this very repository is there.
+		if r.has.has(d) || p.from.Repository == r.repo && !lacking {
+			return nil
+		}
+		return r.send(ctx, f, p, registry.Push{Absent: lacking})
+	})
 }
 
-// pushBlobAnew is pushBlob without asking whether the registry has them.
+// pushBlobAnew is pushBlob of a blob that the registry is known to lack.
 func (r *Root) pushBlobAnew(ctx context.Context, f *File, d digest.Digest) error {
-	return r.pushOnce(ctx, f, d, true)
+	return r.inTurn(ctx, f, d, func(p blobPush) error { return r.send(ctx, f, p, registry.Push{Absent: true}) })
 }
 
-func (r *Root) pushOnce(ctx context.Context, f *File, d digest.Digest, absent bool) error {
+// blobPush is the push of a file as a blob.
+type blobPush struct {
+	blob    Blob
+	from    Blob   // what the file stands for; the zero value: its bytes are on the disk
+	ahead   *ahead // the bytes that were sent before the file was whole; nil: none were
+	changes int    // how many the file had
+}
+
+// inTurn calls push with the turn to send the bytes of a file, which have the digest d. If that
+// succeeds the registry has them. It fails with errChanged if the file was written since its
+// bytes had that digest.
+func (r *Root) inTurn(ctx context.Context, f *File, d digest.Digest, push func(blobPush) error) error {
 	if err := f.sending.take(ctx); err != nil {
 		return err
 	}
 	defer f.sending.give()
-	b, from, ahead, changes, err := f.toPush(d)
+	p, err := f.toPush(d)
 	if err != nil {
 		return err
 	}
-	defer ahead.drop()
-	// What was copied from this very repository is there.
-	if !r.pushedAlready(d) && (from.Repository != r.repo || absent) {
-		r.area.records.set(r.repo, d.String(), Pushing, "")
-		err := r.send(ctx, f, b, from, absent, ahead)
-		r.area.record(r.repo, d.String(), err)
-		if err != nil {
-			return err
-		}
-		r.gained(d)
+	defer p.ahead.drop()
+	if err := push(p); err != nil {
+		return err
 	}
+	f.noteSent(p.changes)
+	return nil
+}
+
+// noteSent notes that the registry has the bytes that the file had after so many changes.
+func (f *File) noteSent(changes int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.changes == changes {
 		f.pushed = true
 	}
-	return nil
 }
 
 // errChanged says that a file was written while it was about to be pushed. The writer's close
 // pushes it.
 var errChanged = fmt.Errorf("%w: it was written meanwhile", ErrIncomplete)
 
-// toPush gives the blob d that the file is pushed as, the blob that the file stands for, the
-// bytes that were sent ahead, and how many changes the file had. It fails with errChanged
-// if the file was written since its bytes had the digest d.
-func (f *File) toPush(d digest.Digest) (b, from Blob, sent *ahead, changes int, err error) {
+// toPush gives the push of the file as the blob d. It fails with errChanged if the file was
+// written since its bytes had the digest d.
+func (f *File) toPush(d digest.Digest) (blobPush, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.known() != d || f.content.Digest != "" && f.content.Size != f.size {
-		return b, from, nil, 0, errChanged
+	if f.known() != d || f.isBorrowed() && f.content.Size != f.size {
+		return blobPush{}, errChanged
 	}
-	return Blob{f.root.repo, d, f.size}, f.content, f.takeAhead(d), f.changes, nil
+	return blobPush{Blob{f.root.repo, d, f.size}, f.content, f.takeAhead(d), f.changes}, nil
 }
 
-// send pushes a blob, and shows its progress.
-func (r *Root) send(ctx context.Context, f *File, b, from Blob, absent bool, ahead *ahead) error {
+// send pushes a blob, and shows its progress and what came of it.
+func (r *Root) send(ctx context.Context, f *File, p blobPush, opts registry.Push) error {
+	target := p.blob.Digest.String()
+	r.area.records.set(r.repo, target, Pushing, "")
+	err := r.sendShown(ctx, f, p, opts)
+	r.area.record(r.repo, target, err)
+	if err == nil {
+		r.has.add(p.blob.Digest)
+	}
+	return err
+}
+
+// sendShown pushes a blob, and shows its progress.
+func (r *Root) sendShown(ctx context.Context, f *File, p blobPush, opts registry.Push) error {
 	a := r.area
-	sent, err := ahead.wait(ctx)
+	sent, err := p.ahead.wait(ctx)
 	if err != nil {
 		return err
 	}
-	t := a.active.begin(b)
+	t := a.active.begin(p.blob, a.now())
 	defer a.active.end(t)
-	p := registry.Push{Absent: absent, Ahead: sent, Sent: t.sent.Store}
-	if from.Repository != (ref.Repository{}) && from.Repository.Host == r.repo.Host {
-		p.From = []ref.Repository{from.Repository}
+	opts.Ahead, opts.Sent = sent, t.sent.Store
+	if p.from.Repository != (ref.Repository{}) && p.from.Repository.Host == r.repo.Host {
+		opts.From = []ref.Repository{p.from.Repository}
 	}
-	_, err = a.o.Client.PushBlob(ctx, r.repo, b.descriptor(), f.source, p)
-	if err != nil {
+	if _, err := a.o.Client.PushBlob(ctx, r.repo, p.blob.descriptor(), f.source, opts); err != nil {
 		return err
 	}
-	a.o.Tree.PushedBlob(b)
-	return nil
-}
-
-// source opens the bytes that are pushed.
-func (f *File) source(ctx context.Context) (registry.Source, error) {
-	f.mu.Lock()
-	b := f.content
-	f.mu.Unlock()
-	if b.Digest != "" {
-		return f.root.area.o.Tree.OpenBlob(ctx, b)
-	}
-	if err := f.hold(false); err != nil {
-		return nil, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return &source{f, f.disk}, nil
-}
-
-type source struct {
-	f    *File
-	disk interface {
-		ReadAt(p []byte, off int64) (int, error)
-	}
-}
-
-func (s *source) ReadAt(p []byte, off int64) (int, error) { return s.disk.ReadAt(p, off) }
-
-func (s *source) Close() error {
-	s.f.letGo()
+	a.o.Tree.PushedBlob(p.blob)
 	return nil
 }
 
@@ -164,7 +119,7 @@ func (r *Root) pushManifest(ctx context.Context, m *registry.Manifest, tags []st
 	if err := r.area.o.Client.PushManifest(ctx, r.repo, m, tags...); err != nil {
 		return err
 	}
-	r.gained(m.Digest)
+	r.has.add(m.Digest)
 	r.manifestPushed(m.Digest)
 	r.area.o.Tree.PushedManifest(r.repo, m, tags...)
 	return nil
@@ -175,7 +130,7 @@ func (r *Root) manifestPushed(d digest.Digest) {
 	if f := r.complete(d); f != nil {
 		f.notePushedAs(d)
 	}
-	r.area.records.forget(r.repo, d.String(), Waiting)
+	r.area.records.drop(r.repo, d.String(), Waiting)
 	r.area.noted(r.repo, d.String())
 }
 
@@ -193,12 +148,12 @@ func (f *File) notePushedAs(d digest.Digest) {
 func (r *Root) pushNamedManifest(ctx context.Context, m *registry.Manifest, tag string) error {
 	p := newPlan()
 	for _, b := range m.Blobs() {
-		if f := r.complete(b.Digest); f != nil && !r.pushedAlready(b.Digest) {
+		if f := r.complete(b.Digest); f != nil && !r.has.has(b.Digest) {
 			p.blobs[b.Digest] = f
 		}
 	}
 	for _, child := range m.Manifests {
-		if r.complete(child.Digest) == nil || r.pushedAlready(child.Digest) {
+		if r.complete(child.Digest) == nil || r.has.has(child.Digest) {
 			continue
 		}
 		if err := r.planChild(ctx, p, child, 0); err != nil && !errors.Is(err, registry.ErrNotFound) {

@@ -17,10 +17,12 @@ const maxRecords = 1000
 
 // records is what became of the pushes. It is safe for concurrent use.
 type records struct {
-	mu   sync.Mutex
-	of   map[recordKey]Record
-	left []leftover // by earlier mounts
-	done int
+	now func() time.Time // Options.Now
+
+	mu        sync.Mutex // guards all below; held for no I/O, and no other lock is taken under it
+	of        map[recordKey]Record
+	leftovers []leftover // of earlier mounts
+	pushed    int        // counts those of state Pushed in of
 }
 
 // leftover is a record of what lies at a path until someone removes it.
@@ -44,18 +46,19 @@ func (rs *records) set(repo ref.Repository, target, state, text string) {
 		rs.of = map[recordKey]Record{}
 	}
 	if rs.of[k].State == Pushed {
-		rs.done--
+		rs.pushed--
 	}
-	rs.of[k] = Record{repo.String(), target, state, text, time.Now().UTC()}
+	rs.of[k] = Record{repo.String(), target, state, text, rs.now().UTC()}
 	if state != Pushed {
 		return
 	}
-	if rs.done++; rs.done > maxRecords {
+	rs.pushed++
+	if rs.pushed > maxRecords {
 		rs.trim()
 	}
 }
 
-// trim forgets the older half of what is done. mu is held.
+// trim drops the older half of what was pushed. mu is held.
 func (rs *records) trim() {
 	var done []recordKey
 	for k, r := range rs.of {
@@ -67,7 +70,7 @@ func (rs *records) trim() {
 	for _, k := range done[:len(done)/2] {
 		delete(rs.of, k)
 	}
-	rs.done -= len(done) / 2
+	rs.pushed -= len(done) / 2
 }
 
 // reasons gives the error of each push that waits or failed.
@@ -83,8 +86,8 @@ func (rs *records) reasons() map[recordKey]string {
 	return texts
 }
 
-// forget drops a record that is in a state.
-func (rs *records) forget(repo ref.Repository, target, state string) {
+// drop drops a record that is in a state.
+func (rs *records) drop(repo ref.Repository, target, state string) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if k := keyOf(repo, target); rs.of[k].State == state {
@@ -96,25 +99,31 @@ func (rs *records) forget(repo ref.Repository, target, state string) {
 func (rs *records) found(l leftover) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	rs.left = append(rs.left, l)
+	rs.leftovers = append(rs.leftovers, l)
 }
 
 func (rs *records) all() []Record {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	all := []Record{}
-	for _, l := range rs.left {
+	all, leftovers := rs.copy()
+	for _, l := range leftovers {
 		if _, err := os.Lstat(l.path); err == nil {
 			all = append(all, l.Record)
 		}
-	}
-	for _, r := range rs.of {
-		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b Record) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Target, b.Target))
 	})
 	return all
+}
+
+// copy gives the records of this mount, and those of earlier ones.
+func (rs *records) copy() ([]Record, []leftover) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	all := make([]Record, 0, len(rs.of)+len(rs.leftovers))
+	for _, r := range rs.of {
+		all = append(all, r)
+	}
+	return all, slices.Clone(rs.leftovers)
 }
 
 // record keeps what came of a push, over a crash as well.
@@ -127,9 +136,9 @@ func (a *Area) record(repo ref.Repository, target string, err error) {
 	a.noted(repo, target)
 }
 
-// transfers is the uploads under way.
+// transfers is the uploads under way. It is safe for concurrent use.
 type transfers struct {
-	mu sync.Mutex
+	mu sync.Mutex // guards m; no other lock is taken under it
 	m  map[*transfer]bool
 }
 
@@ -140,8 +149,8 @@ type transfer struct {
 	size    atomic.Int64 // of the blob, or what is written of it
 }
 
-func (ts *transfers) begin(b Blob) *transfer {
-	t := &transfer{blob: b, started: time.Now().UTC()}
+func (ts *transfers) begin(b Blob, now time.Time) *transfer {
+	t := &transfer{blob: b, started: now.UTC()}
 	t.size.Store(b.Size)
 	ts.mu.Lock()
 	defer ts.mu.Unlock()

@@ -1,12 +1,12 @@
 package upload
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -20,15 +20,21 @@ type Root struct {
 	area *Area
 	repo ref.Repository
 	ids  atomic.Uint64 // of nodes; the same at each mount for what upload/ starts with
+	top  *Dir          // upload/ itself; never changed
+	// shape is the turn to change the tree: its holder alone changes which node has which
+	// name, and does what that needs on the staging disk. So the disk has the tree's names.
+	shape turn
+	has   holdings // what the registry has
 
-	mu       sync.Mutex // guards all below, and the nodes' headers
-	begun    bool       // upload/ is on the staging disk
-	path     string     // of upload/ on the staging disk, once begun
-	top      *Dir
-	staged   map[digest.Digest]*File     // complete files at their digests
-	links    map[*Symlink]bool           // those at the place of a blob or of an index.json
-	deferred map[*deferredPush]bool      // all that haven't ended
-	has      map[digest.Digest]time.Time // until when it is believed that the registry has a digest
+	// mu guards all below, and the nodes' headers and directories, and no more than these
+	// fields: nobody holds it over I/O, a hash or a wait. It comes before File.mu in the lock
+	// order.
+	mu       sync.Mutex
+	begun    bool                    // upload/ is on the staging disk
+	path     string                  // of upload/ on the staging disk, once begun
+	staged   map[digest.Digest]*File // complete files at their digests
+	links    map[*Symlink]bool       // those at the place of a blob or of an index.json
+	deferred map[*deferredPush]bool  // all that haven't ended
 }
 
 // Files that upload/ starts with.
@@ -37,6 +43,12 @@ var (
 	startIndex  = mustMarshal(v1.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{},
 	})
+)
+
+// What upload/ itself is in each repository.
+const (
+	topID   = 1
+	topMode = 0o755
 )
 
 func mustMarshal(v any) []byte {
@@ -49,16 +61,15 @@ func mustMarshal(v any) []byte {
 
 func newRoot(a *Area, repo ref.Repository) *Root {
 	r := &Root{
-		area: a, repo: repo,
-		staged: map[digest.Digest]*File{}, has: map[digest.Digest]time.Time{},
-		links: map[*Symlink]bool{}, deferred: map[*deferredPush]bool{},
+		area: a, repo: repo, shape: newTurn(), has: holdings{now: a.now},
+		staged: map[digest.Digest]*File{}, links: map[*Symlink]bool{}, deferred: map[*deferredPush]bool{},
 	}
 	start := func(parent *Dir, name string, mode uint32) header {
 		h := r.header(parent, name, mode)
 		h.mtime = a.o.Start
 		return h
 	}
-	r.top = newDir(start(nil, "", 0o755))
+	r.top = newDir(start(nil, "", topMode)) // the first one: it has topID
 	dir := func(parent *Dir, name string) *Dir {
 		d := newDir(start(parent, name, 0o755))
 		parent.children[name] = d
@@ -66,7 +77,7 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 	}
 	file := func(name string, b []byte) {
 		f := newFile(start(r.top, name, 0o644))
-		f.size, f.settled = int64(len(b)), 0 // nothing in it is to be pushed
+		f.size, f.resultOf = int64(len(b)), 0 // nothing in it is to be pushed
 		r.top.children[name] = f
 	}
 	dir(dir(r.top, blobsName), string(digest.SHA256))
@@ -76,41 +87,83 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 	return r
 }
 
-// begin puts on disk what upload/ starts with, before anything else is.
-func (r *Root) begin() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.begun {
+// begin puts on disk what upload/ starts with, before anything else is. It waits for the
+// shape's turn until ctx or the area ends.
+func (r *Root) begin(ctx context.Context) error {
+	if r.hasBegun() {
 		return nil
 	}
 	a := r.area
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
-		return ErrClosed
+	leave, err := a.enter()
+	if err != nil {
+		return err
 	}
-	if err := a.begin(); err != nil {
+	defer leave()
+	if err := a.take(ctx, r.shape); err != nil {
+		return err
+	}
+	defer r.shape.give()
+	if r.hasBegun() {
+		return nil
+	}
+	dir, err := a.begin(ctx)
+	if err != nil {
 		return noSpace(err)
 	}
 	shown := a.o.Path(r.repo)
-	r.path = filepath.Join(a.dir, treeName, filepath.FromSlash(shown), "upload")
-	if err := os.MkdirAll(r.path, 0o700); err != nil {
-		return noSpace(err)
-	}
+	path := filepath.Join(dir, treeName, filepath.FromSlash(shown), "upload")
 	for _, dir := range []string{filepath.Join(blobsName, string(digest.SHA256)), manifestsName} {
-		if err := os.MkdirAll(filepath.Join(r.path, dir), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(path, dir), 0o700); err != nil {
 			return noSpace(err)
 		}
 	}
 	for name, b := range map[string][]byte{layoutName: startLayout, indexName: startIndex} {
-		if err := os.WriteFile(filepath.Join(r.path, name), b, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(path, name), b, 0o600); err != nil {
 			return noSpace(err)
 		}
-		a.used += int64(len(b))
 	}
 	a.note(line{Repository: r.repo.String(), Path: shown})
-	r.begun = true
+	a.retain(r)
+	r.began(path)
 	return nil
+}
+
+func (r *Root) hasBegun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.begun
+}
+
+// began notes that what upload/ starts with is on the staging disk.
+func (r *Root) began(path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun, r.path = true, path
+	for name, b := range map[string][]byte{layoutName: startLayout, indexName: startIndex} {
+		if f, ok := r.top.children[name].(*File); ok {
+			f.share.hold(int64(len(b)))
+		}
+	}
+}
+
+// reshape takes the shape's turn to change the tree, which is on the disk from then on. It
+// waits until ctx or the area ends. Each reshape that succeeds is paired with a shape.give.
+func (r *Root) reshape(ctx context.Context) error {
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	return r.area.take(ctx, r.shape)
+}
+
+// end removes from the disk what nobody needs as the mount has ended.
+func (r *Root) end() {
+	if !r.hasBegun() {
+		return
+	}
+	// Its holders do one thing on the disk, which waits for no more than the disk.
+	r.shape <- struct{}{}
+	defer r.shape.give()
+	r.removePushed()
 }
 
 // roleOf gives the role of the place of f, else that of a symlink that leads to it.
@@ -133,22 +186,34 @@ func (r *Root) complete(d digest.Digest) *File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.staged[d]
-	if f == nil || f.parent == nil || r.roleIn(f).digest != d {
+	if f == nil || f.parent == nil || r.roleIn(f).digest != d || !f.isOf(d) {
 		return nil
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.digest != d && f.content.Digest != d {
-		return nil // written since
 	}
 	return f
 }
 
-// unstage forgets that a file is staged at its digest. mu is held.
-func (r *Root) unstage(f *File) {
-	for d, x := range r.staged {
-		if x == f {
-			delete(r.staged, d)
-		}
+// isOf says whether the bytes of a file are known to have the digest d.
+func (f *File) isOf(d digest.Digest) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.digest == d || f.content.Digest == d
+}
+
+// stageAt notes that a file has the bytes of a digest.
+func (r *Root) stageAt(d digest.Digest, f *File) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.stagedAt != d {
+		r.unstage(f)
 	}
+	r.staged[d], f.stagedAt = f, d
+	r.area.records.drop(r.repo, d.String(), Waiting)
+}
+
+// unstage notes that a file isn't at its digest any more. mu is held.
+func (r *Root) unstage(f *File) {
+	if r.staged[f.stagedAt] == f {
+		delete(r.staged, f.stagedAt)
+	}
+	f.stagedAt = ""
 }

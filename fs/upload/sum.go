@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 )
 
 // runningSum is the hash of the first n bytes: writers write from 0 on, so that
-// nothing has to be read again.
+// nothing has to be read again. Whoever hashes, alone changes it: the summing, else the holder
+// of the writing turn.
 type runningSum struct {
 	algo digest.Algorithm
 	hash hash.Hash
-	n    int64
-	upTo int64 // what is being hashed ends here; n where nothing is
+	n    int64 // in bytes: what is hashed
+	upTo int64 // in bytes: what is being hashed ends here; n where nothing is
 }
 
 const (
@@ -25,9 +27,9 @@ const (
 	sumBuffer = 256 << 10
 )
 
-// summing is one that hashes a file behind its writer.
+// summing hashes a file behind its writer.
 type summing struct {
-	halt bool          // guarded by File.mu
+	halt bool          // it is to end; guarded by File.mu
 	done chan struct{} // closed when it has ended
 }
 
@@ -38,7 +40,8 @@ func (f *File) sumBehind() {
 	if f.summing != nil || f.front-f.summed() < sumEach {
 		return
 	}
-	leave, err := f.root.area.enter()
+	a := f.root.area
+	leave, err := a.enter()
 	if err != nil {
 		return
 	}
@@ -48,11 +51,25 @@ func (f *File) sumBehind() {
 	go func() {
 		defer leave()
 		defer f.letGo()
-		defer close(s.done)
-		buf := make([]byte, sumBuffer)
-		for f.sumStep(s, buf) {
-		}
+		defer f.endSumming(s)
+		a.guarded(func() {
+			buf := make([]byte, sumBuffer)
+			for f.sumStep(s, buf) {
+			}
+		})
 	}()
+}
+
+// endSumming notes that nobody hashes behind the writer any more. What was being hashed when a
+// panic ended that is of no use.
+func (f *File) endSumming(s *summing) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sum != nil && f.sum.upTo != f.sum.n {
+		f.sum = nil
+	}
+	f.summing = nil
+	close(s.done)
 }
 
 // summed is how many bytes are hashed. mu is held.
@@ -65,11 +82,24 @@ func (f *File) summed() int64 {
 
 // sumStep hashes the next bytes, and says whether there are more.
 func (f *File) sumStep(s *summing, buf []byte) bool {
-	f.mu.Lock()
-	if s.halt || f.disk == nil || f.root.area.open.Err() != nil || f.front-f.summed() < int64(len(buf)) {
-		f.summing = nil
-		f.mu.Unlock()
+	sum, disk := f.nextToSum(s, int64(len(buf)))
+	if sum == nil {
 		return false
+	}
+	n, err := disk.ReadAt(buf, sum.n) // n is changed by nobody else
+	if err == nil {
+		sum.hash.Write(buf[:n])
+	}
+	return f.stepped(sum, err)
+}
+
+// nextToSum says that the next n bytes are being hashed, and gives where they are; nil: they
+// aren't there.
+func (f *File) nextToSum(s *summing, n int64) (*runningSum, *os.File) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.halt || f.disk == nil || f.root.area.open.Err() != nil || f.front-f.summed() < n {
+		return nil, nil
 	}
 	if f.sum == nil {
 		algo := digest.Canonical
@@ -78,87 +108,107 @@ func (f *File) sumStep(s *summing, buf []byte) bool {
 		}
 		f.sum = &runningSum{algo: algo, hash: algo.Hash()}
 	}
-	sum, disk := f.sum, f.disk
-	sum.upTo = sum.n + int64(len(buf))
-	f.mu.Unlock()
-	n, err := disk.ReadAt(buf, sum.n) // n is changed by nobody else
-	if err == nil {
-		sum.hash.Write(buf[:n])
-	}
+	f.sum.upTo = f.sum.n + n
+	return f.sum, f.disk
+}
+
+// stepped notes that the next bytes were hashed, or why not, and says whether to go on.
+func (f *File) stepped(sum *runningSum, err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.sum != sum { // written anew meanwhile
 		return true
 	}
-	if err != nil {
+	if err != nil { // whoever closes the file is told
 		f.sum = nil
-		s.halt = true // whoever closes the file is told
-		return true
+		return false
 	}
 	sum.n = sum.upTo
 	return true
 }
 
-// haltSum returns with mu held, and nobody hashing behind it.
+// haltSum returns when nobody hashes behind the writer. The writing turn is held: nobody
+// begins that anew.
 func (f *File) haltSum(ctx context.Context) error {
-	for {
-		f.mu.Lock()
-		s := f.summing
-		if s == nil {
-			return nil
-		}
-		s.halt = true
-		f.mu.Unlock()
-		select {
-		case <-s.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	s := f.askToHalt()
+	if s == nil {
+		return nil
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
-// digestOf hashes all bytes with an algorithm.
-func (f *File) digestOf(ctx context.Context, algo digest.Algorithm) (digest.Digest, error) {
+// askToHalt asks who hashes behind the writer to end, and gives that; nil: nobody does.
+func (f *File) askToHalt() *summing {
 	f.mu.Lock()
-	b, size := f.content, f.size
-	f.mu.Unlock()
-	if b.Digest != "" && size == b.Size && b.Digest.Algorithm() == algo {
-		return b.Digest, nil
+	defer f.mu.Unlock()
+	if f.summing != nil {
+		f.summing.halt = true
 	}
-	if err := f.hold(true); err != nil {
+	return f.summing
+}
+
+// digestOf hashes all bytes with an algorithm. Reads go on meanwhile, writes wait.
+func (f *File) digestOf(ctx context.Context, algo digest.Algorithm) (digest.Digest, error) {
+	if d := f.knownAs(algo); d != "" {
+		return d, nil
+	}
+	if err := f.root.area.take(ctx, f.writing); err != nil {
+		return "", err
+	}
+	defer f.writing.give()
+	if d := f.knownAs(algo); d != "" {
+		return d, nil
+	}
+	if err := f.pinDisk(ctx); err != nil {
 		return "", err
 	}
 	defer f.letGo()
 	if err := f.haltSum(ctx); err != nil {
 		return "", err
 	}
-	defer f.mu.Unlock()
-	if f.content.Digest != "" {
-		if err := f.fetch(ctx); err != nil {
-			return "", err
-		}
+	if err := f.fetch(ctx); err != nil {
+		return "", err
 	}
-	if f.digest != "" && f.digest.Algorithm() == algo {
-		return f.digest, nil
+	if d := f.knownAs(algo); d != "" {
+		return d, nil
 	}
-	sum := f.sum
-	if sum == nil || sum.algo != algo || sum.n > f.size {
-		sum = &runningSum{algo: algo, hash: algo.Hash()}
-		f.sum = sum
-	}
+	sum, disk, size := f.sumToEnd(algo)
 	buf := make([]byte, sumBuffer)
-	for sum.n < f.size {
-		if err := ctx.Err(); err != nil {
-			return "", err
+	for sum.n < size {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
 		}
-		n, err := f.disk.ReadAt(buf[:min(int64(len(buf)), f.size-sum.n)], sum.n)
+		n, err := disk.ReadAt(buf[:min(int64(len(buf)), size-sum.n)], sum.n)
 		sum.hash.Write(buf[:n])
 		sum.n += int64(n)
 		sum.upTo = sum.n
-		if err != nil && (err != io.EOF || sum.n < f.size) {
+		if err != nil && (err != io.EOF || sum.n < size) {
 			return "", fmt.Errorf("reading what is staged: %w", err)
 		}
 	}
-	f.digest = digest.NewDigest(algo, sum.hash)
-	return f.digest, nil
+	return f.hashed(digest.NewDigest(algo, sum.hash)), nil
+}
+
+// sumToEnd gives the hash to go on with until all size bytes are hashed. The writing turn is
+// held, and nobody hashes behind the writer.
+func (f *File) sumToEnd(algo digest.Algorithm) (sum *runningSum, disk *os.File, size int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sum == nil || f.sum.algo != algo || f.sum.n > f.size {
+		f.sum = &runningSum{algo: algo, hash: algo.Hash()}
+	}
+	return f.sum, f.disk, f.size
+}
+
+// hashed notes the digest of all bytes.
+func (f *File) hashed(d digest.Digest) digest.Digest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.digest = d
+	return d
 }

@@ -78,7 +78,7 @@ func eachStage(dir string, hold bool, each func(Stage) error) error {
 			case s.Alive:
 			case err != nil: // whatever is there, it isn't known to be pushed
 				text := fmt.Sprintf("what was pushed of %s can't be read: %v", s.Dir, err)
-				s.Left = append(s.Left, Record{State: Left, Error: text, Time: time.Now().UTC()})
+				s.Left = append(s.Left, Record{State: Left, Error: text, Time: s.changed()})
 			default:
 				for path, repository := range roots {
 					top := filepath.Join(s.Dir, treeName, filepath.FromSlash(path), "upload")
@@ -92,6 +92,15 @@ func eachStage(dir string, hold bool, each func(Stage) error) error {
 		lock.Close()
 	}
 	return errors.Join(errs...)
+}
+
+// changed gives when something was last staged, as far as the directory tells.
+func (s *Stage) changed() time.Time {
+	st, err := os.Stat(s.Dir)
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime().UTC()
 }
 
 // count counts what is staged.

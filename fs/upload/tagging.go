@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
@@ -14,14 +13,13 @@ import (
 // pushImage pushes the entries of the index.json of upload/<name>/: all by digest, and the
 // image under the directory's name. Where no name says which entry the image is, the push
 // of the tag is deferred: programs list pieces of an image on their way to it, and some
-// registries never let a tag move again. arrived is the piece that entries waited for, or
-// "". The layout's turn is held.
-func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) error {
+// registries never let a tag move again. The layout's turn is held.
+func (r *Root) pushImage(ctx context.Context, d *Dir, why occasion) error {
 	listed, name, first := r.listedIn(d)
-	if arrived == "" {
+	if !why.isArrival() {
 		r.checkTag(ctx, d, name)
 	}
-	c, err := chooseImage(listed, name, r.loader(ctx, d, arrived))
+	c, err := chooseImage(listed, name, r.loader(ctx, d, why))
 	now := c.sure == sure || c.sure == likely && (first || err != nil)
 	entries := eachOnce(listed)
 	tagged := r.entryOf(d, name)
@@ -31,7 +29,7 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, arrived digest.Digest) err
 	case tagged != nil:
 		entries = append(entries, tagged) // until another image is known
 	}
-	pushed := r.pushAll(ctx, due(r.merge(d, entries), arrived), arrived)
+	pushed := r.pushAll(ctx, why.due(r.merge(d, entries)), why)
 	imageless := r.imageless(d, len(listed) > 0 && c.none() && err == nil)
 	switch {
 	case len(c.missing) > 0:
@@ -84,43 +82,42 @@ func with(es []*entry, tagged *entry) []*entry {
 	return append(all, tagged)
 }
 
-// due gives the entries to be pushed now that a piece arrived: those that waited for it,
-// and new ones. Without a piece ("") all are due.
-func due(es []*entry, arrived digest.Digest) (now []*entry) {
-	for _, e := range es {
-		_, waited := e.missing[arrived]
-		if arrived == "" || waited || e.missing == nil && !e.tried {
-			now = append(now, e)
-		}
-	}
-	return now
-}
-
-// loader gives manifests that are staged, or that the registry has. Once a piece arrived
-// (""; none did), the registry isn't asked again for the others that were missing.
-func (r *Root) loader(ctx context.Context, d *Dir, arrived digest.Digest) loader {
-	r.mu.Lock()
-	skip := d.layout.undecided
-	d.layout.undecided = nil
-	r.mu.Unlock()
+// loader gives manifests that are staged, or that the registry has. Once a piece arrived, the
+// registry isn't asked again for the others that were missing.
+func (r *Root) loader(ctx context.Context, d *Dir, why occasion) loader {
+	missing := why.stillMissing(r.takeUndecided(d))
 	return func(desc v1.Descriptor) (*registry.Manifest, error) {
 		if f := r.complete(desc.Digest); f != nil {
 			return r.parse(ctx, f, desc.Digest)
 		}
-		if _, known := skip[desc.Digest]; known && arrived != "" && arrived != desc.Digest {
+		if _, known := missing[desc.Digest]; known {
 			return nil, registry.ErrNotFound
 		}
 		return r.area.o.Tree.Manifest(ctx, r.repo, desc.Digest)
 	}
 }
 
+// takeUndecided gives the manifests that the tag of a directory waited for, which are looked
+// for anew.
+func (r *Root) takeUndecided(d *Dir) pieces {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	missing := d.layout.undecided
+	d.layout.undecided = nil
+	return missing
+}
+
 // undecided has the tag of a directory wait for manifests.
 func (r *Root) undecided(d *Dir, name string, missing pieces) {
 	r.giveUpTag(d)
-	r.mu.Lock()
-	d.layout.undecided = missing
-	r.mu.Unlock()
+	r.setUndecided(d, missing)
 	r.area.records.set(r.repo, name, Waiting, missing.reason())
+}
+
+func (r *Root) setUndecided(d *Dir, missing pieces) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d.layout.undecided = missing
 }
 
 // deferTag defers the push of a directory's tag, once the image itself is at the registry.
@@ -175,7 +172,7 @@ func (r *Root) pushDeferredTag(ctx context.Context, d *Dir, name string) error {
 	if now != name || len(listed) == 0 {
 		return nil // meanwhile
 	}
-	c, err := chooseImage(listed, name, r.loader(ctx, d, ""))
+	c, err := chooseImage(listed, name, r.loader(ctx, d, rewritten))
 	switch {
 	case err == nil && c.none():
 		return nil // meanwhile
@@ -185,7 +182,7 @@ func (r *Root) pushDeferredTag(ctx context.Context, d *Dir, name string) error {
 		r.undecided(d, name, c.missing)
 		return nil
 	default:
-		err = r.pushAll(ctx, r.merge(d, append(eachOnce(listed), c.tagged)), "")
+		err = r.pushAll(ctx, r.merge(d, append(eachOnce(listed), c.tagged)), rewritten)
 	}
 	if err != nil && ctx.Err() == nil {
 		r.setResult(d, err)

@@ -32,11 +32,10 @@ var passing = []*regexp.Regexp{
 // small letters alone is a word.
 var mkstempName = regexp.MustCompile(`\.[A-Za-z0-9]*[A-Z][A-Za-z0-9]*$`)
 
-// passingName says whether a file looks as if it were to be renamed, by its name. private
-// says that it was made as mkstemp(3) and its like make files: anew, to be read and written,
-// for its maker alone. Then its name may be any. cp, install and editors make none so.
-func passingName(name string, private bool) bool {
-	if private {
+// passingName says whether a file looks as if it were to be renamed, by its name. The name of
+// a file that was made privately may be any. cp, install and editors make none so.
+func passingName(name string, made Manner) bool {
+	if made == Privately {
 		return true
 	}
 	for _, r := range passing {

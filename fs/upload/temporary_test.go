@@ -18,12 +18,16 @@ func TestPassingNames(t *testing.T) {
 		"v1.bak": false, "v1.orig": false, "v1.tmp123456": false, "v1-tmp": false, "4913": false, "v1.aB3dE9": false, "v1.swx": false,
 		"manifest-t9i7wbcx.json": true, "manifest1083579642.json": true, "manifest.cg9L": true, "v1aB3dE9": true, "v1.abcdef": true, "v11934027534": true, "release-x8_k2m4q": true, "v1___jb_tmp___": false,
 	} {
-		if !passingName(name, private) {
+		made := Openly
+		if private {
+			made = Privately
+		}
+		if !passingName(name, made) {
 			t.Errorf("%q (private: %v) is pushed at once", name, private)
 		}
 	}
 	for _, name := range []string{"v1", "latest", "stable", "v1.2.3", "1.27-alpine", "v1.stable", "main-3f2a1b", "20241231", "1.0.20240101", "sha-0123abc", "template", "tempo", "newest", "v1.0.123456", "3.12-slim-bookworm", "edit", "py"} {
-		if passingName(name, false) {
+		if passingName(name, Openly) {
 			t.Errorf("%q isn't pushed at its close", name)
 		}
 	}
@@ -40,7 +44,7 @@ func TestATemporaryNameNeverBecomesATag(t *testing.T) {
 		b.ok(b.rename(from, to))
 	}
 	b.ok(b.write("manifests/sedabc123", i.raw))
-	b.ok(b.dirAt("manifests").Unlink("sedabc123"))
+	b.ok(b.dirAt("manifests").Unlink(t.Context(), "sedabc123"))
 	b.pointsAt("edit", i.digest)
 	b.pointsAt("py", i.digest)
 	b.ok(b.area.Close(t.Context()))
@@ -116,7 +120,7 @@ func TestAManifestThatFollowsAndFailsIsTold(t *testing.T) {
 	}
 	n, err := b.dirAt("manifests").Lookup(t.Context(), "v1.new")
 	b.ok(err)
-	h, err := n.(*File).Open(true, false, nil)
+	h, err := n.(*File).OpenWrite(t.Context(), nil)
 	b.ok(err)
 	defer h.Release()
 	if err := h.Flush(t.Context()); !errors.Is(err, registry.ErrDenied) {

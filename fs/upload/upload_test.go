@@ -121,7 +121,7 @@ func TestNamedBlob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	over, err := n.(*File).Open(true, true, nil) // as cp does through the symlink
+	over, err := n.(*File).OpenEmpty(t.Context(), nil) // as cp does through the symlink
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestNamedBlob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.(*File).Open(true, true, nil); !errors.Is(err, ErrTwoNames) {
+	if _, err := n.(*File).OpenEmpty(t.Context(), nil); !errors.Is(err, ErrTwoNames) {
 		t.Errorf("writing what two names lead to: %v", err)
 	}
 	for _, want := range []string{"onetwo", "three"} {
@@ -180,7 +180,7 @@ func TestTemporaryNames(t *testing.T) {
 		t.Errorf("temporary names cost %q", asked)
 	}
 	d, name := b.dirAt("manifests"), "not a tag"
-	if _, _, err := d.Create(name, 0o644, false, nil); !errors.Is(err, ref.ErrInvalid) {
+	if _, _, err := d.Create(t.Context(), name, 0o644, Openly, nil); !errors.Is(err, ref.ErrInvalid) {
 		t.Errorf("manifests/%s: %v", name, err)
 	}
 }
@@ -199,11 +199,11 @@ func TestRegistryAnswers(t *testing.T) {
 	if len(blobs.List()) != 0 {
 		t.Errorf("it is listed: %v", blobs.List())
 	}
-	if _, _, err := blobs.Create(d.Encoded(), 0o644, false, nil); err != nil { // what O_EXCL asks first is up to the kernel
+	if _, _, err := blobs.Create(t.Context(), d.Encoded(), 0o644, Openly, nil); err != nil { // what O_EXCL asks first is up to the kernel
 		t.Fatal(err)
 	}
 	for range 2 {
-		b.ok(blobs.Unlink(d.Encoded()))
+		b.ok(blobs.Unlink(t.Context(), d.Encoded()))
 		if n, err := blobs.Lookup(t.Context(), d.Encoded()); !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("after unlink: %v, %v", n, err)
 		}
@@ -326,7 +326,7 @@ func TestBound(t *testing.T) {
 	if err := b.write("big", make([]byte, 3000)); !errors.Is(err, ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("writing beyond the bound says %v", err)
 	}
-	b.ok(b.top.Unlink("big"))
+	b.ok(b.top.Unlink(t.Context(), "big"))
 	h := b.create("blobs/cut")
 	for _, err := h.WriteAt(t.Context(), make([]byte, 1500), 0); err == nil; {
 		_, err = h.WriteAt(t.Context(), make([]byte, 1500), 1500)
@@ -335,7 +335,7 @@ func TestBound(t *testing.T) {
 		t.Errorf("closing half a file says %v", err)
 	}
 	h.Release()
-	b.ok(b.dirAt("blobs").Unlink("cut"))
+	b.ok(b.dirAt("blobs").Unlink(t.Context(), "cut"))
 	b.ok(b.write("small", make([]byte, 1500)))
 }
 

@@ -1,0 +1,76 @@
+package upload
+
+import "github.com/opencontainers/go-digest"
+
+// lastClose is what the end of a handle that could write asks for.
+type lastClose int
+
+const (
+	nothingClosed lastClose = iota // others can still write, or nothing is to be done
+	pushedClosed                   // the registry has the bytes, and nobody can write them
+	emptyClosed                    // nobody can write the file, and it has no byte
+)
+
+// writerGone notes that a handle which could write was released.
+func (r *Root) writerGone(f *File) {
+	r.touchFile(f)
+	switch f.removeWriter(r.roleOf(f).kind) {
+	case pushedClosed:
+		r.adopt(f)
+	case emptyClosed:
+		r.pushEmpty(f)
+	}
+}
+
+// removeWriter counts a handle less that may write. kind is the role of the file's place.
+func (f *File) removeWriter(kind roleKind) lastClose {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.writers--
+	if f.writers > 0 {
+		return nothingClosed
+	}
+	if kind == blob { // by its digest it was pushed already, if it is that
+		f.recall()
+	}
+	f.endAhead()
+	switch {
+	case f.pushed && !f.isBorrowed():
+		return pushedClosed
+	case f.size == 0 && f.resultOf != f.changes:
+		return emptyClosed
+	}
+	return nothingClosed
+}
+
+// pushEmpty pushes a file without a byte. As every file begins so, only its last
+// close tells that it is meant, and nobody hears what comes of that: it is in
+// uploads.json.
+func (r *Root) pushEmpty(f *File) {
+	if r.roleOf(f).kind != namedBlob {
+		return
+	}
+	a := r.area
+	leave, err := a.enter()
+	if err != nil {
+		return
+	}
+	done := f.beginEmptyPush()
+	go func() {
+		defer leave()
+		defer close(done)
+		if err := a.guard(func() error { return r.commitEmpty(a.ctx, f) }); err != nil {
+			a.log.Warn("an empty blob isn't pushed", "repository", r.repo, "cause", err)
+			a.record(r.repo, digest.Canonical.FromString("").String(), err)
+		}
+	}()
+}
+
+// beginEmptyPush gives the channel that is to be closed when the push has ended.
+func (f *File) beginEmptyPush() chan struct{} {
+	done := make(chan struct{})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.emptyPush = done
+	return done
+}

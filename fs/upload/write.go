@@ -1,0 +1,255 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+)
+
+const (
+	// fillBuffer is how much of a blob is copied at once, in bytes.
+	fillBuffer = 1 << 20
+	// maxFill is the most that one CopyFrom copies byte by byte, in bytes, so that a copy can
+	// be interrupted and goes on.
+	maxFill = 64 << 20
+)
+
+// write writes at an offset. The writing turn is held, and disk.
+func (f *File) write(p []byte, off int64) (int, error) {
+	disk := f.beforeChange()
+	n, err := f.put(disk, p, off)
+	f.wrote(off, n, err)
+	return n, err
+}
+
+// beforeChange notes that the bytes change from now on, and gives where.
+func (f *File) beforeChange() *os.File {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed()
+	return f.disk
+}
+
+// put writes to the disk, and holds room for it. The writing turn is held, and disk.
+func (f *File) put(disk *os.File, p []byte, off int64) (int, error) {
+	if err := f.share.grow(off + int64(len(p))); err != nil {
+		return 0, err
+	}
+	n, err := disk.WriteAt(p, off)
+	if isFull(err) {
+		f.root.area.o.Tree.MakeRoom(makeRoomEach)
+		n, err = disk.WriteAt(p, off)
+	}
+	return n, noSpace(err)
+}
+
+// wrote notes that n bytes were written at an offset; err is why it aren't more.
+func (f *File) wrote(off int64, n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed()
+	if f.within != nil {
+		f.within.layout.activity.note()
+	}
+	f.overwritten(off)
+	end := off + int64(n)
+	if n > 0 {
+		f.size = max(f.size, end)
+	}
+	if err != nil {
+		f.share.shrink(f.size)
+		f.spoil(err)
+	}
+	if off <= f.front && end > f.front {
+		f.front = end
+		f.sumBehind()
+		f.sendAhead()
+	}
+}
+
+// overwritten drops what was made of the bytes from off on. Whatever reads them for a sum, or
+// to send them, says so before it does, so that it is found here once the bytes have changed.
+// mu is held.
+func (f *File) overwritten(off int64) {
+	if f.sum != nil && off < f.sum.upTo {
+		f.sum = nil
+	}
+	if f.ahead != nil && off < f.ahead.taken {
+		f.recall()
+	}
+}
+
+// spoil notes that what is here isn't what was meant. mu is held.
+func (f *File) spoil(err error) {
+	f.broken = err
+	f.recall()
+}
+
+// fetch brings the bytes of the blob that the file stands for to the disk, as someone is going
+// to change them. Until all are there, the file goes on to stand for the blob: readers have
+// its bytes, and an error changes nothing. The writing turn is held, and disk.
+func (f *File) fetch(ctx context.Context) error {
+	disk, b, size := f.bytesOn()
+	if b.Digest == "" {
+		return nil
+	}
+	fetched := false
+	defer func() {
+		if !fetched {
+			_ = disk.Truncate(0)
+			f.share.release()
+		}
+	}()
+	err := f.fill(ctx, b, 0, size, func(p []byte, off int64) (int, error) { return f.put(disk, p, off) })
+	if err != nil {
+		return err
+	}
+	fetched = true
+	f.owns(b, size)
+	return nil
+}
+
+// owns notes that the first size bytes of the blob b are on the disk: the file stands for b
+// no more.
+func (f *File) owns(b Blob, size int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.content, f.digest, f.sum, f.front = Blob{}, "", nil, size
+	f.whole = true // what is like a blob that is known isn't sent before it is whole
+	if size == b.Size {
+		f.digest = b.Digest
+	}
+}
+
+// fill gives n bytes of a blob to put, from the byte off of the blob on. put gets the offset
+// from there.
+func (f *File) fill(ctx context.Context, b Blob, off, n int64, put func(p []byte, at int64) (int, error)) error {
+	ctx, cancel := f.root.area.under(ctx)
+	defer cancel()
+	c, err := f.root.area.o.Tree.OpenBlob(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	buf := make([]byte, min(fillBuffer, n))
+	for done := int64(0); done < n; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		k, err := c.ReadAt(buf[:min(int64(len(buf)), n-done)], off+done)
+		if _, werr := put(buf[:k], done); werr != nil {
+			return werr
+		}
+		done += int64(k)
+		if err != nil && (err != io.EOF || done < n) {
+			return fmt.Errorf("copying %s: %w", b.Digest, err)
+		}
+	}
+	return nil
+}
+
+// copyFrom copies n bytes of a blob, from its byte off on, to at. The writing turn is held,
+// and disk.
+func (f *File) copyFrom(ctx context.Context, b Blob, off, at, n int64) (int64, error) {
+	if f.borrow(b, off, at, n) {
+		return n, nil
+	}
+	if err := f.fetch(ctx); err != nil {
+		return 0, err
+	}
+	f.giveUpAhead()
+	n = min(n, maxFill)
+	err := f.fill(ctx, b, off, n, func(p []byte, done int64) (int, error) { return f.write(p, at+done) })
+	if err != nil {
+		f.fail(err)
+		return 0, err
+	}
+	return n, nil
+}
+
+// borrow has the file stand for more of a blob, if it stands for the blob's start already, or
+// is empty and gets that.
+func (f *File) borrow(b Blob, off, at, n int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	begins := f.size == 0 && off == 0 && at == 0
+	goesOn := f.content == b && off == at && at == f.size
+	if !begins && !goesOn {
+		return false
+	}
+	f.changed()
+	f.recall()
+	f.content, f.size, f.sum, f.front = b, at+n, nil, 0
+	return true
+}
+
+// giveUpAhead has nothing be sent before the file is whole.
+func (f *File) giveUpAhead() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.recall()
+	f.whole = true
+}
+
+// fail is spoil for who doesn't hold mu.
+func (f *File) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spoil(err)
+}
+
+// resize sets the size. The writing turn is held, and disk.
+func (f *File) resize(ctx context.Context, size int64) error {
+	if size < 0 {
+		return syscall.EINVAL
+	}
+	if f.resized(size) {
+		return nil
+	}
+	if err := f.fetch(ctx); err != nil {
+		return err
+	}
+	if err := f.share.grow(size); err != nil {
+		return err
+	}
+	disk := f.beforeChange()
+	if err := disk.Truncate(size); err != nil {
+		now, _ := f.extent()
+		f.share.shrink(now)
+		return noSpace(err)
+	}
+	f.truncated(size)
+	return nil
+}
+
+// resized says whether a file gets a size without I/O: it has it, as buildctl asks for at its
+// end, or it stood for a blob and is empty from now on.
+func (f *File) resized(size int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if size == 0 {
+		f.broken, f.whole = nil, false
+	}
+	if size == f.size {
+		return true
+	}
+	if size > 0 || !f.isBorrowed() {
+		return false
+	}
+	f.content, f.size, f.sum, f.front = Blob{}, 0, nil, 0
+	f.changed()
+	return true
+}
+
+// truncated notes that the file has another size.
+func (f *File) truncated(size int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.overwritten(size)
+	f.front = min(f.front, size)
+	f.size = size
+	f.share.shrink(size)
+	f.changed()
+}
