@@ -30,11 +30,17 @@ func (r *Root) adopt(f *File) {
 	if err != nil {
 		return
 	}
+	handedOver := false
+	defer func() {
+		if !handedOver {
+			leave()
+		}
+	}()
 	s, busy := r.setAsideNow(f)
 	if s == nil && !busy {
-		leave()
 		return
 	}
+	handedOver = true
 	go func() {
 		defer leave()
 		a.guarded(func() {
@@ -116,7 +122,7 @@ func (r *Root) adoptable(f *File) (from string, s *aside) {
 	if !f.pushed || f.manifest || f.writers > 0 || f.parent == nil || f.isBorrowed() || f.digest == "" || f.size == 0 {
 		return "", nil
 	}
-	to := filepath.Join(r.area.stageDir(), adoptName, strconv.FormatUint(r.area.adopted.Add(1), 10))
+	to := filepath.Join(r.area.path(), adoptName, strconv.FormatUint(r.area.adopted.Add(1), 10))
 	return f.path(), &aside{f, to, f.digest, f.size}
 }
 

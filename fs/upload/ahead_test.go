@@ -73,9 +73,9 @@ func (b *bench) put(h *Handle, content []byte, from, to int) {
 	}
 }
 
-// settled gives what the registry was asked, once nothing more is. What is cancelled
+// askedInAll gives what the registry was asked, once nothing more is. What is cancelled
 // comes last.
-func (b *bench) settled() string {
+func (b *bench) askedInAll() string {
 	b.client.Close()
 	asked := b.asked()
 	slices.SortStableFunc(asked, func(a, b string) int {
@@ -120,7 +120,7 @@ func TestABlobIsSentBeforeItIsWhole(t *testing.T) {
 				t.Errorf("%d bytes were sent of %d", n, len(content))
 			}
 			want := "HEAD blob, POST upload, PATCH upload, PUT upload"
-			if got := b.settled(); got != want && got != "HEAD blob, "+want { // the lookup of the new name
+			if got := b.askedInAll(); got != want && got != "HEAD blob, "+want { // the lookup of the new name
 				t.Errorf("asked %s", got)
 			}
 			if b.state(d.String()) != Pushed || len(b.area.Transfers()) != 0 {
@@ -140,7 +140,7 @@ func TestABlobThatIsThereIsNotSentBeforeItIsWhole(t *testing.T) {
 	b.ok(h.Flush(t.Context()))
 	h.Release()
 	b.ok(b.rename("ingest/"+digest.FromBytes(content).Encoded()+"_1", at("", digest.FromBytes(content))))
-	if got := b.settled(); got != "HEAD blob" || b.received() != 0 {
+	if got := b.askedInAll(); got != "HEAD blob" || b.received() != 0 {
 		t.Errorf("asked %s", got)
 	}
 }
@@ -156,7 +156,7 @@ func TestANamedBlobIsSentWhenItIsClosed(t *testing.T) {
 	}
 	b.ok(h.Flush(t.Context()))
 	h.Release()
-	if got := b.settled(); got != "HEAD blob, POST upload, PUT upload" {
+	if got := b.askedInAll(); got != "HEAD blob, POST upload, PUT upload" {
 		t.Errorf("asked %s", got)
 	}
 	if !bytes.Equal(b.s.ReadBlob(b.repo.Path, digest.FromBytes(content)), content) {
@@ -237,7 +237,7 @@ func TestWhatBecomesOfAFileThatIsSentCounts(t *testing.T) {
 			h.Release()
 			b.ok(b.area.Close(t.Context())) // which waits for what is being cancelled
 			n := b.received()
-			asked := b.settled()
+			asked := b.askedInAll()
 			if got := b.s.ReadBlob(b.repo.Path, d); (got != nil) != c.blob || c.blob && !bytes.Equal(got, content) {
 				t.Errorf("the registry has %d bytes", len(got))
 			}
@@ -274,10 +274,10 @@ func TestABlobIsSentAsAWholeWhereItCannotBeSentBefore(t *testing.T) {
 			if !bytes.Equal(b.s.ReadBlob(b.repo.Path, d), content) {
 				t.Error("the registry has something else")
 			}
-			b.settled()
+			b.askedInAll()
 			next := noise(2 * early)
 			b.ok(b.write(at("", digest.FromBytes(next)), next))
-			if got := b.settled(); got != "HEAD blob, HEAD blob, POST upload, PUT upload" && got != "HEAD blob, POST upload, PUT upload" {
+			if got := b.askedInAll(); got != "HEAD blob, HEAD blob, POST upload, PUT upload" && got != "HEAD blob, POST upload, PUT upload" {
 				t.Errorf("the next asked %s", got)
 			}
 			if b.s.Sessions() != 0 {
@@ -335,7 +335,7 @@ func TestAnInterruptedCloseEndsWhatIsSent(t *testing.T) {
 		t.Error("the registry has something else")
 	}
 	b.ok(b.area.Close(t.Context()))
-	if b.settled(); b.s.Sessions() != 0 {
+	if b.askedInAll(); b.s.Sessions() != 0 {
 		t.Errorf("%d sessions are left", b.s.Sessions())
 	}
 }

@@ -84,9 +84,9 @@ func Open(o Options) (*Area, error) {
 	return a, nil
 }
 
-// stage is the directory of this mount, with what is open of it.
-type stage struct {
-	dir           string
+// mountDir is the directory of a mount, with what is open of it.
+type mountDir struct {
+	path          string
 	lock, journal *os.File
 }
 
@@ -96,32 +96,33 @@ func (a *Area) begin(ctx context.Context) (dir string, err error) {
 		return "", err
 	}
 	defer a.beginning.give()
-	if dir := a.stageDir(); dir != "" {
+	if dir := a.path(); dir != "" {
 		return dir, nil
 	}
-	s, err := a.makeStage()
+	d, err := a.makeDir()
 	if err != nil {
 		return "", fmt.Errorf("staging area: %w", err)
 	}
-	a.began(s)
-	return s.dir, nil
+	a.began(d)
+	return d.path, nil
 }
 
-// stageDir gives this mount's directory; "": there is none yet.
-func (a *Area) stageDir() string {
+// path gives this mount's directory; "": there is none yet.
+func (a *Area) path() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.dir
 }
 
-func (a *Area) makeStage() (stage, error) {
+// makeDir makes the directory of a mount, which is locked while that lives.
+func (a *Area) makeDir() (mountDir, error) {
 	dir := filepath.Join(a.o.Dir, fmt.Sprintf("%s-%d", a.now().UTC().Format("20060102-150405.000"), os.Getpid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return stage{}, err
+		return mountDir{}, err
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return stage{}, err
+		return mountDir{}, err
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil { // another mount may just be looking
 		a.log.Debug("staging area not locked", "cause", err) // a file system without locks
@@ -129,15 +130,15 @@ func (a *Area) makeStage() (stage, error) {
 	journal, err := os.OpenFile(filepath.Join(dir, journalName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		lock.Close()
-		return stage{}, err
+		return mountDir{}, err
 	}
-	return stage{dir, lock, journal}, nil
+	return mountDir{dir, lock, journal}, nil
 }
 
-func (a *Area) began(s stage) {
+func (a *Area) began(d mountDir) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.dir, a.lock, a.journal = s.dir, s.lock, s.journal
+	a.dir, a.lock, a.journal = d.path, d.lock, d.journal
 }
 
 // Records lists what became of the pushes, the oldest change first.
@@ -174,12 +175,11 @@ func (a *Area) close() {
 	a.closed = true
 }
 
-// staged gives what is open of the mount's directory, and the repositories that are staged in
-// it.
-func (a *Area) staged() (stage, []*Root) {
+// held gives what the area holds: the mount's directory, and the repositories in it.
+func (a *Area) held() (mountDir, []*Root) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return stage{a.dir, a.lock, a.journal}, slices.Collect(maps.Values(a.roots))
+	return mountDir{a.dir, a.lock, a.journal}, slices.Collect(maps.Values(a.roots))
 }
 
 // Close ends the area: it waits for what is being pushed until ctx ends, and then
@@ -198,17 +198,17 @@ func (a *Area) Close(ctx context.Context) error {
 	}
 	a.cancel()
 	<-done
-	s, roots := a.staged()
-	if s.dir == "" {
+	d, roots := a.held()
+	if d.path == "" {
 		return nil
 	}
 	for _, r := range roots {
 		r.end()
 	}
-	s.journal.Close()
-	defer s.lock.Close()
+	d.journal.Close()
+	defer d.lock.Close()
 	waits := a.records.reasons()
-	for _, l := range a.look(s.dir) {
+	for _, l := range a.look(d.path) {
 		why := waits[recordKey{l.Repository, l.Target}]
 		a.log.Warn("not pushed before the mount ended", "repository", l.Repository, "target", l.Target, "cause", why, "hint", l.Error)
 	}

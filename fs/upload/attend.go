@@ -239,9 +239,9 @@ func (d *Dir) stray(waits map[string]error) {
 				kind := roleAt(in, name).kind
 				switch cut := n.isCutOff(); {
 				case kind == index && d.layout.problem != nil:
-				case cut && kind != staged:
+				case cut && kind != onlyStaged:
 					waits[at] = incomplete(cutOff)
-				case cut && in == d.root.top && !besides(name) && d.root.linkedRole(n).kind == staged:
+				case cut && in == d.root.top && !besides(name) && d.root.linkedRole(n).kind == onlyStaged:
 					waits[at] = incomplete("no file is pushed from here: put a blob into upload/blobs/ and a manifest into upload/manifests/, and unpack an archive into upload/<tag>/")
 				}
 			}

@@ -29,7 +29,7 @@ func (r *Root) commitEmpty(ctx context.Context, f *File) error {
 
 // commitBy is commit. push pushes the file, and says whether the file is complete.
 func (r *Root) commitBy(ctx context.Context, f *File, push func(context.Context, *File) (complete bool, err error)) error {
-	if r.roleOf(f).kind == staged {
+	if r.roleOf(f).kind == onlyStaged {
 		return nil
 	}
 	leave, err := r.area.enter()

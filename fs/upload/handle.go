@@ -35,7 +35,7 @@ func (f *File) OpenWrite(ctx context.Context, by Program) (*Handle, error) {
 		return nil, err
 	}
 	defer f.writing.give()
-	if err := f.root.stage(ctx, f); err != nil {
+	if err := f.root.takeIn(ctx, f); err != nil {
 		return nil, err
 	}
 	if err := f.pinDisk(ctx); err != nil {
@@ -202,13 +202,13 @@ func (h *Handle) Sync(ctx context.Context) error {
 // syncDisk brings the bytes to the disk, as far as they were written when it is called.
 // Whoever is interrupted leaves the disk to finish by itself.
 func (f *File) syncDisk(ctx context.Context) error {
+	if err := f.pin(ctx); err != nil {
+		return err
+	}
 	a := f.root.area
 	leave, err := a.enter()
 	if err != nil {
-		return err
-	}
-	if err := f.pin(ctx); err != nil {
-		leave()
+		f.letGo()
 		return err
 	}
 	disk, _, _ := f.bytesOn()

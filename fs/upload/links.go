@@ -18,7 +18,7 @@ const maxLinks = 40
 // directory of blobs, that leads out of its layout. Root.mu is held.
 func (r *Root) checkLink(d *Dir, name, target string) error {
 	within := d.layoutDir()
-	counts := roleAt(d, name).kind != staged
+	counts := roleAt(d, name).kind != onlyStaged
 	holds := !temporary(name) && (d == within && name == blobsName && within.isLayout() || d.parent == within && d.name == blobsName)
 	if !counts && !holds {
 		return nil
@@ -39,15 +39,15 @@ func (r *Root) checkLink(d *Dir, name, target string) error {
 // inside is false if the path leaves the layout, or leads through more than maxLinks
 // symlinks. Root.mu is held.
 func (r *Root) resolve(d *Dir, target string, within *Dir) (n Node, inside bool) {
-	left := maxLinks
-	return r.resolvePart(d, target, within, &left)
+	hops := maxLinks
+	return r.resolvePart(d, target, within, &hops)
 }
 
-// resolvePart is resolve of a target that stands in a path. left is how many symlinks the
+// resolvePart is resolve of a target that stands in a path. hops is how many symlinks the
 // whole path may still lead through. Root.mu is held.
-func (r *Root) resolvePart(d *Dir, target string, within *Dir, left *int) (n Node, inside bool) {
-	*left--
-	if strings.HasPrefix(target, "/") || *left < 0 {
+func (r *Root) resolvePart(d *Dir, target string, within *Dir, hops *int) (n Node, inside bool) {
+	*hops--
+	if strings.HasPrefix(target, "/") || *hops < 0 {
 		return nil, false
 	}
 	at := d
@@ -78,7 +78,8 @@ func (r *Root) resolvePart(d *Dir, target string, within *Dir, left *int) (n Nod
 		}
 		n = at.children[c]
 		if l, ok := n.(*Symlink); ok {
-			if n, inside = r.resolvePart(at, l.target, within, left); !inside {
+			n, inside = r.resolvePart(at, l.target, within, hops)
+			if !inside {
 				return nil, false
 			}
 		}
@@ -169,14 +170,12 @@ func (r *Root) newlyLinked(l *Symlink) *File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.leadsTo(l)
-	if f == nil || r.linkedRole(f).kind == staged {
+	if f == nil || r.linkedRole(f).kind == onlyStaged {
 		return nil
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.writers > 0 {
+	if f.isWritten() {
 		return nil
 	}
-	f.changes++ // another place makes another thing of the same bytes
+	f.anew() // another place makes another thing of the same bytes
 	return f
 }

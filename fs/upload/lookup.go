@@ -128,9 +128,9 @@ func (f *File) emptyPushed() <-chan struct{} {
 	return f.emptyPush
 }
 
-// stage makes a file that only the registry has one of the staging area's, as
+// takeIn makes a file that only the registry has one of the staging area's, as
 // someone is about to write it.
-func (r *Root) stage(ctx context.Context, f *File) error {
+func (r *Root) takeIn(ctx context.Context, f *File) error {
 	if !r.isRemote(f) {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (r *Root) stage(ctx context.Context, f *File) error {
 		return err
 	}
 	defer r.shape.give()
-	return r.stageRemote(f)
+	return r.takeInRemote(f)
 }
 
 // isRemote says whether only the registry has a file.
@@ -149,8 +149,8 @@ func (r *Root) isRemote(f *File) bool {
 	return d != nil && d.children[f.name] == nil
 }
 
-// stageRemote is stage. The shape's turn is held.
-func (r *Root) stageRemote(f *File) error {
+// takeInRemote is takeIn. The shape's turn is held.
+func (r *Root) takeInRemote(f *File) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := f.parent

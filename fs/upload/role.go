@@ -27,7 +27,7 @@ var imageDirs = map[string]bool{blobsName: true, "layers": true, "files": true, 
 type roleKind int
 
 const (
-	staged    roleKind = iota // nothing but staged
+	onlyStaged roleKind = iota // it is never pushed from there
 	blob                      // blobs/<algo>/<hex>: a blob or a manifest
 	namedBlob                 // blobs/<name>
 	manifest                  // manifests/<name>

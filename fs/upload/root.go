@@ -175,7 +175,7 @@ func (r *Root) roleOf(f *File) role {
 
 // roleIn is roleOf. mu is held.
 func (r *Root) roleIn(f *File) role {
-	if own := roleAt(f.parent, f.name); own.kind != staged || len(r.links) == 0 {
+	if own := roleAt(f.parent, f.name); own.kind != onlyStaged || len(r.links) == 0 {
 		return own
 	}
 	return r.linkedRole(f)
