@@ -97,6 +97,12 @@ func (d *Dir) layoutDir() *Dir {
 // reportWaiting tells a person the targets of a directory that wait, each reason once.
 func (r *Root) reportWaiting(ctx context.Context, d *Dir) {
 	at, reasons, unnamed := r.unreported(d)
+	told := false
+	defer func() {
+		if !told { // a panic ended it: the next look reports all of it
+			r.reportAnew(d)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
 	for _, dgst := range unnamed {
@@ -109,6 +115,14 @@ func (r *Root) reportWaiting(ctx context.Context, d *Dir) {
 		r.area.records.set(r.repo, target, Waiting, reasons[target].Error())
 		r.failed(at, fmt.Errorf("%s isn't pushed: %w", target, reasons[target]))
 	}
+	told = true
+}
+
+// reportAnew has all that waits in a directory be reported once more.
+func (r *Root) reportAnew(d *Dir) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(d.layout.reported)
 }
 
 // unreported gives the reasons why targets of a directory wait, without those that were

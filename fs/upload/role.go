@@ -28,10 +28,10 @@ type roleKind int
 
 const (
 	onlyStaged roleKind = iota // it is never pushed from there
-	blob                      // blobs/<algo>/<hex>: a blob or a manifest
-	namedBlob                 // blobs/<name>
-	manifest                  // manifests/<name>
-	index                     // index.json
+	blob                       // blobs/<algo>/<hex>: a blob or a manifest
+	namedBlob                  // blobs/<name>
+	manifest                   // manifests/<name>
+	index                      // index.json
 )
 
 // role is what a place makes of a file that stands there.
