@@ -18,10 +18,15 @@ import (
 
 // Waiting is told once nothing has come for a while, and once.
 func TestWaitingIsToldWhenNothingMoreComes(t *testing.T) {
-	b := newBench(t)
-	b.area.attendAfter = 50 * time.Millisecond
+	b, clock := newTimedBench(t)
 	i := newImage("x")
 	b.ok(b.write("index.json", indexOf(i.descriptor("v1"))))
+	clock.passes(attendAfter - 1)
+	b.looks()
+	if failed := b.failed(); len(failed) != 0 {
+		t.Errorf("told too early: %v", failed)
+	}
+	clock.passes(1)
 	for range 1000 {
 		if len(b.failed()) > 0 {
 			break
@@ -409,8 +414,7 @@ func TestAWriteDuringACloseIsNotMarkedAsPushed(t *testing.T) {
 // A directory is told to wait only after the calls that push something of it, however long
 // they take.
 func TestNothingIsToldDuringAPush(t *testing.T) {
-	b := newBench(t)
-	b.area.attendAfter = 50 * time.Millisecond
+	b, clock := newTimedBench(t)
 	i := newImage("x")
 	release := make(chan struct{})
 	b.s.On("PUT upload", registrytest.Hold(release))
@@ -421,7 +425,9 @@ func TestNothingIsToldDuringAPush(t *testing.T) {
 	b.ok(b.write("v1/index.json", indexOf(i.descriptor("v1"))))
 	closed := make(chan error)
 	go func() { closed <- h.Flush(t.Context()) }()
-	time.Sleep(10 * b.area.attendAfter)
+	b.arrivesAt("PUT upload", 1)
+	clock.passes(time.Hour)
+	b.looks()
 	if failed := b.failed(); len(failed) > 0 {
 		t.Errorf("told %v", failed)
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -45,6 +46,37 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench { return newBenchAt(t, registrytest.Traits{Mounts: true}) }
+
+// clock is a clock that goes on when the test says so.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+// passes lets time go by.
+func (c *clock) passes(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// newTimedBench is newBench with a clock. What waits looks at the clock all the time.
+func newTimedBench(t *testing.T) (*bench, *clock) {
+	b, c := newBench(t), &clock{at: time.Unix(1_700_000_000, 0)}
+	b.ok(b.area.Close(t.Context()))
+	b.open(Options{Now: c.now})
+	b.area.pace = time.Millisecond
+	return b, c
+}
+
+// looks gives what waits the time to look at the clock many times.
+func (b *bench) looks() { time.Sleep(50 * b.area.pace) }
 
 // newBenchAt is newBench with a registry of some traits.
 func newBenchAt(t *testing.T, traits registrytest.Traits) *bench {

@@ -35,11 +35,14 @@ func TestATagFollowsTheProgram(t *testing.T) {
 }
 
 func TestATagFollowsQuiet(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 100 * time.Millisecond
+	b, clock := newTimedBench(t)
 	i := newImage("x")
 	b.pieces("v1", i)
 	b.ok(b.writeBy(new(process), "v1/index.json", indexOf(i.descriptor(""))))
+	clock.passes(deferFor - 1)
+	b.looks()
+	b.pointsAt("v1", "")
+	clock.passes(1)
 	b.awaits("v1")
 	b.pointsAt("v1", i.digest)
 }
@@ -94,15 +97,15 @@ func TestARenamedDirectoryNeverHadItsFirstName(t *testing.T) {
 }
 
 func TestAChildIsNotTaggedWhileItsProgramLives(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = time.Millisecond
+	b, clock := newTimedBench(t)
 	i := newImage("amd64")
 	b.pieces("v9", i)
 	child := i.descriptor("")
 	child.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
 	oras := new(process)
 	b.ok(b.writeBy(oras, "v9/index.json", indexOf(child)))
-	time.Sleep(200 * time.Millisecond)
+	clock.passes(deferPieceFor - 1)
+	b.looks()
 	b.pointsAt("v9", "")
 	oras.ended.Store(true)
 	b.awaits("v9")
@@ -121,8 +124,7 @@ func TestALookupDoesNotWaitForEver(t *testing.T) {
 }
 
 func TestATagDoesNotFollowDuringAPush(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 50 * time.Millisecond
+	b, clock := newTimedBench(t)
 	piece := newImage("piece")
 	b.pieces("v9", piece)
 	oras := new(process)
@@ -138,11 +140,13 @@ func TestATagDoesNotFollowDuringAPush(t *testing.T) {
 	go func() { closed <- h.Flush(t.Context()) }()
 	b.arrivesAt("PUT upload", sent+1)
 	b.ok(b.writeBy(oras, "v9/index.json", indexOf(piece.descriptor(""))))
-	time.Sleep(10 * b.area.deferFor)
+	clock.passes(time.Hour)
+	b.looks()
 	b.pointsAt("v9", "")
 	close(release)
 	b.ok(<-closed)
 	h.Release()
+	clock.passes(time.Hour)
 	b.awaits("v9")
 	b.pointsAt("v9", piece.digest)
 }
@@ -195,8 +199,7 @@ func TestATagThatGoesBackIsPushed(t *testing.T) {
 }
 
 func TestATagDoesNotFollowDuringAQuestion(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 50 * time.Millisecond
+	b, clock := newTimedBench(t)
 	piece := newImage("piece")
 	b.pieces("v9", piece)
 	release := make(chan struct{})
@@ -210,12 +213,14 @@ func TestATagDoesNotFollowDuringAQuestion(t *testing.T) {
 	}()
 	b.arrivesAt("HEAD blob", asked+1)
 	b.ok(b.writeBy(new(process), "v9/index.json", indexOf(piece.descriptor(""))))
-	time.Sleep(10 * b.area.deferFor)
+	clock.passes(time.Hour)
+	b.looks()
 	b.pointsAt("v9", "")
 	close(release)
 	if err := <-found; !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a blob that the registry lacks: %v", err)
 	}
+	clock.passes(time.Hour)
 	b.awaits("v9")
 	b.pointsAt("v9", piece.digest)
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/registrytest"
@@ -55,11 +54,11 @@ func TestATemporaryNameNeverBecomesATag(t *testing.T) {
 
 // A manifest that keeps a name which looks temporary is pushed under it.
 func TestANameThatLooksTemporaryAndStays(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 50 * time.Millisecond
+	b, clock := newTimedBench(t)
 	i := newImage("x")
 	b.pieces("", i)
 	b.ok(b.write("manifests/tmpwasmeant", i.raw))
+	clock.passes(deferFor)
 	b.awaits("tmpwasmeant")
 	b.pointsAt("tmpwasmeant", i.digest)
 }
@@ -81,8 +80,7 @@ func TestAManifestThatFollowsIsNotWaiting(t *testing.T) {
 
 // A manifest isn't pushed, and nothing is told of it, while a program writes it once more.
 func TestAManifestThatIsWrittenOnceMoreIsNotPushed(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 50 * time.Millisecond
+	b, clock := newTimedBench(t)
 	i := newImage("x")
 	b.pieces("", i)
 	h := b.create("manifests/v1.new")
@@ -93,7 +91,8 @@ func TestAManifestThatIsWrittenOnceMoreIsNotPushed(t *testing.T) {
 	if err := h.truncate(t.Context(), 100); err != nil { // open, it is written once more
 		t.Fatal(err)
 	}
-	time.Sleep(10 * b.area.deferFor)
+	clock.passes(2 * deferFor)
+	b.looks()
 	if failed := b.failed(); len(failed) > 0 || b.state("v1.new") != Pushing {
 		t.Errorf("told %v; %v", failed, b.area.Records())
 	}
@@ -102,18 +101,19 @@ func TestAManifestThatIsWrittenOnceMoreIsNotPushed(t *testing.T) {
 	}
 	b.ok(h.Flush(t.Context()))
 	h.Release()
+	clock.passes(2 * deferFor)
 	b.awaits("v1.new")
 	b.pointsAt("v1.new", i.digest)
 }
 
 // A manifest that follows and is refused is told by the next close as well.
 func TestAManifestThatFollowsAndFailsIsTold(t *testing.T) {
-	b := newBench(t)
-	b.area.deferFor = 50 * time.Millisecond
+	b, clock := newTimedBench(t)
 	i := newImage("x")
 	b.pieces("", i)
 	b.s.On("PUT manifest v1.new", registrytest.Refuse(http.StatusForbidden, "DENIED"))
 	b.ok(b.write("manifests/v1.new", i.raw))
+	clock.passes(2 * deferFor)
 	b.awaits("v1.new")
 	if failed := b.failed(); len(failed) != 1 || !errors.Is(failed[0], registry.ErrDenied) || !strings.HasPrefix(failed[0].Error(), "manifests/v1.new: ") || b.state("v1.new") != Failed {
 		t.Errorf("told %v", failed)
