@@ -1,23 +1,27 @@
 package fs
 
 import (
+	"encoding/json"
 	"net/http"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // page is a page of a catalog, and where the next one is; "": it is the last.
-func page(next string, paths ...string) http.HandlerFunc {
-	whole := jsonOf("application/json", map[string]any{"repositories": paths})
-	return func(w http.ResponseWriter, r *http.Request) {
-		if next != "" {
-			w.Header().Set("Link", `</v2/`+next+`>; rel="next"`)
-		}
-		whole(w, r)
+func page(next string, paths ...string) registrytest.Quirk {
+	whole, err := json.Marshal(map[string]any{"repositories": paths})
+	if err != nil {
+		panic(err) // made of plain values
 	}
+	header := []string{"Content-Type", "application/json"}
+	if next != "" {
+		header = append(header, "Link", `</v2/`+next+`>; rel="next"`)
+	}
+	return registrytest.Status(http.StatusOK, string(whole), header...)
 }
 
 // What a catalog that is refused, fails or breaks off costs: never the listing of a
@@ -28,24 +32,28 @@ func TestACatalogThatFails(t *testing.T) {
 	const entries, more = "blobs manifests referrers tags upload", "blobs manifests referrers sub tags upload"
 	for _, c := range []struct {
 		name          string
-		first, second http.HandlerFunc
+		first, second registrytest.Quirk
 		app           string // what team/app lists, which is a repository
 		// What the host, team/ and nothing/ list, which are none, or with what they fail.
 		host, team, nothing any
 	}{
 		{"whole", page("_catalog?page=2", "team/app"), page("", "team/app/sub"), more, "team", "app", registry.ErrNotFound},
-		{"refused", refuse(http.StatusUnauthorized), nil, entries, "", "", ""},
-		{"not offered", refuse(http.StatusNotFound), nil, entries, "", "", ""},
-		{"refused in the middle", page("_catalog?page=2", "team/app/sub"), refuse(http.StatusForbidden), more, "team", "app", ""},
+		{"refused", registrytest.Status(http.StatusUnauthorized, ""), nil, entries, "", "", ""},
+		{"not offered", registrytest.Status(http.StatusNotFound, ""), nil, entries, "", "", ""},
+		{"refused in the middle", page("_catalog?page=2", "team/app/sub"), registrytest.Status(http.StatusForbidden, ""), more, "team", "app", ""},
 		{"failing", failing, nil, entries, registry.ErrServer, registry.ErrServer, registry.ErrServer},
 		{"failing in the middle", page("_catalog?page=2", "team/app/sub"), failing, more, "team", "app", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := startAnswering(t)
-			a.set("_catalog", c.first)
-			a.set("_catalog?page=2", c.second)
-			a.tags("team/app", "v1")
-			w := walk(t, a, t.TempDir(), Options{})
+			s := registrytest.Start(t, registrytest.Options{})
+			s.On("GET catalog", func(x *registrytest.Exchange, next func() *registrytest.Answer) *registrytest.Answer {
+				if x.URL.Query().Get("page") == "2" {
+					return c.second(x, next)
+				}
+				return c.first(x, next)
+			})
+			s.SetTags("team/app", "v1")
+			w := walk(t, s, t.TempDir(), Options{})
 			for path, want := range map[string]any{"": c.host, "team": c.team, "nothing": c.nothing} {
 				if err, ok := want.(error); ok {
 					w.fails(path, err)
@@ -67,24 +75,21 @@ func TestACatalogThatFails(t *testing.T) {
 //
 // Behaviour: list.catalog
 func TestARepositoryDoesNotWaitForTheCatalog(t *testing.T) {
-	a := startAnswering(t)
-	a.tags("team/app", "v1")
-	a.set("_catalog", failing)
-	w := walk(t, a, t.TempDir(), Options{ListTTL: time.Hour})
+	s := registrytest.Start(t, registrytest.Options{})
+	s.SetTags("team/app", "v1")
+	s.On("GET catalog", failing)
+	w := walk(t, s, t.TempDir(), Options{ListTTL: time.Hour})
 	for range 3 {
 		w.want("team/app", "blobs manifests referrers tags upload")
 	}
-	if n := a.count("GET /v2/_catalog"); n != 1 {
+	if n := s.Count("GET catalog"); n != 1 {
 		t.Errorf("a catalog that failed was asked for %d times, want once", n)
 	}
 
 	w.ages()
 	release := make(chan struct{})
-	a.set("_catalog", func(rw http.ResponseWriter, r *http.Request) {
-		<-release
-		page("", "team/app/sub")(rw, r)
-	})
-	h := w.Tree.host(a.host)
+	s.On("GET catalog", registrytest.Hold(release), page("", "team/app/sub"))
+	h := w.Tree.host(s.Host)
 	h.patience = 1
 	for range 3 {
 		w.want("team/app", "blobs manifests referrers tags upload")
@@ -95,16 +100,16 @@ func TestARepositoryDoesNotWaitForTheCatalog(t *testing.T) {
 	}
 	h.patience = catalogPatience
 	w.want("team/app", "blobs manifests referrers sub tags upload")
-	if n := a.count("GET /v2/_catalog"); n != 2 {
+	if n := s.Count("GET catalog"); n != 2 {
 		t.Errorf("a catalog that takes long was asked for %d times, want once", n-1)
 	}
 }
 
 // A repository that isn't there yet is a root all the same.
 func TestARootIsThereBeforeItsRepository(t *testing.T) {
-	a := startAnswering(t)
-	a.catalog("other")
-	w := walk(t, a, t.TempDir(), Options{Host: a.host, Path: "team/new"})
+	s := registrytest.Start(t, registrytest.Options{})
+	s.SetCatalog("other")
+	w := walk(t, s, t.TempDir(), Options{Host: s.Host, Path: "team/new"})
 	if l, err := w.root.list(t.Context()); err != nil || len(l.names) != 1 || l.names[0] != controlName {
 		t.Errorf("the root lists %q, %v", l.names, err)
 	}

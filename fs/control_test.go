@@ -10,6 +10,8 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // jsonl is the text of errors.jsonl.
@@ -106,7 +108,7 @@ func (w *walked) fail(n int, what string) string {
 // of all that it can read. Other programs that have it open, and the number of lines
 // before, make no difference.
 func TestErrorsGrowForProgramsThatHaveThemOpen(t *testing.T) {
-	w := walk(t, startAnswering(t), t.TempDir(), Options{})
+	w := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{})
 	const path = ".ocifs/errors.jsonl"
 	k := w.asKernel()
 	k.open(path).holds("without a failure", "")
@@ -135,7 +137,7 @@ func TestErrorsGrowForProgramsThatHaveThemOpen(t *testing.T) {
 // A program that reads errors.jsonl so slowly that lines are gone gets an error, and goes on
 // with the lines that are there when it opens the file anew.
 func TestAProgramThatFallsFarBehindTheErrorsIsTold(t *testing.T) {
-	w := walk(t, startAnswering(t), t.TempDir(), Options{})
+	w := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{})
 	const path = ".ocifs/errors.jsonl"
 	k := w.asKernel()
 	w.fail(1, "first")
@@ -164,7 +166,7 @@ func TestAProgramThatFallsFarBehindTheErrorsIsTold(t *testing.T) {
 // means the new one.
 func TestAControlFileIsReadAsItWasWhenItWasOpened(t *testing.T) {
 	config := map[string]any{"key": "short"}
-	w := walk(t, startAnswering(t), t.TempDir(), Options{Config: config})
+	w := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{Config: config})
 	k := w.asKernel()
 	const path = ".ocifs/config.json"
 	first, before := k.open(path), string(indented(config))
@@ -190,7 +192,7 @@ func TestAControlFileIsReadAsItWasWhenItWasOpened(t *testing.T) {
 
 // The control files are those that are listed, and no others.
 func TestControlFilesAreListed(t *testing.T) {
-	w := walk(t, startAnswering(t), t.TempDir(), Options{})
+	w := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{})
 	c, err := w.root.lookup(t.Context(), controlName)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // Two paths of different hosts that have one FNV-64a sum, found by a meet in the middle
@@ -50,7 +51,7 @@ func (b *bridged) to(names ...string) (*gofs.Inode, fuse.EntryOut) {
 
 // A registry's directory is never another's, whatever names the registry chooses.
 func TestNoRegistryTakesOverAnothersDirectory(t *testing.T) {
-	b := walk(t, startAnswering(t), t.TempDir(), Options{}).bridge()
+	b := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{}).bridge()
 	_, attacker := b.to(attackerHost, attackerPath)
 	node, victim := b.to(victimHost, victimPath)
 	if attacker.NodeId == victim.NodeId || attacker.Ino == victim.Ino {
@@ -64,10 +65,9 @@ func TestNoRegistryTakesOverAnothersDirectory(t *testing.T) {
 // The kernel is told the identity of each node: in lookups, in attributes, in listings and
 // below upload/.
 func TestNodesAreShownByTheirIdentity(t *testing.T) {
-	a := startAnswering(t)
-	a.image("team/app", "v1", "one")
-	a.tags("team/app", "v1")
-	w := walk(t, a, t.TempDir(), Options{TagTTL: time.Minute, ListTTL: time.Minute})
+	s := registrytest.Start(t, registrytest.Options{})
+	oneLayer(t, s, "team/app", "v1", "one")
+	w := walk(t, s, t.TempDir(), Options{TagTTL: time.Minute, ListTTL: time.Minute})
 	b := w.bridge()
 	seen := map[identity]string{}
 	for _, names := range [][]string{

@@ -231,16 +231,14 @@ func TestForeignLayers(t *testing.T) {
 // The last word of a registry that is out of reach counts, on a foreign layer and on a missing
 // child. A name is there for a piece of which the registry never told, and leads to the error.
 func TestForeignLayersOutliveTheirRegistry(t *testing.T) {
-	a := startAnswering(t)
-	m := a.image(testRepo, "image", "one")
+	s := registrytest.Start(t, registrytest.Options{})
+	m := oneLayer(t, s, testRepo, "image", "one")
 	put := func(tag string, fields any) digest.Digest {
 		raw, err := json.Marshal(fields)
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := digest.FromBytes(raw)
-		a.set(testRepo+"/manifests/"+tag, bytesOf("application/json", raw))
-		return d
+		return s.Manifest(testRepo, tag, "application/json", raw)
 	}
 	gone := v1.Descriptor{MediaType: foreignLayer, Digest: digest.FromString("gone"), Size: 4}
 	here := v1.Descriptor{MediaType: foreignLayer, Digest: m.Layers[0].Digest, Size: m.Layers[0].Size}
@@ -254,7 +252,7 @@ func TestForeignLayersOutliveTheirRegistry(t *testing.T) {
 		testRepo + "/tags/index/platforms": "linux-amd64",
 	}
 	for _, tag := range []string{"v1", "index"} {
-		names, err := walk(t, a, t.TempDir(), Options{}).shows(testRepo + "/tags/" + tag + "/blobs/sha256")
+		names, err := walk(t, s, t.TempDir(), Options{}).shows(testRepo + "/tags/" + tag + "/blobs/sha256")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,17 +260,17 @@ func TestForeignLayersOutliveTheirRegistry(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Run("what was told", func(t *testing.T) {
-		w := walk(t, a, dir, Options{})
+		w := walk(t, s, dir, Options{})
 		for path, want := range seen {
 			w.want(path, want)
 		}
-		a.setAll(failing)
+		s.On("* *", failing)
 		w.ages()
 		for path, want := range seen {
 			w.want(path, want)
 		}
 	})
-	w := walk(t, a, dir, Options{})
+	w := walk(t, s, dir, Options{})
 	w.want(testRepo+"/tags/v1/layers", fmt.Sprintf("00-%.12s.tar.gz 01-%.12s.tar.gz", gone.Digest.Encoded(), here.Digest.Encoded()))
 	w.want(testRepo+"/tags/index/platforms", "linux-amd64 linux-arm")
 	w.fails(testRepo+"/tags/v1/blobs/sha256", registry.ErrServer)

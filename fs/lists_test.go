@@ -9,6 +9,7 @@ import (
 
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // clocked are lists whose clock the test sets.
@@ -159,13 +160,11 @@ func (w *walked) times(paths ...string) map[string]time.Time {
 // The directory of a list moves when the list differs from the one before, wherever the
 // change was made, and never for any other reason. To look at its time asks nobody.
 func TestDirectoriesMoveWithTheirLists(t *testing.T) {
-	a := startAnswering(t)
-	one := a.image("team/app", "v1", "one")
-	a.tags("team/app", "v1")
-	a.catalog("team/app")
+	s := registrytest.Start(t, registrytest.Options{})
+	one := oneLayer(t, s, "team/app", "v1", "one")
 	paths := []string{"", "team", "team/app", "team/app/tags"}
 	dir := t.TempDir()
-	r := ref.Repository{Host: a.host, Path: "team/app"}
+	r := ref.Repository{Host: s.Host, Path: "team/app"}
 	var before map[string]time.Time
 	// look lists all directories, and checks which moved.
 	look := func(w *walked, what string, moved ...string) {
@@ -188,29 +187,29 @@ func TestDirectoriesMoveWithTheirLists(t *testing.T) {
 		before = now
 	}
 	t.Run("a mount", func(t *testing.T) {
-		w := walk(t, a, dir, Options{})
+		w := walk(t, s, dir, Options{})
 		before = w.times(paths...)
 		for path, at := range before {
 			if !at.Equal(epoch) {
 				t.Errorf("%q, which nobody listed, is of %v", path, at)
 			}
 		}
-		if n := len(a.asked); n != 0 {
-			t.Errorf("to look at times asked %v", a.asked)
+		if asked := s.Asked(); len(asked) != 0 {
+			t.Errorf("to look at times asked %v", asked)
 		}
 		look(w, "first", paths...)
 		look(w, "again")
-		a.tags("team/app", "v1", "v2")
+		s.SetTags("team/app", "v1", "v2")
 		look(w, "a new tag", "team/app/tags")
-		a.catalog("team/app", "team/app/below")
+		s.SetCatalog("team/app", "team/app/below")
 		look(w, "a repository below", "team/app")
-		a.catalog("team/app", "team/app/below", "team/other")
+		s.SetCatalog("team/app", "team/app/below", "team/other")
 		look(w, "a repository beside", "team")
-		a.catalog("team/app", "team/app/below", "team/other", "other")
+		s.SetCatalog("team/app", "team/app/below", "team/other", "other")
 		look(w, "a component", "")
-		a.setAll(failing)
+		out := s.On("* *", failing)
 		look(w, "the registry is out of reach")
-		a.setAll(nil)
+		out.End()
 		look(w, "it is back")
 
 		pushTree{w.Tree}.PushedManifest(r, one, "v2")
@@ -219,32 +218,32 @@ func TestDirectoriesMoveWithTheirLists(t *testing.T) {
 		if now := w.times("team/app/tags")["team/app/tags"]; !now.After(before["team/app/tags"]) {
 			t.Errorf("after a push it is of %v", now)
 		}
-		a.tags("team/app", "v1", "v2", "v3")
+		s.SetTags("team/app", "v1", "v2", "v3")
 		look(w, "a tag was pushed", "team/app/tags")
 		w.repository(r).dropTags("v3")
 		if now := w.times("team/app/tags")["team/app/tags"]; !now.After(before["team/app/tags"]) {
 			t.Errorf("after a deletion it is of %v", now)
 		}
-		a.tags("team/app", "v1", "v2")
+		s.SetTags("team/app", "v1", "v2")
 		look(w, "a tag was deleted", "team/app/tags")
 	})
-	w := walk(t, a, dir, Options{})
+	w := walk(t, s, dir, Options{})
 	for path, at := range w.times(paths...) {
 		if !at.Equal(before[path]) {
 			t.Errorf("%q was of %v, and is of %v after a remount", path, before[path], at)
 		}
 	}
-	a.tags("team/app", "v1", "v2", "v4")
+	s.SetTags("team/app", "v1", "v2", "v4")
 	look(w, "a tag that came while nothing was mounted", "team/app/tags")
 }
 
 // A tag that this mount pushed, or deleted, moves tags/ also where nobody has listed it;
 // the listing that shows it then has nothing new.
 func TestAPushMovesAListThatNobodyHasSeen(t *testing.T) {
-	a := startAnswering(t)
-	one := a.image("team/app", "v1", "one")
-	w := walk(t, a, t.TempDir(), Options{})
-	r := ref.Repository{Host: a.host, Path: "team/app"}
+	s := registrytest.Start(t, registrytest.Options{})
+	one := oneLayer(t, s, "team/app", "v1", "one")
+	w := walk(t, s, t.TempDir(), Options{})
+	r := ref.Repository{Host: s.Host, Path: "team/app"}
 	last := epoch
 	moves := func(what string, want bool) {
 		t.Helper()
@@ -262,16 +261,16 @@ func TestAPushMovesAListThatNobodyHasSeen(t *testing.T) {
 	moves("a push by digest", false)
 	w.repository(r).dropTags("v1")
 	moves("a deletion", true)
-	a.tags("team/app", "v0")
+	s.SetTags("team/app", "v0")
 	w.want("team/app/tags", "v0")
 	moves("the listing", false)
 }
 
 // No tag's pointer can be under the name of a list.
 func TestListsAreNoTags(t *testing.T) {
-	a := startAnswering(t)
-	w := walk(t, a, t.TempDir(), Options{})
-	r := w.repository(ref.Repository{Host: a.host, Path: "team/app"})
+	s := registrytest.Start(t, registrytest.Options{})
+	w := walk(t, s, t.TempDir(), Options{})
+	r := w.repository(ref.Repository{Host: s.Host, Path: "team/app"})
 	if key := r.pointerKey("v1"); strings.Contains(key, " ") {
 		t.Errorf("a tag is kept under %q", key)
 	}

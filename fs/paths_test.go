@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // A directory has what is right below it, each once, however the names around it sort;
@@ -38,7 +39,7 @@ func TestADirectoryHasTheComponentsBelowIt(t *testing.T) {
 		"team1/x":       "",
 		"zzz":           "",
 	}
-	visited := walk(t, startAnswering(t), t.TempDir(), Options{})
+	visited := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{})
 	for _, p := range newPaths("seen.example", named) {
 		for range 2 {
 			visited.visit(ref.Repository{Host: "seen.example", Path: p})

@@ -1,17 +1,25 @@
 package fs
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
-// referring has a repository name referrers of a digest.
-func (a *answering) referring(repo string, to digest.Digest, ds ...v1.Descriptor) {
-	a.set(repo+"/referrers/"+to.String(), jsonOf(v1.MediaTypeImageIndex, v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: ds}))
+// referring has a registry name these referrers of a digest, whatever it holds.
+func referring(s *registrytest.Server, to digest.Digest, ds ...v1.Descriptor) {
+	index, err := json.Marshal(v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: ds})
+	if err != nil {
+		panic(err) // made of plain values
+	}
+	s.On("GET referrers "+to.String(), registrytest.Status(http.StatusOK, string(index), "Content-Type", v1.MediaTypeImageIndex))
 }
 
 func referrer(artifactType, content string) v1.Descriptor {
@@ -34,9 +42,9 @@ func TestTheTimeOfReferrersDependsOnThem(t *testing.T) {
 		epoch: {made("")},
 		time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC): {made("2026-02-03T04:05:06Z"), made("2025-01-01T00:00:00Z"), made("")},
 	} {
-		a := startAnswering(t)
-		a.referring("team/app", subject, ds...)
-		w := walk(t, a, t.TempDir(), Options{})
+		s := registrytest.Start(t, registrytest.Options{})
+		referring(s, subject, ds...)
+		w := walk(t, s, t.TempDir(), Options{})
 		if _, err := w.shows(at); err != nil {
 			t.Fatal(err)
 		}
@@ -55,12 +63,12 @@ func TestTheTimeOfReferrersDependsOnThem(t *testing.T) {
 // Referrers are shown by their artifact type, each once and sorted; types that no name can
 // tell are left out.
 func TestReferrersAreShownByTheirType(t *testing.T) {
-	a := startAnswering(t)
+	s := registrytest.Start(t, registrytest.Options{})
 	subject := digest.FromString("subject")
-	a.referring("team/app", subject,
+	referring(s, subject,
 		referrer("text/sbom", "b"), referrer("text/sbom", "a"), referrer("text/sbom", "b"), referrer("", "c"),
 		referrer("index.json", "d"), referrer(".hidden", "e"), referrer("a\nb", "f"))
-	w := walk(t, a, t.TempDir(), Options{})
+	w := walk(t, s, t.TempDir(), Options{})
 	at := "team/app/referrers/" + hexPath(subject)
 	name := func(content string) string { return "sha256-" + digest.FromString(content).Encoded() }
 	first, second := name("a"), name("b")
@@ -78,7 +86,7 @@ func TestReferrersAreShownByTheirType(t *testing.T) {
 
 // Lists that are still believed are put into shape once, and not for each lookup.
 func TestListsAreShapedOnce(t *testing.T) {
-	a := startAnswering(t)
+	s := registrytest.Start(t, registrytest.Options{})
 	subject := digest.FromString("subject")
 	var tags []string
 	var ds []v1.Descriptor
@@ -86,9 +94,9 @@ func TestListsAreShapedOnce(t *testing.T) {
 		tags = append(tags, fmt.Sprint("v", i))
 		ds = append(ds, referrer(fmt.Sprint("type/", i), fmt.Sprint(i)))
 	}
-	a.tags("team/app", tags...)
-	a.referring("team/app", subject, ds...)
-	w := walk(t, a, t.TempDir(), Options{ListTTL: time.Hour})
+	s.SetTags("team/app", tags...)
+	referring(s, subject, ds...)
+	w := walk(t, s, t.TempDir(), Options{ListTTL: time.Hour})
 	for _, path := range []string{"team/app/tags", "team/app/referrers/" + hexPath(subject)} {
 		var shape *string
 		for range 3 {

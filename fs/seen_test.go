@@ -61,7 +61,7 @@ func TestTagsThatWereSeenAreListed(t *testing.T) {
 			s.Image("team/app", "v1", []byte("one"))
 			s.Image("team/app", "v2", []byte("one"))
 			refuses := s.On("GET tags", test.quirk)
-			w := walk(t, &answering{host: s.Host}, t.TempDir(), Options{ListTTL: time.Hour, TagTTL: time.Hour})
+			w := walk(t, s, t.TempDir(), Options{ListTTL: time.Hour, TagTTL: time.Hour})
 			const tags, entries = "team/app/tags", "blobs manifests referrers tags upload"
 			w.listsWith(tags, "", test.errno)
 

@@ -4,11 +4,13 @@ import (
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // A user who isn't root gives no file away, and is told no error; root does.
 func TestAUserGivesNoFileAway(t *testing.T) {
-	w := walk(t, startAnswering(t), t.TempDir(), Options{})
+	w := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{})
 	const user, other = 1000, 2000
 	w.Tree.uid = user
 	b := w.bridge()

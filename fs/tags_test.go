@@ -35,7 +35,7 @@ func (w *walked) looksUp(dir, name string, want syscall.Errno, told bool) {
 func TestATagThatTheListLacksCostsNothing(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	s.Image("team/app", "v1", []byte("one"))
-	w := walk(t, &answering{host: s.Host}, t.TempDir(), Options{ListTTL: time.Hour, TagTTL: time.Hour})
+	w := walk(t, s, t.TempDir(), Options{ListTTL: time.Hour, TagTTL: time.Hour})
 	const tags = "team/app/tags"
 	w.looksUp(tags, "v9", syscall.ENOENT, true)
 	s.Image("team/app", "early", []byte("one"))
@@ -87,18 +87,18 @@ func TestANameThatProgramsLookForIsNotTold(t *testing.T) {
 // A list that can't tell what there is makes nothing missing: one of a mirror, and one of
 // a registry that can't be reached.
 func TestAListThatIsNotWholeLacksNothing(t *testing.T) {
-	a := startAnswering(t)
-	a.tags("team/app", "v1")
-	m := a.image("team/app", "v2", "one")
-	w := walk(t, a, t.TempDir(), Options{ListTTL: time.Hour})
+	s := registrytest.Start(t, registrytest.Options{})
+	s.SetTags("team/app", "v1")
+	m := oneLayer(t, s, "team/app", "v2", "one")
+	w := walk(t, s, t.TempDir(), Options{ListTTL: time.Hour})
 	w.want("team/app/tags", "v1")
 	w.ages()
-	a.setAll(failing)
+	out := s.On("* *", failing)
 	w.want("team/app/tags", "v1")
 	w.looksUp("team/app/tags", "v2", remoteIO, true)
-	a.setAll(nil)
+	out.End()
 
-	r := w.repository(ref.Repository{Host: a.host, Path: "team/app"})
+	r := w.repository(ref.Repository{Host: s.Host, Path: "team/app"})
 	r.mu.Lock()
 	r.names.belief, r.names.whole = believe(time.Hour), false
 	r.mu.Unlock()

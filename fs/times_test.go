@@ -12,6 +12,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
 // created is the annotation where that is a time, from 1970 on.
@@ -67,9 +68,9 @@ func (w *walked) below(at string) map[string]seenAt {
 // directories and entries without a time of their own have epoch. Times that the registry
 // tells, and when this mount began, show nowhere.
 func TestTimesDependOnTheContentAlone(t *testing.T) {
-	a := startAnswering(t)
+	s := registrytest.Start(t, registrytest.Options{})
 	made := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
-	plain := a.image("team/app", "plain", "one")
+	plain := oneLayer(t, s, "team/app", "plain", "one")
 	var m map[string]any
 	if err := json.Unmarshal(plain.Raw, &m); err != nil {
 		t.Fatal(err)
@@ -83,19 +84,11 @@ func TestTimesDependOnTheContentAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lately := func(h http.HandlerFunc) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
-			h(w, r)
-		}
-	}
-	for name, raw := range map[string][]byte{"plain": plain.Raw, plain.Digest.String(): plain.Raw, "dated": raw, dated.Digest.String(): raw} {
-		a.set("team/app/manifests/"+name, lately(bytesOf(v1.MediaTypeImageManifest, raw)))
-	}
-	for _, b := range plain.Blobs() {
-		a.set("team/app/blobs/"+b.Digest.String(), lately(bytesOf("application/octet-stream", make([]byte, b.Size))))
-	}
-	w := walk(t, a, t.TempDir(), Options{})
+	s.Manifest("team/app", "dated", v1.MediaTypeImageManifest, raw)
+	lately := registrytest.With("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+	s.On("* manifest", lately)
+	s.On("* blob", lately)
+	w := walk(t, s, t.TempDir(), Options{})
 	for image, want := range map[string]time.Time{
 		"tags/plain": epoch, "manifests/" + hexPath(plain.Digest): epoch, "blobs/" + hexPath(plain.Config.Digest): epoch,
 		"tags/dated": made, "manifests/" + hexPath(dated.Digest): made,

@@ -21,12 +21,6 @@ import (
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
-// walkAt is walk for a registry that is one.
-func walkAt(t *testing.T, s *registrytest.Server, cacheDir string) *walked {
-	t.Helper()
-	return walk(t, &answering{host: s.Host}, cacheDir, Options{})
-}
-
 // A tag that is known costs a HEAD, and what it points at is got once: by whatever
 // name, from whatever repository, and after a restart.
 //

@@ -14,8 +14,9 @@ import (
 
 // content is what a registry holds.
 type content struct {
-	mu    sync.Mutex
-	repos map[string]*repository
+	mu      sync.Mutex
+	repos   map[string]*repository
+	catalog []string // of SetCatalog, sorted; nil: the repositories that exist
 }
 
 type repository struct {
@@ -23,6 +24,7 @@ type repository struct {
 	manifests map[digest.Digest]*object
 	tags      map[string]digest.Digest
 	order     []digest.Digest // of manifests, as they came
+	listed    []string        // of SetTags, sorted; nil: tags
 }
 
 // object is a blob or a manifest.
@@ -38,11 +40,14 @@ func newContent() content { return content{repos: map[string]*repository{}} }
 func (c *content) repo(name string) *repository {
 	r := c.repos[name]
 	if r == nil {
-		r = &repository{map[digest.Digest]*object{}, map[digest.Digest]*object{}, map[string]digest.Digest{}, nil}
+		r = &repository{blobs: map[digest.Digest]*object{}, manifests: map[digest.Digest]*object{}, tags: map[string]digest.Digest{}}
 		c.repos[name] = r
 	}
 	return r
 }
+
+// exists says whether the repository holds something, or SetTags made it.
+func (r *repository) exists() bool { return len(r.blobs)+len(r.manifests) > 0 || r.listed != nil }
 
 // known gives an object, unless it is too new to be known.
 func known(o *object) *object {
@@ -152,6 +157,14 @@ func (s *Server) Remove(repo, reference string) {
 	}
 	r.remove(digest.Digest(reference))
 	delete(r.blobs, digest.Digest(reference))
+}
+
+// RemoveAll takes a repository out, with all that it holds and the tags that SetTags gave
+// it. A catalog that was set goes on naming it.
+func (s *Server) RemoveAll(repo string) {
+	s.content.mu.Lock()
+	defer s.content.mu.Unlock()
+	delete(s.content.repos, repo)
 }
 
 // ReadBlob gives a blob of a repository, or nil.

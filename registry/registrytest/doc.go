@@ -13,9 +13,10 @@
 // A Server listens on 127.0.0.1 until the test ends. What it holds is put there by
 // Blob, Manifest and Image, or pushed, and is read back by ReadBlob and ReadManifest.
 // Uploads are taken strictly: bytes in order, digests that match, manifests whose
-// pieces are there. Traits say what a registry is like throughout; their zero value is
-// a registry that has the least that the specification asks for. Elsewhere gives a
-// second address of the same registry, for redirects, tokens and sessions.
+// pieces are there. Lists name what is held, unless SetCatalog or SetTags say otherwise.
+// Traits say what a registry is like throughout; their zero value is a registry that has
+// the least that the specification asks for. Elsewhere gives a second address of the same
+// registry, for redirects, tokens and sessions.
 //
 // # The record
 //

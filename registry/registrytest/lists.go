@@ -13,15 +13,41 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// SetCatalog has the catalog name these repositories from now on, whatever the registry
+// holds.
+func (s *Server) SetCatalog(repos ...string) {
+	s.content.mu.Lock()
+	defer s.content.mu.Unlock()
+	s.content.catalog = sorted(repos)
+}
+
+// SetTags has the list of a repository's tags name these from now on, whatever the
+// repository holds. It makes a repository that isn't there.
+func (s *Server) SetTags(repo string, tags ...string) {
+	s.content.mu.Lock()
+	defer s.content.mu.Unlock()
+	s.content.repo(repo).listed = sorted(tags)
+}
+
+// sorted gives a sorted copy, which is never nil.
+func sorted(names []string) []string {
+	names = append([]string{}, names...)
+	slices.Sort(names)
+	return names
+}
+
 // tagList answers with the tags of a repository (spec, "Listing Tags").
 func (s *Server) tagList(x *Exchange) *Answer {
 	s.content.mu.Lock()
 	r := s.content.repos[x.Repository]
-	if r == nil || len(r.blobs)+len(r.manifests) == 0 {
+	if r == nil || !r.exists() {
 		s.content.mu.Unlock()
 		return refuse(http.StatusNotFound, "NAME_UNKNOWN")
 	}
-	tags := slices.Sorted(maps.Keys(r.tags))
+	tags := r.listed
+	if tags == nil {
+		tags = slices.Sorted(maps.Keys(r.tags))
+	}
 	s.content.mu.Unlock()
 	tags, link := s.page(x, tags)
 	return list(map[string]any{"name": x.Repository, "tags": tags}, "application/json", link)
@@ -30,14 +56,16 @@ func (s *Server) tagList(x *Exchange) *Answer {
 // catalog answers with the repositories.
 func (s *Server) catalog(x *Exchange) *Answer {
 	s.content.mu.Lock()
-	names := []string{}
-	for name, r := range s.content.repos {
-		if len(r.blobs)+len(r.manifests) > 0 {
-			names = append(names, name)
+	names := s.content.catalog
+	if names == nil {
+		for name, r := range s.content.repos {
+			if r.exists() {
+				names = append(names, name)
+			}
 		}
+		slices.Sort(names)
 	}
 	s.content.mu.Unlock()
-	slices.Sort(names)
 	names, link := s.page(x, names)
 	return list(map[string]any{"repositories": names}, "application/json", link)
 }

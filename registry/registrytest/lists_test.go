@@ -74,6 +74,62 @@ func TestListsComeInPages(t *testing.T) {
 	}
 }
 
+// Lists that were set are answered in pages as others are, and change nothing of what is
+// held.
+func TestListsNameWhatWasSet(t *testing.T) {
+	s := Start(t, Options{})
+	c := s.Client()
+	s.Image(repo, "v1")
+	const catalog, tags, others = "/v2/_catalog", "/v2/a/b/tags/list", "/v2/x/tags/list"
+	list := func(path, field string, want ...[]string) {
+		t.Helper()
+		if got := pages[string](t, s, c, path, field); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	s.SetCatalog("y", "a/b/c")
+	list(catalog+"?n=1", "repositories", []string{"a/b/c"}, []string{"y"})
+	s.SetCatalog()
+	list(catalog, "repositories", []string{})
+
+	s.SetTags(repo, "v3", "v2")
+	list(tags+"?n=1", "tags", []string{"v2"}, []string{"v3"})
+	s.SetTags(repo)
+	list(tags, "tags", []string{})
+	do(t, s, c, 200, "GET", "/v2/a/b/manifests/v1", "")
+	do(t, s, c, 404, "GET", "/v2/a/b/manifests/v2", "")
+
+	do(t, s, c, 404, "GET", others, "")
+	s.SetTags("x")
+	list(others, "tags", []string{})
+}
+
+// The catalog names a repository whose tags were set, although it holds nothing.
+func TestARepositoryWhoseTagsWereSetIsThere(t *testing.T) {
+	s := Start(t, Options{})
+	s.SetTags("x", "v1")
+	if got, want := pages[string](t, s, s.Client(), "/v2/_catalog", "repositories"), [][]string{{"x"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestARepositoryIsRemovedWithAllItHolds(t *testing.T) {
+	s := Start(t, Options{})
+	c := s.Client()
+	d := s.Image(repo, "v1", []byte(text))
+	s.SetTags(repo, "v1")
+	s.Blob("x", nil)
+	s.RemoveAll(repo)
+	for _, path := range []string{"tags/list", "manifests/v1", "manifests/" + d.String(), "blobs/" + digest.FromString(text).String()} {
+		do(t, s, c, 404, "GET", "/v2/a/b/"+path, "")
+	}
+	if got, want := pages[string](t, s, c, "/v2/_catalog", "repositories"), [][]string{{"x"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	s.Image(repo, "v2")
+	do(t, s, c, 200, "GET", "/v2/a/b/tags/list", "")
+}
+
 func TestReferrersAreListed(t *testing.T) {
 	s := Start(t, Options{})
 	c := s.Client()
