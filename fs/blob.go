@@ -14,51 +14,75 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/guard"
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 )
 
 // blobFile is the verified bytes of one blob.
 type blobFile struct {
 	place
-	repo      *repository
+	repo      known.Repository
 	digest    digest.Digest
-	size      int64
+	size      int64 // in bytes
 	mtime     time.Time
 	mediaType string // "" where nothing told it
 }
 
-func (b *blobFile) stat() stat { return b.fileStat(b.digest, b.size, b.mtime) }
+func (b *blobFile) Attr() node.Attr { return b.fileAttr(b.digest, b.size, b.mtime) }
 
-// open opens the cache file where there is one. Where there is none it sends
-// nothing: the first read does.
-func (b *blobFile) open(context.Context) (content, error) {
+// Open opens the cache file where there is one. Where there is none it sends nothing: the
+// first read does.
+func (b *blobFile) Open(_ context.Context, by caller.Caller) (node.Content, error) {
 	if b.size == 0 {
 		if b.digest != b.digest.Algorithm().FromBytes(nil) {
-			b.repo.doubt(b.digest, b.size)
+			b.doubt()
 			return nil, fmt.Errorf("%s can't be of 0 bytes, as was promised: %w", b.digest, registry.ErrCorrupt)
 		}
-		return &snapshot{}, nil
+		return node.Bytes(nil), nil
 	}
-	c := &blobContent{blob: b}
 	f, err := b.tree.store.Open(b.digest, b.size)
-	switch {
-	case err == nil:
-		c.file, c.how = f, cached
-		if b.tree.through.Load() {
-			c.how = passthrough
-		}
-	case !errors.Is(err, fs.ErrNotExist):
+	if err == nil {
+		return b.cached(f), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
 		b.tree.log.Warn("cache file not opened", "digest", b.digest, "cause", err)
 	}
-	if c.file == nil && b.tree.opts.Stream {
-		w := b.repo.want(b.digest, b.size)
-		c.charge = b.tree.charge(&w)
-		c.stream = b.tree.store.Stream(w)
+	if b.tree.opts.Stream {
+		w := b.repo.Want(b.digest, b.size)
+		charge := b.tree.guard.Charge(by, w.Size)
+		w.Begin = charge.Begin
+		return &blobStream{b, b.tree.store.Stream(w), charge}, nil
 	}
-	return c, nil
+	return &blobContent{blob: b}, nil
 }
 
-func (b *blobFile) xattrs() map[string]string {
+// cached is the blob by its cache file.
+func (b *blobFile) cached(f *cache.File) *blobContent {
+	way := node.Way{Mode: node.Cached, Fd: int(f.Fd()), Pages: f.Inode()}
+	if b.tree.kernel.PassesThrough() {
+		way.Mode = node.Passthrough
+	}
+	return &blobContent{blob: b, way: way, file: f}
+}
+
+// doubt has what is believed of the blob asked for again, as it was wrong.
+func (b *blobFile) doubt() {
+	if b.repo.DoubtBlob(b.digest, b.size) {
+		b.tree.await(b.tree.outdate(b.repo.Repository, digestEntry(blobsName, b.digest)))
+	}
+}
+
+// doubtAfter is doubt if a read failed by the blob's bytes.
+func (b *blobFile) doubtAfter(err error) {
+	if errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt) {
+		b.doubt()
+	}
+}
+
+func (b *blobFile) Xattrs() map[string]string {
 	f, err := b.tree.store.Open(b.digest, b.size)
 	if err == nil {
 		f.Close()
@@ -68,59 +92,50 @@ func (b *blobFile) xattrs() map[string]string {
 	return x
 }
 
+// get downloads a blob for a caller, unless it is cached.
+func (t *Tree) get(ctx context.Context, by caller.Caller, w cache.Want) (*cache.File, error) {
+	c := t.guard.Charge(by, w.Size)
+	w.Begin = c.Begin
+	f, err := t.store.Get(ctx, w)
+	c.Settle(ctx, err)
+	return f, err
+}
+
 // blobContent is an open blob.
 type blobContent struct {
-	blob   *blobFile
-	how    ioMode
-	stream *cache.Stream // of what is read while it comes; nil: it isn't
-	charge *charge       // of the stream
+	blob *blobFile
+	way  node.Way // how the kernel reads it; the zero value: directly, as it wasn't cached at the open
 
-	mu   sync.Mutex
+	mu   sync.Mutex  // guards file
 	file *cache.File // nil until it has been downloaded
 }
 
-// readAt waits for the whole blob where it isn't cached, so that no byte is shown before
-// all of them have matched the digest, or, if people would rather have it so, for what
-// is read.
-func (c *blobContent) readAt(ctx context.Context, p []byte, off int64) (int, error) {
-	var n int
-	var err error
-	if c.stream != nil {
-		n, err = c.stream.ReadAt(ctx, p, off)
-		if !errors.Is(err, io.EOF) {
-			c.charge.settle(ctx, err)
-		}
-		c.doubt(err)
-	} else {
-		var f *cache.File
-		if f, err = c.get(ctx); err != nil {
-			return 0, err
-		}
-		n, err = f.ReadAt(p, off)
+// ReadAt waits for the whole blob where it isn't cached, so that no byte is shown before all
+// of them have matched the digest.
+func (c *blobContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, off int64) (int, error) {
+	f, err := c.get(ctx, by)
+	if err != nil {
+		return 0, err
 	}
+	n, err := f.ReadAt(p, off)
+	return n, atEnd(err)
+}
+
+// atEnd is the error of a read without io.EOF: the kernel knows the size.
+func atEnd(err error) error {
 	if errors.Is(err, io.EOF) {
-		err = nil
+		return nil
 	}
-	return n, err
+	return err
 }
 
-// doubt has what is believed of the blob asked for again, where it was wrong.
-func (c *blobContent) doubt(err error) {
-	if errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt) {
-		c.blob.repo.doubt(c.blob.digest, c.blob.size)
-	}
-}
-
-func (c *blobContent) get(ctx context.Context) (*cache.File, error) {
-	c.mu.Lock()
-	f := c.file
-	c.mu.Unlock()
-	if f != nil {
+func (c *blobContent) get(ctx context.Context, by caller.Caller) (*cache.File, error) {
+	if f := c.downloaded(); f != nil {
 		return f, nil
 	}
 	// Not under the lock: each reader of this handle leaves when it is interrupted.
-	f, err := c.blob.tree.get(ctx, c.blob.repo.want(c.blob.digest, c.blob.size))
-	c.doubt(err)
+	f, err := c.blob.tree.get(ctx, by, c.blob.repo.Want(c.blob.digest, c.blob.size))
+	c.blob.doubtAfter(err)
 	if err != nil {
 		return nil, err
 	}
@@ -134,48 +149,55 @@ func (c *blobContent) get(ctx context.Context) (*cache.File, error) {
 	return f, nil
 }
 
-func (c *blobContent) mode() ioMode { return c.how }
-func (c *blobContent) fd() int      { return int(c.file.Fd()) }
-
-func (c *blobContent) close() {
+func (c *blobContent) downloaded() *cache.File {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.file != nil {
-		c.file.Close()
-	}
-	if c.stream != nil {
-		c.stream.Close()
+	return c.file
+}
+
+func (c *blobContent) Way() node.Way { return c.way }
+
+func (c *blobContent) Close() {
+	if f := c.downloaded(); f != nil {
+		f.Close()
 	}
 }
+
+// blobStream is an open blob that is read while it comes. The download is charged to the
+// program that opened it.
+type blobStream struct {
+	blob   *blobFile
+	stream *cache.Stream
+	charge *guard.Charge
+}
+
+func (s *blobStream) ReadAt(ctx context.Context, _ caller.Caller, p []byte, off int64) (int, error) {
+	n, err := s.stream.ReadAt(ctx, p, off)
+	err = atEnd(err)
+	s.charge.Settle(ctx, err)
+	s.blob.doubtAfter(err)
+	return n, err
+}
+
+func (s *blobStream) Way() node.Way { return node.Way{Pages: node.UnverifiedPages} }
+func (s *blobStream) Close()        { s.stream.Close() }
 
 // manifestFile is the bytes of a manifest.
 type manifestFile struct {
 	place
-	repo  *repository
+	repo  known.Repository
 	desc  v1.Descriptor
 	mtime time.Time
 }
 
-func (f *manifestFile) stat() stat { return f.fileStat(f.desc.Digest, f.desc.Size, f.mtime) }
+func (f *manifestFile) Attr() node.Attr { return f.fileAttr(f.desc.Digest, f.desc.Size, f.mtime) }
 
-func (f *manifestFile) open(ctx context.Context) (content, error) {
-	m, err := f.repo.child(ctx, f.desc)
+func (f *manifestFile) Open(ctx context.Context, _ caller.Caller) (node.Content, error) {
+	m, err := f.repo.Child(ctx, f.desc)
 	if err != nil {
 		return nil, err
 	}
-	return &snapshot{m.Raw}, nil
+	return node.Bytes(m.Raw), nil
 }
 
-func (f *manifestFile) xattrs() map[string]string { return described(f.desc) }
-
-// small is a file of a few bytes that can't change.
-type small struct {
-	place
-	bytes  []byte
-	digest digest.Digest // of what the bytes tell
-	mtime  time.Time
-}
-
-func (f *small) stat() stat { return f.fileStat(f.digest, int64(len(f.bytes)), f.mtime) }
-
-func (f *small) open(context.Context) (content, error) { return &snapshot{f.bytes}, nil }
+func (f *manifestFile) Xattrs() map[string]string { return described(f.desc) }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/registrytest"
@@ -70,50 +69,15 @@ func TestACatalogThatFails(t *testing.T) {
 	}
 }
 
-// A catalog that failed isn't asked for again by who can do without it, and one that
-// takes long is for who looks next.
-//
-// Behaviour: list.catalog
-func TestARepositoryDoesNotWaitForTheCatalog(t *testing.T) {
-	s := registrytest.Start(t, registrytest.Options{})
-	s.SetTags("team/app", "v1")
-	s.On("GET catalog", failing)
-	w := walk(t, s, t.TempDir(), Options{ListTTL: time.Hour})
-	for range 3 {
-		w.want("team/app", "blobs manifests referrers tags upload")
-	}
-	if n := s.Count("GET catalog"); n != 1 {
-		t.Errorf("a catalog that failed was asked for %d times, want once", n)
-	}
-
-	w.ages()
-	release := make(chan struct{})
-	s.On("GET catalog", registrytest.Hold(release), page("", "team/app/sub"))
-	h := w.Tree.host(s.Host)
-	h.patience = 1
-	for range 3 {
-		w.want("team/app", "blobs manifests referrers tags upload")
-	}
-	close(release)
-	if _, err := h.catalog(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	h.patience = catalogPatience
-	w.want("team/app", "blobs manifests referrers sub tags upload")
-	if n := s.Count("GET catalog"); n != 2 {
-		t.Errorf("a catalog that takes long was asked for %d times, want once", n-1)
-	}
-}
-
 // A repository that isn't there yet is a root all the same.
 func TestARootIsThereBeforeItsRepository(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	s.SetCatalog("other")
 	w := walk(t, s, t.TempDir(), Options{Host: s.Host, Path: "team/new"})
-	if l, err := w.root.list(t.Context()); err != nil || len(l.names) != 1 || l.names[0] != controlName {
-		t.Errorf("the root lists %q, %v", l.names, err)
+	if l, err := w.root.List(t.Context()); err != nil || len(l.Names) != 1 || l.Names[0] != controlName {
+		t.Errorf("the root lists %q, %v", l.Names, err)
 	}
-	if e, err := w.root.lookup(t.Context(), tagsName); err != nil || e.stat().mode&syscall.S_IFDIR == 0 {
+	if e, err := w.root.Lookup(t.Context(), tagsName); err != nil || e.Attr().Mode&syscall.S_IFDIR == 0 {
 		t.Errorf("tags/: %v", err)
 	}
 }

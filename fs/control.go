@@ -9,22 +9,27 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
 )
 
 // controlDir is .ocifs/: files about the mount itself, for a person or a program.
 //
-// The files change, and an inode has the same bytes for as long as it lives: errors.jsonl
-// alone grows, see errorLog; the others are replaced, see replacedFile. The size of an inode
-// is the same for all who look at it. The kernel looks up a name each time that it is used.
+// The files change, while the kernel keeps one size for an inode and doesn't say whose open
+// file it asks for. So an inode shows the same bytes at the same offsets to all: errors.jsonl
+// alone grows, see errorLogFile; the others are replaced, see replacedFile. The kernel looks
+// up a name each time that it is used. All inodes of a name have one inode number, for
+// programs that compare it.
 type controlDir struct {
 	place
-	files map[string]func() file // gives the file that a name means now
+	files map[string]func() node.File // gives the file that a name means now
 }
 
 func (t *Tree) controlDir(at place) *controlDir {
-	d := &controlDir{at, map[string]func() file{}}
+	d := &controlDir{at, map[string]func() node.File{}}
 	for name, render := range map[string]func() []byte{
 		"version":        func() []byte { return []byte("ocifs " + t.opts.Version + "\n") },
 		"config.json":    func() []byte { return indented(t.opts.Config) },
@@ -37,55 +42,57 @@ func (t *Tree) controlDir(at place) *controlDir {
 	// open it, and compare.
 	stats := func() []byte { return indented(t.stats()) }
 	d.files["stats.json"] = (&replacedFile{place: at.at("stats.json"), render: stats, keep: time.Second}).now
-	d.files["errors.jsonl"] = func() file { return t.failures.text.file(at.at("errors.jsonl")) }
+	d.files["errors.jsonl"] = func() node.File {
+		log := t.kernel.Failures().Log()
+		return &errorLogFile{at.at("errors.jsonl"), log, log.Start()}
+	}
 	return d
 }
 
-func (d *controlDir) stat() stat { return d.dirStat("") }
+func (d *controlDir) Attr() node.Attr { return d.dirAttr("") }
 
-func (d *controlDir) lookup(_ context.Context, name string) (child, error) {
+func (d *controlDir) Lookup(_ context.Context, name string) (node.Child, error) {
 	now, ok := d.files[name]
 	if !ok {
-		return child{}, errNotExist
+		return node.Child{}, node.ErrNotExist
 	}
-	return child{name, now(), 0}, nil
+	return node.Child{Name: name, Entry: now()}, nil
 }
 
-func (d *controlDir) list(context.Context) (listing, error) {
-	var cs []child
+func (d *controlDir) List(context.Context) (node.Listing, error) {
+	var cs []node.Child
 	for name, now := range d.files {
-		cs = append(cs, child{name, now(), 0})
+		cs = append(cs, node.Child{Name: name, Entry: now()})
 	}
-	return listChildren(cs), nil
+	return node.List(cs), nil
 }
 
-// replacedFile is a control file that is written anew as a whole, as by a program that
-// renames the new one over the old one: who opened it reads it to its end as it was, and
+// replacedFile is a control file that is written anew as a whole, as by a program that renames
+// the new one over the old one: a program that opened it reads it to its end as it was, and
 // its name means the new one from then on. It is safe for concurrent use.
 type replacedFile struct {
 	place
 	render func() []byte
 	keep   time.Duration // how long an edition stays the one of now, whatever changes
 
-	mu   sync.Mutex
-	last *edition // the one that now gave last, or nil; guarded by mu
+	mu   sync.Mutex // guards last
+	last *edition   // the one that now gave last, or nil
 }
 
-// edition is a replacedFile while it has the same bytes. Editions have one inode number:
-// cp compares it before and after it opens a file.
+// edition is a replacedFile while it has the same bytes.
 type edition struct {
 	small
 	number uint64
 }
 
-func (e *edition) stat() stat {
-	st := e.small.stat()
-	st.gen += e.number
-	return st
+func (e *edition) Attr() node.Attr {
+	a := e.small.Attr()
+	a.Gen += e.number
+	return a
 }
 
 // now gives the edition of this moment: the last one, unless the bytes have changed.
-func (f *replacedFile) now() file {
+func (f *replacedFile) now() node.File {
 	if last := f.recent(); last != nil {
 		return last
 	}
@@ -104,7 +111,7 @@ func (f *replacedFile) now() file {
 }
 
 // recent gives the last edition, as long as it is kept.
-func (f *replacedFile) recent() file {
+func (f *replacedFile) recent() *edition {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.last != nil && time.Since(f.last.mtime) < f.keep {
@@ -112,6 +119,49 @@ func (f *replacedFile) recent() file {
 	}
 	return nil
 }
+
+// errorLogFile is the errors.jsonl that starts at one line of the log, and grows at its end.
+type errorLogFile struct {
+	place
+	log   *node.Log
+	start int64 // the offset in the log, in bytes
+}
+
+// Attr tells the size of this moment. The kernel keeps none of it. Files that start at
+// different lines have one inode number: cp compares it before and after it opens a file, and
+// tail -F starts anew with a file that has another one.
+func (f *errorLogFile) Attr() node.Attr {
+	size, changed, _ := f.log.From(f.start)
+	if changed.IsZero() {
+		changed = f.tree.started
+	}
+	a := f.fileAttr("", size, changed)
+	a.Gen += uint64(f.start)
+	a.TTL = 0
+	return a
+}
+
+// Open has the kernel look up the name once more where the first line isn't in memory any
+// more: ESTALE means that to it.
+func (f *errorLogFile) Open(context.Context, caller.Caller) (node.Content, error) {
+	if _, _, whole := f.log.From(f.start); !whole {
+		return nil, syscall.ESTALE
+	}
+	return f, nil
+}
+
+// ReadAt fails with ESTALE for lines that aren't in memory any more: a program that fell so
+// far behind ends with an error, and shows no bytes of another place.
+func (f *errorLogFile) ReadAt(_ context.Context, _ caller.Caller, p []byte, off int64) (int, error) {
+	n, lost := f.log.ReadAt(p, f.start+off)
+	if lost {
+		return 0, syscall.ESTALE
+	}
+	return n, nil
+}
+
+func (f *errorLogFile) Way() node.Way { return node.Way{Mode: node.Direct} }
+func (f *errorLogFile) Close()        {}
 
 func indented(v any) []byte {
 	b, err := json.MarshalIndent(v, "", "  ")
@@ -121,27 +171,32 @@ func indented(v any) []byte {
 	return append(b, '\n')
 }
 
+// held is what the mount holds in memory.
+type held struct {
+	known.Held
+	Nodes int64 `json:"nodes"` // inodes that the kernel has
+}
+
 // stats is .ocifs/stats.json.
 func (t *Tree) stats() map[string]any {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	t.mu.Lock()
-	repositories := len(t.seen)
-	t.mu.Unlock()
 	uploads := map[string]int{}
 	for _, r := range t.uploads() {
 		uploads[r.State]++
 	}
+	h := held{t.known.Held(), t.kernel.Nodes()}
 	return map[string]any{
 		"version":      t.opts.Version,
 		"pid":          syscall.Getpid(),
 		"started":      t.started.UTC(),
-		"passthrough":  t.through.Load(),
-		"repositories": repositories,
+		"passthrough":  t.kernel.PassesThrough(),
+		"repositories": h.Repositories,
+		"held":         h,
 		"goroutines":   runtime.NumGoroutine(),
 		"heap_bytes":   m.HeapAlloc,
-		"panics":       t.panics.Load(),
-		"errors":       t.failures.count(),
+		"panics":       t.kernel.Panics(),
+		"errors":       t.kernel.Failures().Count(),
 		"cache":        t.store.Stats(),
 		"uploads":      uploads, // by state
 		"hosts":        t.hostStates(),
@@ -151,7 +206,7 @@ func (t *Tree) stats() map[string]any {
 // hostStates is how the registries are doing that were asked, by host.
 func (t *Tree) hostStates() map[string]registry.HostState {
 	states := map[string]registry.HostState{}
-	for _, s := range t.client.Hosts() {
+	for _, s := range t.opts.Client.Hosts() {
 		states[s.Host] = s
 	}
 	return states
@@ -163,10 +218,8 @@ func (t *Tree) transfers() []any {
 	for _, d := range t.store.Transfers() {
 		ts = append(ts, d)
 	}
-	if t.area != nil {
-		for _, u := range t.area.Transfers() {
-			ts = append(ts, u)
-		}
+	for _, u := range t.uploading() {
+		ts = append(ts, u)
 	}
 	return ts
 }

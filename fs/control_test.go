@@ -8,18 +8,17 @@ import (
 	"syscall"
 	"testing"
 
-	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
-// jsonl is the text of errors.jsonl.
-func (f *failures) jsonl() []byte {
-	f.text.mu.Lock()
-	defer f.text.mu.Unlock()
-	return bytes.Clone(f.text.text[f.text.start-f.text.front:])
-}
+// Bounds of errors.jsonl, as package node has them.
+const (
+	maxFailures = 500
+	maxLag      = 4 << 20
+)
 
 // asKernel asks a tree for what a kernel asks.
 type asKernel struct {
@@ -28,7 +27,8 @@ type asKernel struct {
 }
 
 func (w *walked) asKernel() asKernel {
-	return asKernel{w.t, gofs.NewNodeFS(newNode(w.root), &gofs.Options{NullPermissions: true, RootStableAttr: &gofs.StableAttr{Ino: 1}})}
+	raw, _ := w.kernel.Bridge(w.root)
+	return asKernel{w.t, raw}
 }
 
 // lookup walks along a path, as a kernel does that believes no name.
@@ -97,8 +97,8 @@ func (o opened) holds(what, want string) {
 func (w *walked) fail(n int, what string) string {
 	var lines strings.Builder
 	for i := range n {
-		w.failures.add(fmt.Sprint(what, i), "read", verdict{syscall.EIO, "hint"}, errors.New("boom"))
-		text := w.failures.text.text
+		w.kernel.Tell(fmt.Sprint(what, i), "read", "hint", errors.New("boom"))
+		text := w.jsonl()
 		lines.Write(text[bytes.LastIndexByte(text[:len(text)-1], '\n')+1:])
 	}
 	return lines.String()
@@ -119,14 +119,14 @@ func TestErrorsGrowForProgramsThatHaveThemOpen(t *testing.T) {
 	}
 	var followers []follower
 	for _, n := range []int{3, maxFailures - 5, 1, 1, 1, maxFailures / 2, maxFailures + 1} {
-		followers = append(followers, follower{k.open(path), string(w.failures.jsonl())})
+		followers = append(followers, follower{k.open(path), string(w.jsonl())})
 		came := w.fail(n, fmt.Sprint("after ", len(followers), " opened: "))
 		for i := range followers {
 			f := &followers[i]
 			f.want += came
 			f.holds(fmt.Sprintf("opened by %d, after %d more lines", i, n), f.want)
 		}
-		now := string(w.failures.jsonl())
+		now := string(w.jsonl())
 		k.open(path).holds(fmt.Sprintf("opened after %d more lines", n), now)
 		if size := k.lookup(path).Size; size != uint64(len(now)) {
 			t.Errorf("stat says %d bytes, want %d", size, len(now))
@@ -156,10 +156,7 @@ func TestAProgramThatFallsFarBehindTheErrorsIsTold(t *testing.T) {
 	if got, st := behind.read(end); got != last || !st.Ok() {
 		t.Errorf("from the end on it reads %q, %v; want %q", got, st, last)
 	}
-	k.open(path).holds("opened now", string(w.failures.jsonl()))
-	if n := len(w.failures.text.text); n > maxLag+len(w.failures.jsonl()) {
-		t.Errorf("%d bytes are in memory, want %d and the last lines", n, maxLag)
-	}
+	k.open(path).holds("opened now", string(w.jsonl()))
 }
 
 // A program that has a replaced control file open reads it as it was, with its size; the name
@@ -193,15 +190,15 @@ func TestAControlFileIsReadAsItWasWhenItWasOpened(t *testing.T) {
 // The control files are those that are listed, and no others.
 func TestControlFilesAreListed(t *testing.T) {
 	w := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{})
-	c, err := w.root.lookup(t.Context(), controlName)
+	c, err := w.root.Lookup(t.Context(), controlName)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := c.entry.(directory).list(t.Context())
-	if got, want := strings.Join(l.names, " "), "config.json errors.jsonl stats.json transfers.json uploads.json version"; got != want || err != nil {
+	l, err := c.Entry.(node.Directory).List(t.Context())
+	if got, want := strings.Join(l.Names, " "), "config.json errors.jsonl stats.json transfers.json uploads.json version"; got != want || err != nil {
 		t.Errorf("it lists %q, %v; want %q", got, err, want)
 	}
-	if _, err := c.entry.(directory).lookup(t.Context(), "none"); !errors.Is(err, errNotExist) {
+	if _, err := c.Entry.(node.Directory).Lookup(t.Context(), "none"); !errors.Is(err, node.ErrNotExist) {
 		t.Errorf("what isn't listed: %v", err)
 	}
 }

@@ -6,86 +6,97 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // byDigest is what manifests/, blobs/ and referrers/ do with a digest.
 type byDigest struct {
 	// find finds what stands at a place, and for how long it does.
-	find func(r *repository, ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error)
-	// removeDir and removeFile delete at the registry what is shown as a directory or
-	// as a file; nil where that can't be.
-	removeDir, removeFile func(r *repository, ctx context.Context, d digest.Digest) error
+	find func(ctx context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error)
+	// removeDir and removeFile delete at the registry what is shown as a directory or as a
+	// file; nil where that can't be.
+	removeDir, removeFile func(ctx context.Context, t *Tree, r known.Repository, d digest.Digest) error
 }
 
-// algorithms is manifests/, blobs/ or referrers/: a directory for each digest
-// algorithm. Looking them up sends nothing.
-func algorithms(at place, r *repository, do byDigest) *fixed {
+func newManifestsDir(at place, r known.Repository) node.Directory {
+	return newDigestsDir(at, r, byDigest{find: findManifest, removeDir: deleteManifest})
+}
+
+func newBlobsDir(at place, r known.Repository) node.Directory {
+	return newDigestsDir(at, r, byDigest{find: findBlob, removeFile: deleteBlob})
+}
+
+func newReferrersDir(at place, r known.Repository) node.Directory {
+	return newDigestsDir(at, r, byDigest{find: findReferrers})
+}
+
+// newDigestsDir makes manifests/, blobs/ or referrers/: a directory for each digest algorithm.
+// Looking them up sends nothing.
+func newDigestsDir(at place, r known.Repository, do byDigest) node.Directory {
 	d := &fixed{place: at}
 	for _, a := range ref.Algorithms {
-		in := at.at(string(a))
-		d.children = append(d.children, child{string(a), &digestsDir{in, r, a, do}, forever})
+		d.add(string(a), &digestsDir{at.at(string(a)), r, a, do})
 	}
 	return d
 }
 
-// digestsDir is manifests/<algo>/, blobs/<algo>/ or referrers/<algo>/. Registries
-// can't list digests, so it lists nothing; whoever knows a digest finds it.
+// digestsDir is manifests/<algo>/, blobs/<algo>/ or referrers/<algo>/. Registries can't list
+// digests, so it lists nothing; whoever knows a digest finds it.
 type digestsDir struct {
 	place
-	repo *repository
+	repo known.Repository
 	algo digest.Algorithm
 	do   byDigest
 }
 
-func (d *digestsDir) stat() stat { return d.dirStat("") }
+func (d *digestsDir) Attr() node.Attr { return d.dirAttr("") }
 
-func (d *digestsDir) lookup(ctx context.Context, name string) (child, error) {
+func (d *digestsDir) Lookup(ctx context.Context, name string) (node.Child, error) {
 	dgst, err := ref.NewDigest(string(d.algo), name)
 	if err != nil {
-		return child{}, err
+		return node.Child{}, err
 	}
-	e, ttl, err := d.do.find(d.repo, ctx, d.at(name), dgst)
-	if err != nil {
-		return child{}, err
-	}
-	return child{name, e, ttl}, nil
+	e, ttl, err := d.do.find(ctx, d.at(name), d.repo, dgst)
+	return node.Child{Name: name, Entry: e, TTL: ttl}, err
 }
 
-func (d *digestsDir) list(context.Context) (listing, error) {
-	return listing{}, nil
+func (d *digestsDir) List(context.Context) (node.Listing, error) { return node.Listing{}, nil }
+
+// believedFor is how long the kernel keeps what a registry said, or what is shown while it
+// can't be asked.
+func believedFor(old bool) time.Duration {
+	if old {
+		return oldTTL
+	}
+	return forever
 }
 
-// manifestByDigest finds an image directory.
-func (r *repository) manifestByDigest(ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error) {
-	ttl := forever
-	m, err := r.manifest(ctx, d)
-	if kept := r.cachedManifest(d); err != nil && kept != nil {
-		if _, ok := r.had(ctx, at, manifestObject(d), err); ok {
-			m, ttl, err = kept, shownFor, nil
-		}
-	}
+// oldTTL is how long the kernel keeps what is shown while its registry can't be asked.
+const oldTTL = 5 * time.Second
+
+// findManifest finds an image directory.
+func findManifest(ctx context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error) {
+	m, old, err := r.LookUpManifest(ctx, d)
 	if err != nil {
 		return nil, 0, err
 	}
 	// By digest alone the name is the one that tools assume.
-	return newImage(at, at.up(3), r, m, m.Digest, "latest"), ttl, nil
+	return newImage(at, at.up(3), r, m, m.Digest, "latest"), believedFor(old), nil
 }
 
-// blobByDigest finds a blob.
-func (r *repository) blobByDigest(ctx context.Context, at place, d digest.Digest) (entry, time.Duration, error) {
-	ttl := forever
-	p, err := r.blob(ctx, d)
+// findBlob finds a blob.
+func findBlob(ctx context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error) {
+	b, err := r.LookUpBlob(ctx, d)
 	if err != nil {
-		o := blobObject(d)
-		if told, ok := r.known.told(manifestObject(d)); ok && !told.missing && told.size >= 0 {
-			o = manifestObject(d)
-		}
-		had, ok := r.had(ctx, at, o, err)
-		if !ok {
-			return nil, 0, err
-		}
-		p, ttl = had, shownFor
+		return nil, 0, err
 	}
-	return &blobFile{place: at, repo: r, digest: d, size: p.size, mtime: epoch}, ttl, nil
+	return &blobFile{place: at, repo: r, digest: d, size: b.Size, mtime: epoch}, believedFor(b.Old), nil
+}
+
+// findReferrers finds the directory of what refers to a digest. It is a directory for any
+// digest: the registry is asked when someone looks into it.
+func findReferrers(_ context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error) {
+	return newReferrersOf(at, r, d), forever, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/registry"
 )
 
@@ -35,7 +36,7 @@ func isChart(m *registry.Manifest) bool { return m.Config != nil && m.Config.Med
 // hasFiles says whether an image directory has files/: a layer has a title, or is a chart.
 func hasFiles(m *registry.Manifest) bool {
 	for _, l := range m.Layers {
-		if canBeAsked(l.Digest) && (fileName(l, "") != "" || isChart(m) && l.MediaType == helmChart) {
+		if known.CanBeAsked(l.Digest) && (fileName(l, "") != "" || isChart(m) && l.MediaType == helmChart) {
 			return true
 		}
 	}
@@ -49,7 +50,7 @@ func fileShortcuts(m *registry.Manifest, chart string) shortcuts {
 	taken, dirs := map[string]bool{}, map[string]bool{}
 	for _, l := range m.Layers {
 		name := fileName(l, chart)
-		if name == "" || taken[name] || dirs[name] || !canBeAsked(l.Digest) {
+		if name == "" || taken[name] || dirs[name] || !known.CanBeAsked(l.Digest) {
 			continue
 		}
 		var above []string
@@ -69,7 +70,7 @@ func fileShortcuts(m *registry.Manifest, chart string) shortcuts {
 			dirs[dir] = true
 		}
 		taken[name] = true
-		all = append(all, shortcut{name: name, piece: layerPiece(l)})
+		all = append(all, shortcut{name: name, piece: known.LayerPiece(l)})
 	}
 	return all.sorted()
 }
@@ -117,10 +118,10 @@ func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, er
 	chart := struct{ Name, Version string }{a[v1.AnnotationTitle], a[v1.AnnotationVersion]}
 	if chart.Name == "" || chart.Version == "" {
 		c := m.Config
-		if c.Size > registry.MaxManifest || !canBeAsked(c.Digest) { // a listing doesn't download whatever is called a config
+		if c.Size > registry.MaxManifest || !known.CanBeAsked(c.Digest) { // a listing doesn't download whatever is called a config
 			return "", nil
 		}
-		f, err := i.tree.store.Get(ctx, i.repo.want(c.Digest, c.Size))
+		f, err := i.tree.store.Get(ctx, i.Repository.Want(c.Digest, c.Size))
 		if err != nil {
 			return "", err
 		}

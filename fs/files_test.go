@@ -7,10 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -32,14 +36,20 @@ func namesOf(s shortcuts) []string {
 }
 
 // imageOf is the directory of an image whose manifest is in memory.
-func imageOf(m *registry.Manifest) *image {
-	t := &Tree{manifests: newManifests(), shortcuts: newShortcuts()}
+func imageOf(t testing.TB, m *registry.Manifest) *image {
+	t.Helper()
 	if m.Digest == "" {
 		m.Digest = digest.FromString("manifest")
 	}
-	t.manifests.add(m)
-	r := newRepository(t, ref.Repository{Host: "h", Path: "r"})
-	return newImage(place{t, "h/r/tags/v1"}, place{t, "h/r"}, r, m, m.Digest, "v1")
+	store, err := cache.Open(t.TempDir(), cache.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	tree := &Tree{known: known.New(known.Options{Store: store, ListTTL: time.Hour}), shortcuts: newShortcuts()}
+	r := tree.repository(ref.Repository{Host: "h", Path: "r"})
+	r.PushedManifest(m)
+	return newImage(place{tree, "h/r/tags/v1"}, place{tree, "h/r"}, r, m, m.Digest, "v1")
 }
 
 // Titles become names; those that lead elsewhere, or are taken, don't.
@@ -56,24 +66,24 @@ func TestTitles(t *testing.T) {
 	if got, want := namesOf(got), []string{"a.txt", "its title", "packed.tar.gz", "sub/dir/b.txt", "weights/model.bin"}; !slices.Equal(got, want) {
 		t.Errorf("files/ has %q, want %q", got, want)
 	}
-	d := &shortcutsDir{place: place{&Tree{}, "h/r/tags/v1/files"}, image: imageOf(m), in: filesName}
+	d := &shortcutsDir{place: place{&Tree{}, "h/r/tags/v1/files"}, image: imageOf(t, m), in: filesName}
 	for name, want := range map[string]string{
 		"a.txt":         "../blobs/" + hexPath(digest.FromString("a")),
 		"sub/dir/b.txt": "../../../blobs/" + hexPath(digest.FromString("b")),
 	} {
-		var at directory = d
+		var at node.Directory = d
 		for name := range strings.SplitSeq(path.Dir(name), "/") {
 			if name != "." {
-				c, err := at.lookup(t.Context(), name)
+				c, err := at.Lookup(t.Context(), name)
 				if err != nil {
 					t.Fatal(err)
 				}
-				at = c.entry.(directory)
+				at = c.Entry.(node.Directory)
 			}
 		}
-		c, err := at.lookup(t.Context(), path.Base(name))
-		if err != nil || c.entry.(symlink).target() != want {
-			t.Errorf("%s leads to %v, %v; want %s", name, c.entry, err, want)
+		c, err := at.Lookup(t.Context(), path.Base(name))
+		if err != nil || c.Entry.(node.Symlink).Target() != want {
+			t.Errorf("%s leads to %v, %v; want %s", name, c.Entry, err, want)
 		}
 	}
 }
@@ -99,11 +109,11 @@ func TestFilesAreWhereATitleIs(t *testing.T) {
 		"a chart's config alone":     {of(helmConfig, plain), false},
 		"nothing":                    {&registry.Manifest{}, false},
 	} {
-		d, err := imageOf(test.m).children(t.Context())
+		d, err := imageOf(t, test.m).entries(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.lookup(t.Context(), filesName); (err == nil) != test.want {
+		if _, err := d.Lookup(t.Context(), filesName); (err == nil) != test.want {
 			t.Errorf("%s: files/ %v", name, err)
 		}
 	}
@@ -116,24 +126,24 @@ func TestShortcutsAreMadeOnce(t *testing.T) {
 	for k := range n {
 		m.Layers = append(m.Layers, layer(fmt.Sprint(k), fmt.Sprintf("dir%d/file%d", k%100, k)))
 	}
-	i := imageOf(m)
+	i := imageOf(t, m)
 	first, err := i.shortcuts(t.Context(), filesName)
 	if err != nil || len(first) != n {
 		t.Fatalf("%d names, %v", len(first), err)
 	}
 	d := &shortcutsDir{place: i.at(filesName), image: i, in: filesName}
-	l, err := d.list(t.Context())
-	if err != nil || len(l.names) != 100 || !slices.IsSorted(l.names) {
-		t.Errorf("%d directories, %v", len(l.names), err)
+	l, err := d.List(t.Context())
+	if err != nil || len(l.Names) != 100 || !slices.IsSorted(l.Names) {
+		t.Errorf("%d directories, %v", len(l.Names), err)
 	}
 	for k := range n {
-		sub, err := d.lookup(t.Context(), fmt.Sprintf("dir%d", k%100))
+		sub, err := d.Lookup(t.Context(), fmt.Sprintf("dir%d", k%100))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := sub.entry.(directory).lookup(t.Context(), fmt.Sprintf("file%d", k))
-		if err != nil || c.entry.(symlink).target() != "../../blobs/"+hexPath(m.Layers[k].Digest) {
-			t.Fatalf("file%d is %v, %v", k, c.entry, err)
+		c, err := sub.Entry.(node.Directory).Lookup(t.Context(), fmt.Sprintf("file%d", k))
+		if err != nil || c.Entry.(node.Symlink).Target() != "../../blobs/"+hexPath(m.Layers[k].Digest) {
+			t.Fatalf("file%d is %v, %v", k, c.Entry, err)
 		}
 	}
 	if again, _ := i.shortcuts(t.Context(), filesName); &again[0] != &first[0] {
@@ -150,27 +160,27 @@ func FuzzTitles(f *testing.F) {
 	f.Add("a", "a/b")
 	f.Add("a/b", "a")
 	f.Fuzz(func(t *testing.T, one, two string) {
-		i := imageOf(&registry.Manifest{Layers: []v1.Descriptor{layer("a", one), layer("b", two)}})
-		var walk func(d directory)
-		walk = func(d directory) {
-			l, err := d.list(context.Background())
+		i := imageOf(t, &registry.Manifest{Layers: []v1.Descriptor{layer("a", one), layer("b", two)}})
+		var walk func(d node.Directory)
+		walk = func(d node.Directory) {
+			l, err := d.List(context.Background())
 			if err != nil {
 				t.Fatal(err)
 			}
-			for k, name := range l.names {
-				if !safeName(name) || k > 0 && l.names[k-1] >= name {
-					t.Errorf("%q and %q give the names %q", one, two, l.names)
+			for k, name := range l.Names {
+				if !safeName(name) || k > 0 && l.Names[k-1] >= name {
+					t.Errorf("%q and %q give the names %q", one, two, l.Names)
 				}
-				found, err := d.lookup(context.Background(), name)
+				found, err := d.Lookup(context.Background(), name)
 				if err != nil {
 					t.Errorf("%q and %q: %q is listed, and isn't found: %v", one, two, name, err)
 					continue
 				}
-				switch e := found.entry.(type) {
-				case directory:
+				switch e := found.Entry.(type) {
+				case node.Directory:
 					walk(e)
 				case *link:
-					if to := path.Join("/"+d.where().path, e.to); !strings.HasPrefix(to, "/"+i.path+"/blobs/") {
+					if to := path.Join("/"+d.Path(), e.to); !strings.HasPrefix(to, "/"+i.path+"/blobs/") {
 						t.Errorf("%q and %q: %s leads to %s", one, two, name, to)
 					}
 				}

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
@@ -10,6 +9,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
@@ -29,9 +30,8 @@ type bridged struct {
 }
 
 func (w *walked) bridge() *bridged {
-	root, attr := newNode(w.root), w.root.stat().stable()
-	raw := gofs.NewNodeFS(root, &gofs.Options{NullPermissions: true, RootStableAttr: &attr})
-	return &bridged{raw, w.t, root.EmbeddedInode()}
+	raw, root := w.kernel.Bridge(w.root)
+	return &bridged{raw, w.t, root}
 }
 
 // to walks along names from the root, as the kernel does.
@@ -53,11 +53,11 @@ func (b *bridged) to(names ...string) (*gofs.Inode, fuse.EntryOut) {
 func TestNoRegistryTakesOverAnothersDirectory(t *testing.T) {
 	b := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{}).bridge()
 	_, attacker := b.to(attackerHost, attackerPath)
-	node, victim := b.to(victimHost, victimPath)
+	inode, victim := b.to(victimHost, victimPath)
 	if attacker.NodeId == victim.NodeId || attacker.Ino == victim.Ino {
 		t.Errorf("both are node %d and %d, with inode number %d and %d", attacker.NodeId, victim.NodeId, attacker.Ino, victim.Ino)
 	}
-	if ns := namespaceOf(node); ns == nil || ns.host.name != victimHost || ns.path != victimPath {
+	if ns, ok := node.EntryOf(inode).(*namespace); !ok || ns.host.Name != victimHost || ns.path != victimPath {
 		t.Errorf("%s/%s is served by %+v", victimHost, victimPath, ns)
 	}
 }
@@ -69,7 +69,7 @@ func TestNodesAreShownByTheirIdentity(t *testing.T) {
 	oneLayer(t, s, "team/app", "v1", "one")
 	w := walk(t, s, t.TempDir(), Options{TagTTL: time.Minute, ListTTL: time.Minute})
 	b := w.bridge()
-	seen := map[identity]string{}
+	seen := map[node.Identity]string{}
 	for _, names := range [][]string{
 		{}, {controlName}, {controlName, "version"}, {w.host}, {w.host, "team"}, {w.host, "team", "app"},
 		{w.host, "team", "app", "tags"}, {w.host, "team", "app", "tags", "v1"},
@@ -77,24 +77,24 @@ func TestNodesAreShownByTheirIdentity(t *testing.T) {
 		{w.host, "team", "app", "upload"}, {w.host, "team", "app", "upload", "blobs"},
 		{w.host, "team", "app", "upload", "oci-layout"},
 	} {
-		node, out := b.to(names...)
+		inode, out := b.to(names...)
 		var attr fuse.AttrOut
-		if errno := node.Operations().(gofs.NodeGetattrer).Getattr(t.Context(), nil, &attr); errno != 0 {
+		if errno := inode.Operations().(gofs.NodeGetattrer).Getattr(t.Context(), nil, &attr); errno != 0 {
 			t.Fatalf("%q: %v", names, errno)
 		}
-		id := identity{node.StableAttr().Ino, node.StableAttr().Gen}
-		if attr.Ino != id.ino || len(names) > 0 && (out.Ino != id.ino || out.Generation != id.gen) {
+		id := node.Identity{Ino: inode.StableAttr().Ino, Gen: inode.StableAttr().Gen}
+		if attr.Ino != id.Ino || len(names) > 0 && (out.Ino != id.Ino || out.Generation != id.Gen) {
 			t.Errorf("%q is %v; a lookup says %d and %d, its attributes %d", names, id, out.Ino, out.Generation, attr.Ino)
 		}
-		if len(names) > 0 && (id.gen == 0 || id.ino < 2 || id.ino >= 1<<63) {
+		if len(names) > 0 && (id.Gen == 0 || id.Ino < 2 || id.Ino >= 1<<63) {
 			t.Errorf("%q has %v, of which something is reserved", names, id)
 		}
 		if other, ok := seen[id]; ok {
 			t.Errorf("%q is %s", names, other)
 		}
 		seen[id] = fmt.Sprint(names)
-		if open, ok := node.Operations().(gofs.NodeOpendirHandler); ok {
-			b.listsIdentities(node, open)
+		if open, ok := inode.Operations().(gofs.NodeOpendirHandler); ok {
+			b.listsIdentities(inode, open)
 		}
 	}
 }
@@ -136,11 +136,11 @@ func TestIdentities(t *testing.T) {
 		}
 	}
 	// Written down so that a change of it, which every remount would show, is seen.
-	if got, want := whole.identity(""), (identity{8526541354618622858, 10765144032129223128}); got != want {
+	if got, want := whole.identity(""), (node.Identity{Ino: 8526541354618622858, Gen: 10765144032129223128}); got != want {
 		t.Errorf("the identity is %v, want %v", got, want)
 	}
 	tree := &Tree{}
-	seen := map[identity]string{rootIdentity: "the root"}
+	seen := map[node.Identity]string{node.RootIdentity: "the root"}
 	for _, c := range []struct {
 		path string
 		d    digest.Digest
@@ -156,33 +156,19 @@ func TestIdentities(t *testing.T) {
 	}
 }
 
-// A directory, a file and a symlink of one identity are three nodes all the same.
-func TestTypesTellNodesApart(t *testing.T) {
-	id := identity{2, 3}
-	seen := map[gofs.StableAttr]bool{}
-	for _, mode := range []uint32{syscall.S_IFDIR | 0o755, syscall.S_IFREG | 0o644, syscall.S_IFLNK | 0o777, syscall.S_IFDIR | 0o555} {
-		seen[stat{identity: id, mode: mode}.stable()] = true
-	}
-	if len(seen) != 3 {
-		t.Errorf("they are %d: %v", len(seen), seen)
-	}
-}
-
 // BenchmarkDirentsOfManyTags is a listing of 100,000 tags: each name gets its inode number.
 func BenchmarkDirentsOfManyTags(b *testing.B) {
-	t := &Tree{}
-	repo := newRepository(t, ref.Repository{Host: "registry.example.com", Path: "team/project/app"})
-	dir := &tagsDir{place: place{t, "registry.example.com/team/project/app/tags"}, repo: repo}
+	tree := &Tree{known: known.New(known.Options{}), now: time.Now}
+	r := tree.repository(ref.Repository{Host: "registry.example.com", Path: "team/project/app"})
+	dir := &tagsDir{place{tree, "registry.example.com/team/project/app/tags"}, r}
 	names := make([]string, 100_000)
 	for i := range names {
 		names[i] = fmt.Sprintf("v1.%06d", i)
 	}
-	l := tagList{names: names}
-	h := &dirHandle{node: &dirNode{dir: dir}, listing: listing{names, func(name string) child { return dir.listed(l, name) }, dir.listedIdentity}}
+	l := dir.listing(known.TagList{Names: names})
 	for b.Loop() {
-		h.next = 2
-		for e, _ := h.Readdirent(b.Context()); e != nil; {
-			e, _ = h.Readdirent(b.Context())
+		for _, name := range names {
+			l.Identity(name)
 		}
 	}
 }

@@ -10,59 +10,37 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 )
 
-// image is an image directory: one manifest or index, shown as a complete OCI
-// image layout with shortcuts beside it. All that isn't part of the layout is a
-// symlink or small, so that a copy has each byte once.
+// image is an image directory: one manifest or index, shown as a complete OCI image layout
+// with shortcuts beside it. All that isn't part of the layout is a symlink or small, so that a
+// copy has each byte once.
 //
-// It is small itself: the kernel may hold a hundred thousand of them. The manifest
-// comes from memory, from the cache, or once more from the registry.
+// It is small itself: the kernel may hold many thousands of them.
 type image struct {
 	place
-	repo  *repository
-	id    digest.Digest // what tells this directory from others that stood here
-	desc  v1.Descriptor // of the manifest: media type, digest and size
+	lazy
+	known.Image
+	id    digest.Digest // tells this directory from others that stood here
 	name  string        // org.opencontainers.image.ref.name
 	base  place         // the repository's directory
 	mtime time.Time     // of its files and symlinks; directories have epoch, as a listing of tags knows no manifest
 }
 
-// newImage makes the image directory of m whose inode is that of id. Directories in it
-// are of that id as well: the kernel has each directory in one place alone, and one
-// that two of the same tag had in common would be moved from one to the other, which
-// fails with ESTALE while anyone looks into either.
-func newImage(at, base place, r *repository, m *registry.Manifest, id digest.Digest, name string) *image {
-	return &image{place: at, base: base, repo: r, id: id, desc: m.Descriptor(), name: name, mtime: created(m.Annotations)}
+// newImage makes the image directory of m whose inode is that of id. Directories in it are of that
+// id as well: the kernel has each directory in one place alone, and one that two of the same
+// tag had in common would be moved from one to the other, which fails with ESTALE while anyone
+// looks into either.
+func newImage(at, base place, r known.Repository, m *registry.Manifest, id digest.Digest, name string) *image {
+	i := &image{place: at, base: base, Image: r.Image(m), id: id, name: name, mtime: created(m.Annotations)}
+	i.lazy = lazy{isImageEntry, i.entries}
+	return i
 }
 
-func (i *image) stat() stat { return i.dirStat(i.id) }
-
-// load gives the manifest. That this directory is there says that the repository
-// showed it, so nobody is asked where the cache has it.
-func (i *image) load(ctx context.Context) (*registry.Manifest, error) {
-	return i.repo.held(ctx, i.desc.Digest)
-}
-
-func (i *image) lookup(ctx context.Context, name string) (child, error) {
-	if !isImageEntry(name) {
-		return child{}, errNotExist
-	}
-	d, err := i.children(ctx)
-	if err != nil {
-		return child{}, err
-	}
-	return d.lookup(ctx, name)
-}
-
-func (i *image) list(ctx context.Context) (listing, error) {
-	d, err := i.children(ctx)
-	if err != nil {
-		return listing{}, err
-	}
-	return d.list(ctx)
-}
+func (i *image) Attr() node.Attr { return i.dirAttr(i.id) }
 
 // The entries of an image directory, beside the shortcuts that some have.
 const (
@@ -85,37 +63,36 @@ func isImageEntry(name string) bool {
 	return false
 }
 
-// children makes the entries of the directory.
-func (i *image) children(ctx context.Context) (*fixed, error) {
-	m, err := i.load(ctx)
+// entries makes the entries of the directory.
+func (i *image) entries(ctx context.Context) (view, error) {
+	m, err := i.Manifest(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := &fixed{place: i.place, version: i.id}
-	add := func(name string, e entry) { d.children = append(d.children, child{name, e, forever}) }
+	var d children
 	file := func(name string, b []byte) {
-		add(name, &small{i.at(name), b, i.desc.Digest, i.mtime})
+		d.add(name, &small{i.at(name), b, i.Descriptor.Digest, i.mtime})
 	}
-	symlink := func(name, to string) { add(name, &link{i.at(name), to, i.mtime}) }
-	shortcuts := func(name string) { add(name, &shortcutsDir{place: i.at(name), image: i, in: name}) }
+	symlink := func(name, to string) { d.add(name, &link{i.at(name), to, i.mtime}) }
+	shortcuts := func(name string) { d.add(name, &shortcutsDir{place: i.at(name), image: i, in: name}) }
 
-	add(manifestName, i.manifestFile(i.at(manifestName), i.desc))
-	file(digestName, []byte(i.desc.Digest+"\n"))
+	d.add(manifestName, i.manifestFile(i.at(manifestName), i.Descriptor))
+	file(digestName, []byte(i.Descriptor.Digest+"\n"))
 	file(layoutName, []byte(`{"imageLayoutVersion":"`+v1.ImageLayoutVersion+`"}`))
 	file(indexName, i.index())
-	add(blobsName, &layoutDir{i.at(blobsName), i})
-	symlink(referrersName, i.to(i.base.at(referrersName).at(hexPath(i.desc.Digest))))
+	d.add(blobsName, &layoutDir{i.at(blobsName), i})
+	symlink(referrersName, i.to(i.base.at(referrersName).at(hexPath(i.Descriptor.Digest))))
 	if m.IsIndex() {
 		shortcuts(platformsName)
 		return d, nil
 	}
-	if m.Config != nil && canBeAsked(m.Config.Digest) {
-		c, _, err := i.repo.seek(ctx, i.place, layerPiece(*m.Config))
+	if m.Config != nil && known.CanBeAsked(m.Config.Digest) {
+		c, _, err := i.Repository.Seek(ctx, known.LayerPiece(*m.Config))
 		if err != nil && ctx.Err() != nil {
 			return nil, err
 		}
-		if c.kind != absentPiece {
-			symlink(configName, "blobs/"+hexPath(c.digest))
+		if c.Kind != known.AbsentPiece {
+			symlink(configName, "blobs/"+hexPath(c.Digest))
 		}
 	}
 	shortcuts(layersName)
@@ -127,7 +104,7 @@ func (i *image) children(ctx context.Context) (*fixed, error) {
 
 // index makes index.json: one descriptor, under one name.
 func (i *image) index() []byte {
-	desc := i.desc
+	desc := i.Descriptor
 	desc.Annotations = map[string]string{v1.AnnotationRefName: i.name}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -144,10 +121,10 @@ func (i *image) index() []byte {
 
 // manifestFile is the bytes of the manifest, or of one that it names.
 func (i *image) manifestFile(at place, d v1.Descriptor) *manifestFile {
-	return &manifestFile{at, i.repo, d, i.mtime}
+	return &manifestFile{at, i.Repository, d, i.mtime}
 }
 
-func (i *image) xattrs() map[string]string { return described(i.desc) }
+func (i *image) Xattrs() map[string]string { return described(i.Descriptor) }
 
 // described is a descriptor as extended attributes.
 func described(d v1.Descriptor) map[string]string {

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
@@ -127,11 +128,11 @@ func TestAChildOfAnUnknownType(t *testing.T) {
 	for range 2 {
 		w.want(at+"/platforms", "unknown-"+strange.Digest.Encoded()[:12])
 		w.isCopied(at, index, cached, config, strange)
-		w.fails(at+"/blobs/"+hexPath(gone.Digest), errNotExist)
-		w.fails(at+"/platforms/unknown-"+gone.Digest.Encoded()[:12], errNotExist)
-		w.fails(at+"/platforms/unknown-"+cached.Digest.Encoded()[:12], errNotExist)
+		w.fails(at+"/blobs/"+hexPath(gone.Digest), node.ErrNotExist)
+		w.fails(at+"/platforms/unknown-"+gone.Digest.Encoded()[:12], node.ErrNotExist)
+		w.fails(at+"/platforms/unknown-"+cached.Digest.Encoded()[:12], node.ErrNotExist)
 	}
-	if heads := s.Count("HEAD blob"); heads != 4 && time.Since(begin) < missingFor {
+	if heads := s.Count("HEAD blob"); heads != 4 && time.Since(begin) < (5*time.Second) {
 		t.Errorf("%d HEADs of blobs: %q", heads, s.Asked())
 	}
 	w.want(testRepo+"/manifests/"+hexPath(strange.Digest)+"/digest", strange.Digest.String()+"\n")
@@ -213,13 +214,13 @@ func TestForeignLayers(t *testing.T) {
 		w.want(at+"/files", "here")
 		w.isCopied(at, image, config, own, here)
 		for _, d := range []v1.Descriptor{gone, away} {
-			w.fails(at+"/blobs/"+hexPath(d.Digest), errNotExist)
+			w.fails(at+"/blobs/"+hexPath(d.Digest), node.ErrNotExist)
 		}
-		w.fails(at+"/files/gone", errNotExist)
-		w.fails(at+"/layers/00-"+gone.Digest.Encoded()[:12]+".tar.gz", errNotExist)
+		w.fails(at+"/files/gone", node.ErrNotExist)
+		w.fails(at+"/layers/00-"+gone.Digest.Encoded()[:12]+".tar.gz", node.ErrNotExist)
 		w.fails(testRepo+"/blobs/"+hexPath(gone.Digest), registry.ErrNotFound)
 	}
-	if n := s.Count("HEAD blob"); n != 3 && time.Since(begin) < missingFor {
+	if n := s.Count("HEAD blob"); n != 3 && time.Since(begin) < (5*time.Second) {
 		t.Errorf("3 foreign layers cost %d HEADs: %q", n, s.Asked())
 	}
 	s.Blob(testRepo, []byte("gone"))
@@ -298,12 +299,12 @@ func TestASparseIndexFillsUp(t *testing.T) {
 	}
 	for range 3 {
 		w.want(at+"/platforms", "linux-amd64")
-		w.fails(at+"/platforms/linux-arm64", errNotExist)
-		w.fails(at+"/platforms/linux-arm64-v8", errNotExist)
-		w.fails(at+"/blobs/"+hexPath(arm64.Digest), errNotExist)
+		w.fails(at+"/platforms/linux-arm64", node.ErrNotExist)
+		w.fails(at+"/platforms/linux-arm64-v8", node.ErrNotExist)
+		w.fails(at+"/blobs/"+hexPath(arm64.Digest), node.ErrNotExist)
 		w.isCopied(at, index, amd64, config)
 	}
-	if n := s.Count("GET manifest"); n != 2 && time.Since(begin) < missingFor {
+	if n := s.Count("GET manifest"); n != 2 && time.Since(begin) < (5*time.Second) {
 		t.Errorf("asked %q", s.Asked())
 	}
 	s.Manifest(testRepo, "", v1.MediaTypeImageManifest, raw)
@@ -317,6 +318,7 @@ func TestASparseIndexFillsUp(t *testing.T) {
 // A layout of very many layers is listed, and each is found in it.
 func TestManyLayers(t *testing.T) {
 	var layers []v1.Descriptor
+	const maxReachable = 20_000 // of an index, as package known has it
 	for k := range maxReachable {
 		layers = append(layers, v1.Descriptor{Digest: digest.FromString(fmt.Sprint(k)), Size: 1})
 	}
@@ -331,12 +333,12 @@ func TestManyLayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := d.(directory).list(t.Context())
-	if err != nil || len(l.names) != maxReachable+1 {
-		t.Fatalf("%d blobs are listed, %v", len(l.names), err)
+	l, err := d.(node.Directory).List(t.Context())
+	if err != nil || len(l.Names) != maxReachable+1 {
+		t.Fatalf("%d blobs are listed, %v", len(l.Names), err)
 	}
-	for _, name := range l.names {
-		if _, err := d.(directory).lookup(t.Context(), name); err != nil {
+	for _, name := range l.Names {
+		if _, err := d.(node.Directory).Lookup(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// The entries of a repository directory. A repository component of the same
-// spelling is written with a leading underscore, which no component can have.
+// Names of the entries of a repository directory. A repository component of the same spelling
+// is written with a leading underscore, which no component can have.
 const (
 	tagsName      = "tags"
 	manifestsName = "manifests"
@@ -16,12 +16,11 @@ const (
 	uploadName    = "upload"
 )
 
-// reserved are the names that components give way to: the entries that a
-// repository has, and those that it is going to have, so that a path keeps its
-// meaning.
+// reserved are the names that components give way to: the entries that a repository has, and
+// those that it is going to have, so that a path keeps its meaning.
 var reserved = map[string]bool{
 	tagsName: true, manifestsName: true, blobsName: true, referrersName: true,
-	uploadName: true, "rootfs": true,
+	uploadName: true, "rootfs": true, "unpacked": true, "archives": true,
 }
 
 // controlName is the directory that tells about the mount itself.

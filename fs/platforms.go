@@ -5,6 +5,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/registry"
 )
 
@@ -22,14 +23,14 @@ func platformShortcuts(index *registry.Manifest) shortcuts {
 	add := func(name, equal string, d v1.Descriptor) {
 		if safeName(name) && !taken[name] {
 			taken[name] = true
-			all = append(all, shortcut{name, equal, childPiece(d)})
+			all = append(all, shortcut{name, equal, known.ChildPiece(d)})
 		}
 	}
 	var others []v1.Descriptor
 	for _, d := range index.Manifests {
 		name, ok := platformName(d.Platform)
 		switch {
-		case !canBeAsked(d.Digest) || d.Annotations[registry.AnnotationReferenceType] == attestation:
+		case !known.CanBeAsked(d.Digest) || d.Annotations[registry.AnnotationReferenceType] == attestation:
 		case !ok:
 			others = append(others, d)
 		case taken[name]:

@@ -48,7 +48,7 @@ func TestPlatforms(t *testing.T) {
 	if got := namesOf(got); !slices.Equal(got, want) {
 		t.Errorf("platforms/ has %q, want %q", got, want)
 	}
-	if s, _ := got.get("linux-amd64"); s.piece.digest != digest.FromString("a") {
+	if s, _ := got.get("linux-amd64"); s.piece.Digest != digest.FromString("a") {
 		t.Error("a name that a child only calls itself is another's platform")
 	}
 }
@@ -102,14 +102,14 @@ func TestEqualPlatforms(t *testing.T) {
 		switch {
 		case test.found == "" && len(found) > 0:
 			t.Errorf("%s finds %+v", name, found)
-		case test.found != "" && (len(found) == 0 || found[0].piece.digest != digest.FromString(test.found)):
+		case test.found != "" && (len(found) == 0 || found[0].piece.Digest != digest.FromString(test.found)):
 			t.Errorf("%s finds %+v, want %s", name, found, test.found)
 		}
 	}
 
 	for name, want := range map[string]string{"linux-arm64": "arm64", "linux-arm64-v8": "arm64/v8"} {
 		s, _ := platformShortcuts(&registry.Manifest{Manifests: []v1.Descriptor{v8, arm64}}).get(name)
-		if s.piece.digest != digest.FromString(want) {
+		if s.piece.Digest != digest.FromString(want) {
 			t.Errorf("%s isn't its own", name)
 		}
 	}

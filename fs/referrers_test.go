@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -80,7 +81,7 @@ func TestReferrersAreShownByTheirType(t *testing.T) {
 	w.want(at+"/unknown", name("c"))
 	w.want(at+"/text_sbom/"+name("a"), "../../../../manifests/"+hexPath(digest.FromString("a")))
 	for _, missing := range []string{"/text_sbom/" + name("c"), "/text_sbom/sha256", "/none", "/.hidden"} {
-		w.fails(at+missing, errNotExist)
+		w.fails(at+missing, node.ErrNotExist)
 	}
 }
 
@@ -104,14 +105,14 @@ func TestListsAreShapedOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l, err := e.(directory).list(t.Context())
+			l, err := e.(node.Directory).List(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if shape != nil && shape != &l.names[0] {
+			if shape != nil && shape != &l.Names[0] {
 				t.Errorf("the names in %s are made anew", path)
 			}
-			shape = &l.names[0]
+			shape = &l.Names[0]
 		}
 	}
 }

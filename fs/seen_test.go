@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
@@ -20,7 +21,7 @@ func (w *walked) listsWith(path, names string, want syscall.Errno) {
 	got, err := w.shows(path)
 	errno := syscall.Errno(0)
 	if err != nil {
-		errno = judge(w.t.Context(), err).errno
+		errno = w.kernel.Judge(w.t.Context(), err).Errno
 	}
 	if got != names || errno != want {
 		w.t.Errorf("%s lists %q, %v (%v); want %q, %v", path, got, errno, err, names, want)
@@ -28,10 +29,10 @@ func (w *walked) listsWith(path, names string, want syscall.Errno) {
 }
 
 // lines gives the lines of errors.jsonl on the tags of a repository.
-func (w *walked) lines(repo string) (lines []failure) {
+func (w *walked) lines(repo string) (lines []node.Failure) {
 	w.t.Helper()
-	for line := range strings.Lines(string(w.failures.jsonl())) {
-		var f failure
+	for line := range strings.Lines(string(w.jsonl())) {
+		var f node.Failure
 		if err := json.Unmarshal([]byte(line), &f); err != nil {
 			w.t.Fatal(err)
 		}
@@ -82,7 +83,7 @@ func TestTagsThatWereSeenAreListed(t *testing.T) {
 			w.listsWith(tags, "pushed v1 v2", 0)
 			s.Want("GET manifest v2")
 			lines := w.lines("team/app")
-			if len(lines) != 1 || lines[0].Op != "opendir" || lines[0].Errno != errnoName(test.errno) || !strings.Contains(lines[0].Cause, name) || lines[0].Hint == "" {
+			if len(lines) != 1 || lines[0].Op != "opendir" || lines[0].Errno != node.ErrnoName(test.errno) || !strings.Contains(lines[0].Cause, name) || lines[0].Hint == "" {
 				t.Errorf("told: %+v", lines)
 			}
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 )
 
@@ -16,7 +18,7 @@ import (
 type shortcut struct {
 	name  string // in files/ a path
 	equal string // the normalPlatform of a platform's name, else ""
-	piece piece
+	piece known.Piece
 }
 
 // shortcuts is the shortcuts of one of these directories, in byte order of the names, each
@@ -74,11 +76,11 @@ type shortcutsKey struct {
 
 // maxShortcutBytes bounds the shortcuts in memory: a walk through a directory asks for the
 // same over and over.
-const maxShortcutBytes = 8 << 20
+const maxShortcutBytes = 4 << 20
 
-func newShortcuts() *bounded[shortcutsKey, shortcuts] {
-	return newBounded[shortcutsKey](maxShortcutBytes, func(s shortcuts) int {
-		n := manifestCost
+func newShortcuts() *known.Bounded[shortcutsKey, shortcuts] {
+	return known.NewBounded[shortcutsKey](maxShortcutBytes, func(s shortcuts) int {
+		n := known.EntryCost
 		for _, c := range s {
 			n += len(c.name) + 256 // the digest, and the fields
 		}
@@ -88,11 +90,11 @@ func newShortcuts() *bounded[shortcutsKey, shortcuts] {
 
 // shortcuts gives the shortcuts of one directory of the image: platforms/, layers/ or files/.
 func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
-	key := shortcutsKey{i.desc.Digest, in}
-	if s := i.tree.shortcuts.get(key); s != nil {
+	key := shortcutsKey{i.Descriptor.Digest, in}
+	if s := i.tree.shortcuts.Get(key); s != nil {
 		return s, nil
 	}
-	m, err := i.load(ctx)
+	m, err := i.Manifest(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +111,7 @@ func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
 		}
 		s = append(s, fileShortcuts(m, chart)...)
 	}
-	i.tree.shortcuts.add(key, s)
+	i.tree.shortcuts.Add(key, s)
 	return s, nil
 }
 
@@ -123,12 +125,12 @@ type shortcutsDir struct {
 	under string // the path below files/ with a slash behind it, else ""
 }
 
-func (d *shortcutsDir) stat() stat { return d.dirStat(d.image.id) }
+func (d *shortcutsDir) Attr() node.Attr { return d.dirAttr(d.image.id) }
 
-func (d *shortcutsDir) lookup(ctx context.Context, name string) (child, error) {
+func (d *shortcutsDir) Lookup(ctx context.Context, name string) (node.Child, error) {
 	all, err := d.image.shortcuts(ctx, d.in)
 	if err != nil {
-		return child{}, err
+		return node.Child{}, err
 	}
 	var fit shortcuts
 	if s, ok := all.get(d.under + name); ok {
@@ -138,9 +140,9 @@ func (d *shortcutsDir) lookup(ctx context.Context, name string) (child, error) {
 		fit = append(fit, all.equals(name)...)
 	}
 	for _, s := range fit {
-		p, _, err := d.image.repo.seek(ctx, d.place, s.piece)
+		p, _, err := d.image.Repository.Seek(ctx, s.piece)
 		if err != nil && ctx.Err() != nil {
-			return child{}, err
+			return node.Child{}, err
 		}
 		if d.shows(p) {
 			return d.link(name, p), nil
@@ -149,17 +151,17 @@ func (d *shortcutsDir) lookup(ctx context.Context, name string) (child, error) {
 	if len(all.below(d.under+name+"/")) > 0 {
 		return d.dir(name), nil
 	}
-	return child{}, errNotExist
+	return node.Child{}, node.ErrNotExist
 }
 
-func (d *shortcutsDir) list(ctx context.Context) (listing, error) {
+func (d *shortcutsDir) List(ctx context.Context) (node.Listing, error) {
 	all, err := d.image.shortcuts(ctx, d.in)
 	if err != nil {
-		return listing{}, err
+		return node.Listing{}, err
 	}
-	var cs []child
+	var cs []node.Child
 	var names []string
-	var ps []piece
+	var ps []known.Piece
 	for rest := all.below(d.under); len(rest) > 0; {
 		name, _, isDir := strings.Cut(rest[0].name[len(d.under):], "/")
 		if isDir {
@@ -170,34 +172,34 @@ func (d *shortcutsDir) list(ctx context.Context) (listing, error) {
 		names, ps = append(names, name), append(ps, rest[0].piece)
 		rest = rest[1:]
 	}
-	if ps, err = d.image.repo.notDenied(ctx, d.place, ps); err != nil {
-		return listing{}, err
+	if ps, err = d.image.Repository.NotDenied(ctx, ps); err != nil {
+		return node.Listing{}, err
 	}
 	for k, p := range ps {
 		if d.shows(p) {
 			cs = append(cs, d.link(names[k], p))
 		}
 	}
-	return listChildren(cs), nil
+	return node.List(cs), nil
 }
 
 // shows says whether a piece that was sought has a name here: platforms/ leads to manifests.
-func (d *shortcutsDir) shows(p piece) bool {
-	return p.kind != absentPiece && (d.in != platformsName || p.kind != blobPiece)
+func (d *shortcutsDir) shows(p known.Piece) bool {
+	return p.Kind != known.AbsentPiece && (d.in != platformsName || p.Kind != known.BlobPiece)
 }
 
 // link is the symlink to a piece: a child's image directory, or a blob of the layout.
-func (d *shortcutsDir) link(name string, p piece) child {
+func (d *shortcutsDir) link(name string, p known.Piece) node.Child {
 	in := d.image.at(blobsName)
 	if d.in == platformsName {
 		in = d.image.base.at(manifestsName)
 	}
-	return child{name, &link{d.at(name), d.to(in.at(hexPath(p.digest))), d.image.mtime}, forever}
+	return node.Child{Name: name, Entry: &link{d.at(name), d.to(in.at(hexPath(p.Digest))), d.image.mtime}, TTL: forever}
 }
 
 // dir is a directory below this one.
-func (d *shortcutsDir) dir(name string) child {
-	return child{name, &shortcutsDir{d.at(name), d.image, d.in, d.under + name + "/"}, forever}
+func (d *shortcutsDir) dir(name string) node.Child {
+	return node.Child{Name: name, Entry: &shortcutsDir{d.at(name), d.image, d.in, d.under + name + "/"}, TTL: forever}
 }
 
 // layerShortcuts makes layers/: the layers, in order.
@@ -205,9 +207,9 @@ func layerShortcuts(m *registry.Manifest) shortcuts {
 	var all shortcuts
 	width := max(2, len(fmt.Sprint(len(m.Layers)-1)))
 	for n, l := range m.Layers {
-		if canBeAsked(l.Digest) {
+		if known.CanBeAsked(l.Digest) {
 			name := fmt.Sprintf("%0*d-%.12s%s", width, n, l.Digest.Encoded(), extension(l.MediaType))
-			all = append(all, shortcut{name: name, piece: layerPiece(l)})
+			all = append(all, shortcut{name: name, piece: known.LayerPiece(l)})
 		}
 	}
 	return all.sorted()

@@ -2,115 +2,63 @@ package fs
 
 import (
 	"context"
-	"syscall"
 
-	gofs "github.com/hanwen/go-fuse/v2/fs"
-	"github.com/hanwen/go-fuse/v2/fuse"
-
+	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/upload"
 )
 
-// stagedFile is a file of the staging area as the kernel sees it. All reads and
-// writes are direct: the staging disk has a page cache of its own.
+// stagedFile is a file of the staging area.
 type stagedFile struct {
-	stagedNode
+	staged
 	file *upload.File
 }
 
-var (
-	_ gofs.NodeAccesser      = (*stagedFile)(nil)
-	_ gofs.NodeGetattrer     = (*stagedFile)(nil)
-	_ gofs.NodeSetattrer     = (*stagedFile)(nil)
-	_ gofs.NodeSetxattrer    = (*stagedFile)(nil)
-	_ gofs.NodeRemovexattrer = (*stagedFile)(nil)
-	_ gofs.NodeOpener        = (*stagedFile)(nil)
-)
-
-func (n *stagedFile) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	write := flags&(syscall.O_WRONLY|syscall.O_RDWR|syscall.O_TRUNC) != 0
-	mask := uint32(fuse.R_OK)
-	if write {
-		mask = fuse.W_OK
-	}
-	if errno := n.may(ctx, mask); errno != 0 {
-		return nil, 0, errno
-	}
-	ctx, stop := heeding(ctx)
-	defer stop()
-	var h *upload.Handle
-	var err error
-	switch {
-	case !write:
-		h, err = n.file.OpenRead(ctx)
-	case flags&syscall.O_TRUNC != 0:
-		h, err = n.file.OpenEmpty(ctx, programOf(ctx))
-	default:
-		h, err = n.file.OpenWrite(ctx, programOf(ctx))
-	}
+func (f *stagedFile) Open(ctx context.Context, _ caller.Caller) (node.Content, error) {
+	h, err := f.file.OpenRead(ctx)
 	if err != nil {
-		return nil, 0, n.fail(ctx, "open", "", err)
+		return nil, err
 	}
-	if write {
-		return &stagedHandle{n, h}, fuse.FOPEN_DIRECT_IO, 0
-	}
-	return &stagedHandle{n, h}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH, 0
+	return &stagedContent{h}, nil
 }
 
-// stagedHandle is an open file of the staging area.
-type stagedHandle struct {
-	node *stagedFile
-	h    *upload.Handle
-}
-
-var (
-	_ gofs.FileReader   = (*stagedHandle)(nil)
-	_ gofs.FileWriter   = (*stagedHandle)(nil)
-	_ gofs.FileFlusher  = (*stagedHandle)(nil)
-	_ gofs.FileFsyncer  = (*stagedHandle)(nil)
-	_ gofs.FileReleaser = (*stagedHandle)(nil)
-)
-
-func (h *stagedHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	n, err := h.h.ReadAt(ctx, dest, off)
+func (f *stagedFile) OpenToWrite(ctx context.Context, by caller.Caller) (node.WritableContent, error) {
+	h, err := f.file.OpenWrite(ctx, programOf(by))
 	if err != nil {
-		return nil, h.node.fail(ctx, "read", "", err)
+		return nil, err
 	}
-	return fuse.ReadResultData(dest[:n]), 0
+	return &stagedContent{h}, nil
 }
 
-func (h *stagedHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	ctx, stop := heeding(ctx)
-	defer stop()
-	n, err := h.h.WriteAt(ctx, data, off)
-	if err != nil && n == 0 { // else the next write says so
-		return 0, h.node.fail(ctx, "write", "", err)
+func (f *stagedFile) OpenEmptied(ctx context.Context, by caller.Caller) (node.WritableContent, error) {
+	h, err := f.file.OpenEmpty(ctx, programOf(by))
+	if err != nil {
+		return nil, err
 	}
-	return uint32(n), 0
+	return &stagedContent{h}, nil
 }
 
-// Flush is a close, the one of a program that was killed included: what that wrote
-// isn't known to be whole, and stays staged.
-func (h *stagedHandle) Flush(ctx context.Context) syscall.Errno {
-	if c, ok := fuse.FromContext(ctx); ok && killed(c.Pid) {
-		return syscall.EINTR
+// stagedContent is an open file of the staging area.
+type stagedContent struct{ handle *upload.Handle }
+
+func (c *stagedContent) ReadAt(ctx context.Context, _ caller.Caller, p []byte, off int64) (int, error) {
+	return c.handle.ReadAt(ctx, p, off)
+}
+
+func (c *stagedContent) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	return c.handle.WriteAt(ctx, p, off)
+}
+
+// CopyFrom copies a blob by naming it.
+func (c *stagedContent) CopyFrom(ctx context.Context, from node.Entry, off, at, n int64) (int64, error) {
+	b, ok := blobOf(from)
+	if !ok {
+		return 0, node.ErrCopyBytes
 	}
-	return h.push(ctx, "close", h.h.Flush)
+	return c.handle.CopyFrom(ctx, b, off, at, n)
 }
 
-func (h *stagedHandle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
-	return h.push(ctx, "fsync", h.h.Sync)
-}
-
-func (h *stagedHandle) push(ctx context.Context, op string, do func(context.Context) error) syscall.Errno {
-	ctx, stop := heeding(ctx)
-	defer stop()
-	if err := do(ctx); err != nil {
-		return h.node.fail(ctx, op, "", err)
-	}
-	return 0
-}
-
-func (h *stagedHandle) Release(context.Context) syscall.Errno {
-	h.h.Release()
-	return 0
-}
+func (c *stagedContent) Flush(ctx context.Context) error { return c.handle.Flush(ctx) }
+func (c *stagedContent) Sync(ctx context.Context) error  { return c.handle.Sync(ctx) }
+func (c *stagedContent) Way() node.Way                   { return node.Way{Mode: node.Direct} }
+func (c *stagedContent) Close()                          { c.handle.Release() }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -12,7 +13,7 @@ import (
 func TestAUserGivesNoFileAway(t *testing.T) {
 	w := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{})
 	const user, other = 1000, 2000
-	w.Tree.uid = user
+	w.kernel = node.New(node.Options{Owner: user})
 	b := w.bridge()
 	_, file := b.to("r.example", "app", "upload", "oci-layout")
 	for _, caller := range []uint32{user, 0} {

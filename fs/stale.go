@@ -5,141 +5,89 @@ import (
 	"strings"
 	"time"
 
-	gofs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// staleWait is how long a push waits for the kernel to take in what has changed. A
-// lookup in the same directory that waits for its registry holds that up.
+// staleWait is how long a push waits for the kernel to take in what has changed. A lookup in
+// the same directory that waits for its registry holds that up.
 const staleWait = time.Second
 
-// stale is a name in a repository's directory of which the kernel may believe what
-// isn't so any more. Without a name it is the directory's own time.
-type stale struct {
-	dir, name string // "tags", "v1"; "blobs/sha256", "<hex>"
-	appeared  bool   // all that can be wrong is that it doesn't exist
-}
+func tagEntry(tag string) node.Stale { return node.Stale{Dir: tagsName, Name: tag} }
 
-func digestEntry(in string, d digest.Digest) stale {
-	return stale{dir: in + "/" + d.Algorithm().String(), name: d.Encoded()}
+// tagListEntry is the time of tags/.
+var tagListEntry = node.Stale{Dir: tagsName}
+
+func digestEntry(in string, d digest.Digest) node.Stale {
+	return node.Stale{Dir: in + "/" + d.Algorithm().String(), Name: d.Encoded()}
 }
 
 // newEntry is of what stands for one digest for ever, once it does.
-func newEntry(in string, d digest.Digest) stale {
+func newEntry(in string, d digest.Digest) node.Stale {
 	e := digestEntry(in, d)
-	e.appeared = true
+	e.Appeared = true
 	return e
 }
 
-// forgetTime makes the kernel ask for the attributes of a node anew. Unlike NotifyEntry, the
-// notification waits for no lock of the kernel. A negative offset leaves the pages alone.
-func forgetTime(n *gofs.Inode) { _ = n.NotifyContent(-1, 0) }
-
-// outdate makes the kernel look up names of a repository anew, under all spellings
-// of the repository's path. done is closed when it is going to. The caller may have a
-// directory locked in the kernel, or be in the way of someone who has, so that must
-// be waited for with a bound, or not at all.
-func (t *Tree) outdate(r ref.Repository, entries ...stale) (done <-chan struct{}) {
-	told := make(chan struct{})
-	t.telling.Add(1)
-	go func() {
-		defer t.telling.Done()
-		defer close(told)
-		for _, repo := range t.shown(r) {
-			for _, e := range entries {
-				dir := repo
-				for name := range strings.SplitSeq(e.dir, "/") {
-					if dir != nil {
-						dir = dir.GetChild(name)
-					}
-				}
-				// A kernel that doesn't know it needn't forget it.
-				switch {
-				case dir == nil, e.appeared && dir.GetChild(e.name) != nil:
-				case e.name == "":
-					forgetTime(dir)
-				default:
-					_ = dir.NotifyEntry(e.name)
-				}
-			}
+// outdate makes the kernel look up names of a repository anew, under all spellings of the
+// repository's path. The directories of entries are below the repository. done is closed when
+// the kernel is going to; see node.Kernel.Outdate.
+func (t *Tree) outdate(r ref.Repository, entries ...node.Stale) (done <-chan struct{}) {
+	var all []node.Stale
+	for _, dir := range t.shownAt(r) {
+		for _, e := range entries {
+			e.Dir = join(dir, e.Dir)
+			all = append(all, e)
 		}
-	}()
-	return told
+	}
+	return t.kernel.Outdate(all)
 }
 
-func (t *Tree) wait(told <-chan struct{}) {
+// await waits for the kernel to take in what has changed, for staleWait at most.
+func (t *Tree) await(done <-chan struct{}) {
+	bound := time.NewTimer(staleWait)
+	defer bound.Stop()
 	select {
-	case <-told:
-	case <-time.After(staleWait):
+	case <-done:
+	case <-bound.C:
 	}
 }
 
-// shown finds the directories of a repository that the kernel knows.
-func (t *Tree) shown(r ref.Repository) []*gofs.Inode {
-	t.mu.Lock()
-	top := t.top
-	t.mu.Unlock()
-	if top == nil { // not mounted
-		return nil
+// shownAt gives the paths at which the kernel may know a repository.
+func (t *Tree) shownAt(r ref.Repository) (dirs []string) {
+	hosts := []string{""} // the root is a host, or below it
+	if t.prefix == "" {
+		hosts = slices.DeleteFunc(t.kernel.Names(""), func(name string) bool {
+			h, err := parseHostName(name)
+			return err != nil || h != r.Host
+		})
 	}
-	hosts := []*gofs.Inode{top}
-	if namespaceOf(top) == nil {
-		hosts = hosts[:0]
-		for _, n := range top.Children() {
-			hosts = append(hosts, n)
-		}
-	}
-	var found []*gofs.Inode
-	for _, h := range hosts {
-		ns := namespaceOf(h)
-		if ns == nil || ns.host.name != r.Host {
-			continue
-		}
-		for _, path := range spellings(r) {
-			rest, below := path, true
-			if ns.path != "" {
-				rest, below = strings.CutPrefix(path+"/", ns.path+"/")
-			}
-			if n := descend(h, rest); below && n != nil && !slices.Contains(found, n) {
-				found = append(found, n)
+	for _, path := range spellings(r) {
+		for _, host := range hosts {
+			full := treePath(ref.Repository{Host: r.Host, Path: path})
+			_, below, _ := strings.Cut(full, "/")
+			switch {
+			case t.prefix == "":
+				dirs = append(dirs, join(host, below))
+			case full == t.prefix:
+				dirs = append(dirs, "")
+			case strings.HasPrefix(full, t.prefix+"/"):
+				dirs = append(dirs, strings.TrimPrefix(full, t.prefix+"/"))
 			}
 		}
 	}
-	return found
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }
 
-// descend follows repository components; nil where the kernel doesn't know them.
-func descend(n *gofs.Inode, path string) *gofs.Inode {
-	for c := range strings.SplitSeq(path, "/") {
-		if c != "" && n != nil {
-			n = n.GetChild(componentName(c))
-		}
-	}
-	return n
-}
-
-// spellings are the paths that a repository can be entered by: Docker Hub's official
-// images go without their namespace as well.
+// spellings are the paths that a repository can be entered by: Docker Hub's official images go
+// without their namespace as well.
 func spellings(r ref.Repository) []string {
 	paths := []string{r.Path}
 	if short, ok := strings.CutPrefix(r.Path, "library/"); ok && r.Host == ref.DockerHub && !strings.Contains(short, "/") {
 		paths = append(paths, short)
 	}
 	return paths
-}
-
-// namespaceOf gives what a node shows, where that is a host or something below it.
-func namespaceOf(n *gofs.Inode) *namespace {
-	d, ok := n.Operations().(*dirNode)
-	if !ok {
-		return nil
-	}
-	dir := d.dir
-	if w, ok := dir.(*withControl); ok {
-		dir = w.directory
-	}
-	ns, _ := dir.(*namespace)
-	return ns
 }

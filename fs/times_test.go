@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
@@ -48,17 +49,17 @@ func (w *walked) below(at string) map[string]seenAt {
 	if err != nil {
 		w.t.Fatalf("%s: %v", at, err)
 	}
-	st := e.stat()
-	all := map[string]seenAt{at: {st.mode & syscall.S_IFMT, st.mtime}}
-	d, ok := e.(directory)
+	st := e.Attr()
+	all := map[string]seenAt{at: {st.Mode & syscall.S_IFMT, st.Mtime}}
+	d, ok := e.(node.Directory)
 	if !ok {
 		return all
 	}
-	l, err := d.list(w.t.Context())
+	l, err := d.List(w.t.Context())
 	if err != nil {
 		w.t.Fatalf("%s: %v", at, err)
 	}
-	for _, name := range l.names {
+	for _, name := range l.Names {
 		maps.Copy(all, w.below(path.Join(at, name)))
 	}
 	return all

@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
@@ -19,6 +22,8 @@ type walked struct {
 	*Tree
 	t    *testing.T
 	host string // as the tree spells it
+	// passed is how far the tree's clock is ahead, in nanoseconds.
+	passed *atomic.Int64
 }
 
 // walk makes a tree of all registries for which nothing that a registry says of tags
@@ -50,7 +55,9 @@ func walk(t *testing.T, s *registrytest.Server, cacheDir string, o Options) *wal
 			t.Error(err)
 		}
 	})
-	return &walked{tree, t, hostName(s.Host)}
+	w := &walked{tree, t, hostName(s.Host), new(atomic.Int64)}
+	tree.now = func() time.Time { return time.Now().Add(time.Duration(w.passed.Load())) }
+	return w
 }
 
 // walkAt is walk without options.
@@ -60,16 +67,16 @@ func walkAt(t *testing.T, s *registrytest.Server, cacheDir string) *walked {
 }
 
 // to walks along a path below the host.
-func (w *walked) to(path string) (entry, error) {
-	at := entry(w.root)
+func (w *walked) to(path string) (node.Entry, error) {
+	at := node.Entry(w.root)
 	for name := range strings.SplitSeq(strings.TrimSuffix(w.host+"/"+path, "/"), "/") {
-		ctx, cancel := w.bound(w.t.Context())
-		c, err := at.(directory).lookup(ctx, name)
+		ctx, cancel := context.WithTimeout(w.t.Context(), w.opts.LookupBound)
+		c, err := at.(node.Directory).Lookup(ctx, name)
 		cancel()
 		if err != nil {
 			return nil, err
 		}
-		at = c.entry
+		at = c.Entry
 	}
 	return at, nil
 }
@@ -81,20 +88,20 @@ func (w *walked) shows(path string) (string, error) {
 		return "", err
 	}
 	switch e := e.(type) {
-	case directory:
-		l, err := e.list(w.t.Context())
-		return strings.Join(l.names, " "), err
-	case file:
-		c, err := e.open(w.t.Context())
+	case node.Directory:
+		l, err := e.List(w.t.Context())
+		return strings.Join(l.Names, " "), err
+	case node.File:
+		c, err := e.Open(w.t.Context(), caller.Caller{})
 		if err != nil {
 			return "", err
 		}
-		defer c.close()
-		b := make([]byte, e.stat().size)
-		n, err := c.readAt(w.t.Context(), b, 0)
+		defer c.Close()
+		b := make([]byte, e.Attr().Size)
+		n, err := c.ReadAt(w.t.Context(), caller.Caller{}, b, 0)
 		return string(b[:n]), err
 	}
-	return e.(symlink).target(), nil
+	return e.(node.Symlink).Target(), nil
 }
 
 // want checks what is at a path.
@@ -117,13 +124,13 @@ func (w *walked) fails(path string, want error) {
 // as often as it does.
 func (w *walked) told() map[string]int {
 	told := map[string]int{}
-	for line := range bytes.Lines(w.failures.jsonl()) {
-		var f failure
+	for line := range bytes.Lines(w.jsonl()) {
+		var f node.Failure
 		if err := json.Unmarshal(line, &f); err != nil {
 			w.t.Fatal(err)
 		}
 		if strings.HasPrefix(f.Cause, "showing ") {
-			if f.Errno != errnoName(remoteIO) || f.Hint == "" || f.Op == "" {
+			if f.Errno != node.ErrnoName(remoteIO) || f.Hint == "" || f.Op == "" {
 				w.t.Errorf("told: %+v", f)
 			}
 			told[strings.TrimPrefix(f.Path, w.host)]++
@@ -133,43 +140,16 @@ func (w *walked) told() map[string]int {
 }
 
 // ages has the time be over of all that is believed.
-func (w *walked) ages() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for name, b := range w.seen {
-		b.expires = time.Time{}
-		w.seen[name] = b
-	}
-	for _, h := range w.hosts {
-		h.mu.Lock()
-		h.last.expires, h.failed = time.Time{}, time.Time{}
-		h.mu.Unlock()
-	}
-	for _, r := range w.repositories {
-		r.mu.Lock()
-		r.names.expires, r.refusal = time.Time{}, refusal{}
-		for tag, p := range r.tags {
-			p.shown = time.Time{}
-			r.tags[tag] = p
-		}
-		r.mu.Unlock()
-		for _, o := range r.known.lru.Keys() {
-			p, _ := r.known.told(o)
-			p.expires = time.Now().Add(-time.Minute)
-			r.known.lru.Add(o, p)
-		}
-	}
-	for _, k := range w.closures.Keys() {
-		c, _ := w.closures.Peek(k)
-		aged := *c
-		aged.expires = time.Time{}
-		w.closures.Add(k, &aged)
-	}
-	for _, s := range w.referrers.kept.lru.Keys() {
-		rs := w.referrers.kept.get(s)
-		rs.expires = time.Time{}
-		w.referrers.kept.add(s, rs)
-	}
+func (w *walked) ages() { w.passed.Add(int64(2 * time.Hour)) }
+
+// jsonl is the text of errors.jsonl.
+func (w *walked) jsonl() []byte {
+	log := w.kernel.Failures().Log()
+	start := log.Start()
+	size, _, _ := log.From(start)
+	b := make([]byte, size)
+	n, _ := log.ReadAt(b, start)
+	return b[:n]
 }
 
 // oneLayer puts an image of one layer into a repository under a tag, and gives its

@@ -121,7 +121,7 @@ func TestNamesThatCannotBeAreNotThere(t *testing.T) {
 	hex := strings.Repeat("0a", 32)
 	gone := func(path string) {
 		t.Helper()
-		if got, err := w.shows(path); judge(t.Context(), err).errno != syscall.ENOENT {
+		if got, err := w.shows(path); w.kernel.Judge(t.Context(), err).Errno != syscall.ENOENT {
 			t.Errorf("%s below %s shows %q, %v", path, w.host, got, err)
 		}
 	}
@@ -177,7 +177,7 @@ func TestDockerHubInBothSpellings(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	w := &walked{tree, t, "docker.io"}
+	w := &walked{tree, t, "docker.io", nil}
 	for _, path := range []string{"alpine", "library/alpine"} {
 		w.want(path+"/tags/3/manifest.json", raw)
 	}
@@ -202,7 +202,7 @@ func TestAPrivateBlobIsNotMissing(t *testing.T) {
 			w := walkAt(t, s, t.TempDir())
 			for _, path := range []string{"team/app/blobs/" + hexPath(d), "team/app/tags/v1/blobs/" + hexPath(d)} {
 				got, err := w.shows(path)
-				if !errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrNotFound) || judge(t.Context(), err).errno != syscall.EACCES {
+				if !errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrNotFound) || w.kernel.Judge(t.Context(), err).Errno != syscall.EACCES {
 					t.Errorf("%d to %s: %s shows %q, %v", status, pattern, path, got, err)
 				}
 			}

@@ -211,14 +211,6 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 	return waits, unnamed
 }
 
-// below is the path of a directory below upload/. Root.mu is held.
-func (d *Dir) below() string {
-	if d.parent == nil {
-		return ""
-	}
-	return path.Join(d.parent.below(), d.name)
-}
-
 // looksLikeAnImage says whether a directory has something that an image directory, a layout
 // or an archive of docker's has. Root.mu is held.
 func (d *Dir) looksLikeAnImage() bool {

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"path"
 	"path/filepath"
 	"time"
 )
@@ -28,6 +29,22 @@ func (r *Root) header(parent *Dir, name string, mode uint32) header {
 
 // ID tells this node from all others of the area.
 func (h *header) ID() uint64 { return h.id }
+
+// Below gives the path of the node below upload/, at this moment. A node that was removed has
+// its last name.
+func (h *header) Below() string {
+	h.root.mu.Lock()
+	defer h.root.mu.Unlock()
+	return h.below()
+}
+
+// below is Below. Root.mu is held.
+func (h *header) below() string {
+	if h.parent == nil {
+		return h.name
+	}
+	return path.Join(h.parent.header.below(), h.name)
+}
 
 func (h *header) attr(size int64) Attr {
 	h.root.mu.Lock()

@@ -1,0 +1,10 @@
+package caller
+
+import "golang.org/x/sys/unix"
+
+// Calls that newer architectures don't have.
+const (
+	openCall    = unix.SYS_OPEN
+	linkCall    = unix.SYS_LINK
+	symlinkCall = unix.SYS_SYMLINK
+)

@@ -1,0 +1,87 @@
+package known
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+)
+
+// flight does work once for all who want it at the same time. The work lives for as long as
+// anyone waits for it: a caller that is interrupted leaves at once, and the work is cancelled
+// when the last has left. It is safe for concurrent use.
+type flight[K comparable, V any] struct {
+	// panicked is told of a panic in the work, with its stack; nil: nobody is.
+	panicked func(cause any, stack []byte)
+
+	mu    sync.Mutex     // guards calls, and the waiters of each
+	calls map[K]*call[V] // under way, by what is wanted
+}
+
+// call is work under way.
+type call[V any] struct {
+	cancel  context.CancelFunc
+	waiters int           // callers that wait; guarded by flight.mu
+	done    chan struct{} // closed when value and err are there
+	value   V
+	err     error
+}
+
+// do gives the result of work for key: of the work under way, or of work that begins now. The
+// wait ends with ctx.
+func (f *flight[K, V]) do(ctx context.Context, key K, work func(context.Context) (V, error)) (V, error) {
+	var none V
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	f.mu.Lock()
+	c, ok := f.calls[key]
+	if !ok {
+		// The work outlives the caller that asked first, so it isn't under its context: it ends
+		// when it is done, or when nobody waits any more.
+		wctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		c = &call[V]{cancel: cancel, done: make(chan struct{})}
+		if f.calls == nil {
+			f.calls = map[K]*call[V]{}
+		}
+		f.calls[key] = c
+		go func() {
+			defer cancel()
+			defer close(c.done)
+			defer func() {
+				if p := recover(); p != nil { // a bug fails those who wait, not the mount
+					c.err = fmt.Errorf("panic: %v", p)
+					if f.panicked != nil {
+						f.panicked(p, debug.Stack())
+					}
+				}
+				f.mu.Lock()
+				f.leave(key, c)
+				f.mu.Unlock()
+			}()
+			c.value, c.err = work(wctx)
+		}()
+	}
+	c.waiters++
+	f.mu.Unlock()
+
+	select {
+	case <-c.done:
+		return c.value, c.err
+	case <-ctx.Done():
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if c.waiters--; c.waiters == 0 {
+			f.leave(key, c)
+			c.cancel()
+		}
+		return none, ctx.Err()
+	}
+}
+
+// leave lets the next caller that wants key begin anew. mu is held.
+func (f *flight[K, V]) leave(key K, c *call[V]) {
+	if f.calls[key] == c {
+		delete(f.calls, key)
+	}
+}

@@ -1,0 +1,160 @@
+package known
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+// Manifest gives a manifest by digest: a GET once, ever, and a HEAD where the cache has it and
+// this repository hasn't confirmed it.
+func (r Repository) Manifest(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
+	p, confirmed := r.has(r.manifestObject(d))
+	if confirmed && p.missing() {
+		return nil, r.notFound(d)
+	}
+	if confirmed {
+		return r.ShownManifest(ctx, d)
+	}
+	return r.rs.fetching.do(ctx, digestKey{r.Repository, d}, func(ctx context.Context) (*registry.Manifest, error) {
+		m := r.CachedManifest(d)
+		if m == nil {
+			return r.fetch(ctx, d)
+		}
+		_, err := r.rs.o.Client.ResolveManifest(ctx, r.Repository, d.String())
+		switch {
+		case errors.Is(err, registry.ErrNotFound):
+			r.deny(r.manifestObject(d))
+			return nil, err
+		case err != nil:
+			return nil, err
+		}
+		r.admit(m)
+		return m, nil
+	})
+}
+
+// LookUpManifest is Manifest for callers that look: where the registry is out of reach, its
+// last word counts, which old says.
+func (r Repository) LookUpManifest(ctx context.Context, d digest.Digest) (m *registry.Manifest, old bool, err error) {
+	m, err = r.Manifest(ctx, d)
+	if err == nil {
+		return m, false, nil
+	}
+	if kept := r.CachedManifest(d); kept != nil {
+		if _, ok := r.had(r.manifestObject(d), err); ok {
+			return kept, true, nil
+		}
+	}
+	return nil, false, err
+}
+
+// ShownManifest gives a manifest by digest to a caller to whom this repository has shown that
+// it has it: from memory, from the cache, or by a GET. What it names is known from then on
+// where it is itself still believed to be there.
+func (r Repository) ShownManifest(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
+	p, confirmed := r.has(r.manifestObject(d))
+	confirmed = confirmed && !p.missing()
+	if m := r.rs.manifests.Get(d); m != nil && (p.opened || !confirmed) {
+		return m, nil
+	}
+	return r.rs.fetching.do(ctx, digestKey{r.Repository, d}, func(ctx context.Context) (*registry.Manifest, error) {
+		m := r.CachedManifest(d)
+		if m == nil {
+			return r.fetch(ctx, d)
+		}
+		if confirmed {
+			r.admit(m)
+		}
+		return m, nil
+	})
+}
+
+// Child is ShownManifest for a manifest that another names with its size.
+func (r Repository) Child(ctx context.Context, d v1.Descriptor) (*registry.Manifest, error) {
+	m, err := r.ShownManifest(ctx, d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(m.Raw)) != d.Size {
+		return nil, fmt.Errorf("%s is %d bytes, where %d were promised: %w", d.Digest, len(m.Raw), d.Size, registry.ErrCorrupt)
+	}
+	return m, nil
+}
+
+// fetch gets a manifest by digest from the registry.
+func (r Repository) fetch(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
+	m, err := r.rs.o.Client.Manifest(ctx, r.Repository, d.String())
+	if errors.Is(err, registry.ErrNotFound) {
+		r.deny(r.manifestObject(d))
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.keep(m)
+	return m, nil
+}
+
+// CachedManifest reads a manifest from the cache; nil where that hasn't it.
+func (r Repository) CachedManifest(d digest.Digest) *registry.Manifest {
+	if m := r.rs.manifests.Get(d); m != nil {
+		return m
+	}
+	f, err := r.rs.o.Store.Open(d, -1)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if f.Size() > registry.MaxManifest {
+		return nil
+	}
+	raw, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
+	if err != nil {
+		return nil
+	}
+	m, err := registry.ParseManifest(raw, "", d)
+	if err != nil {
+		return nil
+	}
+	r.rs.manifests.Add(d, m)
+	return m
+}
+
+// confirm believes that the repository has the manifest d, as its tag said so.
+func (r Repository) confirm(d digest.Digest) { r.saw(r.manifestObject(d), -1) }
+
+// admit takes in a manifest that the repository showed. The manifest can be had here, and so
+// can its pieces, but for those of which only the registry can tell.
+func (r Repository) admit(m *registry.Manifest) {
+	for piece := range Pieces(m) {
+		o, ok := r.promise(piece)
+		if !ok {
+			continue
+		}
+		if p, ok := r.has(o); !ok || p.missing() {
+			r.promised(o, piece.Size)
+		}
+	}
+	o := r.manifestObject(m.Digest)
+	r.saw(o, int64(len(m.Raw)))
+	r.rs.objects.update(o, func(p presence, ok bool) (presence, bool) {
+		p.opened = ok
+		return p, ok
+	})
+	r.rs.manifests.Add(m.Digest, m)
+}
+
+// keep is admit for a manifest that came from the registry: it goes to the cache as well.
+func (r Repository) keep(m *registry.Manifest) {
+	r.admit(m)
+	if err := r.rs.o.Store.Put(m.Digest, m.Raw); err != nil {
+		// It was shown all the same; the next mount asks again.
+		r.rs.log.Debug("manifest not cached", "digest", m.Digest, "cause", err)
+	}
+}

@@ -1,0 +1,92 @@
+package known
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+// Referrers is what refers to a digest.
+type Referrers struct {
+	Answer
+	Index       []byte          // the index.json of them all; nil: not known
+	Digest      digest.Digest   // of Index
+	Descriptors []v1.Descriptor // as in Index
+}
+
+// newReferrers makes one index of the referrers that a registry named.
+func newReferrers(a Answer, ds []v1.Descriptor) (Referrers, error) {
+	if ds == nil {
+		ds = []v1.Descriptor{}
+	}
+	index, err := json.Marshal(v1.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: v1.MediaTypeImageIndex,
+		Manifests: ds,
+	})
+	if err != nil {
+		return Referrers{}, err
+	}
+	index = append(index, '\n')
+	return Referrers{a, index, digest.FromBytes(index), ds}, nil
+}
+
+// Referrers gives what refers to a digest. Where the registry is out of reach, its last word
+// counts, and a person is told.
+func (r Repository) Referrers(ctx context.Context, subject digest.Digest) (Referrers, error) {
+	key := digestKey{r.Repository, subject}
+	if known := r.rs.referrers.Get(key); known.Believed(r.rs.now()) {
+		return known, nil
+	}
+	rs, err := r.rs.referring.do(ctx, key, func(ctx context.Context) (Referrers, error) {
+		moment := r.rs.changes.now()
+		ds, err := r.rs.o.Client.Referrers(ctx, r.Repository, subject)
+		if err != nil {
+			return Referrers{}, err
+		}
+		got, err := newReferrers(r.rs.answered(r.rs.o.ListTTL), ds)
+		if err != nil {
+			return Referrers{}, err
+		}
+		if !r.rs.changes.since(r.Repository, moment) {
+			r.rs.referrers.Add(key, got)
+		}
+		return got, nil
+	})
+	if registry.OutOfReach(err) {
+		if old := r.oldReferrers(subject, err); old.Index != nil {
+			return old, nil
+		}
+	}
+	return rs, err
+}
+
+// oldReferrers gives what was known, for a moment more; the zero value: nothing was.
+func (r Repository) oldReferrers(subject digest.Digest, err error) Referrers {
+	key := digestKey{r.Repository, subject}
+	if known := r.rs.referrers.Get(key); known.Index == nil {
+		return Referrers{}
+	}
+	tell := false
+	old := r.rs.referrers.update(key, func(known Referrers) Referrers {
+		tell = known.Index != nil && known.showOn(r.rs.now())
+		return known
+	})
+	if tell {
+		at := r.notice("lookup", "referrers/"+subject.Algorithm().String()+"/"+subject.Encoded())
+		r.rs.showing(at, "the referrers", old.Since, err)
+	}
+	return old
+}
+
+// dropReferrers drops what is known of a subject, as something refers to it now, or no longer
+// does.
+func (r Repository) dropReferrers(subject digest.Digest) {
+	r.rs.changes.changed(r.Repository)
+	r.rs.referrers.Remove(digestKey{r.Repository, subject})
+}

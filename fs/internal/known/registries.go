@@ -1,0 +1,186 @@
+package known
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// Bounds of what is known of all registries together, so that a mount that shows a million
+// names stays small. The numbers count answers; a tag or an object takes some 300 bytes.
+const (
+	maxTags      = 1 << 15
+	maxObjects   = 1 << 15
+	maxVisited   = 1 << 15
+	maxHosts     = 1 << 10
+	maxRefusals  = 1 << 10
+	maxListTimes = 1 << 12
+
+	maxTagListBytes  = 8 << 20 // a list of 100,000 tags has some 3 MB
+	maxCatalogBytes  = 8 << 20
+	maxManifestBytes = 8 << 20
+	maxReferrerBytes = 4 << 20
+	maxClosureBytes  = 8 << 20
+
+	// EntryCost is what one thing of a Bounded costs beside its bytes.
+	EntryCost = 1 << 10
+)
+
+// Options says what is asked, and for how long answers are believed. Client and Store are
+// required.
+type Options struct {
+	Client *registry.Client
+	Store  *cache.Store
+
+	TagTTL  time.Duration // how long it is believed what a tag points at
+	ListTTL time.Duration // how long lists of tags, repositories and referrers are
+
+	// Epoch is the time of a list that nobody has seen.
+	Epoch time.Time
+	// Notify is told what a person has to know and no errno tells; nil: nobody is.
+	Notify func(Notice)
+	// Panicked is told of a panic in work that several wait for, with its stack; nil: nobody
+	// is.
+	Panicked func(cause any, stack []byte)
+	Logger   *slog.Logger     // nil: silent
+	Now      func() time.Time // nil: time.Now
+}
+
+// Notice is a sentence for a person of something that no errno tells.
+type Notice struct {
+	Host  string
+	Path  string // of the repository; "": it is of the host
+	Entry string // below the repository, as "tags/v1"; "": it is of the repository itself
+	Op    string // what was being done, as "opendir"
+	Hint  string // what to do next
+	Err   error
+}
+
+// Registries is what a mount knows of all registries. It is safe for concurrent use.
+type Registries struct {
+	o   Options
+	log *slog.Logger
+
+	hosts     *table[string, hostState]
+	catalogs  *Bounded[string, catalog]
+	visits    *visits
+	tags      *table[tagKey, pointer]
+	objects   *table[object, presence]
+	lists     *Bounded[ref.Repository, TagList]
+	refusals  *table[ref.Repository, refusal]
+	manifests *Bounded[digest.Digest, *registry.Manifest]
+	referrers *Bounded[digestKey, Referrers]
+	closures  *Bounded[digestKey, *Closure]
+	changes   *changes
+	times     *listTimes
+	patience  time.Duration // catalogPatience, but in tests
+
+	listing     flight[string, catalog]
+	listingTags flight[ref.Repository, TagList]
+	resolving   flight[tagKey, Tag]
+	fetching    flight[digestKey, *registry.Manifest]
+	probing     flight[digestKey, presence]
+	referring   flight[digestKey, Referrers]
+
+	life    context.Context // until Close
+	end     context.CancelFunc
+	errands sync.WaitGroup // goroutines that nobody waits for, under life
+}
+
+// digestKey is a digest in a repository.
+type digestKey struct {
+	repository ref.Repository
+	digest     digest.Digest
+}
+
+// New makes a Registries that knows nothing. It asks nobody.
+func New(o Options) *Registries {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Notify == nil {
+		o.Notify = func(Notice) {}
+	}
+	rs := &Registries{
+		o: o, log: o.Logger, patience: catalogPatience,
+		hosts:     newTable[string, hostState](maxHosts, nil),
+		visits:    newVisits(),
+		tags:      newTable[tagKey, pointer](maxTags, nil),
+		objects:   newTable[object, presence](maxObjects, nil),
+		refusals:  newTable[ref.Repository, refusal](maxRefusals, nil),
+		catalogs:  NewBounded[string](maxCatalogBytes, func(c catalog) int { return namesCost(c.paths) }),
+		lists:     NewBounded[ref.Repository](maxTagListBytes, func(l TagList) int { return namesCost(l.Names) }),
+		manifests: NewBounded[digest.Digest](maxManifestBytes, func(m *registry.Manifest) int { return EntryCost + len(m.Raw) }),
+		referrers: NewBounded[digestKey](maxReferrerBytes, func(rs Referrers) int { return EntryCost + 3*len(rs.Index) }),
+		closures:  NewBounded[digestKey](maxClosureBytes, (*Closure).cost),
+		changes:   newChanges(),
+	}
+	rs.times = newListTimes(rs)
+	for _, panicked := range []*func(any, []byte){
+		&rs.listing.panicked, &rs.listingTags.panicked, &rs.resolving.panicked, &rs.fetching.panicked, &rs.probing.panicked, &rs.referring.panicked,
+	} {
+		*panicked = o.Panicked
+	}
+	rs.life, rs.end = context.WithCancel(context.Background())
+	return rs
+}
+
+// namesCost is the bytes that a list of names takes.
+func namesCost[S ~[]string](names S) int {
+	n := EntryCost
+	for _, name := range names {
+		n += len(name) + 16 // the string's header
+	}
+	return n
+}
+
+// Close ends what is asked for nobody.
+func (rs *Registries) Close() {
+	rs.end()
+	rs.errands.Wait()
+}
+
+// Repository gives a repository.
+func (rs *Registries) Repository(r ref.Repository) Repository { return Repository{r, rs} }
+
+// Host gives a host.
+func (rs *Registries) Host(name string) Host { return Host{name, rs} }
+
+// Held is how much is held in memory.
+type Held struct {
+	Names        int `json:"names"`        // in lists of tags and repositories
+	Repositories int `json:"repositories"` // of which something was seen
+	Tags         int `json:"tags"`         // of which it is known what they point at
+	Manifests    int `json:"manifests"`
+}
+
+// Held counts what is held in memory.
+func (rs *Registries) Held() Held {
+	h := Held{Repositories: rs.visits.len(), Tags: rs.tags.len(), Manifests: rs.manifests.Len()}
+	rs.lists.values(func(l TagList) { h.Names += len(l.Names) })
+	rs.catalogs.values(func(c catalog) { h.Names += len(c.paths) })
+	return h
+}
+
+// showing tells that something is shown as it was, and why.
+func (rs *Registries) showing(at Notice, what string, since time.Time, err error) {
+	at.Hint = "nothing to do: what was known is shown until the registry can be reached"
+	at.Err = fmtShowing(what, rs.now().Sub(since), err)
+	rs.o.Notify(at)
+}
+
+// descriptorOf gives the descriptor of a digest and a size.
+func descriptorOf(d digest.Digest, size int64) v1.Descriptor {
+	return v1.Descriptor{Digest: d, Size: size}
+}

@@ -1,0 +1,132 @@
+package known
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// Repository is one repository as a mount knows it. It decides what is asked of the registry,
+// and what is answered from memory and the cache. It is a name alone: all Repositories of a
+// name share what is known, and one that nobody uses takes no memory.
+//
+// A blob in the cache says nothing about whether this repository may show it: content comes
+// from the cache only where the repository has confirmed the digest, by naming it in a
+// manifest or by answering for it.
+type Repository struct {
+	ref.Repository
+	rs *Registries
+}
+
+// notice gives a Notice of something in the repository.
+func (r Repository) notice(op, entry string) Notice {
+	return Notice{Host: r.Host, Path: r.Path, Op: op, Entry: entry}
+}
+
+// fmtShowing is the sentence of what is shown as it was some time ago.
+func fmtShowing(what string, ago time.Duration, err error) error {
+	return fmt.Errorf("showing %s as it was %s ago: %w", what, ago.Round(time.Second), err)
+}
+
+// visit notes that the repository exists: its registry just showed something of it. Listings
+// name it from now on.
+func (r Repository) visit() { r.rs.visits.set(r.Repository, r.rs.answered(r.rs.o.ListTTL)) }
+
+// exists asks the registry whether there is such a repository, unless it has shown something
+// of it already: one page of tags tells.
+func (r Repository) exists(ctx context.Context) error {
+	if r.rs.visits.get(r.Repository).Believed(r.rs.now()) || r.knownTags().Names != nil {
+		return nil
+	}
+	if err := r.refused(); err != nil {
+		return err
+	}
+	for _, err := range r.rs.o.Client.Tags(ctx, r.Repository) {
+		if errors.Is(err, registry.ErrNotFound) && r.answersForATag(ctx) {
+			break
+		}
+		if errors.Is(err, registry.ErrNotFound) {
+			r.rs.visits.deny(r.Repository, r.rs.denied())
+		}
+		if err != nil {
+			return err
+		}
+		break
+	}
+	r.visit()
+	return nil
+}
+
+// confirmed is exists. Where the registry is out of reach, or doesn't list tags, its last word
+// counts, and a person is told that it is out of reach.
+func (r Repository) confirmed(ctx context.Context) error {
+	err := r.exists(ctx)
+	out := registry.OutOfReach(err)
+	if !out && !refuses(err) {
+		return err
+	}
+	seen, tell := r.rs.visits.showOn(r.Repository, r.rs.now())
+	switch {
+	case !seen.Known() && errors.Is(err, registry.ErrUnsupported):
+		return fmt.Errorf("nothing tells of such a repository: %w: %w", registry.ErrNotFound, err)
+	case !seen.Known():
+		return err
+	case out && tell:
+		r.rs.showing(r.notice("opendir", ""), "the repository", seen.Since, err)
+	}
+	return nil
+}
+
+// Want tells the cache how to get a blob of the repository. A blob that a mirror has wrong is
+// got from the registry itself.
+func (r Repository) Want(d digest.Digest, size int64) cache.Want {
+	var mirrored atomic.Bool
+	client := r.rs.o.Client
+	by := func(get func(context.Context, ref.Repository, v1.Descriptor, int64, int64) (*registry.Body, error)) cache.Fetch {
+		return func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+			b, err := get(ctx, r.Repository, descriptorOf(d, size), offset, length)
+			if errors.Is(err, registry.ErrNoPlace) {
+				return nil, cache.ErrNoPlace
+			}
+			if err != nil {
+				return nil, err
+			}
+			r.visit()
+			return &mirroredBody{b, &mirrored}, nil
+		}
+	}
+	return cache.Want{
+		Digest: d, Size: size, From: r.String(),
+		Fetch: by(client.BlobRange), Part: by(client.BlobPart),
+		Doubt: func() bool {
+			if !mirrored.Swap(false) {
+				return false
+			}
+			client.Doubt(r.Repository, d)
+			return true
+		},
+	}
+}
+
+// mirroredBody notes, when it is closed, whether any of it came from a mirror.
+type mirroredBody struct {
+	*registry.Body
+	mirrored *atomic.Bool
+}
+
+func (b *mirroredBody) Close() error {
+	if b.Mirrored() {
+		b.mirrored.Store(true)
+	}
+	return b.Body.Close()
+}

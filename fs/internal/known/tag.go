@@ -1,0 +1,265 @@
+package known
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// ErrUnlisted is the kind of error of a tag that the registry's list of tags doesn't name,
+// which is believed.
+var ErrUnlisted = errors.New("it isn't in the list of tags")
+
+// Tag is what is known of a tag that there is.
+type Tag struct {
+	// Digest is what the tag points at; "": a list names the tag, and nobody has asked yet.
+	Digest   digest.Digest
+	Manifest *registry.Manifest // nil: nobody needed it yet
+	Until    time.Time          // the end of the belief
+}
+
+// tagKey is a tag of a repository.
+type tagKey struct {
+	repository ref.Repository
+	tag        string
+}
+
+func (r Repository) tagKey(tag string) tagKey { return tagKey{r.Repository, tag} }
+
+// cacheKey is what a tag's pointer is kept under in the cache.
+func (k tagKey) cacheKey() string { return k.repository.String() + ":" + k.tag }
+
+// pointer is what a tag points at, as the registry last said.
+type pointer struct {
+	Answer
+	digest digest.Digest
+}
+
+// LookUpTag finds a tag. A tag of which nothing is known costs one GET, one whose time is over
+// one HEAD. A tag that a list names costs nothing: what it points at is asked for by the first
+// look into it. A name that a whole list lacks is ErrUnlisted, unless the tag was seen since.
+func (r Repository) LookUpTag(ctx context.Context, name string) (Tag, error) {
+	l := r.knownTags()
+	_, remembered := r.recall(ctx, name)
+	if l.has(name) && !remembered {
+		return r.Listed(l, name), nil
+	}
+	if l.lacks(name) {
+		if _, fresh := r.fresh(name); !fresh {
+			return Tag{}, fmt.Errorf("%w of %s ago: %s:%s", ErrUnlisted, r.rs.now().Sub(l.Since).Round(time.Second), r, name)
+		}
+	}
+	t, err := r.Tag(ctx, name)
+	if registry.OutOfReach(err) {
+		if l := r.oldTags(err); l.has(name) {
+			return r.Listed(l, name), nil // what it points at isn't known, but that it's there
+		}
+	}
+	return t, err
+}
+
+// Listed gives a tag that a list names. It asks nobody, and looks at no disk, as listings of
+// many tags call it.
+func (r Repository) Listed(l TagList, name string) Tag {
+	if p, fresh := r.fresh(name); fresh {
+		return Tag{Digest: p.digest, Until: p.Until}
+	}
+	until := r.rs.now().Add(r.rs.o.TagTTL)
+	if l.Until.Before(until) {
+		until = l.Until
+	}
+	return Tag{Until: until}
+}
+
+// Tag gives the manifest that a tag points at. Cold it costs one GET, later one HEAD where the
+// time is over, else nothing. Where the registry can't be asked, what is known is better than
+// nothing, and a person is told.
+func (r Repository) Tag(ctx context.Context, tag string) (Tag, error) {
+	if p, ok := r.fresh(tag); ok && p.Old {
+		if m := r.CachedManifest(p.digest); m != nil {
+			return Tag{p.digest, m, p.Until}, nil
+		}
+	}
+	t, err := r.rs.resolving.do(ctx, r.tagKey(tag), func(ctx context.Context) (Tag, error) { return r.resolve(ctx, tag) })
+	if registry.OutOfReach(err) {
+		if old, ok := r.oldTag(ctx, tag, err); ok {
+			return old, nil
+		}
+	}
+	return t, err
+}
+
+// resolve asks for what isn't known of a tag, or isn't believed any more.
+func (r Repository) resolve(ctx context.Context, tag string) (Tag, error) {
+	asked := r.rs.now()
+	p, ok := r.recall(ctx, tag)
+	switch {
+	case !ok:
+		return r.getTag(ctx, tag, asked)
+	case !p.Believed(asked), p.Old:
+		return r.Revalidate(ctx, tag)
+	}
+	r.confirm(p.digest)
+	m, err := r.Manifest(ctx, p.digest)
+	return Tag{p.digest, m, p.Until}, err
+}
+
+// getTag gets the manifest of a tag. asked is when the caller began to ask.
+func (r Repository) getTag(ctx context.Context, tag string, asked time.Time) (Tag, error) {
+	m, err := r.rs.o.Client.Manifest(ctx, r.Repository, tag)
+	if err != nil {
+		return Tag{}, err
+	}
+	r.keep(m)
+	return Tag{m.Digest, m, r.remember(tag, m.Digest, asked)}, nil
+}
+
+// Revalidate asks the registry whether a tag still points where it did: by a HEAD.
+func (r Repository) Revalidate(ctx context.Context, tag string) (Tag, error) {
+	asked := r.rs.now()
+	res, err := r.rs.o.Client.ResolveManifest(registry.Impatient(ctx), r.Repository, tag)
+	if errors.Is(err, registry.ErrNotFound) {
+		r.dropTag(tag)
+	}
+	if err != nil {
+		return Tag{}, err
+	}
+	m := res.Manifest // of a registry that has no HEAD
+	if m != nil {
+		r.keep(m)
+		return Tag{m.Digest, m, r.remember(tag, m.Digest, asked)}, nil
+	}
+	r.confirm(res.Digest)
+	m, err = r.Manifest(ctx, res.Digest)
+	if errors.Is(err, registry.ErrNotFound) { // its HEAD was wrong, or it moved just now
+		return r.getTag(ctx, tag, asked)
+	}
+	if err != nil {
+		return Tag{}, err
+	}
+	return Tag{res.Digest, m, r.remember(tag, res.Digest, asked)}, nil
+}
+
+// oldTag gives what a tag was last known to point at, where the cache has that: its registry
+// is out of reach, as err says.
+func (r Repository) oldTag(ctx context.Context, tag string, err error) (Tag, bool) {
+	p, ok := r.recall(ctx, tag)
+	if !ok {
+		return Tag{}, false
+	}
+	r.hadManifest(p)
+	if last, _ := r.rs.objects.peek(r.manifestObject(p.digest)); !last.Denied.IsZero() {
+		return Tag{}, false
+	}
+	m := r.CachedManifest(p.digest)
+	if m == nil {
+		return Tag{}, false
+	}
+	now, tell := r.showTagOn(tag, p)
+	if tell {
+		r.rs.showing(r.notice("lookup", "tags/"+tag), tag, p.Since, err)
+	}
+	return Tag{p.digest, m, now.Until}, now.digest == p.digest
+}
+
+// showTagOn has a tag shown as it was for a moment more, unless it points elsewhere by now,
+// and gives what it points at. tell says that a person is to be told.
+func (r Repository) showTagOn(tag string, p pointer) (now pointer, tell bool) {
+	r.rs.tags.update(r.tagKey(tag), func(v pointer, ok bool) (pointer, bool) {
+		if !ok {
+			v = p // it was dropped from memory meanwhile
+		}
+		if v.digest == p.digest {
+			tell = v.showOn(r.rs.now())
+		}
+		now = v
+		return v, true
+	})
+	return now, tell
+}
+
+// recall gives what is remembered of a tag, over restarts. What a registry told one account
+// says nothing about what it tells another who shares the cache.
+func (r Repository) recall(ctx context.Context, tag string) (pointer, bool) {
+	k := r.tagKey(tag)
+	if p, ok := r.rs.tags.get(k); ok {
+		return p, true
+	}
+	kept, ok := r.rs.o.Store.Recall(k.cacheKey())
+	if !ok || !r.rs.o.Client.HasAccount(ctx, r.Repository, kept.Told) {
+		return pointer{}, false
+	}
+	p := pointer{Answer{Since: kept.Checked, Until: kept.Checked.Add(r.rs.o.TagTTL)}, kept.Digest}
+	r.rs.tags.update(k, func(v pointer, ok bool) (pointer, bool) {
+		if ok { // the registry itself told it meanwhile
+			p = v
+		}
+		return p, true
+	})
+	return p, true
+}
+
+// remember keeps what the registry says of a tag, and gives until when that is believed. asked
+// is when the registry was asked, or told: what a push has done since is newer than the
+// answer.
+func (r Repository) remember(tag string, d digest.Digest, asked time.Time) (until time.Time) {
+	k := r.tagKey(tag)
+	p := pointer{r.rs.answered(r.rs.o.TagTTL), d}
+	newer := false
+	r.rs.tags.update(k, func(v pointer, ok bool) (pointer, bool) {
+		if newer = ok && v.Since.After(asked) && v.digest != d; newer {
+			return v, true
+		}
+		return p, true
+	})
+	if newer {
+		return p.Since
+	}
+	kept := cache.Pointer{Digest: d, Checked: p.Since, Told: r.rs.o.Client.Account(r.Repository)}
+	if err := r.rs.o.Store.Remember(k.cacheKey(), kept); err != nil {
+		r.rs.log.Debug("tag not remembered on disk", "repository", r, "tag", tag, "cause", err)
+	}
+	return p.Until
+}
+
+// dropTag drops what is remembered of a tag: the registry doesn't have it.
+func (r Repository) dropTag(tag string) {
+	k := r.tagKey(tag)
+	r.rs.tags.remove(k)
+	r.rs.o.Store.Forget(k.cacheKey())
+}
+
+// fresh gives what a tag points at where the registry needn't be asked. It looks at no disk.
+func (r Repository) fresh(tag string) (pointer, bool) {
+	p, ok := r.rs.tags.get(r.tagKey(tag))
+	return p, ok && p.Believed(r.rs.now())
+}
+
+// eachTag calls do with what is in memory of the tags of the repository, until it says no.
+func (r Repository) eachTag(do func(tag string, p pointer) bool) {
+	r.rs.tags.each(func(k tagKey, p pointer) bool { return k.repository != r.Repository || do(k.tag, p) })
+}
+
+// answersForATag says whether the registry still has the tag that it was asked for last. Some
+// registries answer a list of tags with 404 for repositories that they serve.
+func (r Repository) answersForATag(ctx context.Context) bool {
+	tag, last := "", pointer{}
+	r.eachTag(func(t string, p pointer) bool {
+		if tag == "" || p.Since.After(last.Since) {
+			tag, last = t, p
+		}
+		return true
+	})
+	if tag == "" {
+		return false
+	}
+	_, err := r.Tag(ctx, tag)
+	return err == nil
+}

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Failure is one line of .ocifs/errors.jsonl.
+type Failure struct {
+	Time  time.Time `json:"time"`
+	Path  string    `json:"path"`
+	Op    string    `json:"op"`
+	Errno string    `json:"errno"`
+	Cause string    `json:"cause"`
+	Hint  string    `json:"hint"`
+}
+
+// Failures is the last maxFailures failures, a count of all, and their text. It is safe for
+// concurrent use.
+type Failures struct {
+	log   *slog.Logger
+	quiet func(error) bool // nil: all are told
+	text  Log
+
+	mu     sync.Mutex       // guards all below; before text.mu
+	last   []Failure        // a ring once it is full
+	next   int              // the index of the oldest in a full ring
+	counts map[string]int64 // by errno, of all that were ever added
+}
+
+func newFailures(log *slog.Logger, quiet func(error) bool) *Failures {
+	return &Failures{log: log, quiet: quiet, counts: map[string]int64{}}
+}
+
+// Log gives the text of the failures, a line of JSON each.
+func (f *Failures) Log() *Log { return &f.text }
+
+// add adds the failure of an operation at a path. One that repeats the last, and one that is
+// quiet, is counted and not told.
+func (f *Failures) add(path, op string, errno syscall.Errno, hint string, err error) {
+	line := Failure{time.Now().UTC(), path, op, ErrnoName(errno), err.Error(), hint}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counts[line.Errno]++
+	if f.repeats(line) || f.quiet != nil && f.quiet(err) {
+		return
+	}
+	f.log.Warn(op+" failed", "path", path, "errno", line.Errno, "cause", line.Cause, "hint", line.Hint)
+	f.text.add(line.json(), line.Time)
+	if len(f.last) < maxFailures {
+		f.last = append(f.last, line)
+		return
+	}
+	f.last[f.next] = line
+	f.next = (f.next + 1) % maxFailures
+}
+
+// json is the failure as a line of JSON.
+func (f Failure) json() []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	// A failure is made of strings and a time: encoding can't fail.
+	_ = e.Encode(f)
+	return b.Bytes()
+}
+
+// ErrnoName gives the name of an errno. EOPNOTSUPP and ENOTSUP have one number on Linux: the
+// first is said everywhere here.
+func ErrnoName(errno syscall.Errno) string {
+	if errno == syscall.EOPNOTSUPP {
+		return "EOPNOTSUPP"
+	}
+	return unix.ErrnoName(errno)
+}
+
+// repeats says whether a failure is the same as the one a moment before: a thousand readers
+// that wait for one download fail as one, and mustn't push out what else went wrong. mu is
+// held.
+func (f *Failures) repeats(line Failure) bool {
+	if len(f.last) == 0 {
+		return false
+	}
+	before := f.last[(f.next+len(f.last)-1)%len(f.last)]
+	recent := line.Time.Sub(before.Time) < time.Second
+	before.Time = line.Time
+	return recent && before == line
+}
+
+// Count gives how many failures there were, by errno.
+func (f *Failures) Count() map[string]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := make(map[string]int64, len(f.counts))
+	for errno, n := range f.counts {
+		c[errno] = n
+	}
+	return c
+}
+
+// LastAt gives the cause of the last failure at a path, or "".
+func (f *Failures) LastAt(path string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	cause := ""
+	for i := range f.last {
+		if l := f.last[(f.next+i)%len(f.last)]; l.Path == path {
+			cause = l.Cause
+		}
+	}
+	return cause
+}

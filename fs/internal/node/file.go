@@ -1,0 +1,112 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// fileNode is a file as the kernel has it.
+//
+// The kernel wants all open handles of an inode to be of one mode: an inode that is open by
+// way of the page cache can't be opened to pass through, nor the other way round. So the first
+// handle chooses the mode, which stays until the last one is gone.
+type fileNode struct {
+	base
+	file File
+
+	mu      sync.Mutex // guards all below
+	handles int        // open handles
+	mode    Mode       // of the open handles
+	pages   uint64     // Way.Pages of the pages that the kernel may have; 0: it has none
+}
+
+var _ gofs.NodeOpener = (*fileNode)(nil)
+
+// Open opens the file. Only a WritableFile can be opened to write.
+func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	n.use()
+	const writes = syscall.O_WRONLY | syscall.O_RDWR | syscall.O_TRUNC
+	if flags&writes != 0 {
+		return n.openToWrite(ctx, flags)
+	}
+	if errno := n.may(ctx, fuse.R_OK); errno != 0 {
+		return nil, 0, errno
+	}
+	bounded, cancel := n.kernel.bound(ctx)
+	defer cancel()
+	c, err := n.file.Open(bounded, callerOf(ctx))
+	if err != nil {
+		return nil, 0, n.fail(bounded, "open", err)
+	}
+	h, flags := n.opened(c)
+	return h, flags | fuse.FOPEN_NOFLUSH, 0
+}
+
+// opened counts a handle, and says how the kernel reads through it.
+func (n *fileNode) opened(c Content) (h *fileHandle, flags uint32) {
+	way := c.Way()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.handles == 0 {
+		n.mode = way.Mode
+	}
+	n.handles++
+	h = &fileHandle{node: n, content: c, way: way, through: n.mode == Passthrough && way.Mode == Passthrough}
+	keep := n.keepPages(way)
+	switch {
+	case n.mode == Direct:
+		return h, fuse.FOPEN_DIRECT_IO
+	case !keep:
+		return h, 0
+	}
+	return h, fuse.FOPEN_KEEP_CACHE // go-fuse passes reads through if the handle has a descriptor for it
+}
+
+// keepPages says whether the kernel may keep the pages that it has of the file, as they are
+// those of what is opened now. mu is held.
+func (n *fileNode) keepPages(way Way) bool {
+	if way.Pages == 0 {
+		return true
+	}
+	keep := n.pages == 0 || n.pages == way.Pages || way.Pages == UnverifiedPages
+	n.pages = way.Pages
+	return keep
+}
+
+// fileHandle is an open file.
+type fileHandle struct {
+	node    *fileNode
+	content Content
+	way     Way
+	through bool // reads pass through
+}
+
+var (
+	_ gofs.FileReader          = (*fileHandle)(nil)
+	_ gofs.FileReleaser        = (*fileHandle)(nil)
+	_ gofs.FilePassthroughFder = (*fileHandle)(nil)
+)
+
+func (h *fileHandle) PassthroughFd() (int, bool) { return h.way.Fd, h.through }
+
+// Read reads. Neither a deadline nor a lock is over it: the content bounds its own waits, and
+// an interrupt ends them.
+func (h *fileHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n, err := h.content.ReadAt(ctx, callerOf(ctx), dest, off)
+	if err != nil {
+		return nil, h.node.fail(ctx, "read", err)
+	}
+	return fuse.ReadResultData(dest[:n]), 0
+}
+
+func (h *fileHandle) Release(context.Context) syscall.Errno {
+	h.content.Close()
+	h.node.mu.Lock()
+	defer h.node.mu.Unlock()
+	h.node.handles--
+	return 0
+}

@@ -1,0 +1,71 @@
+package node
+
+import (
+	"strings"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+)
+
+// Stale is something of which the kernel may believe what isn't so any more: a name in a
+// directory, or without a name the directory's own attributes.
+type Stale struct {
+	Dir  string // the path of the directory below the mountpoint
+	Name string
+	// Appeared says that the kernel can believe no more than that the name doesn't exist.
+	Appeared bool
+}
+
+// Outdate makes the kernel ask anew. done is closed when it is going to. The caller may have
+// a directory locked in the kernel, or be in the way of someone who has, so done must be
+// waited for with a bound, or not at all.
+func (k *Kernel) Outdate(stale []Stale) (done <-chan struct{}) {
+	told := make(chan struct{})
+	k.notify(func() {
+		defer close(told)
+		for _, s := range stale {
+			k.outdate(s)
+		}
+	})
+	return told
+}
+
+func (k *Kernel) outdate(s Stale) {
+	dir := k.find(s.Dir)
+	// A directory that the kernel doesn't know needs no notification.
+	switch {
+	case dir == nil, s.Appeared && dir.GetChild(s.Name) != nil:
+	case s.Name == "":
+		forgetAttr(dir)
+	default:
+		_ = dir.NotifyEntry(s.Name)
+	}
+}
+
+// forgetAttr makes the kernel ask for the attributes of a node anew. Unlike NotifyEntry, the
+// notification waits for no lock of the kernel. A negative offset leaves the pages alone.
+func forgetAttr(n *gofs.Inode) { _ = n.NotifyContent(-1, 0) }
+
+// find gives the node at a path; nil: the kernel doesn't know it.
+func (k *Kernel) find(path string) *gofs.Inode {
+	k.mu.Lock()
+	n := k.top
+	k.mu.Unlock()
+	for name := range strings.SplitSeq(path, "/") {
+		if n != nil && name != "" {
+			n = n.GetChild(name)
+		}
+	}
+	return n
+}
+
+// Names gives the names in a directory that the kernel knows.
+func (k *Kernel) Names(dir string) (names []string) {
+	n := k.find(dir)
+	if n == nil {
+		return nil
+	}
+	for name := range n.Children() {
+		names = append(names, name)
+	}
+	return names
+}

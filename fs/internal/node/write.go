@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// openToWrite opens the file for a program that writes, or empties it.
+func (n *fileNode) openToWrite(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	f, ok := n.file.(WritableFile)
+	if !ok {
+		return nil, 0, syscall.EROFS
+	}
+	if errno := n.may(ctx, fuse.W_OK); errno != 0 {
+		return nil, 0, errno
+	}
+	by := callerOf(ctx)
+	bounded, cancel := n.kernel.bound(ctx)
+	defer cancel()
+	open := f.OpenToWrite
+	if flags&syscall.O_TRUNC != 0 {
+		open = f.OpenEmptied
+	}
+	c, err := open(bounded, by)
+	if err != nil {
+		return nil, 0, n.fail(bounded, "open", err)
+	}
+	h, opened := n.openedToWrite(c)
+	return h, opened, 0
+}
+
+// openedToWrite counts a handle that can write. Reads and writes are direct: the disk that
+// they go to has a page cache of its own.
+func (n *fileNode) openedToWrite(c WritableContent) (*writeHandle, uint32) {
+	h, flags := n.opened(c)
+	return &writeHandle{fileHandle: *h, content: c}, flags
+}
+
+// writeHandle is a file that is open to write.
+type writeHandle struct {
+	fileHandle
+	content WritableContent
+}
+
+var (
+	_ gofs.FileWriter  = (*writeHandle)(nil)
+	_ gofs.FileFlusher = (*writeHandle)(nil)
+	_ gofs.FileFsyncer = (*fileHandle)(nil)
+)
+
+func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	n, err := h.content.WriteAt(ctx, data, off)
+	if err != nil && n == 0 { // else the next write says so
+		return 0, h.node.fail(ctx, "write", err)
+	}
+	return uint32(n), 0
+}
+
+// Flush is a close, that of a program which was killed included: what that wrote isn't known
+// to be whole, and isn't pushed.
+func (h *writeHandle) Flush(ctx context.Context) syscall.Errno {
+	by := callerOf(ctx)
+	if by.Killed() {
+		return syscall.EINTR
+	}
+	ctx, stop := by.Heed(ctx)
+	defer stop()
+	if err := h.content.Flush(ctx); err != nil {
+		return h.node.fail(ctx, "close", err)
+	}
+	return 0
+}
+
+// Fsync is fsync(2). sync(1) opens a file to read and calls it.
+func (h *fileHandle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
+	c, ok := h.content.(syncer)
+	if !ok {
+		return syscall.ENOTSUP
+	}
+	ctx, stop := callerOf(ctx).Heed(ctx)
+	defer stop()
+	if err := c.Sync(ctx); err != nil {
+		return h.node.fail(ctx, "fsync", err)
+	}
+	return 0
+}

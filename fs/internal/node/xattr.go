@@ -1,0 +1,64 @@
+package node
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+)
+
+// Extended attributes are there only with Options.Xattr. Without it the first program that
+// asks for one is told ENOSYS, and the kernel asks no more. (go-fuse can say that by itself,
+// but says it to setxattr as well, where EROFS is true.)
+var (
+	_ gofs.NodeGetxattrer  = (*base)(nil)
+	_ gofs.NodeListxattrer = (*base)(nil)
+)
+
+func (b *base) Getxattr(_ context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
+	if !b.kernel.o.Xattr {
+		return 0, syscall.ENOSYS
+	}
+	v, ok := b.xattrs()[attr]
+	if !ok {
+		return 0, gofs.ENOATTR
+	}
+	return fillXattr(dest, v)
+}
+
+func (b *base) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+	if !b.kernel.o.Xattr {
+		return 0, syscall.ENOSYS
+	}
+	var all string
+	for _, name := range slices.Sorted(maps.Keys(b.xattrs())) {
+		all += name + "\x00"
+	}
+	return fillXattr(dest, all)
+}
+
+// xattrs gives the attributes of the Entry. user.ocifs.error is the last failure there. What
+// can be changed has none.
+func (b *base) xattrs() map[string]string {
+	if _, ok := b.entry.(Changeable); ok {
+		return nil
+	}
+	x := map[string]string{}
+	if a, ok := b.entry.(attributed); ok {
+		maps.Copy(x, a.Xattrs())
+	}
+	if cause := b.kernel.failures.LastAt(b.entry.Path()); cause != "" {
+		x["user.ocifs.error"] = cause
+	}
+	return x
+}
+
+// fillXattr gives a value, or just its size where dest has no room for it.
+func fillXattr(dest []byte, v string) (uint32, syscall.Errno) {
+	if len(dest) < len(v) {
+		return uint32(len(v)), syscall.ERANGE
+	}
+	return uint32(copy(dest, v)), 0
+}

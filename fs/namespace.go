@@ -1,0 +1,62 @@
+package fs
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// namespace is a directory of a host or below: its components, and the entries of the
+// repository of that name. Whether there is one is asked when it is listed, not when it is
+// looked up: a private repository that no catalog lists can be entered.
+type namespace struct {
+	place
+	host known.Host
+	path string // as spelled: "", "library", "library/alpine"
+}
+
+func (d *namespace) Attr() node.Attr { return d.listAttr(d.namesList()) }
+
+// Lookup finds any component that there could be, and the entries that any repository has. It
+// asks nobody.
+func (d *namespace) Lookup(_ context.Context, name string) (node.Child, error) {
+	if r, err := ref.NewRepository(d.host.Name, d.path); d.path != "" && err == nil {
+		if e := d.tree.repositoryEntry(d.at(name), r, name); e != nil {
+			return node.Child{Name: name, Entry: e, TTL: forever}, nil
+		}
+	}
+	c, ok := parseComponentName(name)
+	if !ok {
+		return node.Child{}, node.ErrNotExist
+	}
+	path := join(d.path, c)
+	if _, err := ref.NewRepository(d.host.Name, path); err != nil {
+		return node.Child{}, err
+	}
+	return node.Child{Name: name, Entry: &namespace{d.at(name), d.host, path}, TTL: forever}, nil
+}
+
+// List names the components below that the catalog or this mount know of, and, where the
+// registry confirms the repository, its entries.
+func (d *namespace) List(ctx context.Context) (node.Listing, error) {
+	ns, err := d.host.Look(ctx, d.path)
+	if err != nil {
+		return node.Listing{}, err
+	}
+	names := map[string]bool{}
+	for _, c := range ns.Below {
+		names[componentName(c)] = true
+	}
+	if ns.IsRepository {
+		for _, name := range d.tree.repositoryNames() {
+			names[name] = true
+		}
+	}
+	sorted := slices.Sorted(maps.Keys(names))
+	d.tree.known.SawList(d.namesList(), sorted)
+	return listNames(sorted, func(name string) (node.Child, error) { return d.Lookup(ctx, name) }), nil
+}

@@ -1,0 +1,124 @@
+package fs
+
+import (
+	"context"
+	"path"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/node"
+)
+
+// place is where an entry stands: its tree, and its path below the mountpoint ("" for the
+// root).
+type place struct {
+	tree *Tree
+	path string
+}
+
+// Path gives the path below the mountpoint.
+func (p place) Path() string { return p.path }
+
+func (p place) at(name string) place { return place{p.tree, join(p.path, name)} }
+
+// join joins paths of the tree, either of which may be "". Their components are names that
+// Lookup and List admit, so there is nothing to clean, which path.Join spends its time on.
+func join(dir, name string) string {
+	switch {
+	case dir == "":
+		return name
+	case name == "":
+		return dir
+	}
+	return dir + "/" + name
+}
+
+// full is the path from the registry down, whatever part of the tree is mounted.
+func (p place) full() string { return join(p.tree.prefix, p.path) }
+
+// up is the place n levels above.
+func (p place) up(n int) place {
+	for range n {
+		p.path = path.Dir(p.path)
+	}
+	if p.path == "." {
+		p.path = ""
+	}
+	return p
+}
+
+// to is the way from this directory to another place, for a symlink.
+func (p place) to(target place) string {
+	rel, err := filepath.Rel("/"+p.path, "/"+target.path)
+	if err != nil { // both are absolute
+		panic(err)
+	}
+	return rel
+}
+
+// identity gives the identity of an entry here with the content d ("" where the content
+// doesn't tell it from another).
+func (p place) identity(d digest.Digest) node.Identity {
+	return node.IdentityOf(p.full(), string(d))
+}
+
+// forever is how long the kernel keeps what can't change. It is an hour, so that what nobody
+// uses is forgotten in the end.
+const forever = time.Hour
+
+func (p place) attr(d digest.Digest, mode uint32, size int64, mtime time.Time) node.Attr {
+	return node.Attr{Identity: p.identity(d), Mode: mode, Size: size, Mtime: mtime, UID: p.tree.uid, GID: p.tree.gid, TTL: forever}
+}
+
+// dirAttr is the attributes of a directory here with the content d.
+func (p place) dirAttr(d digest.Digest) node.Attr {
+	return p.attr(d, syscall.S_IFDIR|0o555, 0, epoch)
+}
+
+// listAttr is the attributes of a directory here that shows a list.
+func (p place) listAttr(list known.ListName) node.Attr {
+	a := p.dirAttr("")
+	changed, ttl := p.tree.known.ListTime(list)
+	a.Mtime, a.TTL = changed, min(ttl, forever)
+	return a
+}
+
+// fileAttr is the attributes of a file here with the content d.
+func (p place) fileAttr(d digest.Digest, size int64, mtime time.Time) node.Attr {
+	return p.attr(d, syscall.S_IFREG|0o444, size, mtime)
+}
+
+// namesList names the list of the names in a directory here.
+func (p place) namesList() known.ListName { return known.NamesIn(p.full()) }
+
+// link is a symlink inside the tree. Its target is relative to the directory that it stands in.
+type link struct {
+	place
+	to    string
+	mtime time.Time
+}
+
+func (l *link) Target() string { return l.to }
+
+func (l *link) Attr() node.Attr {
+	return l.attr(digest.Digest(l.to), syscall.S_IFLNK|0o777, int64(len(l.to)), l.mtime)
+}
+
+// small is a file of a few bytes that can't change.
+type small struct {
+	place
+	bytes  []byte
+	digest digest.Digest // of what the bytes tell
+	mtime  time.Time
+}
+
+func (f *small) Attr() node.Attr { return f.fileAttr(f.digest, int64(len(f.bytes)), f.mtime) }
+
+func (f *small) Open(context.Context, caller.Caller) (node.Content, error) {
+	return node.Bytes(f.bytes), nil
+}

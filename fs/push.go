@@ -1,0 +1,102 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/node"
+	"github.com/ocifs/ocifs/fs/upload"
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
+)
+
+// pushTree is the tree as the staging area sees it.
+type pushTree struct{ *Tree }
+
+var _ upload.Tree = pushTree{}
+
+func (t pushTree) Blob(ctx context.Context, r ref.Repository, d digest.Digest) (int64, error) {
+	return t.repository(r).BlobSize(ctx, d)
+}
+
+func (t pushTree) Lacks(r ref.Repository, d digest.Digest) bool { return t.repository(r).Lacks(d) }
+
+func (t pushTree) TagPoints(ctx context.Context, r ref.Repository, tag string) (digest.Digest, error) {
+	now, err := t.repository(r).Revalidate(ctx, tag)
+	return now.Digest, err
+}
+
+func (t pushTree) Manifest(ctx context.Context, r ref.Repository, d digest.Digest) (*registry.Manifest, error) {
+	return t.repository(r).Manifest(ctx, d)
+}
+
+// OpenBlob takes a manifest for a blob as well, which no registry does: where the cache hasn't
+// got it any more, it comes as a manifest.
+func (t pushTree) OpenBlob(ctx context.Context, b upload.Blob) (upload.Content, error) {
+	r := t.repository(b.Repository)
+	f, err := t.get(ctx, caller.Caller{}, r.Want(b.Digest, b.Size))
+	if err == nil {
+		return f, nil
+	}
+	if !errors.Is(err, registry.ErrNotFound) || !r.HasManifest(b.Digest) {
+		return nil, err
+	}
+	m, err := r.ShownManifest(ctx, b.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return manifestContent{bytes.NewReader(m.Raw)}, nil
+}
+
+// manifestContent is the bytes of a manifest.
+type manifestContent struct{ *bytes.Reader }
+
+func (manifestContent) Close() error { return nil }
+
+func (t pushTree) Adopt(d digest.Digest, size int64, path string) error {
+	return t.store.Adopt(d, size, path)
+}
+
+func (t pushTree) MakeRoom(n int64) { t.store.MakeRoom(n) }
+
+// PushedBlob shows what the repository has from now on.
+func (t pushTree) PushedBlob(b upload.Blob) {
+	t.repository(b.Repository).PushedBlob(b.Digest, b.Size)
+	t.await(t.outdate(b.Repository, newEntry(blobsName, b.Digest)))
+}
+
+// PushedManifest shows a manifest, and that tags point at it. Listings name them at once.
+func (t pushTree) PushedManifest(r ref.Repository, m *registry.Manifest, tags ...string) {
+	awaited := false
+	for _, tag := range tags {
+		awaited = awaited || t.area.Deferred(r, tag)
+	}
+	c := t.repository(r).PushedManifest(m, tags...)
+	var entries []node.Stale
+	if c.TagList {
+		entries = append(entries, tagListEntry)
+	}
+	entries = append(entries, newEntry(manifestsName, c.Manifest), newEntry(blobsName, c.Manifest))
+	for _, tag := range c.Tags {
+		entries = append(entries, tagEntry(tag))
+	}
+	if c.Subject != "" {
+		entries = append(entries, digestEntry(referrersName, c.Subject))
+	}
+	outdated := t.outdate(r, entries...)
+	if !awaited { // else a lookup of the tag waits for this push, and the kernel for the lookup
+		t.await(outdated)
+	}
+}
+
+// Deferring has the kernel look up a tag anew whose push is deferred.
+func (t pushTree) Deferring(r ref.Repository, tag string) { t.await(t.outdate(r, tagEntry(tag))) }
+
+// Failed tells a person of a push that no program waited for.
+func (t pushTree) Failed(r ref.Repository, at string, err error) {
+	t.kernel.Fail(context.Background(), t.pathOf(r.Host, r.Path, join(uploadName, at)), "push", err)
+}
