@@ -8,8 +8,8 @@
 // into upload/), uploads and pushes (what pushing costs, what it shows, how it fails),
 // changes (what can't be changed, and deleting), auth, errors (what goes wrong, and
 // how it reads), told_apart (how programs read it), network (many programs while the
-// network is bad), mass_reading (programs that go through everything), cache, stacked
-// (overlayfs over and below), space (what df says), command. The tests build the
+// network is bad), mass_reading (programs that go through everything), memory (a bound,
+// whatever is named), cache, stacked (overlayfs over and below), space (what df says), command. The tests build the
 // program first, with the race detector, and mount that one; where memory is measured
 // they mount the plain one.
 package integration

@@ -11,6 +11,7 @@
 //	probe at OFFSET LENGTH PATH    reads there: ok SHA256
 //	probe mmap PATH                maps all of it into memory: ok SHA256, or SIGBUS
 //	probe steps STEP…              several steps, and what came of each
+//	probe each stat|list|read N PATTERN    the same to N paths: see each
 //
 // Its exit code is 0 for ok, 1 for an errno.
 package main
@@ -87,6 +88,12 @@ func probe(what, path string, args []string) (string, error) {
 	case "readlink":
 		target, err := os.Readlink(path)
 		return "ok " + target, err
+	case "each":
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return "", err
+		}
+		return each(args[0], n, path)
 	case "create":
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {

@@ -57,19 +57,34 @@ func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
-// PeakMemory is the most that a process had in memory, in bytes (VmHWM).
-func PeakMemory(pid int) (int64, error) {
+// PeakMemory is the most that a process had in memory, in bytes (VmHWM), since it
+// started or since [ForgetPeak].
+func PeakMemory(pid int) (int64, error) { return memory(pid, "VmHWM") }
+
+// Memory is what a process has in memory now, in bytes (VmRSS).
+func Memory(pid int) (int64, error) { return memory(pid, "VmRSS") }
+
+// ForgetPeak makes what a process has in memory now its peak: proc(5), clear_refs.
+func ForgetPeak(pid int) error {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+		return fmt.Errorf("forgetting the peak of the memory: %w", err)
+	}
+	return nil
+}
+
+// memory reads a field of proc(5), status, and gives it in bytes.
+func memory(pid int, field string) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, fmt.Errorf("peak memory: %w", err)
+		return 0, fmt.Errorf("memory of a process: %w", err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, field+":"); ok {
 			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, fmt.Errorf("peak memory: no VmHWM in /proc/%d/status", pid)
+	return 0, fmt.Errorf("memory of a process: no %s in /proc/%d/status", field, pid)
 }
 
 // OpenFiles are the paths that a process holds open, those below dir only.

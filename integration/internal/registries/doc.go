@@ -7,6 +7,9 @@
 // misbehaves on demand ([Server.Fault], [Server.Gone]). What answers is always
 // the registry itself; a fault only spoils, delays or withholds its answer.
 //
+// [Tagged] and [Generate] start registries of our own, for content of which there is too
+// much to push it.
+//
 // Registries speak plain HTTP. With [Auth] distribution verifies tokens that a
 // [TokenServer] signs, and docker-registry passwords of an htpasswd file.
 package registries

@@ -25,7 +25,7 @@ func Tagged(tags []string, page int) (*Server, error) {
 	mux.HandleFunc("GET /v2/", func(w http.ResponseWriter, r *http.Request) {
 		for _, e := range endpoints {
 			if m := e.re.FindStringSubmatch(r.URL.Path); m != nil && e.kind == Tags {
-				listTags(w, r, m[1], tags, page)
+				listPage(w, r, tags, page, func(some []string) any { return map[string]any{"name": m[1], "tags": some} })
 				return
 			}
 		}
@@ -34,7 +34,9 @@ func Tagged(tags []string, page int) (*Server, error) {
 	return serve(l, mux), nil
 }
 
-func listTags(w http.ResponseWriter, r *http.Request, repository string, tags []string, page int) {
+// listPage answers with one page of a sorted list of names, of which page stand on one at
+// most. body gives the answer's JSON.
+func listPage(w http.ResponseWriter, r *http.Request, names []string, page int, body func(some []string) any) {
 	n := page
 	if asked := r.URL.Query().Get("n"); asked != "" {
 		var err error
@@ -45,12 +47,12 @@ func listTags(w http.ResponseWriter, r *http.Request, repository string, tags []
 		n = min(n, page)
 	}
 	last := r.URL.Query().Get("last")
-	rest := tags[sort.Search(len(tags), func(i int) bool { return tags[i] > last }):]
+	rest := names[sort.Search(len(names), func(i int) bool { return names[i] > last }):]
 	some := rest[:min(n, len(rest))]
 	w.Header().Set("Content-Type", "application/json")
 	if len(some) < len(rest) {
 		next := url.URL{Path: r.URL.Path, RawQuery: url.Values{"n": {strconv.Itoa(n)}, "last": {some[n-1]}}.Encode()}
 		w.Header().Set("Link", "<"+next.String()+`>; rel="next"`)
 	}
-	json.NewEncoder(w).Encode(map[string]any{"name": repository, "tags": some})
+	json.NewEncoder(w).Encode(body(some))
 }
