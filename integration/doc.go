@@ -9,7 +9,8 @@
 // changes (what can't be changed, and deleting), auth, errors (what goes wrong, and
 // how it reads), told_apart (how programs read it), network (many programs while the
 // network is bad), mass_reading (programs that go through everything), memory (a bound,
-// whatever is named), cache, stacked (overlayfs over and below), space (what df says), command. The tests build the
+// whatever is named), stall (what one program waits for keeps no other waiting), cache,
+// stacked (overlayfs over and below), space (what df says), command. The tests build the
 // program first, with the race detector, and mount that one; where memory is measured
 // they mount the plain one.
 package integration

@@ -5,7 +5,8 @@
 //	probe stat PATH          ok TYPE SIZE MODE INODE
 //	probe statfs PATH        ok BLOCKSIZE BLOCKS FREE AVAILABLE INODES FREEINODES
 //	probe open|read|readdir|readlink PATH
-//	probe create|mkdir|remove|chmod|truncate PATH
+//	probe create|mkdir|remove|chmod PATH
+//	probe truncate [SIZE] PATH     truncate(2), to no byte unless a size is given
 //	probe setxattr|removexattr [NAME] PATH    the attribute user.probe, unless named
 //	probe readers N PATH     N threads read all of PATH at once: ok N SHA256
 //	probe at OFFSET LENGTH PATH    reads there: ok SHA256
@@ -107,7 +108,7 @@ func probe(what, path string, args []string) (string, error) {
 	case "chmod":
 		return "ok", os.Chmod(path, 0o777)
 	case "truncate":
-		return "ok", os.Truncate(path, 0)
+		return truncate(path, args)
 	case "setxattr":
 		return "ok", unix.Lsetxattr(path, attribute(args), []byte("x"), 0)
 	case "removexattr":
@@ -121,6 +122,17 @@ func attribute(args []string) string {
 		return "user.probe"
 	}
 	return args[0]
+}
+
+func truncate(path string, args []string) (string, error) {
+	size := int64(0)
+	if len(args) > 0 {
+		var err error
+		if size, err = strconv.ParseInt(args[0], 10, 64); err != nil {
+			return "", err
+		}
+	}
+	return "ok", os.Truncate(path, size)
 }
 
 func stat(path string) (string, error) {
