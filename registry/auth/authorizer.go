@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -24,20 +26,30 @@ type Authorizer struct {
 
 	answers shared[asking, outcome]
 
-	mu     sync.Mutex
-	grants map[ref.Repository]map[Access]*grant
+	mu     sync.Mutex                                        // guards grants
+	grants *simplelru.LRU[ref.Repository, map[Access]*grant] // of the repositories that were asked last; nil: none was
 }
 
+// maxGranted is how many repositories have their grants kept. A mount of weeks may ask any
+// number of them. A repository whose grants went is challenged once more.
+const maxGranted = 4096
+
+// grant gives the grant of a repository for an access. A request that is under way keeps the
+// one that it has.
 func (a *Authorizer) grant(r ref.Repository, access Access) *grant {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	of := a.grants[r]
-	if of == nil {
-		if a.grants == nil {
-			a.grants = map[ref.Repository]map[Access]*grant{}
+	if a.grants == nil {
+		grants, err := simplelru.NewLRU[ref.Repository, map[Access]*grant](maxGranted, nil)
+		if err != nil {
+			panic(err) // the size is positive
 		}
+		a.grants = grants
+	}
+	of, ok := a.grants.Get(r)
+	if !ok {
 		of = map[Access]*grant{}
-		a.grants[r] = of
+		a.grants.Add(r, of)
 	}
 	g := of[access]
 	if g == nil {
@@ -50,24 +62,32 @@ func (a *Authorizer) grant(r ref.Repository, access Access) *grant {
 // Account names the account that r was last asked by; "" for nobody. Reading
 // counts before writing.
 func (a *Authorizer) Account(r ref.Repository) string {
-	a.mu.Lock()
-	grants := []*grant{}
-	for access, g := range a.grants[r] {
-		if access.Do == Pull {
-			grants = slices.Insert(grants, 0, g)
-		} else {
-			grants = append(grants, g)
-		}
-	}
-	a.mu.Unlock()
 	account := ""
-	for _, g := range grants {
+	for _, g := range a.granted(r) {
 		var asked bool
 		if account, asked = g.whose(); account != "" || asked && g.access.Do == Pull {
 			break
 		}
 	}
 	return account
+}
+
+// granted gives the grants of a repository, those for reading first.
+func (a *Authorizer) granted(r ref.Repository) (grants []*grant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.grants == nil {
+		return nil
+	}
+	of, _ := a.grants.Peek(r)
+	for access, g := range of {
+		if access.Do == Pull {
+			grants = slices.Insert(grants, 0, g)
+		} else {
+			grants = append(grants, g)
+		}
+	}
+	return grants
 }
 
 // Do sends a request for something of r, and answers the challenge that comes
