@@ -3,14 +3,13 @@ package upload
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -54,24 +53,17 @@ func (a *Area) noted(repo ref.Repository, target string) {
 }
 
 // findLeftovers looks through what earlier mounts left, and removes what is of no use.
-func (a *Area) findLeftovers() []leftover {
-	entries, err := os.ReadDir(a.o.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (a *Area) findLeftovers() (found []leftover) {
+	err := eachLock(a.o.Dir, func(dir string, lock *os.File) error {
+		if tryLock(lock) { // else its mount is alive
+			found = append(found, a.look(dir)...)
+		}
+		return nil
+	})
+	if err != nil {
 		a.log.Warn("the staging area can't be read", "dir", a.o.Dir, "cause", err)
 	}
-	var left []leftover
-	for _, e := range entries {
-		dir := filepath.Join(a.o.Dir, e.Name())
-		lock, err := os.Open(filepath.Join(dir, lockName))
-		if err != nil {
-			continue // none of ours, or not made up yet
-		}
-		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil { // else its mount is alive
-			left = append(left, a.look(dir)...)
-		}
-		lock.Close()
-	}
-	return left
+	return found
 }
 
 // look finds what in a mount's directory wasn't pushed. Where that is nothing, the
@@ -83,19 +75,26 @@ func (a *Area) look(dir string) []leftover {
 		a.log.Warn("what a mount left can't be read", "dir", dir, "cause", err)
 		return nil
 	}
-	var left []leftover
-	for path, repository := range roots {
-		top := filepath.Join(dir, treeName, filepath.FromSlash(path), "upload")
-		left = append(left, lookIn(top, repository, pushed)...)
-	}
-	if len(left) == 0 {
+	found := leftoversOf(dir, roots, pushed)
+	if len(found) == 0 {
 		if err := os.RemoveAll(dir); err != nil {
 			a.log.Warn("staging area not removed", "dir", dir, "cause", err)
 		}
 	}
-	return left
+	return found
 }
 
+// leftoversOf finds what wasn't pushed of the repositories in a mount's directory. roots are
+// their names, by the path below tree/.
+func leftoversOf(dir string, roots map[string]string, pushed map[line]bool) (found []leftover) {
+	for path, repository := range roots {
+		top := filepath.Join(dir, treeName, filepath.FromSlash(path), "upload")
+		found = append(found, lookIn(top, repository, pushed)...)
+	}
+	return found
+}
+
+// readJournal reads the repositories of a mount by the path below tree/, and what was pushed.
 func readJournal(path string) (roots map[string]string, pushed map[line]bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -121,73 +120,96 @@ func readJournal(path string) (roots map[string]string, pushed map[line]bool, er
 // lookIn finds what wasn't pushed of one upload/: a record for each tag or digest of
 // an index, and one for each other file.
 func lookIn(top, repository string, pushed map[line]bool) []leftover {
-	done := func(target string) bool { return pushed[line{Repository: repository, Target: target}] }
-	var left []leftover
-	add := func(target, path string, st fs.FileInfo) {
-		text := fmt.Sprintf("kept in %s: copy it into upload/ to push it, or remove it", path)
-		left = append(left, leftover{Record{repository, target, Left, text, st.ModTime().UTC()}, path})
-	}
-	// Layouts that are listed as a whole. One whose targets were all pushed isn't: it may
-	// have pieces of an image that its index doesn't name yet.
-	listed := map[string]bool{}
+	f := &finder{top: top, repository: repository, pushed: pushed, listed: map[string]bool{}}
 	for _, dir := range layoutsIn(top) {
-		index := filepath.Join(dir, indexName)
-		st, err := os.Lstat(index)
-		if err != nil || !st.Mode().IsRegular() {
-			continue
-		}
-		for _, target := range targets(index, dir == top, filepath.Base(dir)) {
-			if done(target) {
-				continue
-			}
-			add(target, dir, st)
-			listed[dir] = true
-			if dir != top {
-				break // it is one image
-			}
-		}
+		f.findEntries(dir)
 	}
 	_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() || e.Name() == indexName || e.Name() == layoutName {
-			return nil
+		if err == nil && e.Type().IsRegular() {
+			f.findFile(path, e)
 		}
-		rel, err := filepath.Rel(top, path)
-		if err != nil {
-			return nil
-		}
-		st, err := e.Info()
-		parts := strings.Split(filepath.ToSlash(rel), "/")
-		layout, target := top, ""
-		if len(parts) > 2 && parts[len(parts)-3] == blobsName {
-			if d, derr := ref.NewDigest(parts[len(parts)-2], parts[len(parts)-1]); derr == nil {
-				target = d.String()
-			}
-		}
-		if parts[0] != blobsName && parts[0] != manifestsName && len(parts) > 1 {
-			layout = filepath.Join(top, parts[0])
-		}
-		switch {
-		case err != nil:
-			return nil
-		case target != "":
-			if listed[layout] || done(target) {
-				return nil
-			}
-		case len(parts) == 2 && parts[0] == blobsName:
-		case len(parts) == 2 && parts[0] == manifestsName:
-			if target = manifestTarget(parts[1]); done(target) {
-				return nil
-			}
-		default:
-			return nil // what came along with a copy, or was never whole
-		}
-		if target == "" {
-			target = parts[len(parts)-1]
-		}
-		add(target, path, st)
-		return nil
+		return nil // what can't be read isn't known to be left
 	})
-	return left
+	return f.found
+}
+
+// finder finds what wasn't pushed of one upload/ on the disk.
+type finder struct {
+	top, repository string
+	pushed          map[line]bool
+	found           []leftover
+	// listed are the layouts that have a record. One whose targets were all pushed hasn't: it
+	// may have pieces of an image that its index doesn't name yet.
+	listed map[string]bool
+}
+
+func (f *finder) isPushed(target string) bool {
+	return f.pushed[line{Repository: f.repository, Target: target}]
+}
+
+func (f *finder) add(target, path string, st fs.FileInfo) {
+	text := fmt.Sprintf("kept in %s: copy it into upload/ to push it, or remove it", path)
+	f.found = append(f.found, leftover{Record{f.repository, target, Left, text, st.ModTime().UTC()}, path})
+}
+
+// findEntries finds what the index.json of a layout lists.
+func (f *finder) findEntries(dir string) {
+	index := filepath.Join(dir, indexName)
+	st, err := os.Lstat(index)
+	if err != nil || !st.Mode().IsRegular() {
+		return
+	}
+	for _, target := range targets(index, dir == f.top, filepath.Base(dir)) {
+		if f.isPushed(target) {
+			continue
+		}
+		f.add(target, dir, st)
+		f.listed[dir] = true
+		if dir != f.top {
+			return // it is one image
+		}
+	}
+}
+
+// findFile finds a file that is pushed by its place. Every other one came along with a copy,
+// or was never whole.
+func (f *finder) findFile(path string, e fs.DirEntry) {
+	rel, err := filepath.Rel(f.top, path)
+	if err != nil || e.Name() == indexName || e.Name() == layoutName {
+		return
+	}
+	st, err := e.Info()
+	if err != nil {
+		return
+	}
+	parts := strings.Split(filepath.ToSlash(rel), "/")
+	inTop := len(parts) == 1 || parts[0] == blobsName || parts[0] == manifestsName
+	layout := f.top
+	if !inTop {
+		layout = filepath.Join(f.top, parts[0])
+	}
+	switch d, isBlob := blobAt(parts); {
+	case isBlob:
+		if !f.listed[layout] && !f.isPushed(d.String()) {
+			f.add(d.String(), path, st)
+		}
+	case len(parts) == 2 && parts[0] == blobsName:
+		f.add(parts[1], path, st)
+	case len(parts) == 2 && parts[0] == manifestsName:
+		if target := manifestTarget(parts[1]); !f.isPushed(target) {
+			f.add(target, path, st)
+		}
+	}
+}
+
+// blobAt gives the digest that a path ends with, as those of blobs do.
+func blobAt(parts []string) (d digest.Digest, ok bool) {
+	n := len(parts)
+	if n < 3 || parts[n-3] != blobsName {
+		return "", false
+	}
+	d, err := ref.NewDigest(parts[n-2], parts[n-1])
+	return d, err == nil
 }
 
 // layoutsIn are the directories of an upload/ on disk that can be layouts.

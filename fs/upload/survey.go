@@ -25,8 +25,13 @@ type Stage struct {
 // those left that ended. It changes nothing, and is safe while mounts live.
 func Survey(dir string) ([]Stage, error) {
 	stages := []Stage{}
-	err := eachStage(dir, false, func(s Stage) error {
-		stages = append(stages, s)
+	err := eachLock(dir, func(dir string, lock *os.File) error {
+		ended := tryLock(lock)
+		// A mount that begins passes over what is locked: it isn't for longer than that.
+		_ = unix.Flock(int(lock.Fd()), unix.LOCK_UN)
+		if s, ok := survey(dir, ended); ok {
+			stages = append(stages, s)
+		}
 		return nil
 	})
 	return stages, err
@@ -37,8 +42,12 @@ func Survey(dir string) ([]Stage, error) {
 // It gives what is removed and what is kept. With dry nothing is removed.
 func Clean(dir string, unpushed, dry bool) (removed, kept []Stage, err error) {
 	removed, kept = []Stage{}, []Stage{}
-	err = eachStage(dir, true, func(s Stage) error {
-		if s.Alive || len(s.Left) > 0 && !unpushed {
+	err = eachLock(dir, func(dir string, lock *os.File) error {
+		s, ok := survey(dir, tryLock(lock)) // held until it is removed, so that nobody else looks after it
+		switch {
+		case !ok:
+			return nil
+		case s.Alive || len(s.Left) > 0 && !unpushed:
 			kept = append(kept, s)
 			return nil
 		}
@@ -53,45 +62,54 @@ func Clean(dir string, unpushed, dry bool) (removed, kept []Stage, err error) {
 	return removed, kept, err
 }
 
-// eachStage calls each with the directory of every mount. Those of mounts that ended are
-// held meanwhile if hold says so, so that nobody else looks after them; only while it is
-// found out that they ended otherwise, as a mount that begins passes over what is held.
-func eachStage(dir string, hold bool, each func(Stage) error) error {
+// eachLock calls do with the directory of every mount, and its lock file, which is closed
+// afterwards. A directory without one is none of ours, or not made up yet.
+func eachLock(dir string, do func(dir string, lock *os.File) error) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("staging area: %w", err)
 	}
 	var errs []error
 	for _, e := range entries {
-		s := Stage{Dir: filepath.Join(dir, e.Name()), Left: []Record{}}
-		lock, err := os.Open(filepath.Join(s.Dir, lockName))
-		if err != nil {
-			continue // none of ours, or not made up yet
-		}
-		s.Alive = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
-		if !hold {
-			_ = unix.Flock(int(lock.Fd()), unix.LOCK_UN) // closing it does, else
-		}
-		if roots, pushed, err := readJournal(filepath.Join(s.Dir, journalName)); !errors.Is(err, fs.ErrNotExist) {
-			s.count()
-			switch {
-			case s.Alive:
-			case err != nil: // whatever is there, it isn't known to be pushed
-				text := fmt.Sprintf("what was pushed of %s can't be read: %v", s.Dir, err)
-				s.Left = append(s.Left, Record{State: Left, Error: text, Time: s.changed()})
-			default:
-				for path, repository := range roots {
-					top := filepath.Join(s.Dir, treeName, filepath.FromSlash(path), "upload")
-					for _, l := range lookIn(top, repository, pushed) {
-						s.Left = append(s.Left, l.Record)
-					}
-				}
-			}
-			errs = append(errs, each(s))
-		}
-		lock.Close()
+		errs = append(errs, withLock(filepath.Join(dir, e.Name()), do))
 	}
 	return errors.Join(errs...)
+}
+
+func withLock(dir string, do func(dir string, lock *os.File) error) error {
+	lock, err := os.Open(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil
+	}
+	defer lock.Close()
+	return do(dir, lock)
+}
+
+// tryLock locks a mount's directory until the file is closed. It fails while the mount lives.
+func tryLock(lock *os.File) bool {
+	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+}
+
+// survey gives what a mount has staged, or left if it has ended. ok is false if the directory
+// has no journal.
+func survey(dir string, ended bool) (s Stage, ok bool) {
+	s = Stage{Dir: dir, Alive: !ended, Left: []Record{}}
+	roots, pushed, err := readJournal(filepath.Join(dir, journalName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, false
+	}
+	s.count()
+	switch {
+	case s.Alive:
+	case err != nil: // whatever is there, it isn't known to be pushed
+		text := fmt.Sprintf("what was pushed of %s can't be read: %v", dir, err)
+		s.Left = append(s.Left, Record{State: Left, Error: text, Time: s.changed()})
+	default:
+		for _, l := range leftoversOf(dir, roots, pushed) {
+			s.Left = append(s.Left, l.Record)
+		}
+	}
+	return s, true
 }
 
 // changed gives when something was last staged, as far as the directory tells.
