@@ -11,9 +11,9 @@ import (
 // deferredPush is a push under a tag that comes after the call which asked for it. It is
 // given up, or it is done.
 type deferredPush struct {
-	tag  string
-	stop chan struct{} // closed when it is given up; guarded by Root.mu
-	done chan struct{} // closed when it has ended
+	tag  string        // never changed
+	stop chan struct{} // closed when it is given up, under Root.mu
+	done chan struct{} // closed when it has ended, under Root.mu
 }
 
 // pending says whether the push is still to come; nil: there is none. Root.mu is held.

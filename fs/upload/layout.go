@@ -15,14 +15,14 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// layout is what is known of a directory's index.json. Root.mu guards all but turn and
-// activity.
+// layout is what is known of a directory's index.json.
 type layout struct {
 	turn     turn     // to push entries
 	activity activity // of anything in the directory
 
-	listed   []*entry          // the entries of index.json, as it is now
-	versions int               // how many index.jsons came since the directory has its name
+	// Root.mu guards all below. The holder of turn alone changes what is known of the entries.
+	listed   []*entry          // the entries of index.json, as it is now; nil: none
+	versions int               // counts the index.jsons that came since the directory has its name
 	entries  map[string]*entry // those that are pushed or to be pushed, by target
 	// undecided are the manifests that have to come for the image to be known; empty: the
 	// image is known.

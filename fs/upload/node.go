@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// header is what all nodes have. Root.mu guards all but id and root.
+// header is what all nodes have.
 type header struct {
-	id   uint64
-	root *Root
+	id   uint64 // never changed
+	root *Root  // never changed
 
-	parent *Dir // nil: it has no name any more, or is upload/ itself
-	name   string
-
-	mode     uint32
+	// Root.mu guards all below.
+	parent   *Dir   // nil: the node has no name any more, or is upload/ itself; changed by the holder of Root.shape alone
+	name     string // below parent; changed as parent is
+	mode     uint32 // permissions
 	uid, gid uint32
-	mtime    time.Time
+	mtime    time.Time // that was set, or of the making
 }
 
 func (r *Root) header(parent *Dir, name string, mode uint32) header {

@@ -68,14 +68,12 @@ func (r *Root) pushEntries(ctx context.Context, es []*entry, why occasion) error
 		r.wait(es, p.missing)
 		return nil
 	}
-	if subject := es[0].subject; err == nil && subject != "" && p.refersTo(subject) {
-		// The registry lists the referrers itself, or PushManifest keeps the fallback tag.
-		index := es[0].desc.Digest
-		p.manifests = slices.DeleteFunc(p.manifests, func(m *registry.Manifest) bool { return m.Digest == index })
-		if err = r.carryOut(ctx, p, nil); err == nil {
-			r.manifestPushed(index)
-		}
-	} else if err == nil {
+	subject := es[0].subject
+	switch {
+	case err != nil:
+	case subject != "" && p.refersTo(subject):
+		err = r.pushReferrers(ctx, p, es[0].desc.Digest)
+	default:
 		err = r.carryOut(ctx, p, tags)
 	}
 	r.noteTried(es, err == nil, nil)
@@ -83,6 +81,17 @@ func (r *Root) pushEntries(ctx context.Context, es []*entry, why occasion) error
 		r.area.record(r.repo, e.target, err)
 	}
 	return err
+}
+
+// pushReferrers pushes what a fallback tag lists, without the tag's index: the registry lists
+// the referrers itself, or PushManifest keeps the fallback tag.
+func (r *Root) pushReferrers(ctx context.Context, p *plan, index digest.Digest) error {
+	p.manifests = slices.DeleteFunc(p.manifests, func(m *registry.Manifest) bool { return m.Digest == index })
+	if err := r.carryOut(ctx, p, nil); err != nil {
+		return err
+	}
+	r.manifestPushed(index)
+	return nil
 }
 
 // noteTried notes that entries were pushed, or that the push failed, or which pieces it

@@ -30,7 +30,8 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, why occasion) error {
 		entries = append(entries, tagged) // until another image is known
 	}
 	pushed := r.pushAll(ctx, why.due(r.merge(d, entries)), why)
-	imageless := r.imageless(d, len(listed) > 0 && c.none() && err == nil)
+	imageless := len(listed) > 0 && c.none() && err == nil
+	r.noteImageless(d, imageless)
 	switch {
 	case len(c.missing) > 0:
 		r.undecided(d, name, c.missing)
@@ -48,12 +49,11 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, why occasion) error {
 	return pushed
 }
 
-// imageless notes whether none of the entries of a directory is an image.
-func (r *Root) imageless(d *Dir, so bool) bool {
+// noteImageless notes whether none of the entries of a directory is an image.
+func (r *Root) noteImageless(d *Dir, imageless bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d.layout.imageless = so
-	return so
+	d.layout.imageless = imageless
 }
 
 // listedIn gives the entries of a directory's index.json, and the directory's name. first
