@@ -78,16 +78,25 @@ func parseIndex(raw []byte) (v1.Index, error) {
 	return index, nil
 }
 
-// readEntries reads the descriptors of an index.json. top says that it is that of upload/
-// itself: there the tag of an entry is that of its ref.name. Elsewhere entries are pushed
-// by digest, and chooseImage finds the one that has the directory's name as its tag. An
-// entry that can't be pushed has an error.
-func readEntries(ds []v1.Descriptor, top bool) []*entry {
+// layoutKind is what the index.json of a layout lists.
+type layoutKind int
+
+const (
+	// oneImage is that of upload/<name>/: its entries are pushed by digest, and chooseImage
+	// finds the one that has the directory's name as its tag.
+	oneImage layoutKind = iota
+	// anyImages is that of upload/ itself: the tag of an entry is that of its ref.name.
+	anyImages
+)
+
+// readEntries reads the descriptors of an index.json. An entry that can't be pushed has an
+// error.
+func readEntries(ds []v1.Descriptor, kind layoutKind) []*entry {
 	var es []*entry
 	for _, d := range ds {
-		es = append(es, readEntry(d, top, ds))
+		es = append(es, readEntry(d, kind, ds))
 	}
-	if top {
+	if kind == anyImages {
 		es = lastOfEach(es)
 	}
 	return es
@@ -105,7 +114,7 @@ func eachOnce(es []*entry) (each []*entry) {
 	return each
 }
 
-func readEntry(d v1.Descriptor, top bool, all []v1.Descriptor) *entry {
+func readEntry(d v1.Descriptor, kind layoutKind, all []v1.Descriptor) *entry {
 	e := &entry{target: d.Digest.String(), desc: d}
 	refName := d.Annotations[v1.AnnotationRefName]
 	if _, err := ref.ParseDigest(d.Digest.String()); err != nil {
@@ -129,12 +138,12 @@ func readEntry(d v1.Descriptor, top bool, all []v1.Descriptor) *entry {
 		e.sign = true
 	}
 	tag, err := tagOf(refName)
-	if !top && err == nil && cosignTag.MatchString(tag) { // regctl image copy --digest-tags
+	if kind == oneImage && err == nil && cosignTag.MatchString(tag) { // regctl image copy --digest-tags
 		e.sign, e.target, e.tag = true, tag, tag
 		return e
 	}
 	switch {
-	case err != nil && top:
+	case err != nil && kind == anyImages:
 		e.target, e.err = refName, err
 		return e
 	case err != nil:
@@ -145,7 +154,7 @@ func readEntry(d v1.Descriptor, top bool, all []v1.Descriptor) *entry {
 		e.target, e.tag, e.subject = tag, tag, subject
 		return e
 	}
-	if top && tag != "" {
+	if kind == anyImages && tag != "" {
 		e.target, e.tag = tag, tag
 	}
 	return e

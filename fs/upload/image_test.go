@@ -90,7 +90,7 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 				}
 				ds = append(ds, x)
 			}
-			got, err := chooseImage(readEntries(ds, false), c.dir, load)
+			got, err := chooseImage(readEntries(ds, oneImage), c.dir, load)
 			switch {
 			case c.err != "" && (!errors.Is(err, ErrAmbiguous) || !strings.Contains(err.Error(), c.err)):
 				t.Fatalf("%+v, %v; want an error that says %q", got, err, c.err)

@@ -68,28 +68,34 @@ func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
 		return true, err
 	}
 	defer d.layout.turn.give()
-	top := r.list(d, index.Manifests, err)
-	if err != nil {
+	kind := r.list(d, index.Manifests, err)
+	switch {
+	case err != nil:
 		return false, nil
-	}
-	if top {
+	case kind == anyImages:
 		return true, r.pushListed(ctx, d)
 	}
 	return true, r.pushImage(ctx, d, rewritten)
 }
 
-// list takes over the entries of an index.json, or the problem that it can't be read. top
-// says that it is the index.json of upload/ itself.
-func (r *Root) list(d *Dir, ds []v1.Descriptor, problem error) (top bool) {
+// list takes over the entries of an index.json, or the problem that it can't be read.
+func (r *Root) list(d *Dir, ds []v1.Descriptor, problem error) layoutKind {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	top = d == r.top
 	d.layout.problem = problem
 	if problem == nil {
-		d.layout.listed = readEntries(ds, top)
+		d.layout.listed = readEntries(ds, r.kindOf(d))
 		d.layout.versions++
 	}
-	return top
+	return r.kindOf(d)
+}
+
+// kindOf says what the index.json of a directory lists.
+func (r *Root) kindOf(d *Dir) layoutKind {
+	if d == r.top {
+		return anyImages
+	}
+	return oneImage
 }
 
 // pushListed pushes what the index.json of upload/ itself lists.
@@ -186,12 +192,12 @@ func (r *Root) arrivedIn(ctx context.Context, dir *Dir, d digest.Digest) error {
 		return err
 	}
 	defer dir.layout.turn.give()
-	waiting, decides, top := r.needing(dir, d)
+	waiting, decides := r.needing(dir, d)
 	if len(waiting) == 0 && !decides {
 		return nil
 	}
 	var err error
-	if top {
+	if r.kindOf(dir) == anyImages {
 		err = r.pushAll(ctx, waiting, arrival(d))
 	} else {
 		err = r.pushImage(ctx, dir, arrival(d))
@@ -204,7 +210,7 @@ func (r *Root) arrivedIn(ctx context.Context, dir *Dir, d digest.Digest) error {
 
 // needing gives the entries of a layout that wait for d, and whether d decides which
 // one is the image.
-func (r *Root) needing(dir *Dir, d digest.Digest) (todo []*entry, decides, top bool) {
+func (r *Root) needing(dir *Dir, d digest.Digest) (todo []*entry, decides bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range dir.layout.entries {
@@ -213,7 +219,7 @@ func (r *Root) needing(dir *Dir, d digest.Digest) (todo []*entry, decides, top b
 		}
 	}
 	_, decides = dir.layout.undecided[d]
-	return todo, decides, dir == r.top
+	return todo, decides
 }
 
 // setResult makes the result of a push that came later that of the index.json's file.

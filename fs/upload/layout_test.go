@@ -41,8 +41,12 @@ func FuzzEntries(f *testing.F) {
 		if json.Unmarshal(raw, &index) != nil {
 			return
 		}
+		kind := oneImage
+		if top {
+			kind = anyImages
+		}
 		seen := map[string]bool{}
-		for _, e := range eachOnce(readEntries(index.Manifests, top)) {
+		for _, e := range eachOnce(readEntries(index.Manifests, kind)) {
 			if e.err != nil {
 				continue
 			}

@@ -159,14 +159,18 @@ func (f *finder) findEntries(dir string) {
 	if err != nil || !st.Mode().IsRegular() {
 		return
 	}
-	for _, target := range targets(index, dir == f.top, filepath.Base(dir)) {
+	kind := oneImage
+	if dir == f.top {
+		kind = anyImages
+	}
+	for _, target := range targets(index, kind, filepath.Base(dir)) {
 		if f.isPushed(target) {
 			continue
 		}
 		f.add(target, dir, st)
 		f.listed[dir] = true
-		if dir != f.top {
-			return // it is one image
+		if kind == oneImage {
+			return
 		}
 	}
 }
@@ -237,16 +241,16 @@ func manifestTarget(name string) string {
 
 // targets gives the targets of the entries of an index on disk: first the tag of a directory
 // that is an image.
-func targets(path string, top bool, name string) []string {
+func targets(path string, kind layoutKind, name string) []string {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil
 	}
 	index, err := parseIndex(b)
-	es := readEntries(index.Manifests, top)
+	es := readEntries(index.Manifests, kind)
 	var ts []string
 	switch {
-	case !top && (err != nil || len(es) > 0):
+	case kind == oneImage && (err != nil || len(es) > 0):
 		ts = append(ts, manifestTarget(name))
 	case err != nil:
 		ts = append(ts, indexName)

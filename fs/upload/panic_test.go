@@ -42,6 +42,12 @@ func (f *faults) are(t *testing.T, at string) int {
 	return len(f.causes)
 }
 
+func (f *faults) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.causes)
+}
+
 // isOne checks that one panic was told.
 func (f *faults) isOne(t *testing.T, at string) {
 	t.Helper()
@@ -202,10 +208,15 @@ func TestAPanicBehindAWriterCostsNothing(t *testing.T) {
 	h.f.sum = &runningSum{algo: digest.Canonical}
 	h.f.mu.Unlock()
 	b.put(h, content, 0, len(content))
+	b.atOnce("the panic", func() {
+		for told.count() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	})
 	b.atOnce("a close", func() { b.ok(h.Flush(t.Context())) })
 	h.Release()
-	if len(told.causes) != 1 {
-		t.Errorf("told of %d panics, want 1", len(told.causes))
+	if n := told.count(); n != 1 {
+		t.Errorf("told of %d panics, want 1", n)
 	}
 	if got := b.s.ReadBlob(b.repo.Path, digest.FromBytes(content)); !slices.Equal(got, content) {
 		t.Errorf("the registry has %d bytes", len(got))
