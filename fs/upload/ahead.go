@@ -24,12 +24,12 @@ const (
 	keptFor = time.Minute
 )
 
-// ahead is a file on its way to the registry before it is whole, because its name says
-// which digest it will have. It goes by what was written in order, from the start on;
-// where something of that is written again, or anything else becomes of the file, it
-// is given up, and the file is pushed as a whole when it is closed.
+// ahead sends a file to the registry before it is whole, because the file's name says which
+// digest it will have. The sender follows the bytes that were written in order, from the start
+// on. If one of those is written again, or the file gets another place, the sender gives up,
+// and the file is pushed as a whole when it is closed.
 //
-// Who pushes a file takes its ahead away: then it is theirs alone.
+// A push of the file takes the sender away from it. Nobody else uses the sender from then on.
 type ahead struct {
 	f      *File
 	digest digest.Digest
@@ -38,7 +38,7 @@ type ahead struct {
 	done   chan struct{}   // closed when nothing more is sent
 	sent   *registry.Ahead // set before done is closed; nil: nothing came of it
 	fault  error           // a panic of the sender; set before done is closed; nil: there was none
-	used   chan struct{}   // closed when who took it needs it no more
+	used   chan struct{}   // closed when the push that took it is through
 
 	// File.mu guards these.
 	taken   int64         // in bytes: all before it may have been sent
@@ -47,7 +47,8 @@ type ahead struct {
 	from    int64         // in bytes: where the front was when changed was asked for
 }
 
-// sendAhead begins to send what is written, where that can be. mu is held, and disk.
+// sendAhead begins to send the bytes that are written, if the name says their digest and
+// there are enough of them. mu is held, and disk.
 func (f *File) sendAhead() {
 	if a := f.ahead; a != nil {
 		if f.front-a.from >= wakeEach {
@@ -79,14 +80,14 @@ func (f *File) sendAhead() {
 	}()
 }
 
-// run sends what is written until there is no more, or a panic ends that.
+// run sends bytes until the file gets no more of them, or a panic ends that.
 func (a *ahead) run(src *source) {
 	defer close(a.done)
 	defer src.Close()
 	a.fault = a.f.root.area.guard(func() error { a.send(src); return nil })
 }
 
-// send sends what is written until there is no more.
+// send sends bytes until the file gets no more of them.
 func (a *ahead) send(bytes *source) {
 	area, r := a.f.root.area, a.f.root
 	if r.has.has(a.digest) {
@@ -106,7 +107,7 @@ func (a *ahead) send(bytes *source) {
 	}
 }
 
-// keep keeps what was sent for who is going to push the file.
+// keep keeps the session at the registry for the push of the file.
 func (a *ahead) keep() {
 	if a.sent == nil {
 		return
@@ -128,7 +129,7 @@ func (a *ahead) keep() {
 	}
 }
 
-// abandon gives it up, unless someone has taken it to push the file.
+// abandon gives the sender up, unless a push has taken it.
 func (a *ahead) abandon() {
 	a.f.mu.Lock()
 	defer a.f.mu.Unlock()
@@ -145,7 +146,7 @@ func (a *ahead) wake() {
 	}
 }
 
-// recall gives up what was sent. mu is held.
+// recall gives the file's sender up, and with it all that was sent. mu is held.
 func (f *File) recall() {
 	if f.ahead != nil {
 		f.ahead.cancel()
@@ -161,7 +162,8 @@ func (f *File) endAhead() {
 	}
 }
 
-// takeAhead takes away what was sent of the blob d, to push it. mu is held.
+// takeAhead takes the sender of the blob d away from the file, to push it; nil: there is none.
+// mu is held.
 func (f *File) takeAhead(d digest.Digest) *ahead {
 	a := f.ahead
 	if a == nil {
@@ -188,7 +190,8 @@ func (f *File) moved(promise digest.Digest) {
 	}
 }
 
-// wait waits until all of the file was sent, and gives what came of that.
+// wait waits until the sender has come to its end, and gives the session at the registry; nil:
+// there is none.
 func (a *ahead) wait(ctx context.Context) (*registry.Ahead, error) {
 	if a == nil {
 		return nil, nil
@@ -201,7 +204,7 @@ func (a *ahead) wait(ctx context.Context) (*registry.Ahead, error) {
 	}
 }
 
-// drop is to be called by who has taken it, in the end.
+// drop ends the sender. The push that took it calls this in the end.
 func (a *ahead) drop() {
 	if a != nil {
 		a.cancel()
@@ -234,7 +237,7 @@ type aheadSource struct {
 	t *transfer
 }
 
-// ReadAt reads what was written, and has it known before that it does.
+// ReadAt reads bytes. It notes before that these may have been sent.
 func (s *aheadSource) ReadAt(p []byte, off int64) (int, error) {
 	s.a.take(off + int64(len(p)))
 	return s.source.ReadAt(p, off)

@@ -32,10 +32,10 @@ type Area struct {
 
 	ctx    context.Context // ends when Close has waited long enough
 	cancel context.CancelFunc
-	work   sync.WaitGroup  // what Close waits for
+	work   sync.WaitGroup  // pushes, and all else that Close waits for
 	open   context.Context // ends when Close begins
 	shut   context.CancelFunc
-	early  int64 // bytes that have to be written for a blob to be sent before it is whole
+	early  int64 // in bytes: earlyFrom, but in tests
 
 	awaitFor    time.Duration // awaitFor, deferFor, attendAfter and lookEach, but in tests
 	deferFor    time.Duration

@@ -18,12 +18,13 @@ type Dir struct {
 
 	// Root.mu guards all below.
 	children map[string]Node // changed by the holder of Root.shape alone
-	// remote is what the registry has, and was looked up here. It isn't listed.
+	// remote are the blobs of the registry that were looked up here, at most maxRemote. They
+	// aren't listed.
 	remote map[string]*File
-	// gone is what was removed here: the registry still has it, and isn't asked, as
-	// who removes a name wants to make it anew.
+	// gone are the names that were removed here, at most maxRemote. The registry isn't asked
+	// for them: a program that removes a name wants to make it anew.
 	gone   map[string]bool
-	layout layout // what is known of the index, where the directory is a layout
+	layout layout // of the directory's index.json
 }
 
 // Entry is a node under its name.

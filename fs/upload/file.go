@@ -30,18 +30,18 @@ type File struct {
 	// mu guards all below, and no more than these fields: nobody holds it over I/O, a hash, a
 	// wait or a call of another package. It comes after Root.mu in the lock order.
 	mu       sync.Mutex
-	content  Blob       // the blob that it stands for; the zero value: its bytes are on disk
-	size     int64      // in bytes
-	written  time.Time  // the last change of bytes; zero: header.mtime was set since
-	disk     *os.File   // nil: nobody uses it, or only the bytes of the blob
-	retired  []*os.File // what disk was before the cache took it; closed with disk
-	refs     int        // counts the users of disk
-	unlinked bool       // its last name is gone
-	within   *Dir       // the layout of its place; nil: no program has opened it
-	writers  int        // counts the handles that may write
-	front    int64      // in bytes: all before it were written, in order
-	sum      *runningSum
-	summing  *summing
+	content  Blob          // the blob that it stands for; the zero value: its bytes are on disk
+	size     int64         // in bytes
+	written  time.Time     // the last change of bytes; zero: header.mtime was set since
+	disk     *os.File      // nil: nobody uses it, or only the bytes of the blob
+	retired  []*os.File    // what disk was before the cache took it; closed with disk
+	refs     int           // counts the users of disk
+	unlinked bool          // its last name is gone
+	within   *Dir          // the layout of its place; nil: no program has opened it
+	writers  int           // counts the handles that may write
+	front    int64         // in bytes: all before it were written, in order
+	sum      *runningSum   // nil: no byte is hashed
+	summing  *summing      // nil: nobody hashes behind the writer
 	promise  digest.Digest // the digest that its name promises; "": the name doesn't say
 	ahead    *ahead        // sends its bytes before it is whole; nil: none does
 	whole    bool          // nothing more is sent before the file is whole, until it is emptied
@@ -51,7 +51,9 @@ type File struct {
 	result   error         // of the last push; nil: it succeeded, or there was none
 	pushed   bool          // the registry has these bytes
 	manifest bool          // the bytes are a manifest's, and not for the blobs of the cache
-	broken   error         // of a write that failed: the bytes aren't those that were meant, until it is emptied
+	// broken is the error of a write that failed, until the file is emptied: the bytes aren't
+	// those that were meant. nil: no write failed.
+	broken error
 	// emptyPush is closed when the push of a file without a byte has ended; nil: there was none.
 	emptyPush chan struct{}
 }

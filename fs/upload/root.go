@@ -24,7 +24,7 @@ type Root struct {
 	// shape is the turn to change the tree: its holder alone changes which node has which
 	// name, and does what that needs on the staging disk. So the disk has the tree's names.
 	shape turn
-	has   holdings // what the registry has
+	has   holdings // the digests that were pushed lately
 
 	// mu guards all below, and the nodes' headers and directories, and no more than these
 	// fields: nobody holds it over I/O, a hash or a wait. It comes before File.mu in the lock

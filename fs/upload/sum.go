@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// runningSum is the hash of the first n bytes: writers write from 0 on, so that
-// nothing has to be read again. Whoever hashes, alone changes it: the summing, else the holder
+// runningSum is the hash of the first n bytes. Writers write from 0 on, so that no byte has to
+// be read again at the close. The summing alone changes it while there is one, else the holder
 // of the writing turn.
 type runningSum struct {
 	algo digest.Algorithm
@@ -33,7 +33,7 @@ type summing struct {
 	done chan struct{} // closed when it has ended
 }
 
-// sumBehind has what was written in order hashed, beside the writer. The bytes are
+// sumBehind hashes the bytes that were written in order, beside the writer. The bytes are
 // read from the page cache again: that costs a fifth of hashing them, and neither
 // memory nor the writer's time. mu is held, and disk.
 func (f *File) sumBehind() {
@@ -60,8 +60,8 @@ func (f *File) sumBehind() {
 	}()
 }
 
-// endSumming notes that nobody hashes behind the writer any more. What was being hashed when a
-// panic ended that is of no use.
+// endSumming notes that the summing has ended. The hash is of no use if a panic ended it in the
+// middle of a step.
 func (f *File) endSumming(s *summing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,8 +127,7 @@ func (f *File) stepped(sum *runningSum, err error) bool {
 	return true
 }
 
-// haltSum returns when nobody hashes behind the writer. The writing turn is held: nobody
-// begins that anew.
+// haltSum ends the summing. The writing turn is held, so that none begins anew.
 func (f *File) haltSum(ctx context.Context) error {
 	s := f.askToHalt()
 	if s == nil {
@@ -142,7 +141,7 @@ func (f *File) haltSum(ctx context.Context) error {
 	}
 }
 
-// askToHalt asks who hashes behind the writer to end, and gives that; nil: nobody does.
+// askToHalt asks the summing to end, and gives it; nil: there is none.
 func (f *File) askToHalt() *summing {
 	f.mu.Lock()
 	defer f.mu.Unlock()
