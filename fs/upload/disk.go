@@ -30,6 +30,9 @@ func (f *File) open(ctx context.Context, enough func() bool) error {
 	if r.count(f, enough) {
 		return nil
 	}
+	if r.area.ctx.Err() != nil { // nothing is made anew in a directory that Close looks through
+		return ErrClosed
+	}
 	if err := r.begin(ctx); err != nil {
 		return err
 	}

@@ -87,11 +87,13 @@
 //
 // # Locks
 //
-// A mutex guards fields, and no more: nobody holds one over I/O, a hash, a wait or a call of
-// another package but those of the standard library and Options.Now. So attributes, lists and
-// lookups of what is staged answer at once, whatever a file waits for. A turn is held over
-// what takes its time. One goroutine at a time has it, and whoever waits for it can leave: a
-// call takes a context, and ends with that or with the area. In this order they are taken:
+// A mutex guards fields, and no more: nobody holds one over I/O, a hash or a wait, nor over a
+// call of a Tree, a Client or a Program. So attributes, lists and lookups of what is staged
+// answer at once, whatever a file waits for. (A lookup waits in one case: for the push of that
+// very file, if it has no byte and was just closed, as its close didn't tell what came of it.)
+// A turn is held over work that takes its time. One goroutine at a time has it, and whoever
+// waits for it can leave: the wait ends with the context of the call, or with the area. In this
+// order they are taken:
 //
 //	File.committing  to push a file by its role
 //	layout.turn      to push the entries of an index.json

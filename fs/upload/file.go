@@ -27,8 +27,8 @@ type File struct {
 	deferred   *deferredPush // of its manifest; nil: there was none; guarded by Root.mu
 	closes     activity      // the closes of a manifest whose push is deferred
 
-	// mu guards all below, and no more than these fields: nobody holds it over I/O, a hash, a
-	// wait or a call of another package. It comes after Root.mu in the lock order.
+	// mu guards all below, and no more than these fields: nobody holds it over I/O, a hash or a
+	// wait. It comes after Root.mu in the lock order.
 	mu       sync.Mutex
 	content  Blob          // the blob that it stands for; the zero value: its bytes are on disk
 	size     int64         // in bytes
