@@ -215,8 +215,8 @@ func (f *File) syncDisk(ctx context.Context) error {
 	synced := make(chan error, 1)
 	go func() {
 		defer leave()
-		defer f.letGo()
 		synced <- a.guard(func() error {
+			defer f.letGo()
 			if disk == nil {
 				return nil // it stands for a blob
 			}
