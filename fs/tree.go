@@ -69,7 +69,7 @@ type Tree struct {
 	opts      Options
 	store     *cache.Store
 	log       *slog.Logger
-	prefix    string // what the paths of the tree stand below
+	prefix    string           // what the paths of the tree stand below
 	now       func() time.Time // the clock
 	started   time.Time
 	uid, gid  uint32 // of whoever mounts

@@ -74,7 +74,7 @@ func (r *Root) setAsideNow(f *File) (s *aside, busy bool) {
 
 // setAsideInTurn is setAsideNow, which waits for the turns.
 func (r *Root) setAsideInTurn(ctx context.Context, f *File) (s *aside) {
-	if r.area.take(ctx, f.writing) != nil {
+	if r.area.take(ctx, &f.writing) != nil {
 		return nil
 	}
 	defer func() {
@@ -82,7 +82,7 @@ func (r *Root) setAsideInTurn(ctx context.Context, f *File) (s *aside) {
 			f.writing.give()
 		}
 	}()
-	if r.area.take(ctx, r.shape) != nil {
+	if r.area.take(ctx, &r.shape) != nil {
 		return nil
 	}
 	defer r.shape.give()

@@ -69,7 +69,7 @@ func Open(o Options) (*Area, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Area{
 		o: o, log: o.Logger, now: o.Now, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		ctx: ctx, cancel: cancel, early: earlyFrom, beginning: newTurn(),
+		ctx: ctx, cancel: cancel, early: earlyFrom,
 		roots: map[ref.Repository]*Root{}, idle: map[ref.Repository]weak.Pointer[Root]{},
 		awaitFor: awaitFor, deferFor: deferFor, attendAfter: attendAfter, pace: lookEach,
 	}
@@ -92,7 +92,7 @@ type mountDir struct {
 
 // begin makes this mount's directory, if there is none, and gives it.
 func (a *Area) begin(ctx context.Context) (dir string, err error) {
-	if err := a.take(ctx, a.beginning); err != nil {
+	if err := a.take(ctx, &a.beginning); err != nil {
 		return "", err
 	}
 	defer a.beginning.give()

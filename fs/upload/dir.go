@@ -23,8 +23,8 @@ type Dir struct {
 	remote map[string]*File
 	// gone are the names that were removed here, at most maxRemote. The registry isn't asked
 	// for them: a program that removes a name wants to make it anew.
-	gone   map[string]bool
-	layout layout // of the directory's index.json
+	gone   map[string]bool // nil: none
+	layout layout          // of the directory's index.json
 }
 
 // Entry is a node under its name.
@@ -34,7 +34,7 @@ type Entry struct {
 }
 
 func newDir(h header) *Dir {
-	return &Dir{header: h, children: map[string]Node{}, gone: map[string]bool{}, layout: newLayout(h.root.area.now)}
+	return &Dir{header: h, children: map[string]Node{}, layout: newLayout(h.root.area.now)}
 }
 
 // Attr gives the attributes.

@@ -37,7 +37,7 @@ func (f *File) open(ctx context.Context, enough func() bool) error {
 		return err
 	}
 	// The path is that of this moment, for as long as the tree keeps its shape.
-	if err := r.area.take(ctx, r.shape); err != nil {
+	if err := r.area.take(ctx, &r.shape); err != nil {
 		return err
 	}
 	defer r.shape.give()

@@ -61,8 +61,8 @@ type File struct {
 func newFile(h header) *File {
 	a := h.root.area
 	return &File{
-		header: h, committing: newTurn(), sending: newTurn(), writing: newTurn(),
-		share: share{of: &a.budget}, closes: activity{now: a.now}, resultOf: -1,
+		header: h,
+		share:  share{of: &a.budget}, closes: activity{now: a.now}, resultOf: -1,
 	}
 }
 

@@ -31,7 +31,7 @@ func (f *File) OpenRead(ctx context.Context) (*Handle, error) {
 // for the cache to take over what was pushed. A blob that the registry has, and that was
 // looked up here, becomes staged.
 func (f *File) OpenWrite(ctx context.Context, by Program) (*Handle, error) {
-	if err := f.root.area.take(ctx, f.writing); err != nil {
+	if err := f.root.area.take(ctx, &f.writing); err != nil {
 		return nil, err
 	}
 	defer f.writing.give()
@@ -170,7 +170,7 @@ func (h *Handle) change(ctx context.Context, do func() error) error {
 	if !h.write {
 		return syscall.EBADF
 	}
-	if err := h.f.root.area.take(ctx, h.f.writing); err != nil {
+	if err := h.f.root.area.take(ctx, &h.f.writing); err != nil {
 		return err
 	}
 	defer h.f.writing.give()

@@ -23,7 +23,7 @@ type layout struct {
 	// Root.mu guards all below. The holder of turn alone changes what is known of the entries.
 	listed   []*entry          // the entries of index.json, as it is now; nil: none
 	versions int               // counts the index.jsons that came since the directory has its name
-	entries  map[string]*entry // those that are pushed or to be pushed, by target
+	entries  map[string]*entry // those that are pushed or to be pushed, by target; nil: none
 	// undecided are the manifests that have to come for the image to be known; empty: the
 	// image is known.
 	undecided pieces
@@ -53,7 +53,7 @@ func (ps pieces) reason() string {
 }
 
 func newLayout(now func() time.Time) layout {
-	return layout{turn: newTurn(), activity: activity{now: now}, entries: map[string]*entry{}, reported: map[string]string{}}
+	return layout{activity: activity{now: now}}
 }
 
 // commitIndex pushes what is new in an index.json. One that can't be read isn't

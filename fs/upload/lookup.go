@@ -221,5 +221,8 @@ func (d *Dir) hide(name string) {
 	if len(d.gone) >= maxRemote {
 		clear(d.gone)
 	}
+	if d.gone == nil {
+		d.gone = map[string]bool{}
+	}
 	d.gone[name] = true
 }

@@ -61,7 +61,7 @@ func mustMarshal(v any) []byte {
 
 func newRoot(a *Area, repo ref.Repository) *Root {
 	r := &Root{
-		area: a, repo: repo, shape: newTurn(), has: holdings{now: a.now},
+		area: a, repo: repo, has: holdings{now: a.now},
 		staged: map[digest.Digest]*File{}, links: map[*Symlink]bool{}, deferred: map[*deferredPush]bool{},
 	}
 	start := func(parent *Dir, name string, mode uint32) header {
@@ -99,7 +99,7 @@ func (r *Root) begin(ctx context.Context) error {
 		return err
 	}
 	defer leave()
-	if err := a.take(ctx, r.shape); err != nil {
+	if err := a.take(ctx, &r.shape); err != nil {
 		return err
 	}
 	defer r.shape.give()
@@ -152,7 +152,7 @@ func (r *Root) reshape(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	return r.area.take(ctx, r.shape)
+	return r.area.take(ctx, &r.shape)
 }
 
 // end removes from the disk what nobody needs as the mount has ended.
@@ -161,7 +161,9 @@ func (r *Root) end() {
 		return
 	}
 	// Its holders do one thing on the disk, which waits for no more than the disk.
-	r.shape <- struct{}{}
+	if r.shape.take(context.WithoutCancel(r.area.ctx)) != nil {
+		return // can't be: the wait ends with the turn alone
+	}
 	defer r.shape.give()
 	r.removePushed()
 }

@@ -156,7 +156,7 @@ func (f *File) digestOf(ctx context.Context, algo digest.Algorithm) (digest.Dige
 	if d := f.knownAs(algo); d != "" {
 		return d, nil
 	}
-	if err := f.root.area.take(ctx, f.writing); err != nil {
+	if err := f.root.area.take(ctx, &f.writing); err != nil {
 		return "", err
 	}
 	defer f.writing.give()

@@ -184,7 +184,7 @@ func TestAChangeOfTheTreeCanBeLeft(t *testing.T) {
 	b.ok(b.write("a.tmp", nil))
 	b.dirAt("dir")
 	r := b.top.root
-	r.shape <- struct{}{}
+	b.ok(r.shape.take(t.Context()))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, do := range map[string]func() error{
@@ -267,7 +267,7 @@ func TestAReaderWaitsForNoTurn(t *testing.T) {
 	if _, err := h.WriteAt(t.Context(), []byte("bytes"), 0); err != nil {
 		t.Fatal(err)
 	}
-	h.f.writing <- struct{}{}
+	b.ok(h.f.writing.take(t.Context()))
 	b.atOnce("a read", func() {
 		if got, err := h.f.readAll(t.Context(), 100); string(got) != "bytes" || err != nil {
 			t.Errorf("it reads %q, %v", got, err)

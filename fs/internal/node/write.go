@@ -18,7 +18,9 @@ func (n *fileNode) openToWrite(ctx context.Context, flags uint32) (gofs.FileHand
 		return nil, 0, errno
 	}
 	by := callerOf(ctx)
-	bounded, cancel := n.kernel.bound(ctx)
+	heeded, stop := by.Heed(ctx)
+	defer stop()
+	bounded, cancel := n.kernel.bound(heeded)
 	defer cancel()
 	open := f.OpenToWrite
 	if flags&syscall.O_TRUNC != 0 {
@@ -51,7 +53,10 @@ var (
 	_ gofs.FileFsyncer = (*fileHandle)(nil)
 )
 
+// Write writes. It may wait for the blob that the file stands for.
 func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	ctx, stop := callerOf(ctx).Heed(ctx)
+	defer stop()
 	n, err := h.content.WriteAt(ctx, data, off)
 	if err != nil && n == 0 { // else the next write says so
 		return 0, h.node.fail(ctx, "write", err)
