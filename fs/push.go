@@ -36,9 +36,13 @@ func (t pushTree) Manifest(ctx context.Context, r ref.Repository, d digest.Diges
 
 // OpenBlob takes a manifest for a blob as well, which no registry does: where the cache hasn't
 // got it any more, it comes as a manifest.
-func (t pushTree) OpenBlob(ctx context.Context, b upload.Blob) (upload.Content, error) {
+func (t pushTree) OpenBlob(ctx context.Context, by upload.Program, b upload.Blob) (upload.Content, error) {
 	r := t.repository(b.Repository)
-	f, err := t.get(ctx, caller.Caller{}, r.Want(b.Digest, b.Size))
+	var charged caller.Caller // the mount itself
+	if p, ok := by.(interface{ charged() caller.Caller }); ok {
+		charged = p.charged()
+	}
+	f, err := t.get(ctx, charged, r.Want(b.Digest, b.Size))
 	if err == nil {
 		return f, nil
 	}

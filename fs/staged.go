@@ -138,10 +138,30 @@ func nameError(err error) error {
 	return err
 }
 
+// program is a program that changes what is staged.
+type program struct {
+	caller.Process
+	reader
+}
+
+// reader is a program that reads what is staged.
+type reader struct {
+	caller caller.Caller // downloads are charged to its job
+}
+
+// Ended is never asked of a program that changes nothing.
+func (reader) Ended() bool { return false }
+
+// Ended says whether the program has ended, and writes nothing more.
+func (p program) Ended() bool { return p.Process.Ended() }
+
+// charged gives the caller that a download is charged to.
+func (r reader) charged() caller.Caller { return r.caller }
+
 // programOf gives the program that a caller is of; nil: the kernel doesn't tell.
 func programOf(by caller.Caller) upload.Program {
 	if p, ok := by.Process(); ok {
-		return p
+		return program{p, reader{by}}
 	}
 	return nil
 }

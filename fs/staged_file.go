@@ -14,8 +14,8 @@ type stagedFile struct {
 	file *upload.File
 }
 
-func (f *stagedFile) Open(ctx context.Context, _ caller.Caller) (node.Content, error) {
-	h, err := f.file.OpenRead(ctx)
+func (f *stagedFile) Open(ctx context.Context, by caller.Caller) (node.Content, error) {
+	h, err := f.file.OpenRead(ctx, reader{by})
 	if err != nil {
 		return nil, err
 	}

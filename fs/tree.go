@@ -22,8 +22,8 @@ import (
 const FSType = node.FSType
 
 // maxNodes is how many inodes the kernel may hold, where it can be asked to forget some. One
-// takes some 700 bytes here.
-const maxNodes = 1 << 15
+// takes one to three kilobytes here, with its directory.
+const maxNodes = 1 << 14
 
 // Options says what a tree shows and how. Client and Store are required.
 type Options struct {

@@ -22,7 +22,10 @@ type goPackage struct {
 	Module                     *struct{ Path string }
 }
 
-const module = "github.com/ocifs/ocifs"
+const (
+	module = "github.com/ocifs/ocifs"
+	goFuse = "github.com/hanwen/go-fuse/v2"
+)
 
 // listed gives the packages of the product, as built for a system.
 func listed(t *testing.T, goos string) []goPackage {
@@ -58,7 +61,6 @@ func below(path, parent string) bool {
 // The packages import each other as the design has it, on every system.
 func TestImportRules(t *testing.T) {
 	t.Parallel()
-	const goFuse = "github.com/hanwen/go-fuse/v2"
 	rules := []struct {
 		packages  string   // below the module
 		never     []string // import paths that they don't depend on, even indirectly
@@ -94,6 +96,52 @@ func TestImportRules(t *testing.T) {
 				t.Errorf("%s is a package of the product's module", p.ImportPath)
 			}
 		}
+	}
+}
+
+// mayImport is what each package of the tree may import of the product, itself and its tests
+// left out, and whether it may import go-fuse. Below them stand the registry's client and the
+// cache. A new package of the tree needs a line here.
+var mayImport = map[string]struct {
+	packages []string
+	goFuse   bool
+}{
+	"fs": {[]string{"cache", "fs/internal/caller", "fs/internal/guard", "fs/internal/known", "fs/internal/node", "fs/upload", "registry", "registry/ref"}, true},
+
+	"fs/internal/node":   {[]string{"fs/internal/caller"}, true},
+	"fs/internal/known":  {[]string{"cache", "registry", "registry/ref"}, false},
+	"fs/internal/guard":  {[]string{"cache", "fs/internal/caller", "registry"}, false},
+	"fs/internal/caller": {nil, false},
+	"fs/upload":          {[]string{"registry", "registry/ref"}, false},
+}
+
+// Inside of the tree a package imports what stands below it, and never what stands above or
+// beside it: nodes know no registry, and what is known of registries knows no kernel.
+func TestTheTreesImportsRunOneWay(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for _, goos := range []string{"linux", "darwin"} {
+		for _, p := range listed(t, goos) {
+			if !below(p.ImportPath, module+"/fs") {
+				continue
+			}
+			found++
+			may, known := mayImport[strings.TrimPrefix(p.ImportPath, module+"/")]
+			if !known {
+				t.Errorf("%s: it isn't said what %s may import", goos, p.ImportPath)
+			}
+			for _, i := range p.Imports {
+				switch {
+				case below(i, goFuse) && !may.goFuse:
+					t.Errorf("%s: %s imports go-fuse", goos, p.ImportPath)
+				case below(i, module) && !slices.Contains(may.packages, strings.TrimPrefix(i, module+"/")):
+					t.Errorf("%s: %s imports %s", goos, p.ImportPath, i)
+				}
+			}
+		}
+	}
+	if found != 2*len(mayImport) {
+		t.Errorf("%d packages were looked at, want %d", found, 2*len(mayImport))
 	}
 }
 

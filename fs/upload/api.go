@@ -81,8 +81,9 @@ type Tree interface {
 	// Manifest gives a manifest by digest; registry.ErrNotFound where the repository
 	// hasn't got it.
 	Manifest(ctx context.Context, r ref.Repository, d digest.Digest) (*registry.Manifest, error)
-	// OpenBlob opens the bytes of a blob, verified: from the cache, or by downloading it.
-	OpenBlob(ctx context.Context, b Blob) (Content, error)
+	// OpenBlob opens the bytes of a blob, verified: from the cache, or by downloading it for a
+	// program (nil: not known).
+	OpenBlob(ctx context.Context, by Program, b Blob) (Content, error)
 	// Adopt moves a file with that digest and size into the cache. An error leaves it
 	// where it is.
 	Adopt(d digest.Digest, size int64, path string) error

@@ -143,7 +143,7 @@ type memory struct{ *bytes.Reader }
 
 func (memory) Close() error { return nil }
 
-func (b *bench) OpenBlob(ctx context.Context, blob Blob) (Content, error) {
+func (b *bench) OpenBlob(ctx context.Context, _ Program, blob Blob) (Content, error) {
 	b.mu.Lock()
 	held, ok := b.adopted[blob.Digest]
 	b.mu.Unlock()

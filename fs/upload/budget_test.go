@@ -53,7 +53,7 @@ func TestAFileThatIsRemovedWhileItIsAdoptedIsCountedOnce(t *testing.T) {
 func TestAFileWithoutANameIsCountedUntilItIsClosed(t *testing.T) {
 	b, start := begun(t)
 	h := b.create("x.tmp")
-	other, err := h.f.OpenRead(t.Context())
+	other, err := h.f.OpenRead(t.Context(), nil)
 	b.ok(err)
 	if _, err := h.WriteAt(t.Context(), make([]byte, 100), 0); err != nil {
 		t.Fatal(err)

@@ -160,12 +160,12 @@ func (f *File) source(ctx context.Context) (registry.Source, error) {
 		return newSource(f, disk), nil
 	}
 	defer f.letGo()
-	return f.root.area.o.Tree.OpenBlob(ctx, b)
+	return f.root.area.o.Tree.OpenBlob(ctx, f.lastWriter(), b)
 }
 
 // readAll reads a file that may be a manifest or an index: not more than limit bytes.
 func (f *File) readAll(ctx context.Context, limit int64) ([]byte, error) {
-	h, err := f.OpenRead(ctx)
+	h, err := f.OpenRead(ctx, f.lastWriter())
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ type File struct {
 	unlinked bool          // its last name is gone
 	within   *Dir          // the layout of its place; nil: no program has opened it
 	writers  int           // counts the handles that may write
+	writer   Program       // the program that opened it to write last; nil: not known
 	front    int64         // in bytes: all before it were written, in order
 	sum      *runningSum   // nil: no byte is hashed
 	summing  *summing      // nil: nobody hashes behind the writer
@@ -164,6 +165,13 @@ func (f *File) isPushedAs(d digest.Digest) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.pushed && f.known() == d
+}
+
+// lastWriter gives the program that opened the file to write last; nil: it isn't known.
+func (f *File) lastWriter() Program {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writer
 }
 
 // isWritten says whether a program has the file open to write it: its close pushes it.

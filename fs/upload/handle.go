@@ -19,12 +19,12 @@ type Handle struct {
 	retired []Content  // of blobs that the file stood for; somebody may still read them
 }
 
-// OpenRead opens the file for reading.
-func (f *File) OpenRead(ctx context.Context) (*Handle, error) {
+// OpenRead opens the file for reading, for a program (nil: not known).
+func (f *File) OpenRead(ctx context.Context, by Program) (*Handle, error) {
 	if err := f.pin(ctx); err != nil {
 		return nil, err
 	}
-	return &Handle{f: f}, nil
+	return &Handle{f: f, by: by}, nil
 }
 
 // OpenWrite opens the file for reading and writing, for a program (nil: not known). It waits
@@ -41,7 +41,7 @@ func (f *File) OpenWrite(ctx context.Context, by Program) (*Handle, error) {
 	if err := f.pinDisk(ctx); err != nil {
 		return nil, err
 	}
-	f.addWriter()
+	f.addWriter(by)
 	return &Handle{f: f, write: true, by: by}, nil
 }
 
@@ -58,12 +58,13 @@ func (f *File) OpenEmpty(ctx context.Context, by Program) (*Handle, error) {
 	return h, nil
 }
 
-// addWriter counts a handle that may write. The writing turn is held: nobody gives the bytes
+// addWriter counts a handle of a program that may write. The writing turn is held: nobody gives the bytes
 // to the cache meanwhile.
-func (f *File) addWriter() {
+func (f *File) addWriter(by Program) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.writers++
+	f.writer = by
 }
 
 // ReadAt reads at an offset; no byte is the end. Where the file stands for a blob,
@@ -98,7 +99,7 @@ func (h *Handle) open(ctx context.Context, b Blob) (Content, error) {
 	if c := h.opened(b); c != nil {
 		return c, nil
 	}
-	c, err := h.f.root.area.o.Tree.OpenBlob(ctx, b) // not under the lock: it may take long
+	c, err := h.f.root.area.o.Tree.OpenBlob(ctx, h.by, b) // not under the lock: it may take long
 	if err != nil {
 		return nil, err
 	}

@@ -26,14 +26,14 @@ func newFetching(b *bench) *fetching {
 	return s
 }
 
-func (s *fetching) OpenBlob(ctx context.Context, b Blob) (Content, error) {
+func (s *fetching) OpenBlob(ctx context.Context, by Program, b Blob) (Content, error) {
 	s.asked <- struct{}{}
 	select {
 	case <-s.open:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	return s.bench.OpenBlob(ctx, b)
+	return s.bench.OpenBlob(ctx, by, b)
 }
 
 // borrowed gives a blob of another repository of the same registry.

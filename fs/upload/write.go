@@ -128,7 +128,7 @@ func (f *File) owns(b Blob, size int64) {
 func (f *File) fill(ctx context.Context, b Blob, off, n int64, put func(p []byte, at int64) (int, error)) error {
 	ctx, cancel := f.root.area.under(ctx)
 	defer cancel()
-	c, err := f.root.area.o.Tree.OpenBlob(ctx, b)
+	c, err := f.root.area.o.Tree.OpenBlob(ctx, f.lastWriter(), b)
 	if err != nil {
 		return err
 	}

@@ -56,8 +56,7 @@ func (c Caller) Process() (p Process, ok bool) {
 	if c.Thread == 0 {
 		return Process{}, false
 	}
-	pid, _ := processOf(int(c.Thread))
-	return Process{pid}, true
+	return Process{pidOf(int(c.Thread))}, true
 }
 
 // Describe names the caller's process for a person, and its job by the process that leads it.

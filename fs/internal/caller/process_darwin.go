@@ -7,8 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processOf gives a process, and its name; "" where that can't be told. macOS names processes
-// in its requests, not threads.
+// pidOf gives the process: macOS names processes in its requests, not threads.
+func pidOf(process int) int { return process }
+
+// processOf gives a process, and its name; "" where that can't be told.
 func processOf(process int) (pid int, name string) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", process)
 	if err != nil {

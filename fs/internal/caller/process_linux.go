@@ -9,19 +9,24 @@ import (
 	"strconv"
 )
 
-// processOf gives the process that a thread is of, and its name. A thread whose process can't
-// be told, as it has ended or /proc hides it, is taken for the process, and the name is "".
-// Threads have names of their own, which say little to a person.
-func processOf(thread int) (pid int, name string) {
-	pid = thread
+// pidOf gives the process that a thread is of. A thread whose process can't be told, as it has
+// ended or /proc hides it, is taken for the process.
+func pidOf(thread int) int {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
 	for line := range bytes.Lines(status) {
 		if value, ok := bytes.CutPrefix(line, []byte("Tgid:")); ok {
 			if n, err := strconv.Atoi(string(bytes.TrimSpace(value))); err == nil && n > 0 {
-				pid = n
+				return n
 			}
 		}
 	}
+	return thread
+}
+
+// processOf gives the process that a thread is of, and its name, or "". Threads have names of
+// their own, which say little to a person.
+func processOf(thread int) (pid int, name string) {
+	pid = pidOf(thread)
 	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	return pid, string(bytes.TrimSpace(comm))
 }

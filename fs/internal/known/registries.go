@@ -17,7 +17,7 @@ import (
 // Bounds of what is known of all registries together, so that a mount that shows a million
 // names stays small. The numbers count answers; a tag or an object takes some 300 bytes.
 const (
-	maxTags      = 1 << 15
+	maxTags      = 1 << 14
 	maxObjects   = 1 << 15
 	maxVisited   = 1 << 15
 	maxHosts     = 1 << 10
