@@ -62,7 +62,7 @@ func New(o Options) *Kernel {
 	}
 	k := &Kernel{o: o, log: o.Logger, failures: newFailures(o.Logger, o.Quiet)}
 	k.life, k.end = context.WithCancel(context.Background())
-	k.pruner.kernel = k
+	k.pruner.kernel, k.pruner.ask = k, k.forget
 	return k
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -39,8 +40,9 @@ type held struct {
 // the lookup wouldn't send anyway.
 type pruner struct {
 	kernel *Kernel
-	count  atomic.Int64 // nodes that the kernel holds
-	never  atomic.Bool  // this kernel can't be asked
+	ask    func([]*gofs.Inode) syscall.Errno // asks the kernel to forget nodes: Kernel.forget, but in tests
+	count  atomic.Int64                      // nodes that the kernel holds
+	never  atomic.Bool                       // this kernel can't be asked
 
 	mu      sync.Mutex // guards all below; held for no call to the kernel
 	queue   []*base    // the nodes, the oldest first; some are gone by now
@@ -52,11 +54,17 @@ func (p *pruner) add(n, above *base) {
 	n.above = above
 	n.counted.Store(true)
 	above.children.Add(1)
-	many := p.count.Add(1) > int64(p.kernel.o.MaxNodes) && p.kernel.o.MaxNodes > 0
+	count := p.count.Add(1)
+	if p.kernel.o.MaxNodes == 0 || p.never.Load() {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.queue) > 2*int(count)+pruneBatch { // most are gone: the kernel forgot them by itself
+		p.queue = slices.DeleteFunc(p.queue, func(n *base) bool { return n.gone.Load() })
+	}
 	p.queue = append(p.queue, n)
-	if many && !p.running && !p.never.Load() {
+	if count > int64(p.kernel.o.MaxNodes) && !p.running {
 		p.running = true
 		p.kernel.notify(p.prune)
 	}
@@ -87,38 +95,45 @@ func (b *base) OnForget() {
 	}
 }
 
-// prune prunes until there are few enough nodes.
+// prune prunes until there are few enough nodes. After a round that freed none it rests.
 func (p *pruner) prune() {
 	few := int64(p.kernel.o.MaxNodes) * 7 / 8
-	for {
-		looked, asked := 0, 0
-		for total := p.length(); looked < total && p.count.Load() > few && !p.never.Load() && p.kernel.life.Err() == nil; {
-			free, seen := p.next()
-			looked += seen
-			if len(free) == 0 {
-				continue
-			}
-			if errno := p.kernel.forget(free); errno == syscall.ENOSYS {
-				p.kernel.log.Info("this kernel can't be asked to forget nodes: those of all names that were used stay in memory until it needs memory itself (Linux can from 6.18 on)")
-				p.never.Store(true)
-			}
-			asked += len(free)
-			p.kernel.pause(prunePause)
-		}
-		if p.stop(few) {
-			return
-		}
-		if asked == 0 {
+	for !p.stop(few) {
+		before := p.count.Load()
+		p.round(few)
+		if p.count.Load() >= before {
 			p.kernel.pause(pruneRest)
 		}
 	}
 }
 
-// stop ends the pruning if there are few enough nodes, or none can be asked for.
+// round asks the kernel to forget all nodes that may be free, until there are few enough.
+func (p *pruner) round(few int64) {
+	looked := 0
+	for total := p.length(); looked < total && !p.enough(few); {
+		free, seen := p.next()
+		looked += seen
+		if len(free) == 0 {
+			continue
+		}
+		if errno := p.ask(free); errno == syscall.ENOSYS {
+			p.kernel.log.Info("this kernel can't be asked to forget nodes: those of all names that were used stay in memory until it needs memory itself (Linux can from 6.18 on)")
+			p.never.Store(true)
+		}
+		p.kernel.pause(prunePause)
+	}
+}
+
+// enough says whether there is nothing to prune any more.
+func (p *pruner) enough(few int64) bool {
+	return p.count.Load() <= few || p.never.Load() || p.kernel.life.Err() != nil
+}
+
+// stop ends the pruning if that is enough.
 func (p *pruner) stop(few int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.count.Load() > few && !p.never.Load() && p.kernel.life.Err() == nil {
+	if !p.enough(few) {
 		return false
 	}
 	p.running = false
