@@ -103,6 +103,7 @@ func New(o Options) (*Tree, error) {
 	t.kernel = node.New(node.Options{
 		Verdicts: verdicts, Quiet: guard.ToldBefore, LookupBound: o.LookupBound, MaxNodes: maxNodes,
 		Owner: t.uid, ReadOnly: o.ReadOnly, AllowOther: o.AllowOther, Xattr: o.Xattr, Usage: t.usage, Logger: o.Logger,
+		Now: func() time.Time { return t.now() },
 	})
 	t.known = known.New(known.Options{
 		Client: o.Client, Store: o.Store, TagTTL: o.TagTTL, ListTTL: o.ListTTL,

@@ -92,18 +92,10 @@ func (t *turn) isTaken() bool {
 
 // take waits for a turn until ctx or the area ends.
 func (a *Area) take(ctx context.Context, t *turn) error {
-	given := t.ask()
-	if given == nil {
+	if t.try() {
 		return nil
 	}
-	select {
-	case <-given:
-		return nil
-	case <-ctx.Done():
-		t.leave(given)
-		return context.Cause(ctx)
-	case <-a.ctx.Done():
-		t.leave(given)
-		return ErrClosed
-	}
+	ctx, cancel := a.under(ctx)
+	defer cancel()
+	return t.take(ctx)
 }

@@ -107,31 +107,26 @@ func (n *dirNode) Mknod(ctx context.Context, _ string, _ uint32, _ uint32, _ *fu
 }
 
 func (n *dirNode) Unlink(ctx context.Context, name string) syscall.Errno {
-	if d, ok := n.dir.(remover); ok {
-		return n.remove(ctx, "unlink", name, d.RemoveFile)
-	}
-	d, errno := n.writable(ctx)
-	if errno != 0 {
-		return errno
-	}
-	return n.remove(ctx, "unlink", name, d.Unlink)
+	return n.remove(ctx, "unlink", name, remover.RemoveFile, Writable.Unlink)
 }
 
 func (n *dirNode) Rmdir(ctx context.Context, name string) syscall.Errno {
-	if d, ok := n.dir.(remover); ok {
-		return n.remove(ctx, "rmdir", name, d.RemoveDir)
-	}
-	d, errno := n.writable(ctx)
-	if errno != 0 {
-		return errno
-	}
-	return n.remove(ctx, "rmdir", name, d.Rmdir)
+	return n.remove(ctx, "rmdir", name, remover.RemoveDir, Writable.Rmdir)
 }
 
-func (n *dirNode) remove(ctx context.Context, op, name string, do func(context.Context, string) error) syscall.Errno {
+// remove deletes a child at the registry, or removes what is staged.
+func (n *dirNode) remove(ctx context.Context, op, name string, del func(remover, context.Context, string) error, remove func(Writable, context.Context, string) error) syscall.Errno {
+	do := func(ctx context.Context) error { return del(n.dir.(remover), ctx, name) }
+	if _, ok := n.dir.(remover); !ok {
+		d, errno := n.writable(ctx)
+		if errno != 0 {
+			return errno
+		}
+		do = func(ctx context.Context) error { return remove(d, ctx, name) }
+	}
 	ctx, stop := callerOf(ctx).Heed(ctx)
 	defer stop()
-	if err := do(ctx, name); err != nil {
+	if err := do(ctx); err != nil {
 		return n.failAt(ctx, name, op, err)
 	}
 	return 0

@@ -26,6 +26,7 @@ type Failure struct {
 type Failures struct {
 	log   *slog.Logger
 	quiet func(error) bool // nil: all are told
+	now   func() time.Time
 	text  Log
 
 	mu     sync.Mutex       // guards all below; before text.mu
@@ -34,8 +35,8 @@ type Failures struct {
 	counts map[string]int64 // by errno, of all that were ever added
 }
 
-func newFailures(log *slog.Logger, quiet func(error) bool) *Failures {
-	return &Failures{log: log, quiet: quiet, counts: map[string]int64{}}
+func newFailures(log *slog.Logger, quiet func(error) bool, now func() time.Time) *Failures {
+	return &Failures{log: log, quiet: quiet, now: now, counts: map[string]int64{}}
 }
 
 // Log gives the text of the failures, a line of JSON each.
@@ -44,7 +45,7 @@ func (f *Failures) Log() *Log { return &f.text }
 // add adds the failure of an operation at a path. One that repeats the last, and one that is
 // quiet, is counted and not told.
 func (f *Failures) add(path, op string, errno syscall.Errno, hint string, err error) {
-	line := Failure{time.Now().UTC(), path, op, ErrnoName(errno), err.Error(), hint}
+	line := Failure{f.now().UTC(), path, op, ErrnoName(errno), err.Error(), hint}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.counts[line.Errno]++

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // jsonl is the text of errors.jsonl.
@@ -20,7 +21,7 @@ func (f *Failures) jsonl() []byte {
 
 // The last failures are kept, each a line of JSON; one that many met is one.
 func TestFailuresAreKept(t *testing.T) {
-	f := newFailures(slog.New(slog.DiscardHandler), nil)
+	f := newFailures(slog.New(slog.DiscardHandler), nil, time.Now)
 	for range 3 {
 		f.add("a/b", "read", syscall.EBADMSG, "do this", errors.New("cause <1>"))
 	}
@@ -45,7 +46,7 @@ func TestFailuresAreKept(t *testing.T) {
 
 // The log keeps what programs that fell behind may still read, and no more.
 func TestTheLogIsBounded(t *testing.T) {
-	f := newFailures(slog.New(slog.DiscardHandler), nil)
+	f := newFailures(slog.New(slog.DiscardHandler), nil, time.Now)
 	long := strings.Repeat("long ", 200)
 	for i := range maxLag/len(long) + maxFailures {
 		f.add(fmt.Sprint("p", i), "read", syscall.EIO, long, errors.New("boom"))

@@ -34,7 +34,8 @@ type Options struct {
 	Xattr      bool   // entries have extended attributes
 	// Usage tells how full the file system is, in bytes.
 	Usage  func() (Usage, error)
-	Logger *slog.Logger // nil: silent
+	Logger *slog.Logger     // nil: silent
+	Now    func() time.Time // nil: time.Now
 }
 
 // Kernel is the kernel that the entries of one tree are shown to. It is safe for concurrent
@@ -60,7 +61,10 @@ func New(o Options) *Kernel {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	k := &Kernel{o: o, log: o.Logger, failures: newFailures(o.Logger, o.Quiet)}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	k := &Kernel{o: o, log: o.Logger, failures: newFailures(o.Logger, o.Quiet, o.Now)}
 	k.life, k.end = context.WithCancel(context.Background())
 	k.pruner.kernel, k.pruner.ask = k, k.forget
 	return k
