@@ -71,7 +71,7 @@ func (b *blobFile) cached(f *cache.File) *blobContent {
 // doubt has what is believed of the blob asked for again, as it was wrong.
 func (b *blobFile) doubt() {
 	if b.repo.DoubtBlob(b.digest, b.size) {
-		b.tree.await(b.tree.outdate(b.repo.Repository, digestEntry(blobsName, b.digest)))
+		b.tree.await(b.tree.outdate(b.repo.Repository, staleDigest(blobsName, b.digest)))
 	}
 }
 

@@ -62,7 +62,7 @@ func deleteBlob(ctx context.Context, t *Tree, r known.Repository, d digest.Diges
 		return err
 	}
 	t.area.Deleted(r.Repository, d.String())
-	t.outdate(r.Repository, digestEntry(blobsName, d))
+	t.outdate(r.Repository, staleDigest(blobsName, d))
 	return nil
 }
 
@@ -70,18 +70,18 @@ func deleteBlob(ctx context.Context, t *Tree, r known.Repository, d digest.Diges
 func (t *Tree) deleted(r known.Repository, c known.Changed) {
 	var entries []node.Stale
 	if c.TagList {
-		entries = append(entries, tagListEntry)
+		entries = append(entries, staleTagList)
 	}
 	if c.Manifest != "" {
 		t.area.Deleted(r.Repository, c.Manifest.String())
-		entries = append(entries, digestEntry(manifestsName, c.Manifest), digestEntry(blobsName, c.Manifest))
+		entries = append(entries, staleDigest(manifestsName, c.Manifest), staleDigest(blobsName, c.Manifest))
 	}
 	for _, tag := range c.Tags {
 		t.area.Deleted(r.Repository, tag)
-		entries = append(entries, tagEntry(tag))
+		entries = append(entries, staleTag(tag))
 	}
 	if c.Subject != "" {
-		entries = append(entries, digestEntry(referrersName, c.Subject))
+		entries = append(entries, staleDigest(referrersName, c.Subject))
 	}
 	t.outdate(r.Repository, entries...)
 }

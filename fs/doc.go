@@ -15,18 +15,23 @@
 //
 // # Where things are decided
 //
-//	repository.go   what a repository's directory has: a row for each entry
-//	errno.go        what an error means to a program, and what a person is told to do
-//	place.go        attributes of entries, and how long the kernel keeps them
-//	tags.go         a tag's directory; known.Repository.LookUpTag says what the tag is
-//	stale.go        what the kernel is told to look up anew
+//	repository.go                what a repository's directory has: a row for each entry
+//	errno.go                     what an error means to a program, and what a person is told to do
+//	place.go                     attributes of entries; how long the kernel keeps names, each Lookup says
+//	stale.go                     what the kernel is told to look up anew
+//	internal/known/tag.go        what a tag points at, and how long that is believed
+//	internal/known/registries.go how much is kept in memory of registries; tree.go: of nodes
+//	internal/node/identity.go    inode numbers
+//	internal/node/kernel.go      how long a lookup may wait (bound); the value is in tree.go
+//	internal/caller/interrupt.go which signals end the wait for a push
+//	upload/plan.go               the order of a push
 //
 // # The way of a name
 //
 // The kernel asks a node, the node asks the directory by Lookup, the directory asks package
 // known, and known the registry. The answer goes back the same way and becomes an inode. No
 // package below knows one above: what known and upload have to say by themselves goes through
-// functions that the Tree gave them (known.Options.Notify, upload.Tree).
+// functions that the Tree gave them (known.Options, upload.Tree).
 //
 // # What an image directory leaves out
 //

@@ -31,9 +31,8 @@ type image struct {
 }
 
 // newImage makes the image directory of m whose inode is that of id. Directories in it are of that
-// id as well: the kernel has each directory in one place alone, and one that two of the same
-// tag had in common would be moved from one to the other, which fails with ESTALE while anyone
-// looks into either.
+// id as well. The kernel has each directory in one place alone: it would move one that two image
+// directories of a tag had in common, and fail with ESTALE while anyone looks into either.
 func newImage(at, base place, r known.Repository, m *registry.Manifest, id digest.Digest, name string) *image {
 	i := &image{place: at, base: base, Image: r.Image(m), id: id, name: name, mtime: created(m.Annotations)}
 	i.lazy = lazy{isImageEntry, i.entries}
@@ -80,7 +79,7 @@ func (i *image) entries(ctx context.Context) (view, error) {
 	file(digestName, []byte(i.Descriptor.Digest+"\n"))
 	file(layoutName, []byte(`{"imageLayoutVersion":"`+v1.ImageLayoutVersion+`"}`))
 	file(indexName, i.index())
-	d.add(blobsName, &layoutDir{i.at(blobsName), i})
+	d.add(blobsName, &layoutBlobs{i.at(blobsName), i})
 	symlink(referrersName, i.to(i.base.at(referrersName).at(hexPath(i.Descriptor.Digest))))
 	if m.IsIndex() {
 		shortcuts(platformsName)

@@ -11,19 +11,19 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// layoutDir is blobs/ of an image directory.
-type layoutDir struct {
+// layoutBlobs is blobs/ of an image directory.
+type layoutBlobs struct {
 	place
 	image *image
 }
 
-func (d *layoutDir) Attr() node.Attr { return d.dirAttr(d.image.id) }
+func (d *layoutBlobs) Attr() node.Attr { return d.dirAttr(d.image.id) }
 
-func (d *layoutDir) algorithm(a digest.Algorithm) node.Child {
-	return node.Child{Name: string(a), Entry: &layoutBlobs{d.at(string(a)), d.image, a}, TTL: forever}
+func (d *layoutBlobs) algorithm(a digest.Algorithm) node.Child {
+	return node.Child{Name: string(a), Entry: &layoutDigests{d.at(string(a)), d.image, a}, TTL: forever}
 }
 
-func (d *layoutDir) Lookup(ctx context.Context, name string) (node.Child, error) {
+func (d *layoutBlobs) Lookup(ctx context.Context, name string) (node.Child, error) {
 	if !ref.ValidAlgorithm(name) {
 		return node.Child{}, node.ErrNotExist
 	}
@@ -37,7 +37,7 @@ func (d *layoutDir) Lookup(ctx context.Context, name string) (node.Child, error)
 	return d.algorithm(digest.Algorithm(name)), nil
 }
 
-func (d *layoutDir) List(ctx context.Context) (node.Listing, error) {
+func (d *layoutBlobs) List(ctx context.Context) (node.Listing, error) {
 	c, err := d.image.Reachable(ctx)
 	if err != nil {
 		return node.Listing{}, err
@@ -51,17 +51,17 @@ func (d *layoutDir) List(ctx context.Context) (node.Listing, error) {
 	return node.List(cs), nil
 }
 
-// layoutBlobs is blobs/<algo>/ of an image directory: exactly what is reachable
+// layoutDigests is blobs/<algo>/ of an image directory: exactly what is reachable
 // from the manifest.
-type layoutBlobs struct {
+type layoutDigests struct {
 	place
 	image *image
 	algo  digest.Algorithm
 }
 
-func (d *layoutBlobs) Attr() node.Attr { return d.dirAttr(d.image.id) }
+func (d *layoutDigests) Attr() node.Attr { return d.dirAttr(d.image.id) }
 
-func (d *layoutBlobs) blob(p known.Piece) node.Child {
+func (d *layoutDigests) blob(p known.Piece) node.Child {
 	name := p.Digest.Encoded()
 	c := node.Child{Name: name, TTL: forever}
 	if p.Kind == known.ManifestPiece {
@@ -72,7 +72,7 @@ func (d *layoutBlobs) blob(p known.Piece) node.Child {
 	return c
 }
 
-func (d *layoutBlobs) Lookup(ctx context.Context, name string) (node.Child, error) {
+func (d *layoutDigests) Lookup(ctx context.Context, name string) (node.Child, error) {
 	want, err := ref.NewDigest(string(d.algo), name)
 	if err != nil {
 		return node.Child{}, err
@@ -87,7 +87,7 @@ func (d *layoutBlobs) Lookup(ctx context.Context, name string) (node.Child, erro
 	return d.blob(p), nil
 }
 
-func (d *layoutBlobs) List(ctx context.Context) (node.Listing, error) {
+func (d *layoutDigests) List(ctx context.Context) (node.Listing, error) {
 	c, err := d.image.Reachable(ctx)
 	if err != nil {
 		return node.Listing{}, err

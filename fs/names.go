@@ -16,11 +16,18 @@ const (
 	uploadName    = "upload"
 )
 
-// reserved are the names that components give way to: the entries that a repository has, and
+// planned are the entries that a repository is going to have.
+var planned = map[string]bool{"rootfs": true, "unpacked": true, "archives": true}
+
+// reserved says whether components give way to a name: the entries that a repository has, and
 // those that it is going to have, so that a path keeps its meaning.
-var reserved = map[string]bool{
-	tagsName: true, manifestsName: true, blobsName: true, referrersName: true,
-	uploadName: true, "rootfs": true, "unpacked": true, "archives": true,
+func reserved(name string) bool {
+	for _, e := range repositoryEntries {
+		if e.name == name {
+			return true
+		}
+	}
+	return planned[name]
 }
 
 // controlName is the directory that tells about the mount itself.
@@ -46,7 +53,7 @@ func parseHostName(name string) (string, error) {
 
 // componentName is how a repository component is written in the tree.
 func componentName(component string) string {
-	if reserved[component] {
+	if reserved(component) {
 		return "_" + component
 	}
 	return component
@@ -55,7 +62,7 @@ func componentName(component string) string {
 // parseComponentName reads a repository component as it is written in the tree.
 func parseComponentName(name string) (string, bool) {
 	if c, ok := strings.CutPrefix(name, "_"); ok {
-		return c, reserved[c]
+		return c, reserved(c)
 	}
-	return name, !reserved[name] && ref.ValidComponent(name)
+	return name, !reserved(name) && ref.ValidComponent(name)
 }

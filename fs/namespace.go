@@ -33,7 +33,7 @@ func (d *namespace) Lookup(_ context.Context, name string) (node.Child, error) {
 	if !ok {
 		return node.Child{}, node.ErrNotExist
 	}
-	path := join(d.path, c)
+	path := node.Join(d.path, c)
 	if _, err := ref.NewRepository(d.host.Name, path); err != nil {
 		return node.Child{}, err
 	}

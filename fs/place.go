@@ -24,22 +24,10 @@ type place struct {
 // Path gives the path below the mountpoint.
 func (p place) Path() string { return p.path }
 
-func (p place) at(name string) place { return place{p.tree, join(p.path, name)} }
-
-// join joins paths of the tree, either of which may be "". Their components are names that
-// Lookup and List admit, so there is nothing to clean, which path.Join spends its time on.
-func join(dir, name string) string {
-	switch {
-	case dir == "":
-		return name
-	case name == "":
-		return dir
-	}
-	return dir + "/" + name
-}
+func (p place) at(name string) place { return place{p.tree, node.Join(p.path, name)} }
 
 // full is the path from the registry down, whatever part of the tree is mounted.
-func (p place) full() string { return join(p.tree.prefix, p.path) }
+func (p place) full() string { return node.Join(p.tree.prefix, p.path) }
 
 // up is the place n levels above.
 func (p place) up(n int) place {

@@ -70,7 +70,7 @@ func (t pushTree) MakeRoom(n int64) { t.store.MakeRoom(n) }
 // PushedBlob shows what the repository has from now on.
 func (t pushTree) PushedBlob(b upload.Blob) {
 	t.repository(b.Repository).PushedBlob(b.Digest, b.Size)
-	t.await(t.outdate(b.Repository, newEntry(blobsName, b.Digest)))
+	t.await(t.outdate(b.Repository, newDigest(blobsName, b.Digest)))
 }
 
 // PushedManifest shows a manifest, and that tags point at it. Listings name them at once.
@@ -82,25 +82,27 @@ func (t pushTree) PushedManifest(r ref.Repository, m *registry.Manifest, tags ..
 	c := t.repository(r).PushedManifest(m, tags...)
 	var entries []node.Stale
 	if c.TagList {
-		entries = append(entries, tagListEntry)
+		entries = append(entries, staleTagList)
 	}
-	entries = append(entries, newEntry(manifestsName, c.Manifest), newEntry(blobsName, c.Manifest))
+	entries = append(entries, newDigest(manifestsName, c.Manifest), newDigest(blobsName, c.Manifest))
 	for _, tag := range c.Tags {
-		entries = append(entries, tagEntry(tag))
+		entries = append(entries, staleTag(tag))
 	}
 	if c.Subject != "" {
-		entries = append(entries, digestEntry(referrersName, c.Subject))
+		entries = append(entries, staleDigest(referrersName, c.Subject))
 	}
 	outdated := t.outdate(r, entries...)
-	if !awaited { // else a lookup of the tag waits for this push, and the kernel for the lookup
+	// A lookup that waits for a deferred push has tags/ locked in the kernel, which takes nothing
+	// in before: waiting for the kernel would hold up that lookup for nothing.
+	if !awaited {
 		t.await(outdated)
 	}
 }
 
 // Deferring has the kernel look up a tag anew whose push is deferred.
-func (t pushTree) Deferring(r ref.Repository, tag string) { t.await(t.outdate(r, tagEntry(tag))) }
+func (t pushTree) Deferring(r ref.Repository, tag string) { t.await(t.outdate(r, staleTag(tag))) }
 
 // Failed tells a person of a push that no program waited for.
 func (t pushTree) Failed(r ref.Repository, at string, err error) {
-	t.kernel.Fail(context.Background(), t.pathOf(r.Host, r.Path, join(uploadName, at)), "push", err)
+	t.kernel.Fail(context.Background(), t.pathOf(r.Host, r.Path, node.Join(uploadName, at)), "push", err)
 }

@@ -60,7 +60,7 @@ type referrers struct {
 const maxReferrerBytes = 4 << 20
 
 func newReferrers() *known.Bounded[digest.Digest, referrers] {
-	return known.NewBounded[digest.Digest](maxReferrerBytes, func(rs referrers) int { return known.EntryCost + 2*len(rs.index) })
+	return known.NewBounded[digest.Digest](maxReferrerBytes, func(rs referrers) int { return known.Overhead + 2*len(rs.index) })
 }
 
 // showReferrers puts the referrers that a registry named into shape, once for all lookups.

@@ -10,18 +10,27 @@ import (
 )
 
 // repositoryEntries is what a repository's directory has, and how each entry is made. A new
-// kind of directory is a file of its own and a row here.
-var repositoryEntries = []struct {
+// kind of directory is a file of its own and a row here. A repository component of the same
+// name is written with a leading underscore from then on; see reserved.
+var repositoryEntries []repositoryEntry
+
+// init makes the table: directories write paths by it, which Go takes for a cycle otherwise.
+func init() {
+	repositoryEntries = []repositoryEntry{
+		{name: blobsName, make: newBlobsDir},
+		{name: manifestsName, make: newManifestsDir},
+		{name: referrersName, make: newReferrersDir},
+		{name: tagsName, make: newTagsDir},
+		{name: uploadName, make: newUploadDir, writes: true},
+	}
+}
+
+// repositoryEntry is a row of repositoryEntries.
+type repositoryEntry struct {
 	name string
 	make func(at place, r known.Repository) node.Directory
 	// writes says that programs write there: a read-only mount doesn't have it.
 	writes bool
-}{
-	{name: blobsName, make: newBlobsDir},
-	{name: manifestsName, make: newManifestsDir},
-	{name: referrersName, make: newReferrersDir},
-	{name: tagsName, make: newTagsDir},
-	{name: uploadName, make: newUploadDir, writes: true},
 }
 
 // repositoryEntry gives the entry of a repository that has a name, or nil.

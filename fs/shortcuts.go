@@ -80,7 +80,7 @@ const maxShortcutBytes = 4 << 20
 
 func newShortcuts() *known.Bounded[shortcutsKey, shortcuts] {
 	return known.NewBounded[shortcutsKey](maxShortcutBytes, func(s shortcuts) int {
-		n := known.EntryCost
+		n := known.Overhead
 		for _, c := range s {
 			n += len(c.name) + 256 // the digest, and the fields
 		}

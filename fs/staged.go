@@ -22,7 +22,7 @@ import (
 type stagedNode interface {
 	ID() uint64
 	Attr() upload.Attr
-	Set(ctx context.Context, c upload.Change) error
+	Set(ctx context.Context, by upload.Program, c upload.Change) error
 	// Below gives the path below upload/.
 	Below() string
 }
@@ -61,14 +61,14 @@ func (t stagedTop) Attr() upload.Attr {
 	return a
 }
 
-func (t stagedTop) Set(ctx context.Context, c upload.Change) error {
-	return t.area.Root(t.repo).Set(ctx, c)
+func (t stagedTop) Set(ctx context.Context, by upload.Program, c upload.Change) error {
+	return t.area.Root(t.repo).Set(ctx, by, c)
 }
 
 func (t stagedTop) Below() string { return "" }
 
 // Path gives the path of this moment: programs move what is staged.
-func (s staged) Path() string { return join(s.top.path, s.node.Below()) }
+func (s staged) Path() string { return node.Join(s.top.path, s.node.Below()) }
 
 // Attr gives the attributes of this moment. The identity is of the node, wherever it is moved.
 func (s staged) Attr() node.Attr {
@@ -89,8 +89,11 @@ func (s staged) fileType() uint32 {
 	return syscall.S_IFDIR
 }
 
-func (s staged) SetAttr(ctx context.Context, c node.Change) error {
-	return s.node.Set(ctx, upload.Change(c))
+func (s staged) SetAttr(ctx context.Context, by caller.Caller, c node.Change) error {
+	if c.Size == nil { // no byte is needed
+		return s.node.Set(ctx, nil, upload.Change(c))
+	}
+	return s.node.Set(ctx, programOf(by), upload.Change(c))
 }
 
 // Usage tells how full the staging area's disk is, or as much of it as Options.UploadBytes
@@ -149,7 +152,7 @@ type reader struct {
 	caller caller.Caller // downloads are charged to its job
 }
 
-// Ended is never asked of a program that changes nothing.
+// Ended is false: who only reads is known while it reads.
 func (reader) Ended() bool { return false }
 
 // Ended says whether the program has ended, and writes nothing more.

@@ -100,12 +100,12 @@ func (d *stagedDir) Symlink(ctx context.Context, name, target string) (node.Chil
 var errNoBlob = errors.New("only blobs can be linked to")
 
 // Link gives a name here to a blob of any repository, which pushes it.
-func (d *stagedDir) Link(ctx context.Context, name string, to node.Entry) (node.Child, error) {
+func (d *stagedDir) Link(ctx context.Context, by caller.Caller, name string, to node.Entry) (node.Child, error) {
 	b, ok := blobOf(to)
 	if !ok {
 		return node.Child{}, fmt.Errorf("%s: %w", to.Path(), errNoBlob)
 	}
-	f, err := d.dir().Link(ctx, name, b)
+	f, err := d.dir().Link(ctx, name, b, programOf(by))
 	if err != nil {
 		return node.Child{}, nameError(err)
 	}

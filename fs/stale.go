@@ -15,18 +15,19 @@ import (
 // the same directory that waits for its registry holds that up.
 const staleWait = time.Second
 
-func tagEntry(tag string) node.Stale { return node.Stale{Dir: tagsName, Name: tag} }
+func staleTag(tag string) node.Stale { return node.Stale{Dir: tagsName, Name: tag} }
 
-// tagListEntry is the time of tags/.
-var tagListEntry = node.Stale{Dir: tagsName}
+// staleTagList is the time of tags/.
+var staleTagList = node.Stale{Dir: tagsName}
 
-func digestEntry(in string, d digest.Digest) node.Stale {
+func staleDigest(in string, d digest.Digest) node.Stale {
 	return node.Stale{Dir: in + "/" + d.Algorithm().String(), Name: d.Encoded()}
 }
 
-// newEntry is of what stands for one digest for ever, once it does.
-func newEntry(in string, d digest.Digest) node.Stale {
-	e := digestEntry(in, d)
+// newDigest is a name that the kernel may believe to be missing, and that is there for good
+// from now on.
+func newDigest(in string, d digest.Digest) node.Stale {
+	e := staleDigest(in, d)
 	e.Appeared = true
 	return e
 }
@@ -38,7 +39,7 @@ func (t *Tree) outdate(r ref.Repository, entries ...node.Stale) (done <-chan str
 	var all []node.Stale
 	for _, dir := range t.shownAt(r) {
 		for _, e := range entries {
-			e.Dir = join(dir, e.Dir)
+			e.Dir = node.Join(dir, e.Dir)
 			all = append(all, e)
 		}
 	}
@@ -70,7 +71,7 @@ func (t *Tree) shownAt(r ref.Repository) (dirs []string) {
 			_, below, _ := strings.Cut(full, "/")
 			switch {
 			case t.prefix == "":
-				dirs = append(dirs, join(host, below))
+				dirs = append(dirs, node.Join(host, below))
 			case full == t.prefix:
 				dirs = append(dirs, "")
 			case strings.HasPrefix(full, t.prefix+"/"):

@@ -13,8 +13,9 @@ import (
 )
 
 // tagDir is the directory of a tag. It is bound to one digest for good: at once where the tag
-// was asked for, else by the first look into it. Its identity is of the digest where that was
-// known in time, else of a number that no directory of this tag has.
+// was asked for, else by the first look into it. Its identity is of that digest, or, where a
+// listing made it before anybody knew the digest, of a number that no other directory of the
+// tag has.
 type tagDir struct {
 	place
 	lazy

@@ -68,9 +68,9 @@ func (d *tagsDir) child(name string, t known.Tag) node.Child {
 	return node.Child{Name: name, Entry: dir, TTL: t.Until.Sub(d.tree.now())}
 }
 
-// dir gives the directory of a tag. A tag that is known to point at a digest has the directory
-// that a listing made, where that was bound to the digest since, else one that can be bound to
-// nothing else.
+// dir gives the directory of a tag. A listing may have made one that was bound since: that is
+// the tag's as long as the tag points at the same digest. Else it is a new one, for that digest
+// alone; where nobody knows the digest, the first look into it decides.
 func (d *tagsDir) dir(name string, t known.Tag) *tagDir {
 	at := d.at(name)
 	last := d.tree.tagDirs.last(at.path)

@@ -23,7 +23,7 @@ func (w *walked) looksUp(dir, name string, want syscall.Errno, told bool) {
 	_, err = e.(node.Directory).Lookup(w.t.Context(), name)
 	got := syscall.Errno(0)
 	if err != nil {
-		got = w.kernel.Fail(w.t.Context(), join(e.Path(), name), "lookup", err)
+		got = w.kernel.Fail(w.t.Context(), node.Join(e.Path(), name), "lookup", err)
 	}
 	if more := len(w.jsonl()) > before; got != want || more != told {
 		w.t.Errorf("%s in %s is %v (%v), told: %v; want %v, told: %v", name, dir, got, err, more, want, told)

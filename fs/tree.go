@@ -64,7 +64,8 @@ type Options struct {
 	Logger *slog.Logger // nil: silent
 }
 
-// Tree is a mounted tree, or one to be mounted. It is safe for concurrent use.
+// Tree is a mounted tree, or one to be mounted. It is safe for concurrent use. No field changes
+// once New has returned.
 type Tree struct {
 	opts      Options
 	store     *cache.Store
@@ -188,7 +189,7 @@ func (t *Tree) repository(r ref.Repository) known.Repository { return t.known.Re
 
 // notice tells a person what no errno tells.
 func (t *Tree) notice(n known.Notice) {
-	t.kernel.Tell(t.pathOf(n.Host, n.Path, n.Entry), n.Op, n.Hint, n.Err)
+	t.kernel.Tell(t.pathOf(n.Host, n.Path, n.Below), n.Op, n.Hint, n.Err)
 }
 
 // usage tells how full the cache is: registries don't say how much they hold.

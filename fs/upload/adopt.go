@@ -43,7 +43,7 @@ func (r *Root) adopt(f *File) {
 	handedOver = true
 	go func() {
 		defer leave()
-		a.guarded(func() {
+		a.caught(func() {
 			if busy {
 				s = r.setAsideInTurn(a.ctx, f)
 			}
@@ -143,7 +143,7 @@ func (r *Root) giveAway(s *aside) {
 	a := r.area
 	defer s.f.writing.give()
 	defer s.f.letGo()
-	err := a.guard(func() error { return a.o.Tree.Adopt(s.digest, s.size, s.path) })
+	err := a.catch(func() error { return a.o.Tree.Adopt(s.digest, s.size, s.path) })
 	if err != nil {
 		a.log.Debug("what was pushed isn't kept in the cache", "digest", s.digest, "cause", err)
 		_ = os.Remove(s.path) // the registry has it

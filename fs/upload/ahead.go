@@ -76,7 +76,7 @@ func (f *File) sendAhead() {
 		stop := context.AfterFunc(area.open, a.abandon)
 		defer stop()
 		a.run(src)
-		area.guarded(a.keep)
+		area.caught(a.keep)
 	}()
 }
 
@@ -84,7 +84,7 @@ func (f *File) sendAhead() {
 func (a *ahead) run(src *source) {
 	defer close(a.done)
 	defer src.Close()
-	a.fault = a.f.root.area.guard(func() error { a.send(src); return nil })
+	a.fault = a.f.root.area.catch(func() error { a.send(src); return nil })
 }
 
 // send sends bytes until the file gets no more of them.

@@ -177,7 +177,9 @@ type Node interface {
 	// Attr gives the attributes. It waits for no I/O.
 	Attr() Attr
 	// Set changes attributes. A new size may wait for the network, until ctx or the area ends.
-	Set(ctx context.Context, c Change) error
+	// Set changes attributes for a program (nil: not known). A new size truncates a file, which
+	// may wait for a blob's bytes.
+	Set(ctx context.Context, by Program, c Change) error
 }
 
 // descriptor is what a blob is pushed as.

@@ -47,7 +47,7 @@ func (r *Root) attend(within *Dir) {
 	go func() {
 		defer leave()
 		defer r.endAttending(within) // whatever ended it
-		a.guarded(func() {
+		a.caught(func() {
 			a.poll(nil, func() bool { return within.layout.activity.quiet(after) })
 			r.endAttending(within) // what comes from now on is looked at anew
 			r.reportWaiting(a.ctx, within)

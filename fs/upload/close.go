@@ -59,7 +59,7 @@ func (r *Root) pushEmpty(f *File) {
 	go func() {
 		defer leave()
 		defer close(done)
-		if err := a.guard(func() error { return r.commitEmpty(a.ctx, f) }); err != nil {
+		if err := a.catch(func() error { return r.commitEmpty(a.ctx, f) }); err != nil {
 			a.log.Warn("an empty blob isn't pushed", "repository", r.repo, "cause", err)
 			a.record(r.repo, digest.Canonical.FromString("").String(), err)
 		}

@@ -81,11 +81,11 @@ func (b *bench) act(r *rand.Rand, blob Blob) {
 	case 3:
 		_ = b.top.Rmdir(ctx, "v2")
 	case 4:
-		_, _ = d.Link(ctx, name, blob)
+		_, _ = d.Link(ctx, name, blob, nil)
 	case 5:
 		size := int64(r.IntN(3000))
 		if f := b.fileAt(ctx, d, name); f != nil {
-			_ = f.Set(ctx, Change{Size: &size})
+			_ = f.Set(ctx, nil, Change{Size: &size})
 			_, _ = f.readAll(ctx, 1<<20)
 		}
 	default:

@@ -51,7 +51,7 @@ func (r *Root) deferPush(tag, at string, due func(while time.Duration) bool, pus
 	go func() {
 		defer a.work.Done()
 		defer r.endDeferred(p)
-		err := a.guard(func() error {
+		err := a.catch(func() error {
 			a.o.Tree.Deferring(r.repo, tag)
 			if !a.poll(p.stop, func() bool { return due(while) }) {
 				return nil
@@ -62,7 +62,7 @@ func (r *Root) deferPush(tag, at string, due func(while time.Duration) bool, pus
 			a.record(r.repo, tag, err)
 		}
 		if err != nil {
-			a.guarded(func() { r.failed(at, err) })
+			a.caught(func() { r.failed(at, err) })
 		}
 	}()
 	return p

@@ -41,7 +41,7 @@ func newDir(h header) *Dir {
 func (d *Dir) Attr() Attr { return d.attr(0) }
 
 // Set changes attributes.
-func (d *Dir) Set(_ context.Context, c Change) error {
+func (d *Dir) Set(_ context.Context, _ Program, c Change) error {
 	d.set(c)
 	return nil
 }
@@ -96,12 +96,12 @@ func (d *Dir) Create(ctx context.Context, name string, mode uint32, made Manner,
 // been interrupted: this goes on all the same, and waits for no more than the disk.
 func (d *Dir) takeBack(name string) { _ = d.Unlink(d.root.area.ctx, name) }
 
-// Link gives a name to a blob that a repository has. It is pushed as a copy of it
-// would be.
-func (d *Dir) Link(ctx context.Context, name string, b Blob) (*File, error) {
-	f, err := d.addFile(ctx, name, nil, func(h header) *File {
+// Link gives a name to a blob that a repository has, for a program (nil: not known). It is
+// pushed as a copy of it would be.
+func (d *Dir) Link(ctx context.Context, name string, b Blob, by Program) (*File, error) {
+	f, err := d.addFile(ctx, name, by, func(h header) *File {
 		f := newFile(h)
-		f.mode, f.content, f.size = 0o444, b, b.Size
+		f.mode, f.content, f.size, f.writer = 0o444, b, b.Size, by
 		return f
 	})
 	if err != nil {

@@ -85,9 +85,9 @@ func (f *File) extent() (size int64, written time.Time) {
 }
 
 // Set changes attributes. A new size truncates, which may wait for a blob's bytes.
-func (f *File) Set(ctx context.Context, c Change) error {
+func (f *File) Set(ctx context.Context, by Program, c Change) error {
 	if c.Size != nil {
-		if err := f.truncate(ctx, *c.Size); err != nil {
+		if err := f.truncate(ctx, by, *c.Size); err != nil {
 			return err
 		}
 	}
@@ -106,8 +106,8 @@ func (f *File) timed() {
 }
 
 // truncate sets the size, as a program does that has no handle.
-func (f *File) truncate(ctx context.Context, size int64) error {
-	h, err := f.OpenWrite(ctx, nil)
+func (f *File) truncate(ctx context.Context, by Program, size int64) error {
+	h, err := f.OpenWrite(ctx, by)
 	if err != nil {
 		return err
 	}

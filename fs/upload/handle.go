@@ -216,7 +216,7 @@ func (f *File) syncDisk(ctx context.Context) error {
 	synced := make(chan error, 1)
 	go func() {
 		defer leave()
-		synced <- a.guard(func() error {
+		synced <- a.catch(func() error {
 			defer f.letGo()
 			if disk == nil {
 				return nil // it stands for a blob

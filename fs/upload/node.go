@@ -92,7 +92,7 @@ type Symlink struct {
 func (s *Symlink) Attr() Attr { return s.attr(int64(len(s.Target()))) }
 
 // Set changes attributes.
-func (s *Symlink) Set(_ context.Context, c Change) error {
+func (s *Symlink) Set(_ context.Context, _ Program, c Change) error {
 	s.set(c)
 	return nil
 }

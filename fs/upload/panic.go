@@ -9,9 +9,9 @@ import (
 // errPanic is of work that a fault in this program ended.
 var errPanic = errors.New("a fault in ocifs")
 
-// guard calls a function, and makes an error of its panic. Goroutines of this package run
+// catch calls a function, and makes an error of its panic. Goroutines of this package run
 // under it: no handler of the kernel's requests catches what happens in them.
-func (a *Area) guard(do func() error) (err error) {
+func (a *Area) catch(do func() error) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = a.panicked(cause, debug.Stack())
@@ -29,7 +29,7 @@ func (a *Area) panicked(cause any, stack []byte) error {
 	return fmt.Errorf("%w: panic: %v", errPanic, cause)
 }
 
-// guarded is guard of a function that can't fail.
-func (a *Area) guarded(do func()) {
-	_ = a.guard(func() error { do(); return nil })
+// caught is catch of a function that can't fail.
+func (a *Area) caught(do func()) {
+	_ = a.catch(func() error { do(); return nil })
 }

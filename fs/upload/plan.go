@@ -280,7 +280,7 @@ func (r *Root) carryOut(ctx context.Context, p *plan, tags []string) error {
 	g.SetLimit(maxAtOnce)
 	for d, f := range p.blobs {
 		g.Go(func() error {
-			return r.area.guard(func() error { return r.pushBlob(gctx, f, d) })
+			return r.area.catch(func() error { return r.pushBlob(gctx, f, d) })
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -88,7 +88,7 @@ func TestARepositoryIsOneForAllWhoHoldIt(t *testing.T) {
 
 	func() {
 		mode := uint32(0o700)
-		b.ok(b.area.Root(r("changed")).Set(t.Context(), Change{Mode: &mode}))
+		b.ok(b.area.Root(r("changed")).Set(t.Context(), nil, Change{Mode: &mode}))
 		_, h, err := b.area.Root(r("staged")).Create(t.Context(), "x.tmp", 0o644, Openly, nil)
 		b.ok(err)
 		h.Release()

@@ -52,7 +52,7 @@ func (f *File) sumBehind() {
 		defer leave()
 		defer f.letGo()
 		defer f.endSumming(s)
-		a.guarded(func() {
+		a.caught(func() {
 			buf := make([]byte, sumBuffer)
 			for f.sumStep(s, buf) {
 			}

@@ -255,7 +255,7 @@ func TestCopiesOfBlobs(t *testing.T) {
 	t.Cleanup(b.client.Close) // before that one stops
 	foreign := []byte("from elsewhere")
 	elsewhere.Blob("x", foreign)
-	_, err := b.dirAt("blobs").Link(t.Context(), "copy", Blob{ref.Repository{Host: elsewhere.Host, Path: "x"}, digest.FromBytes(foreign), int64(len(foreign))})
+	_, err := b.dirAt("blobs").Link(t.Context(), "copy", Blob{ref.Repository{Host: elsewhere.Host, Path: "x"}, digest.FromBytes(foreign), int64(len(foreign))}, nil)
 	b.ok(err)
 	if got := b.s.ReadBlob(b.repo.Path, digest.FromBytes(foreign)); !bytes.Equal(got, foreign) {
 		t.Errorf("the registry has %q", got)

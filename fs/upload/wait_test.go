@@ -93,7 +93,7 @@ func TestAFileThatWaitsKeepsNobodyElseWaiting(t *testing.T) {
 	})
 	b.atOnce("chmod", func() {
 		mode := uint32(0o600)
-		b.ok(h.f.Set(t.Context(), Change{Mode: &mode}))
+		b.ok(h.f.Set(t.Context(), nil, Change{Mode: &mode}))
 	})
 	b.atOnce("reading what is pushed", func() { b.area.Records(); b.area.Staged(); b.area.Transfers() })
 	b.atOnce("another file", func() {
@@ -120,7 +120,7 @@ func TestEveryWaitCanBeLeft(t *testing.T) {
 		do   func(ctx context.Context, h *Handle) error
 		wait bool // it waits for the blob itself
 	}{
-		"truncation": {func(ctx context.Context, h *Handle) error { return h.f.Set(ctx, Change{Size: &size}) }, true},
+		"truncation": {func(ctx context.Context, h *Handle) error { return h.f.Set(ctx, nil, Change{Size: &size}) }, true},
 		"a write": {func(ctx context.Context, h *Handle) error {
 			_, err := h.WriteAt(ctx, []byte("x"), 0)
 			return err
@@ -191,7 +191,7 @@ func TestAChangeOfTheTreeCanBeLeft(t *testing.T) {
 		"create":  func() error { _, _, err := b.top.Create(ctx, "x", 0o644, Openly, nil); return err },
 		"mkdir":   func() error { _, err := b.top.Mkdir(ctx, "x", 0o755); return err },
 		"symlink": func() error { _, err := b.top.Symlink(ctx, "x", "y"); return err },
-		"link":    func() error { _, err := b.top.Link(ctx, "x", Blob{}); return err },
+		"link":    func() error { _, err := b.top.Link(ctx, "x", Blob{}, nil); return err },
 		"unlink":  func() error { return b.top.Unlink(ctx, "a.tmp") },
 		"rmdir":   func() error { return b.top.Rmdir(ctx, "dir") },
 		"rename":  func() error { return b.top.Rename(ctx, "a.tmp", b.top, "b.tmp", true, nil) },

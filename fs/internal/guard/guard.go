@@ -48,8 +48,8 @@ import (
 )
 
 const (
-	// guarded is how long what a job made be downloaded counts, in seconds.
-	guarded = 60
+	// window is how long what a job made be downloaded counts, in seconds.
+	window = 60
 	// maxJobs is how many jobs a guard knows. Those that downloaded nothing for longest go.
 	maxJobs = 1024
 )
@@ -164,9 +164,9 @@ func (g *Guard) spend(group int, n int64) error {
 	if had > 0 && n > g.limit-had {
 		return j.refuse(now, overdrawn{size: n, had: had, limit: g.limit})
 	}
-	until := now + 1 + guarded // all of this second stays for a whole minute
+	until := now + 1 + window // all of this second stays for a whole minute
 	if n > g.limit {
-		until = now + 1 + int64(math.Ceil(guarded*float64(n)/float64(g.limit)))
+		until = now + 1 + int64(math.Ceil(window*float64(n)/float64(g.limit)))
 	}
 	if last := len(j.spent) - 1; last >= 0 && j.spent[last].until == until {
 		j.spent[last].bytes += n
@@ -180,7 +180,7 @@ func (g *Guard) spend(group int, n int64) error {
 // the number of refusals since the last that was: a scanner goes on to the next file at once,
 // and mustn't push out what else went wrong.
 func (j *job) refuse(now int64, o overdrawn) error {
-	if o.told = j.refused >= 0 && now-j.told < guarded; o.told {
+	if o.told = j.refused >= 0 && now-j.told < window; o.told {
 		j.refused++
 		return &o
 	}

@@ -88,7 +88,7 @@ func TestAGuardIsBounded(t *testing.T) {
 	}
 	for _, group := range []int{1, 2} {
 		j, _ := g.jobs.Get(group)
-		if n := len(j.spent); n > guarded+2 {
+		if n := len(j.spent); n > window+2 {
 			t.Errorf("job %d has %d entries", group, n)
 		}
 	}

@@ -21,7 +21,7 @@ type Answer struct {
 	Old bool
 }
 
-// now gives the time of an answer that is told from another by its time.
+// now gives the time by the mount's clock.
 func (rs *Registries) now() time.Time { return rs.o.Now() }
 
 // answered is an answer that came now, and is believed for ttl.

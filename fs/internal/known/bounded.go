@@ -22,12 +22,12 @@ type Bounded[K comparable, V any] struct {
 // NewBounded gives a Bounded of max bytes. cost gives the bytes that a value takes, and is
 // called with a lock held.
 func NewBounded[K comparable, V any](max int, cost func(V) int) *Bounded[K, V] {
-	return &Bounded[K, V]{max: max, cost: cost, lru: newLRU[K, V](math.MaxInt)}
+	return &Bounded[K, V]{max: max, cost: cost, lru: newLRU[K, V](math.MaxInt, nil)}
 }
 
-// newLRU gives an LRU of a positive size.
-func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
-	l, err := simplelru.NewLRU[K, V](size, nil)
+// newLRU gives an LRU of a positive size. evicted is called with what goes; nil: nothing is.
+func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K, V] {
+	l, err := simplelru.NewLRU[K, V](size, evicted)
 	if err != nil {
 		panic(err) // the size is positive
 	}
@@ -82,8 +82,8 @@ func (b *Bounded[K, V]) Remove(k K) {
 	}
 }
 
-// Len counts what is kept.
-func (b *Bounded[K, V]) Len() int {
+// len counts what is kept.
+func (b *Bounded[K, V]) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.lru.Len()
@@ -105,14 +105,9 @@ type table[K comparable, V any] struct {
 	lru *simplelru.LRU[K, V]
 }
 
-// newTable gives a table of so many answers. evicted is called with each that goes, with a
-// lock held; nil: nothing is.
-func newTable[K comparable, V any](size int, evicted func(K, V)) *table[K, V] {
-	l, err := simplelru.NewLRU[K, V](size, evicted)
-	if err != nil {
-		panic(err) // the size is positive
-	}
-	return &table[K, V]{lru: l}
+// newTable gives a table of so many answers.
+func newTable[K comparable, V any](size int) *table[K, V] {
+	return &table[K, V]{lru: newLRU[K, V](size, nil)}
 }
 
 func (t *table[K, V]) get(k K) (V, bool) {

@@ -17,18 +17,14 @@ type changes struct {
 	mu    sync.Mutex // guards all below
 	count uint64     // of all changes
 	last  *simplelru.LRU[ref.Repository, uint64]
-	// forgotten is the count of the latest change that isn't in last any more. A repository
-	// that isn't in last had its change at that count at the latest.
-	forgotten uint64
+	// dropped is the highest count that last ever dropped. A repository that isn't in last was
+	// changed no later than that.
+	dropped uint64
 }
 
 func newChanges() *changes {
 	c := &changes{}
-	l, err := simplelru.NewLRU(maxChanged, func(_ ref.Repository, at uint64) { c.forgotten = max(c.forgotten, at) })
-	if err != nil {
-		panic(err) // the size is positive
-	}
-	c.last = l
+	c.last = newLRU(maxChanged, func(_ ref.Repository, at uint64) { c.dropped = max(c.dropped, at) })
 	return c
 }
 
@@ -53,7 +49,7 @@ func (c *changes) since(r ref.Repository, moment uint64) bool {
 	defer c.mu.Unlock()
 	at, ok := c.last.Peek(r)
 	if !ok {
-		at = c.forgotten
+		at = c.dropped
 	}
 	return at > moment
 }

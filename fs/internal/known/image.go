@@ -32,7 +32,7 @@ type Image struct {
 func (r Repository) Image(m *registry.Manifest) Image { return Image{r, m.Descriptor()} }
 
 // Closure is all that is reachable from a manifest of a repository, itself included: each
-// digest once, and nothing that the registry lacks.
+// digest once, and nothing that the registry lacks. Nobody changes it once it is made.
 type Closure struct {
 	Pieces []Piece
 	at     map[digest.Digest]int // the index of each in Pieces
@@ -40,7 +40,7 @@ type Closure struct {
 }
 
 // cost is the bytes that a closure takes.
-func (c *Closure) cost() int { return EntryCost + len(c.Pieces)*256 }
+func (c *Closure) cost() int { return Overhead + len(c.Pieces)*256 }
 
 // add takes in a piece. One digest may be named as a blob here and as a manifest there; the
 // closure has it as the manifest, so that what that names is there as well.

@@ -22,8 +22,8 @@ func (r Repository) TagsName() ListName { return ListName("tags of " + r.String(
 // the registry down.
 func NamesIn(path string) ListName { return ListName("names in /" + path) }
 
-// Fingerprint gives a digest that tells a list of names from another.
-func Fingerprint(names []string) digest.Digest {
+// fingerprint gives a digest that tells a list of names from another.
+func fingerprint(names []string) digest.Digest {
 	if len(names) == 0 {
 		return digest.FromString("")
 	}
@@ -47,18 +47,18 @@ type listTimes struct {
 
 // seenList is a list as it was last seen.
 type seenList struct {
-	content digest.Digest // its Fingerprint, or unlisted
+	content digest.Digest // its fingerprint, or unlisted
 	changed time.Time     // of its last change, as far as this mount knows
 	until   time.Time     // the end of the belief in it; zero: this mount hasn't seen it
 }
 
 func newListTimes(rs *Registries) *listTimes {
-	return &listTimes{rs: rs, seen: newLRU[ListName, seenList](maxListTimes)}
+	return &listTimes{rs: rs, seen: newLRU[ListName, seenList](maxListTimes, nil)}
 }
 
 // SawList notes that a list of names was seen, and is believed from now on as lists are.
 func (rs *Registries) SawList(name ListName, names []string) {
-	rs.times.saw(name, Fingerprint(names), rs.now().Add(rs.o.ListTTL))
+	rs.times.saw(name, fingerprint(names), rs.now().Add(rs.o.ListTTL))
 }
 
 // SawTags notes that the list of tags was shown.
@@ -71,8 +71,9 @@ func (rs *Registries) ListTime(name ListName) (changed time.Time, ttl time.Durat
 	return rs.times.shown(name)
 }
 
-// saw notes that a list has this fingerprint, and until when that is believed. The first
-// fingerprint ever is a change. Another one is a change, too, unless change noted it before.
+// saw notes that a list has this fingerprint, and until when that is believed. A list
+// that was never seen, and one with another fingerprint, gets the time of now. A change that
+// this mount made itself was noted by change, and isn't counted twice.
 func (t *listTimes) saw(name ListName, content digest.Digest, until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

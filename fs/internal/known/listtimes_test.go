@@ -26,7 +26,7 @@ func newClocked(t *testing.T, store *cache.Store, now time.Time) *clocked {
 }
 
 func (c *clocked) saw(name ListName, names ...string) {
-	c.listTimes.saw(name, Fingerprint(names), c.time.Add(time.Minute))
+	c.listTimes.saw(name, fingerprint(names), c.time.Add(time.Minute))
 }
 
 func (c *clocked) is(name ListName, want time.Time) {

@@ -23,7 +23,7 @@ func (r Repository) Manifest(ctx context.Context, d digest.Digest) (*registry.Ma
 		return r.ShownManifest(ctx, d)
 	}
 	return r.rs.fetching.do(ctx, digestKey{r.Repository, d}, func(ctx context.Context) (*registry.Manifest, error) {
-		m := r.CachedManifest(d)
+		m := r.cachedManifest(d)
 		if m == nil {
 			return r.fetch(ctx, d)
 		}
@@ -47,7 +47,7 @@ func (r Repository) LookUpManifest(ctx context.Context, d digest.Digest) (m *reg
 	if err == nil {
 		return m, false, nil
 	}
-	if kept := r.CachedManifest(d); kept != nil {
+	if kept := r.cachedManifest(d); kept != nil {
 		if _, ok := r.had(r.manifestObject(d), err); ok {
 			return kept, true, nil
 		}
@@ -55,17 +55,18 @@ func (r Repository) LookUpManifest(ctx context.Context, d digest.Digest) (m *reg
 	return nil, false, err
 }
 
-// ShownManifest gives a manifest by digest to a caller to whom this repository has shown that
-// it has it: from memory, from the cache, or by a GET. What it names is known from then on
-// where it is itself still believed to be there.
+// ShownManifest gives a manifest that this repository showed before, as an image directory of
+// it is there: from memory, from the cache, or by a GET. The registry isn't asked whether the
+// repository still has it. While that is believed, the pieces that the manifest names are
+// known from then on.
 func (r Repository) ShownManifest(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
 	p, confirmed := r.has(r.manifestObject(d))
 	confirmed = confirmed && !p.missing()
-	if m := r.rs.manifests.Get(d); m != nil && (p.opened || !confirmed) {
+	if m := r.rs.manifests.Get(d); m != nil && (p.admitted || !confirmed) {
 		return m, nil
 	}
 	return r.rs.fetching.do(ctx, digestKey{r.Repository, d}, func(ctx context.Context) (*registry.Manifest, error) {
-		m := r.CachedManifest(d)
+		m := r.cachedManifest(d)
 		if m == nil {
 			return r.fetch(ctx, d)
 		}
@@ -101,8 +102,8 @@ func (r Repository) fetch(ctx context.Context, d digest.Digest) (*registry.Manif
 	return m, nil
 }
 
-// CachedManifest reads a manifest from the cache; nil where that hasn't it.
-func (r Repository) CachedManifest(d digest.Digest) *registry.Manifest {
+// cachedManifest reads a manifest from the cache; nil where that hasn't it.
+func (r Repository) cachedManifest(d digest.Digest) *registry.Manifest {
 	if m := r.rs.manifests.Get(d); m != nil {
 		return m
 	}
@@ -144,7 +145,7 @@ func (r Repository) admit(m *registry.Manifest) {
 	o := r.manifestObject(m.Digest)
 	r.saw(o, int64(len(m.Raw)))
 	r.rs.objects.update(o, func(p presence, ok bool) (presence, bool) {
-		p.opened = ok
+		p.admitted = ok
 		return p, ok
 	})
 	r.rs.manifests.Add(m.Digest, m)

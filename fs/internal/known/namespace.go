@@ -19,10 +19,9 @@ type Namespace struct {
 	Below []string
 }
 
-// Look tells what is at a path of the host, and below it. "" is the host itself. The
-// components don't keep a repository waiting: its catalog may be slow, or fail. A path that is
-// neither a repository nor on the way to one doesn't exist, where a whole catalog can tell
-// that.
+// Look tells what is at a path of the host, and below it. "" is the host itself. A repository
+// that is there doesn't wait long for the catalog, which may be slow, or fail. A path that is
+// no repository doesn't exist if a whole catalog names nothing below it.
 func (h Host) Look(ctx context.Context, path string) (Namespace, error) {
 	r, err := ref.NewRepository(h.Name, path)
 	if path == "" || err != nil || h.hubNamespace(path) {

@@ -44,8 +44,9 @@ func (r Repository) manifestObject(d digest.Digest) object {
 // presence is whether the repository has an object.
 type presence struct {
 	Answer
-	size   int64 // in bytes; -1: not known
-	opened bool  // the manifest was admitted, and so were the pieces that it names
+	size int64 // in bytes; -1: not known
+	// admitted says that the pieces which the manifest names are known.
+	admitted bool
 	// asked says that the registry itself answered for the object; else a manifest names it.
 	asked bool
 }
@@ -60,7 +61,8 @@ type Blob struct {
 // missing says whether the registry denied the object when it was last asked.
 func (p presence) missing() bool { return !p.Denied.IsZero() }
 
-// has says what is known, and still believed, of o.
+// has gives the last word of the registry on o. ok says that it is believed; it may be a
+// denial.
 func (r Repository) has(o object) (presence, bool) {
 	p, ok := r.rs.objects.get(o)
 	return p, ok && p.Believed(r.rs.now())
@@ -84,7 +86,7 @@ func (r Repository) know(o object, p presence) presence {
 			if p.size < 0 {
 				p.size = before.size
 			}
-			p.opened = before.opened && before.Believed(p.Since)
+			p.admitted = before.admitted && before.Believed(p.Since)
 		}
 		return p, true
 	})
@@ -181,7 +183,7 @@ func (r Repository) LookUpBlob(ctx context.Context, d digest.Digest) (Blob, erro
 	return Blob{}, err
 }
 
-// probe is BlobSize for what no manifest counts as.
+// probe asks the endpoint of blobs whether the repository has a blob, where that isn't known.
 func (r Repository) probe(ctx context.Context, d digest.Digest) (presence, error) {
 	o := r.blobObject(d)
 	p, ok := r.has(o)

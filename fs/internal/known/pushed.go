@@ -113,9 +113,10 @@ func (r Repository) TagsGone(tags ...string) {
 	}
 }
 
-// changeTagList changes the list of tags, where there is one, as this mount did at the
-// registry. changed says that the list changed; without a list it is probably.
-func (r Repository) changeTagList(probably bool, change func(names []string) []string) (changed bool) {
+// changeTagList changes the list of tags in memory as this mount changed it at the registry.
+// changed says that the list is another one. Where no list is in memory, nobody can tell, and
+// the answer is likely.
+func (r Repository) changeTagList(likely bool, change func(names []string) []string) (changed bool) {
 	r.rs.changes.changed(r.Repository) // a list that is on its way here may be older
 	known := r.rs.lists.Get(r.Repository).Names != nil
 	var before, after TagList
@@ -129,7 +130,7 @@ func (r Repository) changeTagList(probably bool, change func(names []string) []s
 		})
 	}
 	switch {
-	case before.Names == nil && probably:
+	case before.Names == nil && likely:
 		r.rs.times.change(r.TagsName())
 		return true
 	case before.Content != after.Content:

@@ -30,8 +30,8 @@ const (
 	maxReferrerBytes = 4 << 20
 	maxClosureBytes  = 8 << 20
 
-	// EntryCost is what one thing of a Bounded costs beside its bytes.
-	EntryCost = 1 << 10
+	// Overhead is what one thing of a Bounded costs beside its bytes.
+	Overhead = 1 << 10
 )
 
 // Options says what is asked, and for how long answers are believed. Client and Store are
@@ -58,7 +58,7 @@ type Options struct {
 type Notice struct {
 	Host  string
 	Path  string // of the repository; "": it is of the host
-	Entry string // below the repository, as "tags/v1"; "": it is of the repository itself
+	Below string // the path below the repository, as "tags/v1"; "": it is of the repository itself
 	Op    string // what was being done, as "opendir"
 	Hint  string // what to do next
 	Err   error
@@ -114,15 +114,15 @@ func New(o Options) *Registries {
 	}
 	rs := &Registries{
 		o: o, log: o.Logger, patience: catalogPatience,
-		hosts:     newTable[string, hostState](maxHosts, nil),
+		hosts:     newTable[string, hostState](maxHosts),
 		visits:    newVisits(),
-		tags:      newTable[tagKey, pointer](maxTags, nil),
-		objects:   newTable[object, presence](maxObjects, nil),
-		refusals:  newTable[ref.Repository, refusal](maxRefusals, nil),
+		tags:      newTable[tagKey, pointer](maxTags),
+		objects:   newTable[object, presence](maxObjects),
+		refusals:  newTable[ref.Repository, refusal](maxRefusals),
 		catalogs:  NewBounded[string](maxCatalogBytes, func(c catalog) int { return namesCost(c.paths) }),
 		lists:     NewBounded[ref.Repository](maxTagListBytes, func(l TagList) int { return namesCost(l.Names) }),
-		manifests: NewBounded[digest.Digest](maxManifestBytes, func(m *registry.Manifest) int { return EntryCost + len(m.Raw) }),
-		referrers: NewBounded[digestKey](maxReferrerBytes, func(rs Referrers) int { return EntryCost + 3*len(rs.Index) }),
+		manifests: NewBounded[digest.Digest](maxManifestBytes, func(m *registry.Manifest) int { return Overhead + len(m.Raw) }),
+		referrers: NewBounded[digestKey](maxReferrerBytes, func(rs Referrers) int { return Overhead + 3*len(rs.Index) }),
 		closures:  NewBounded[digestKey](maxClosureBytes, (*Closure).cost),
 		changes:   newChanges(),
 	}
@@ -138,7 +138,7 @@ func New(o Options) *Registries {
 
 // namesCost is the bytes that a list of names takes.
 func namesCost[S ~[]string](names S) int {
-	n := EntryCost
+	n := Overhead
 	for _, name := range names {
 		n += len(name) + 16 // the string's header
 	}
@@ -167,7 +167,7 @@ type Held struct {
 
 // Held counts what is held in memory.
 func (rs *Registries) Held() Held {
-	h := Held{Repositories: rs.visits.len(), Tags: rs.tags.len(), Manifests: rs.manifests.Len()}
+	h := Held{Repositories: rs.visits.len(), Tags: rs.tags.len(), Manifests: rs.manifests.len()}
 	rs.lists.values(func(l TagList) { h.Names += len(l.Names) })
 	rs.catalogs.values(func(c catalog) { h.Names += len(c.paths) })
 	return h

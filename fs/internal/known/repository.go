@@ -29,8 +29,8 @@ type Repository struct {
 }
 
 // notice gives a Notice of something in the repository.
-func (r Repository) notice(op, entry string) Notice {
-	return Notice{Host: r.Host, Path: r.Path, Op: op, Entry: entry}
+func (r Repository) notice(op, below string) Notice {
+	return Notice{Host: r.Host, Path: r.Path, Op: op, Below: below}
 }
 
 // fmtShowing is the sentence of what is shown as it was some time ago.

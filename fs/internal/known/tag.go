@@ -83,7 +83,7 @@ func (r Repository) Listed(l TagList, name string) Tag {
 // nothing, and a person is told.
 func (r Repository) Tag(ctx context.Context, tag string) (Tag, error) {
 	if p, ok := r.fresh(tag); ok && p.Old {
-		if m := r.CachedManifest(p.digest); m != nil {
+		if m := r.cachedManifest(p.digest); m != nil {
 			return Tag{p.digest, m, p.Until}, nil
 		}
 	}
@@ -158,7 +158,7 @@ func (r Repository) oldTag(ctx context.Context, tag string, err error) (Tag, boo
 	if last, _ := r.rs.objects.peek(r.manifestObject(p.digest)); !last.Denied.IsZero() {
 		return Tag{}, false
 	}
-	m := r.CachedManifest(p.digest)
+	m := r.cachedManifest(p.digest)
 	if m == nil {
 		return Tag{}, false
 	}
@@ -206,9 +206,9 @@ func (r Repository) recall(ctx context.Context, tag string) (pointer, bool) {
 	return p, true
 }
 
-// remember keeps what the registry says of a tag, and gives until when that is believed. asked
-// is when the registry was asked, or told: what a push has done since is newer than the
-// answer.
+// remember keeps what the registry says of a tag, and gives the end of the belief. asked is
+// when the registry was asked, or told. An answer that is older than what a push did since
+// isn't kept, and is over at once.
 func (r Repository) remember(tag string, d digest.Digest, asked time.Time) (until time.Time) {
 	k := r.tagKey(tag)
 	p := pointer{r.rs.answered(r.rs.o.TagTTL), d}

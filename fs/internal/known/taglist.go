@@ -17,13 +17,13 @@ import (
 type TagList struct {
 	Answer
 	Names   []string      // nil: not known
-	Content digest.Digest // the Fingerprint of the names
+	Content digest.Digest // the fingerprint of the names
 	whole   bool          // the registry itself gave it: it names all tags
 }
 
 // with gives the list with other names.
 func (l TagList) with(names []string) TagList {
-	l.Names, l.Content = names, Fingerprint(names)
+	l.Names, l.Content = names, fingerprint(names)
 	return l
 }
 

@@ -21,11 +21,7 @@ type visits struct {
 
 func newVisits() *visits {
 	v := &visits{byHost: map[string]paths{}}
-	l, err := simplelru.NewLRU(maxVisited, func(r ref.Repository, _ Answer) { v.drop(r) })
-	if err != nil {
-		panic(err) // the size is positive
-	}
-	v.seen = l
+	v.seen = newLRU(maxVisited, func(r ref.Repository, _ Answer) { v.drop(r) })
 	return v
 }
 

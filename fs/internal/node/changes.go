@@ -78,8 +78,9 @@ func (n *dirNode) Symlink(ctx context.Context, target, name string, out *fuse.En
 }
 
 func (n *dirNode) Link(ctx context.Context, target gofs.InodeEmbedder, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	by := callerOf(ctx)
 	return n.addChild(ctx, "link", name, out, func(ctx context.Context, d Writable) (Child, error) {
-		return d.Link(ctx, name, target.(shown).common().entry)
+		return d.Link(ctx, by, name, target.(shown).common().entry)
 	})
 }
 

@@ -194,8 +194,9 @@ func (b *base) show(ctx context.Context, c Child, out *fuse.EntryOut) *gofs.Inod
 		}
 	}
 	n := b.kernel.newNode(c.Entry)
+	n.common().above = b
 	inode := b.NewInode(ctx, n, a.stable())
-	b.kernel.pruner.add(n.common(), b)
+	b.kernel.pruner.add(n.common())
 	return inode
 }
 
@@ -233,12 +234,17 @@ func (b *base) fail(ctx context.Context, op string, err error) syscall.Errno {
 
 // failAt gives the errno of a failed operation on a name in this directory.
 func (b *base) failAt(ctx context.Context, name, op string, err error) syscall.Errno {
-	return b.kernel.Fail(ctx, join(b.entry.Path(), name), op, err)
+	return b.kernel.Fail(ctx, Join(b.entry.Path(), name), op, err)
 }
 
-func join(dir, name string) string {
-	if dir == "" {
+// Join joins paths of the tree, either of which may be "". Their components are names that
+// Lookup and List admit, so there is nothing to clean, which path.Join spends its time on.
+func Join(dir, name string) string {
+	switch {
+	case dir == "":
 		return name
+	case name == "":
+		return dir
 	}
 	return dir + "/" + name
 }

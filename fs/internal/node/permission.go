@@ -83,7 +83,7 @@ func (b *base) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.SetAttrI
 	}
 	ctx, stop := by.Heed(ctx)
 	defer stop()
-	if err := e.SetAttr(ctx, c); err != nil {
+	if err := e.SetAttr(ctx, by, c); err != nil {
 		return b.fail(ctx, op, err)
 	}
 	b.getattr(out)

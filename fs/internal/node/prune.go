@@ -23,7 +23,7 @@ const (
 
 // held is what the pruner knows of a node.
 type held struct {
-	above    *base        // the directory that it was shown in; nil: the root
+	above    *base        // the directory that it was shown in, for good; nil: it is the root
 	children atomic.Int64 // nodes that were shown in it, and aren't forgotten
 	used     atomic.Bool  // a request came for it since the pruner last looked
 	gone     atomic.Bool  // the kernel has forgotten it
@@ -49,11 +49,10 @@ type pruner struct {
 	running bool       // a goroutine prunes
 }
 
-// add counts a node that was shown in a directory.
-func (p *pruner) add(n, above *base) {
-	n.above = above
+// add counts a node that was shown in its directory.
+func (p *pruner) add(n *base) {
 	n.counted.Store(true)
-	above.children.Add(1)
+	n.above.children.Add(1)
 	count := p.count.Add(1)
 	if p.kernel.o.MaxNodes == 0 || p.never.Load() {
 		return
@@ -82,7 +81,7 @@ func (p *pruner) drop(n *base) {
 func (b *base) use() {
 	b.used.Store(true)
 	if b.gone.CompareAndSwap(true, false) && b.above != nil {
-		b.kernel.pruner.add(b, b.above) // it was looked up again while the kernel forgot it
+		b.kernel.pruner.add(b) // it was looked up again while the kernel forgot it
 	}
 }
 

@@ -31,7 +31,7 @@ func (d *anyDir) Lookup(_ context.Context, name string) (Child, error) {
 	if strings.HasPrefix(name, "none") {
 		return Child{}, ErrNotExist
 	}
-	return Child{name, &anyDir{join(d.path, name), d.forgotten}, time.Hour}, nil
+	return Child{name, &anyDir{Join(d.path, name), d.forgotten}, time.Hour}, nil
 }
 
 func (d *anyDir) List(context.Context) (Listing, error) { return Listing{}, nil }

@@ -12,7 +12,7 @@ import (
 // root, may change anything. Others may read by the permissions of the Entry.
 type Changeable interface {
 	Entry
-	SetAttr(ctx context.Context, c Change) error
+	SetAttr(ctx context.Context, by caller.Caller, c Change) error
 }
 
 // Change is what is to change of the attributes of an Entry: nil is nothing.
@@ -33,7 +33,7 @@ type Writable interface {
 	Mkdir(ctx context.Context, name string, mode uint32) (Child, error)
 	Symlink(ctx context.Context, name, target string) (Child, error)
 	// Link gives a name to a file of the tree.
-	Link(ctx context.Context, name string, to Entry) (Child, error)
+	Link(ctx context.Context, by caller.Caller, name string, to Entry) (Child, error)
 	Unlink(ctx context.Context, name string) error
 	Rmdir(ctx context.Context, name string) error
 	// Rename moves a child to another directory of the tree. replace says that it may take the
