@@ -106,7 +106,7 @@ func (f *replacedFile) now() node.File {
 		}
 		number = f.last.number + 1
 	}
-	f.last = &edition{small{f.place, b, "", f.tree.now()}, number}
+	f.last = &edition{small{f.place, b, "", f.tree.opts.now()}, number}
 	return f.last
 }
 
@@ -114,7 +114,7 @@ func (f *replacedFile) now() node.File {
 func (f *replacedFile) recent() *edition {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.last != nil && f.tree.now().Sub(f.last.mtime) < f.keep {
+	if f.last != nil && f.tree.opts.now().Sub(f.last.mtime) < f.keep {
 		return f.last
 	}
 	return nil

@@ -158,7 +158,7 @@ func TestIdentities(t *testing.T) {
 
 // BenchmarkDirentsOfManyTags is a listing of 100,000 tags: each name gets its inode number.
 func BenchmarkDirentsOfManyTags(b *testing.B) {
-	tree := &Tree{known: known.New(known.Options{}), now: time.Now}
+	tree := &Tree{known: known.New(known.Options{}), opts: Options{now: time.Now}}
 	r := tree.repository(ref.Repository{Host: "registry.example.com", Path: "team/project/app"})
 	dir := &tagsDir{place{tree, "registry.example.com/team/project/app/tags"}, r}
 	names := make([]string, 100_000)

@@ -41,7 +41,7 @@ func (d *referrersDir) ask(ctx context.Context) (view, error) {
 		shown = showReferrers(rs)
 		d.tree.referrers.Add(rs.Digest, shown)
 	}
-	return &referrersView{d.place, shown, rs.Until.Sub(d.tree.now())}, nil
+	return &referrersView{d.place, shown, rs.Until.Sub(d.tree.opts.now())}, nil
 }
 
 // referrers is referrers in the shape that directories show. The index alone decides it.

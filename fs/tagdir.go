@@ -28,12 +28,6 @@ type tagDir struct {
 	image *image     // nil until bound
 }
 
-func newTagDir(at place, r known.Repository, tag string, id, d digest.Digest) *tagDir {
-	t := &tagDir{place: at, repo: r, tag: tag, id: id, digest: d}
-	t.lazy = lazy{isImageEntry, t.resolve}
-	return t
-}
-
 func (t *tagDir) Attr() node.Attr { return t.dirAttr(t.id) }
 
 // identity is that of Attr.

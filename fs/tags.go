@@ -65,7 +65,7 @@ func (d *tagsDir) child(name string, t known.Tag) node.Child {
 	if t.Manifest != nil {
 		dir.bind(t.Manifest)
 	}
-	return node.Child{Name: name, Entry: dir, TTL: t.Until.Sub(d.tree.now())}
+	return node.Child{Name: name, Entry: dir, TTL: t.Until.Sub(d.tree.opts.now())}
 }
 
 // dir gives the directory of a tag. A listing may have made one that was bound since: that is
@@ -74,11 +74,14 @@ func (d *tagsDir) child(name string, t known.Tag) node.Child {
 func (d *tagsDir) dir(name string, t known.Tag) *tagDir {
 	at := d.at(name)
 	last := d.tree.tagDirs.last(at.path)
+	id := t.Digest
 	switch {
 	case t.Digest == "":
-		return newTagDir(at, d.repo, name, last.next, "")
+		id = last.next
 	case last.bound != nil && last.bound.isBoundTo(t.Digest):
 		return last.bound
 	}
-	return newTagDir(at, d.repo, name, t.Digest, t.Digest)
+	dir := &tagDir{place: at, repo: d.repo, tag: name, id: id, digest: t.Digest}
+	dir.lazy = lazy{isImageEntry, dir.resolve}
+	return dir
 }

@@ -62,6 +62,8 @@ type Options struct {
 	// Config is the effective configuration, without secrets, as .ocifs/config.json shows it.
 	Config map[string]any
 	Logger *slog.Logger // nil: silent
+
+	now func() time.Time // nil: time.Now
 }
 
 // Tree is a mounted tree, or one to be mounted. It is safe for concurrent use. No field changes
@@ -70,8 +72,7 @@ type Tree struct {
 	opts      Options
 	store     *cache.Store
 	log       *slog.Logger
-	prefix    string           // what the paths of the tree stand below
-	now       func() time.Time // the clock
+	prefix    string // what the paths of the tree stand below
 	started   time.Time
 	uid, gid  uint32 // of whoever mounts
 	root      node.Directory
@@ -92,29 +93,32 @@ func New(o Options) (*Tree, error) {
 	if o.LookupBound == 0 {
 		o.LookupBound = 45 * time.Second
 	}
+	if o.now == nil {
+		o.now = time.Now
+	}
 	guarded, err := guard.New(o.MaxDownload)
 	if err != nil {
 		return nil, err
 	}
 	t := &Tree{
-		opts: o, guard: guarded, store: o.Store, log: o.Logger, now: time.Now, started: time.Now(),
+		opts: o, guard: guarded, store: o.Store, log: o.Logger, started: o.now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
 		shortcuts: newShortcuts(), referrers: newReferrers(),
 	}
 	t.kernel = node.New(node.Options{
 		Verdicts: verdicts, Quiet: guard.ToldBefore, LookupBound: o.LookupBound, MaxNodes: maxNodes,
 		Owner: t.uid, ReadOnly: o.ReadOnly, AllowOther: o.AllowOther, Xattr: o.Xattr, Usage: t.usage, Logger: o.Logger,
-		Now: func() time.Time { return t.now() },
+		Now: o.now,
 	})
 	t.known = known.New(known.Options{
 		Client: o.Client, Store: o.Store, TagTTL: o.TagTTL, ListTTL: o.ListTTL,
 		Epoch: epoch, Notify: t.notice, Panicked: t.kernel.Panicked, Logger: o.Logger,
-		Now: func() time.Time { return t.now() },
+		Now: o.now,
 	})
 	if !o.ReadOnly {
 		t.area, err = upload.Open(upload.Options{
 			Dir: o.Store.Staging(), MaxBytes: o.UploadBytes, Client: o.Client, Tree: pushTree{t}, Path: treePath, Start: epoch,
-			Panicked: t.kernel.Panicked, Logger: o.Logger,
+			Panicked: t.kernel.Panicked, Logger: o.Logger, Now: o.now,
 		})
 		if err != nil {
 			return nil, err

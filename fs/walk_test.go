@@ -42,6 +42,8 @@ func walk(t *testing.T, s *registrytest.Server, cacheDir string, o Options) *wal
 	if o.ListTTL == 0 {
 		o.ListTTL = 1
 	}
+	passed := new(atomic.Int64)
+	o.now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
 	tree, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -55,9 +57,7 @@ func walk(t *testing.T, s *registrytest.Server, cacheDir string, o Options) *wal
 			t.Error(err)
 		}
 	})
-	w := &walked{tree, t, hostName(s.Host), new(atomic.Int64)}
-	tree.now = func() time.Time { return time.Now().Add(time.Duration(w.passed.Load())) }
-	return w
+	return &walked{tree, t, hostName(s.Host), passed}
 }
 
 // walkAt is walk without options.

@@ -31,7 +31,13 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	}
 	bounded, cancel := n.kernel.bound(ctx)
 	defer cancel()
-	c, err := n.lookup(bounded, name)
+	var c Child
+	var err error
+	if d, ok := n.dir.(lookuper); ok {
+		c, err = d.LookupFor(bounded, callerOf(ctx), name)
+	} else {
+		c, err = n.dir.Lookup(bounded, name)
+	}
 	if _, writable := n.dir.(Writable); writable && errors.Is(err, fs.ErrNotExist) {
 		// A time-out of its own, however short, makes go-fuse say ENOENT without one, which
 		// the kernel doesn't keep.
@@ -42,13 +48,6 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 		return nil, n.failAt(bounded, name, "lookup", err)
 	}
 	return n.show(ctx, c, out), 0
-}
-
-func (n *dirNode) lookup(ctx context.Context, name string) (Child, error) {
-	if d, ok := n.dir.(lookuper); ok {
-		return d.LookupFor(ctx, callerOf(ctx), name)
-	}
-	return n.dir.Lookup(ctx, name)
 }
 
 // OpendirHandle takes the whole listing: a directory that can't be listed says so here, where
