@@ -286,12 +286,16 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 	if p.found != nil {
 		return p.found.s, nil, nil
 	}
-	size, err := s.fill(ctx, dl, p, func() {
-		// Not before the bytes are on their way: a promise alone makes nothing go. What
-		// is larger than the bound isn't kept, and nothing has to go for it either.
-		if n := dl.want.Size; n > 0 && n <= s.limit() && p.path != "" {
-			s.reserveFor(dl, n)
-		}
+	var size int64
+	err = s.catch(func() (err error) {
+		size, err = s.fill(ctx, dl, p, func() {
+			// Not before the bytes are on their way: a promise alone makes nothing go. What
+			// is larger than the bound isn't kept, and nothing has to go for it either.
+			if n := dl.want.Size; n > 0 && n <= s.limit() && p.path != "" {
+				s.reserveFor(dl, n)
+			}
+		})
+		return err
 	})
 	if err != nil {
 		s.abandon(p, errors.Is(err, ErrMismatch) || errors.Is(err, ErrNoSpace))

@@ -64,13 +64,15 @@ func (in *intake) run(ctx context.Context, parts int) (int64, error) {
 	all, done := context.WithCancel(ctx)
 	g.Go(func() error {
 		defer done()
-		return in.lead(ctx)
+		return in.s.catch(func() error { return in.lead(ctx) })
 	})
 	g.Go(func() error {
-		in.help(all, parts)
-		return nil
+		return in.s.catch(func() error {
+			in.help(all, parts)
+			return nil
+		})
 	})
-	g.Go(func() error { return in.follow(ctx, h) })
+	g.Go(func() error { return in.s.catch(func() error { return in.follow(ctx, h) }) })
 	if err := g.Wait(); err != nil {
 		return 0, err
 	}

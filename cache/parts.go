@@ -83,7 +83,7 @@ func (in *intake) help(ctx context.Context, most int) {
 			under.Add(1)
 			helpers.Go(func() {
 				defer under.Add(-1)
-				if err := in.bringParts(ctx); err != nil && !errors.Is(err, ErrNoPlace) {
+				if err := in.s.catch(func() error { return in.bringParts(ctx) }); err != nil && !errors.Is(err, ErrNoPlace) {
 					refused.Store(true)
 					in.s.log.Debug("a blob isn't had in parts", "digest", in.dl.want.Digest, "cause", err)
 				}

@@ -59,6 +59,7 @@ type Store struct {
 	sentinel *sentinel      // nil where none could be made
 	leaving  sync.Once      // takes it away
 	doubt    atomic.Pointer[suspicion]
+	panicked func(cause any, stack []byte) // OnPanic's; nil: nobody is told
 
 	mu        sync.Mutex
 	closed    bool

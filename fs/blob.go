@@ -52,7 +52,7 @@ func (b *blobFile) Open(_ context.Context, by caller.Caller) (node.Content, erro
 	}
 	if b.tree.opts.Stream {
 		w := b.repo.Want(b.digest, b.size)
-		charge := b.tree.guard.Charge(by, w.Size)
+		charge := b.tree.guard.Charge(guard.PayerOf(by), w.Size)
 		w.Begin = charge.Begin
 		return &blobStream{b, b.tree.store.Stream(w), charge}, nil
 	}
@@ -92,9 +92,9 @@ func (b *blobFile) Xattrs() map[string]string {
 	return x
 }
 
-// get downloads a blob for a caller, unless it is cached.
-func (t *Tree) get(ctx context.Context, by caller.Caller, w cache.Want) (*cache.File, error) {
-	c := t.guard.Charge(by, w.Size)
+// get downloads a blob, unless it is cached. pays is charged for it.
+func (t *Tree) get(ctx context.Context, pays guard.Payer, w cache.Want) (*cache.File, error) {
+	c := t.guard.Charge(pays, w.Size)
 	w.Begin = c.Begin
 	f, err := t.store.Get(ctx, w)
 	c.Settle(ctx, err)
@@ -134,7 +134,7 @@ func (c *blobContent) get(ctx context.Context, by caller.Caller) (*cache.File, e
 		return f, nil
 	}
 	// Not under the lock: each reader of this handle leaves when it is interrupted.
-	f, err := c.blob.tree.get(ctx, by, c.blob.repo.Want(c.blob.digest, c.blob.size))
+	f, err := c.blob.tree.get(ctx, guard.PayerOf(by), c.blob.repo.Want(c.blob.digest, c.blob.size))
 	c.blob.doubtAfter(err)
 	if err != nil {
 		return nil, err

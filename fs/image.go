@@ -19,7 +19,7 @@ import (
 // with shortcuts beside it. All that isn't part of the layout is a symlink or small, so that a
 // copy has each byte once.
 //
-// It is small itself: the kernel may hold many thousands of them.
+// An image takes little memory: the kernel may hold many thousands of them.
 type image struct {
 	place
 	lazy

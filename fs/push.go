@@ -7,7 +7,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ocifs/ocifs/fs/internal/caller"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
@@ -38,11 +37,7 @@ func (t pushTree) Manifest(ctx context.Context, r ref.Repository, d digest.Diges
 // got it any more, it comes as a manifest.
 func (t pushTree) OpenBlob(ctx context.Context, by upload.Program, b upload.Blob) (upload.Content, error) {
 	r := t.repository(b.Repository)
-	var charged caller.Caller // the mount itself
-	if p, ok := by.(interface{ charged() caller.Caller }); ok {
-		charged = p.charged()
-	}
-	f, err := t.get(ctx, charged, r.Want(b.Digest, b.Size))
+	f, err := t.get(ctx, payerOf(by), r.Want(b.Digest, b.Size))
 	if err == nil {
 		return f, nil
 	}

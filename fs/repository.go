@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"path"
 	"strings"
 
 	"github.com/ocifs/ocifs/fs/internal/known"
@@ -63,18 +62,30 @@ func treePath(r ref.Repository) string {
 }
 
 // pathOf is where something of a host, or of a repository of it, stands in this tree. repo is
-// the repository's path, or "", entry the path below the repository.
-func (t *Tree) pathOf(host, repo, entry string) string {
-	p := hostName(host)
-	if repo != "" {
-		p = treePath(ref.Repository{Host: host, Path: repo})
-	}
-	p = path.Join(p, entry)
-	if t.prefix == "" {
+// the repository's path, or "", below the path below the repository.
+func (t *Tree) pathOf(host, repo, below string) string {
+	if repo == "" {
+		p, _ := t.fromRoot(hostName(host))
 		return p
 	}
-	if p == t.prefix || !strings.HasPrefix(p, t.prefix+"/") { // it is the root, or above it
-		return ""
+	for _, path := range spellings(ref.Repository{Host: host, Path: repo}) {
+		if p, ok := t.fromRoot(treePath(ref.Repository{Host: host, Path: path})); ok {
+			return node.Join(p, below)
+		}
 	}
-	return strings.TrimPrefix(p, t.prefix+"/")
+	return ""
+}
+
+// fromRoot gives a path of a tree of all registries as a path of this tree. ok is false if
+// the root stands elsewhere; the path is that of the root then.
+func (t *Tree) fromRoot(path string) (below string, ok bool) {
+	switch {
+	case t.spelled == "":
+		return path, true
+	case path == t.spelled:
+		return "", true
+	case strings.HasPrefix(path, t.spelled+"/"):
+		return strings.TrimPrefix(path, t.spelled+"/"), true
+	}
+	return "", false
 }

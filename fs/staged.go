@@ -9,14 +9,15 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/guard"
 	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// What is staged changes under the hands of programs, so the kernel keeps no names and no
-// attributes of it.
+// Programs change what is staged at any time, so the kernel keeps no names and no attributes
+// of upload/.
 
 // stagedNode is a node of the staging area, or upload/ itself.
 type stagedNode interface {
@@ -91,9 +92,9 @@ func (s staged) fileType() uint32 {
 
 func (s staged) SetAttr(ctx context.Context, by caller.Caller, c node.Change) error {
 	if c.Size == nil { // no byte is needed
-		return s.node.Set(ctx, nil, upload.Change(c))
+		return stagedError(s.node.Set(ctx, nil, upload.Change(c)))
 	}
-	return s.node.Set(ctx, programOf(by), upload.Change(c))
+	return stagedError(s.node.Set(ctx, programOf(by), upload.Change(c)))
 }
 
 // Usage tells how full the staging area's disk is, or as much of it as Options.UploadBytes
@@ -133,40 +134,56 @@ func (l *stagedLink) Target() string { return l.link.Target() }
 // errBadName is the kind of error of a name that nothing in its directory can have.
 var errBadName = errors.New("nothing can be pushed under this name")
 
-// nameError is the error of an operation that gives something a name.
-func nameError(err error) error {
+// stagedError is the error of an operation below upload/. A name that can't be pushed is told:
+// elsewhere it is ENOENT, as nothing can have it.
+func stagedError(err error) error {
 	if errors.Is(err, ref.ErrInvalid) {
 		return fmt.Errorf("%w: %w", errBadName, err)
 	}
 	return err
 }
 
-// program is a program that changes what is staged.
+// payer is a caller as package upload knows it. Downloads for what is staged are charged to
+// the job that the caller was of when it asked.
+type payer struct{ guard.Payer }
+
+// Ended is false: it isn't known when the caller ends.
+func (payer) Ended() bool { return false }
+
+// program is a payer whose end is known.
 type program struct {
-	caller.Process
-	reader
+	payer
+	process caller.Process
 }
-
-// reader is a program that reads what is staged.
-type reader struct {
-	caller caller.Caller // downloads are charged to its job
-}
-
-// Ended is false: who only reads is known while it reads.
-func (reader) Ended() bool { return false }
 
 // Ended says whether the program has ended, and writes nothing more.
-func (p program) Ended() bool { return p.Process.Ended() }
+func (p program) Ended() bool { return p.process.Ended() }
 
-// charged gives the caller that a download is charged to.
-func (r reader) charged() caller.Caller { return r.caller }
-
-// programOf gives the program that a caller is of; nil: the kernel doesn't tell.
+// programOf gives the program that a caller is of; nil: it is the mount itself.
 func programOf(by caller.Caller) upload.Program {
-	if p, ok := by.Process(); ok {
-		return program{p, reader{by}}
+	if !by.Program {
+		return nil
 	}
-	return nil
+	pays := payer{guard.PayerOf(by)}
+	if p, ok := by.Process(); ok {
+		return program{pays, p}
+	}
+	return pays
+}
+
+// payerOf gives who pays for a download for a program. A push that is done behind a program
+// that has ended costs nobody anything.
+func payerOf(by upload.Program) guard.Payer {
+	if by == nil || by.Ended() {
+		return guard.Payer{}
+	}
+	switch p := by.(type) {
+	case program:
+		return p.Payer
+	case payer:
+		return p.Payer
+	}
+	return guard.Payer{}
 }
 
 // blobOf gives the blob that an entry shows the whole of.

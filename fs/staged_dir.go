@@ -33,7 +33,7 @@ func (d *stagedDir) LookupFor(ctx context.Context, by caller.Caller, name string
 		n, err = dir.Lookup(ctx, name)
 	}
 	if err != nil {
-		return node.Child{}, err
+		return node.Child{}, stagedError(err)
 	}
 	return d.child(name, n), nil
 }
@@ -42,7 +42,7 @@ func (d *stagedDir) LookupFor(ctx context.Context, by caller.Caller, name string
 func (d *stagedDir) Lookup(ctx context.Context, name string) (node.Child, error) {
 	n, err := d.dir().Lookup(ctx, name)
 	if err != nil {
-		return node.Child{}, err
+		return node.Child{}, stagedError(err)
 	}
 	return d.child(name, n), nil
 }
@@ -75,7 +75,7 @@ func (d *stagedDir) Create(ctx context.Context, by caller.Caller, name string, f
 	}
 	f, h, err := d.dir().Create(ctx, name, mode, made, programOf(by))
 	if err != nil {
-		return node.Child{}, nil, nameError(err)
+		return node.Child{}, nil, stagedError(err)
 	}
 	return d.child(name, f), &stagedContent{h}, nil
 }
@@ -83,7 +83,7 @@ func (d *stagedDir) Create(ctx context.Context, by caller.Caller, name string, f
 func (d *stagedDir) Mkdir(ctx context.Context, name string, mode uint32) (node.Child, error) {
 	n, err := d.dir().Mkdir(ctx, name, mode)
 	if err != nil {
-		return node.Child{}, nameError(err)
+		return node.Child{}, stagedError(err)
 	}
 	return d.child(name, n), nil
 }
@@ -91,7 +91,7 @@ func (d *stagedDir) Mkdir(ctx context.Context, name string, mode uint32) (node.C
 func (d *stagedDir) Symlink(ctx context.Context, name, target string) (node.Child, error) {
 	n, err := d.dir().Symlink(ctx, name, target)
 	if err != nil {
-		return node.Child{}, nameError(err)
+		return node.Child{}, stagedError(err)
 	}
 	return d.child(name, n), nil
 }
@@ -107,18 +107,22 @@ func (d *stagedDir) Link(ctx context.Context, by caller.Caller, name string, to 
 	}
 	f, err := d.dir().Link(ctx, name, b, programOf(by))
 	if err != nil {
-		return node.Child{}, nameError(err)
+		return node.Child{}, stagedError(err)
 	}
 	return d.child(name, f), nil
 }
 
-func (d *stagedDir) Unlink(ctx context.Context, name string) error { return d.dir().Unlink(ctx, name) }
-func (d *stagedDir) Rmdir(ctx context.Context, name string) error  { return d.dir().Rmdir(ctx, name) }
+func (d *stagedDir) Unlink(ctx context.Context, name string) error {
+	return stagedError(d.dir().Unlink(ctx, name))
+}
+func (d *stagedDir) Rmdir(ctx context.Context, name string) error {
+	return stagedError(d.dir().Rmdir(ctx, name))
+}
 
 func (d *stagedDir) Rename(ctx context.Context, by caller.Caller, name string, to node.Directory, newName string, replace bool) error {
 	t, ok := to.(*stagedDir)
 	if !ok {
 		return node.ErrReadOnly
 	}
-	return nameError(d.dir().Rename(ctx, name, t.dir(), newName, replace, programOf(by)))
+	return stagedError(d.dir().Rename(ctx, name, t.dir(), newName, replace, programOf(by)))
 }

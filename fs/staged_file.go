@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/guard"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/upload"
 )
@@ -15,9 +16,9 @@ type stagedFile struct {
 }
 
 func (f *stagedFile) Open(ctx context.Context, by caller.Caller) (node.Content, error) {
-	h, err := f.file.OpenRead(ctx, reader{by})
+	h, err := f.file.OpenRead(ctx, payer{guard.PayerOf(by)})
 	if err != nil {
-		return nil, err
+		return nil, stagedError(err)
 	}
 	return &stagedContent{h}, nil
 }
@@ -25,7 +26,7 @@ func (f *stagedFile) Open(ctx context.Context, by caller.Caller) (node.Content, 
 func (f *stagedFile) OpenToWrite(ctx context.Context, by caller.Caller) (node.WritableContent, error) {
 	h, err := f.file.OpenWrite(ctx, programOf(by))
 	if err != nil {
-		return nil, err
+		return nil, stagedError(err)
 	}
 	return &stagedContent{h}, nil
 }
@@ -33,7 +34,7 @@ func (f *stagedFile) OpenToWrite(ctx context.Context, by caller.Caller) (node.Wr
 func (f *stagedFile) OpenEmptied(ctx context.Context, by caller.Caller) (node.WritableContent, error) {
 	h, err := f.file.OpenEmpty(ctx, programOf(by))
 	if err != nil {
-		return nil, err
+		return nil, stagedError(err)
 	}
 	return &stagedContent{h}, nil
 }
@@ -42,11 +43,13 @@ func (f *stagedFile) OpenEmptied(ctx context.Context, by caller.Caller) (node.Wr
 type stagedContent struct{ handle *upload.Handle }
 
 func (c *stagedContent) ReadAt(ctx context.Context, _ caller.Caller, p []byte, off int64) (int, error) {
-	return c.handle.ReadAt(ctx, p, off)
+	n, err := c.handle.ReadAt(ctx, p, off)
+	return n, stagedError(err)
 }
 
 func (c *stagedContent) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
-	return c.handle.WriteAt(ctx, p, off)
+	n, err := c.handle.WriteAt(ctx, p, off)
+	return n, stagedError(err)
 }
 
 // CopyFrom copies a blob by naming it.
@@ -55,10 +58,15 @@ func (c *stagedContent) CopyFrom(ctx context.Context, from node.Entry, off, at, 
 	if !ok {
 		return 0, node.ErrCopyBytes
 	}
-	return c.handle.CopyFrom(ctx, b, off, at, n)
+	copied, err := c.handle.CopyFrom(ctx, b, off, at, n)
+	return copied, stagedError(err)
 }
 
-func (c *stagedContent) Flush(ctx context.Context) error { return c.handle.Flush(ctx) }
-func (c *stagedContent) Sync(ctx context.Context) error  { return c.handle.Sync(ctx) }
-func (c *stagedContent) Way() node.Way                   { return node.Way{Mode: node.Direct} }
-func (c *stagedContent) Close()                          { c.handle.Release() }
+func (c *stagedContent) Flush(ctx context.Context) error {
+	return stagedError(c.handle.Flush(ctx))
+}
+
+func (c *stagedContent) Sync(ctx context.Context) error { return stagedError(c.handle.Sync(ctx)) }
+
+func (c *stagedContent) Way() node.Way { return node.Way{Mode: node.Direct} }
+func (c *stagedContent) Close()        { c.handle.Release() }

@@ -56,31 +56,25 @@ func (t *Tree) await(done <-chan struct{}) {
 	}
 }
 
-// shownAt gives the paths at which the kernel may know a repository.
+// shownAt gives the paths at which the kernel may know a repository. A host may have been
+// looked up by more than one name.
 func (t *Tree) shownAt(r ref.Repository) (dirs []string) {
-	hosts := []string{""} // the root is a host, or below it
-	if t.prefix == "" {
+	hosts := []string{hostName(r.Host)}
+	if t.spelled == "" {
 		hosts = slices.DeleteFunc(t.kernel.Names(""), func(name string) bool {
 			h, err := parseHostName(name)
 			return err != nil || h != r.Host
 		})
 	}
 	for _, path := range spellings(r) {
+		_, below, _ := strings.Cut(treePath(ref.Repository{Host: r.Host, Path: path}), "/")
 		for _, host := range hosts {
-			full := treePath(ref.Repository{Host: r.Host, Path: path})
-			_, below, _ := strings.Cut(full, "/")
-			switch {
-			case t.prefix == "":
-				dirs = append(dirs, node.Join(host, below))
-			case full == t.prefix:
-				dirs = append(dirs, "")
-			case strings.HasPrefix(full, t.prefix+"/"):
-				dirs = append(dirs, strings.TrimPrefix(full, t.prefix+"/"))
+			if dir, ok := t.fromRoot(node.Join(host, below)); ok {
+				dirs = append(dirs, dir)
 			}
 		}
 	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
+	return dirs
 }
 
 // spellings are the paths that a repository can be entered by: Docker Hub's official images go

@@ -81,8 +81,15 @@ func (t *tagDir) resolve(ctx context.Context) (view, error) {
 
 // Forgotten is told that the kernel has forgotten the directory.
 func (t *tagDir) Forgotten() {
-	if t.digest == "" && t.bound() != nil {
+	if t.digest == "" {
 		t.tree.tagDirs.remove(t)
+	}
+}
+
+// Remembered is told that the kernel has the directory after all.
+func (t *tagDir) Remembered() {
+	if t.digest == "" && t.bound() != nil {
+		t.tree.tagDirs.add(t)
 	}
 }
 
@@ -103,47 +110,61 @@ const firstListed = digest.Digest("listed")
 // kept. It is safe for concurrent use.
 type tagDirs struct {
 	mu     sync.Mutex // guards all below
-	byPath map[string]listedTag
-	count  int // of all that were ever bound
+	byPath map[string]*listedTag
+	count  int // of all that were ever bound: no identity comes twice
 }
 
-// listedTag is what has become of the directories that listings made of one tag.
+// listedTag is what has become of the directories that listings made of one tag. tagDirs.mu
+// guards it.
 type listedTag struct {
-	bound *tagDir       // the last that was bound; nil: none was
-	next  digest.Digest // tells the next one from those that the kernel has
-	kept  int           // bound directories that the kernel has
+	kept map[*tagDir]bool // bound directories that the kernel has; never empty
+	last *tagDir          // the last that was bound; nil: the kernel has forgotten it
+	next digest.Digest    // tells the next one from those in kept
 }
 
-// last gives what has become of the directories at a path.
-func (ts *tagDirs) last(path string) listedTag {
+// last gives the directory at a path that was bound last, or nil, and what tells the next one
+// from those that the kernel has.
+func (ts *tagDirs) last(path string) (bound *tagDir, next digest.Digest) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if l, ok := ts.byPath[path]; ok {
-		return l
+	if l := ts.byPath[path]; l != nil {
+		return l.last, l.next
 	}
-	return listedTag{next: firstListed}
+	return nil, firstListed
 }
 
-// add notes that a directory that a listing made was bound.
+// add notes that a directory that a listing made is bound, and that the kernel has it.
 func (ts *tagDirs) add(t *tagDir) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if ts.byPath == nil {
-		ts.byPath = map[string]listedTag{}
+	l := ts.byPath[t.path]
+	if l == nil {
+		l = &listedTag{kept: map[*tagDir]bool{}}
+		if ts.byPath == nil {
+			ts.byPath = map[string]*listedTag{}
+		}
+		ts.byPath[t.path] = l
+	}
+	if l.kept[t] {
+		return
 	}
 	ts.count++
-	next := digest.Digest(fmt.Sprint("listed ", ts.count))
-	ts.byPath[t.path] = listedTag{t, next, ts.byPath[t.path].kept + 1}
+	l.kept[t], l.last, l.next = true, t, digest.Digest(fmt.Sprint("listed ", ts.count))
 }
 
 // remove notes that the kernel has forgotten a directory that was bound.
 func (ts *tagDirs) remove(t *tagDir) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	l, ok := ts.byPath[t.path]
-	if l.kept--; ok && l.kept > 0 {
-		ts.byPath[t.path] = l
+	l := ts.byPath[t.path]
+	if l == nil || !l.kept[t] {
 		return
 	}
-	delete(ts.byPath, t.path)
+	delete(l.kept, t)
+	if l.last == t {
+		l.last = nil
+	}
+	if len(l.kept) == 0 {
+		delete(ts.byPath, t.path)
+	}
 }

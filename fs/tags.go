@@ -73,13 +73,13 @@ func (d *tagsDir) child(name string, t known.Tag) node.Child {
 // alone; where nobody knows the digest, the first look into it decides.
 func (d *tagsDir) dir(name string, t known.Tag) *tagDir {
 	at := d.at(name)
-	last := d.tree.tagDirs.last(at.path)
+	bound, next := d.tree.tagDirs.last(at.path)
 	id := t.Digest
 	switch {
 	case t.Digest == "":
-		id = last.next
-	case last.bound != nil && last.bound.isBoundTo(t.Digest):
-		return last.bound
+		id = next
+	case bound != nil && bound.isBoundTo(t.Digest):
+		return bound
 	}
 	dir := &tagDir{place: at, repo: d.repo, tag: name, id: id, digest: t.Digest}
 	dir.lazy = lazy{isImageEntry, dir.resolve}

@@ -72,7 +72,8 @@ type Tree struct {
 	opts      Options
 	store     *cache.Store
 	log       *slog.Logger
-	prefix    string // what the paths of the tree stand below
+	prefix    string // the root's path from the registry down, by which identities are made
+	spelled   string // the same as the root was spelled: Docker Hub's own images have two spellings
 	started   time.Time
 	uid, gid  uint32 // of whoever mounts
 	root      node.Directory
@@ -110,6 +111,7 @@ func New(o Options) (*Tree, error) {
 		Owner: t.uid, ReadOnly: o.ReadOnly, AllowOther: o.AllowOther, Xattr: o.Xattr, Usage: t.usage, Logger: o.Logger,
 		Now: o.now,
 	})
+	o.Store.OnPanic(t.kernel.Panicked)
 	t.known = known.New(known.Options{
 		Client: o.Client, Store: o.Store, TagTTL: o.TagTTL, ListTTL: o.ListTTL,
 		Epoch: epoch, Notify: t.notice, Panicked: t.kernel.Panicked, Logger: o.Logger,
@@ -133,7 +135,7 @@ func New(o Options) (*Tree, error) {
 	return t, nil
 }
 
-// top makes the root that the options pick, and sets prefix.
+// top makes the root that the options pick, and sets prefix and spelled.
 func (t *Tree) top() (node.Directory, error) {
 	at := place{tree: t}
 	switch {
@@ -142,10 +144,12 @@ func (t *Tree) top() (node.Directory, error) {
 	case t.opts.Path == "":
 		h, err := ref.ParseHost(t.opts.Host)
 		t.prefix = hostName(h)
+		t.spelled = t.prefix
 		return &namespace{place: at, host: t.known.Host(h)}, err
 	}
 	r, err := ref.NewRepository(t.opts.Host, t.opts.Path)
 	t.prefix = treePath(r)
+	t.spelled = treePath(ref.Repository{Host: r.Host, Path: t.opts.Path})
 	return &namespace{place: at, host: t.known.Host(r.Host), path: t.opts.Path}, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -260,14 +261,19 @@ func (u *upload) abandon() {
 	c.leaving++
 	c.mu.Unlock()
 	go func() {
+		defer func() {
+			if p := recover(); p != nil { // nobody waits for this, and nothing hangs on it
+				c.opts.Logger.Error("panic", "cause", p, "stack", string(debug.Stack()))
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.leaving--
+			c.left.Broadcast()
+		}()
 		ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 		defer cancel()
 		if resp, err := c.do(ctx, k, http.StatusNoContent, http.StatusAccepted, http.StatusOK, http.StatusNotFound); err == nil {
 			transport.Aside(resp)
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.leaving--
-		c.left.Broadcast()
 	}()
 }

@@ -46,12 +46,9 @@ func (r *Root) attend(within *Dir) {
 	after := a.attendAfter
 	go func() {
 		defer leave()
-		defer r.endAttending(within) // whatever ended it
-		a.caught(func() {
-			a.poll(nil, func() bool { return within.layout.activity.quiet(after) })
-			r.endAttending(within) // what comes from now on is looked at anew
-			r.reportWaiting(a.ctx, within)
-		})
+		a.caught(func() { a.poll(nil, func() bool { return within.layout.activity.quiet(after) }) })
+		r.endAttending(within) // what comes from now on is looked at anew
+		a.caught(func() { r.reportWaiting(a.ctx, within) })
 	}()
 }
 

@@ -51,7 +51,7 @@ func (s *share) reserve(n int64) (due bool, err error) {
 	if more <= 0 {
 		return false, nil
 	}
-	if b.max > 0 && b.used+more > b.max {
+	if b.max > 0 && more > b.max-b.used {
 		return false, fmt.Errorf("%w: %d bytes are staged, of %d allowed", ErrNoSpace, b.used, b.max)
 	}
 	s.bytes += more

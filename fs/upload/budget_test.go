@@ -24,7 +24,7 @@ func begun(t *testing.T) (*bench, int64) {
 	return b, int64(len(startLayout) + len(startIndex))
 }
 
-// What upload/ starts with counts, and is counted once when it is written anew.
+// The files that upload/ starts with count, and once when they are written anew.
 func TestWhatUploadStartsWithIsCounted(t *testing.T) {
 	b, start := begun(t)
 	b.staged("at the start", 0, start)
@@ -102,7 +102,7 @@ func TestAFileIsCountedByItsBytes(t *testing.T) {
 	is("removed", 0)
 }
 
-// What can't be had in full leaves nothing behind, and what is refused takes no room.
+// A copy that can't be had in full leaves nothing behind, and one that is refused takes no room.
 func TestWhatFailsTakesNoRoom(t *testing.T) {
 	b := newBench(t)
 	b.ok(b.area.Close(t.Context()))

@@ -105,7 +105,7 @@
 //	File.mu          what is known of a file and its bytes
 //	all others       each by itself: Area.mu, activity.mu, budget.mu, records.mu, …
 //
-// Who reads a file holds none of them over the read. What changes the tree holds Root.shape
+// A reader of a file holds none of them over the read. A change of the tree holds Root.shape
 // over one operation of the staging disk, so that the disk has the names of the tree. The
 // cache takes over a file with File.writing held: whoever wants to write it waits for that.
 // Locks and turns are given back by defer, as a panic ends what it happens in, and no more.

@@ -16,7 +16,7 @@ import (
 func (r *Root) pushBlob(ctx context.Context, f *File, d digest.Digest) error {
 	return r.inTurn(ctx, f, d, func(p blobPush) error {
 		lacking := r.area.o.Tree.Lacks(r.repo, d)
-		// What was copied from this very repository is there.
+		// A blob that was copied from this very repository is there.
 		if r.has.has(d) || p.from.Repository == r.repo && !lacking {
 			return nil
 		}

@@ -45,7 +45,7 @@ var (
 	})
 )
 
-// What upload/ itself is in each repository.
+// Attributes and ID of upload/ itself, in each repository.
 const (
 	topID   = 1
 	topMode = 0o755

@@ -121,7 +121,7 @@ func TestLookingMakesNothingOnDisk(t *testing.T) {
 	}
 }
 
-// What is remembered as pushed is bounded.
+// The digests that are remembered as pushed are bounded.
 func TestWhatTheRegistryHasIsRememberedWithinABound(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	h := holdings{now: func() time.Time { return now }}

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -19,6 +21,7 @@ type work[V any] struct {
 	done    chan struct{} // closed once value and err are there
 	value   V
 	err     error
+	panic   any // what f panicked with, and where; nil: it didn't
 }
 
 // do does the work that is known by a key, or waits for it where it is under way.
@@ -35,17 +38,23 @@ func (s *shared[K, V]) do(ctx context.Context, key K, f func(context.Context) (V
 		s.under[key] = w
 		go func() {
 			defer cancel()
+			defer close(w.done)
+			defer s.end(key, w)
+			defer func() {
+				if p := recover(); p != nil {
+					w.panic = fmt.Sprintf("%v\n%s", p, debug.Stack())
+				}
+			}()
 			w.value, w.err = f(its)
-			s.mu.Lock()
-			s.drop(key, w)
-			s.mu.Unlock()
-			close(w.done)
 		}()
 	}
 	w.waiters++
 	s.mu.Unlock()
 	select {
 	case <-w.done:
+		if w.panic != nil {
+			panic(w.panic) // as if each had done the work: whoever recovers it tells it
+		}
 		return w.value, w.err
 	case <-ctx.Done():
 	}
@@ -57,6 +66,13 @@ func (s *shared[K, V]) do(ctx context.Context, key K, f func(context.Context) (V
 	}
 	var none V
 	return none, ctx.Err()
+}
+
+// end lets the next who wants key begin anew.
+func (s *shared[K, V]) end(key K, w *work[V]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(key, w)
 }
 
 // drop forgets work, unless it was forgotten already. Its caller holds mu.

@@ -88,25 +88,39 @@ func New(limit int64) (*Guard, error) {
 	return &Guard{limit: limit, started: time.Now(), now: time.Now, jobs: jobs}, nil
 }
 
-// Charge is what the downloads that were begun for one caller were counted as. It is safe
-// for concurrent use.
+// Payer is a caller with the job that it is of. The job is asked for once: the caller's thread
+// may have ended when a download begins, and its number be another's. The zero value is the
+// mount itself, which pays nothing: it reads metadata, or what was let in when it was written.
+type Payer struct {
+	by  caller.Caller
+	job int
+}
+
+// PayerOf gives the payer for what a caller makes be downloaded.
+func PayerOf(by caller.Caller) Payer {
+	if !by.Program {
+		return Payer{}
+	}
+	return Payer{by, by.Job()}
+}
+
+// Charge is what the downloads that were begun for one payer were counted as. It is safe for
+// concurrent use.
 type Charge struct {
 	guard *Guard // nil: nothing is counted
-	by    caller.Caller
+	payer Payer
 	size  int64 // of the blob, in bytes
 
-	mu    sync.Mutex // guards all below; before Guard.mu
-	group int        // the job that was charged
+	mu    sync.Mutex // guards spent; before Guard.mu
 	spent int64      // bytes
 }
 
-// Charge gives the charge of a caller that reads a blob of a size. What the mount reads for
-// itself costs nothing: it is metadata, or was let in when it was written.
-func (g *Guard) Charge(by caller.Caller, size int64) *Charge {
-	if !by.Program {
+// Charge gives the charge of a payer for a blob of a size.
+func (g *Guard) Charge(p Payer, size int64) *Charge {
+	if !p.by.Program {
 		g = nil
 	}
-	return &Charge{guard: g, by: by, size: size}
+	return &Charge{guard: g, payer: p, size: size}
 }
 
 // Begin lets a download begin, or gives an error of kind ErrOverdrawn.
@@ -114,13 +128,12 @@ func (c *Charge) Begin(context.Context) error {
 	if c.guard == nil {
 		return nil
 	}
-	group := c.by.Job()
-	if err := c.guard.spend(group, c.size); err != nil {
+	if err := c.guard.spend(c.payer.job, c.size); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.group, c.spent = group, c.spent+c.size
+	c.spent += c.size
 	return nil
 }
 
@@ -136,12 +149,12 @@ func (c *Charge) Settle(ctx context.Context, err error) {
 	switch {
 	case errors.As(err, &o):
 		if !o.told {
-			o.who, o.of = c.by.Describe()
+			o.who, o.of = c.payer.by.Describe()
 		}
 	case ctx.Err() != nil: // the download goes on for a while
 	case errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt): // it did come
 	default:
-		c.guard.giveBack(c.group, c.spent)
+		c.guard.giveBack(c.payer.job, c.spent)
 		c.spent = 0
 	}
 }

@@ -156,7 +156,7 @@ func newReader(t *testing.T, limit int64) *reader {
 }
 
 func (r *reader) get(ctx context.Context, by caller.Caller, w cache.Want) (*cache.File, error) {
-	c := r.guard.Charge(by, w.Size)
+	c := r.guard.Charge(PayerOf(by), w.Size)
 	w.Begin = c.Begin
 	f, err := r.store.Get(ctx, w)
 	c.Settle(ctx, err)

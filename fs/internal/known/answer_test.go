@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Those who asked at the same time, in vain, tell it once, and none asks again for a moment.
+// An old answer is told once, however many asked in vain, and shown for a moment.
 func TestAnOldAnswerIsToldOnce(t *testing.T) {
 	now := time.Now()
 	a := Answer{Since: now.Add(-time.Hour), Until: now}

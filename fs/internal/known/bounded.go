@@ -7,9 +7,8 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// Bounded is what was used last of things of very different sizes: a manifest, or a list of
-// tags, may have two kilobytes or eight million. It is bounded in bytes, and safe for
-// concurrent use.
+// Bounded keeps the things that were used last, bounded in bytes: a manifest, or a list of
+// tags, may have two kilobytes or eight million. A Bounded is safe for concurrent use.
 type Bounded[K comparable, V any] struct {
 	max  int         // bytes
 	cost func(V) int // the bytes that a value takes
@@ -61,6 +60,15 @@ func (b *Bounded[K, V]) add(k K, v V) {
 	}
 }
 
+// addUnless is Add, unless something says no in the same moment. It is called with a lock held.
+func (b *Bounded[K, V]) addUnless(k K, v V, no func() bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !no() {
+		b.add(k, v)
+	}
+}
+
 // update changes what is kept under k: change is given it, or the zero value, and gives what
 // is kept from now on. It is called with a lock held.
 func (b *Bounded[K, V]) update(k K, change func(V) V) V {
@@ -101,13 +109,15 @@ func (b *Bounded[K, V]) values(each func(V)) {
 // table is the answers that were used last, a bounded number of them. It is safe for
 // concurrent use.
 type table[K comparable, V any] struct {
+	size int // the most answers
+
 	mu  sync.Mutex // guards lru
 	lru *simplelru.LRU[K, V]
 }
 
 // newTable gives a table of so many answers.
 func newTable[K comparable, V any](size int) *table[K, V] {
-	return &table[K, V]{lru: newLRU[K, V](size, nil)}
+	return &table[K, V]{size: size, lru: newLRU[K, V](size, nil)}
 }
 
 func (t *table[K, V]) get(k K) (V, bool) {
@@ -152,6 +162,13 @@ func (t *table[K, V]) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.lru.Len()
+}
+
+// full says whether an answer was dropped for want of room, or may be at any moment.
+func (t *table[K, V]) full() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lru.Len() == t.size
 }
 
 // each calls do with all answers, the oldest first, until it says no. A lock is held.

@@ -37,12 +37,12 @@
 // relies on nothing that its registry can't confirm now.
 //
 // A registry that answers, and refuses to list tags, is in reach: the tags that this mount has
-// looked up or pushed are listed.
+// looked up or pushed are listed, as far as they are in memory.
 //
 // # Waiting
 //
 // Everything that several callers wait for runs in a flight: it lives for as long as anyone
 // waits, and a caller that is interrupted leaves at once. Every method that may ask a registry
-// has a context, and ends with it. No lock is held over a request, nor over a read of the disk
-// but that of the times of lists, which are small files.
+// has a context, and ends with it. No lock is held over a request. A change of the time of a
+// list is written to disk, a small file, under the lock that orders such changes.
 package known

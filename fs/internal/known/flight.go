@@ -48,18 +48,13 @@ func (f *flight[K, V]) do(ctx context.Context, key K, work func(context.Context)
 		go func() {
 			defer cancel()
 			defer close(c.done)
-			defer func() {
-				if p := recover(); p != nil { // a bug fails those who wait, not the mount
-					c.err = fmt.Errorf("panic: %v", p)
-					if f.panicked != nil {
-						f.panicked(p, debug.Stack())
-					}
-				}
-				f.mu.Lock()
-				f.leave(key, c)
-				f.mu.Unlock()
-			}()
-			c.value, c.err = work(wctx)
+			c.err = catch(f.panicked, func() (err error) {
+				c.value, err = work(wctx)
+				return err
+			})
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.leave(key, c)
 		}()
 	}
 	c.waiters++
@@ -77,6 +72,20 @@ func (f *flight[K, V]) do(ctx context.Context, key K, work func(context.Context)
 		}
 		return none, ctx.Err()
 	}
+}
+
+// catch calls a function, and makes an error of its panic: a bug fails those who wait, and not
+// the mount. panicked is told of it, with the stack; nil: nobody is.
+func catch(panicked func(cause any, stack []byte), do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			if panicked != nil {
+				panicked(p, debug.Stack())
+			}
+		}
+	}()
+	return do()
 }
 
 // leave lets the next caller that wants key begin anew. mu is held.

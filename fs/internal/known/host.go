@@ -127,16 +127,19 @@ func (h Host) fails(came int) bool {
 
 // oldCatalog is the catalog as it was: the registry is out of reach, as err says.
 func (h Host) oldCatalog(err error) (catalog, bool) {
-	tell, known := false, false
+	last := h.known()
+	if !last.whole && len(last.paths) == 0 {
+		return catalog{}, false
+	}
+	tell := false
 	c := h.rs.catalogs.update(h.Name, func(c catalog) catalog {
-		known = c.whole || len(c.paths) > 0
-		tell = known && c.showOn(h.rs.now())
+		tell = c.showOn(h.rs.now())
 		return c
 	})
 	if tell {
 		h.rs.showing(Notice{Host: h.Name, Op: "opendir"}, "the catalog", c.Since, err)
 	}
-	return c, known
+	return c, true
 }
 
 // asking is a catalog that is on its way to a caller that may leave before.
@@ -162,7 +165,10 @@ func (h Host) askCatalog() *asking {
 	h.rs.errands.Go(func() {
 		defer cancel()
 		defer close(a.came)
-		a.catalog, a.err = a.host.catalog(ctx)
+		a.err = catch(h.rs.o.Panicked, func() (err error) {
+			a.catalog, err = a.host.catalog(ctx)
+			return err
+		})
 	})
 	return a
 }

@@ -52,3 +52,16 @@ func TestARepositoryDoesNotWaitForTheCatalog(t *testing.T) {
 		t.Errorf("a catalog that takes long was asked for %d times, want once", n-1)
 	}
 }
+
+// A host that can't be reached, and of which nothing is known, takes no other's place.
+func TestAnUnknownHostKeepsNothing(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.On("* *", registrytest.Status(http.StatusInsufficientStorage, ""))
+	b := begin(t, s, Options{ListTTL: time.Hour})
+	if _, err := b.Host(s.Host).Look(t.Context(), ""); err == nil {
+		t.Error("it is listed")
+	}
+	if n := b.catalogs.len(); n != 0 {
+		t.Errorf("%d catalogs are kept", n)
+	}
+}

@@ -41,7 +41,7 @@ var unlisted = digest.FromString("unlisted")
 type listTimes struct {
 	rs *Registries
 
-	mu   sync.Mutex // guards seen, and orders what is remembered on disk
+	mu   sync.Mutex // guards seen, and orders what changes on disk: held over these small files
 	seen *simplelru.LRU[ListName, seenList]
 }
 
@@ -100,13 +100,37 @@ func (t *listTimes) change(name ListName) {
 }
 
 func (t *listTimes) shown(name ListName) (changed time.Time, ttl time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s, ok := t.last(name)
+	s, ok := t.inMemory(name)
 	if !ok {
-		return t.rs.o.Epoch, t.rs.o.ListTTL
+		if s, ok = t.onDisk(name); !ok {
+			return t.rs.o.Epoch, t.rs.o.ListTTL
+		}
+		s = t.keep(name, s)
 	}
 	return s.changed, max(0, s.until.Sub(t.rs.now()))
+}
+
+func (t *listTimes) inMemory(name ListName) (seenList, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.seen.Get(name)
+}
+
+// onDisk gives a list as a mount before saw it last.
+func (t *listTimes) onDisk(name ListName) (seenList, bool) {
+	p, ok := t.rs.o.Store.Recall(string(name))
+	return seenList{content: p.Digest, changed: p.Modified}, ok
+}
+
+// keep keeps a list that was read from disk, unless it was seen meanwhile, and gives the last.
+func (t *listTimes) keep(name ListName, s seenList) seenList {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if newer, ok := t.seen.Get(name); ok {
+		return newer
+	}
+	t.seen.Add(name, s)
+	return s
 }
 
 // last gives a list as this mount or one before saw it last. mu is held.
@@ -114,13 +138,11 @@ func (t *listTimes) last(name ListName) (seenList, bool) {
 	if s, ok := t.seen.Get(name); ok {
 		return s, true
 	}
-	p, ok := t.rs.o.Store.Recall(string(name))
-	if !ok {
-		return seenList{}, false
+	s, ok := t.onDisk(name)
+	if ok {
+		t.seen.Add(name, s)
 	}
-	s := seenList{content: p.Digest, changed: p.Modified}
-	t.seen.Add(name, s)
-	return s, true
+	return s, ok
 }
 
 // later is now, or a moment after t0 where the clock says that now is before it.

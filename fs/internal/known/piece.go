@@ -144,9 +144,11 @@ func (r Repository) seekAll(ctx context.Context, ps []Piece) ([]Piece, []*regist
 		if p.Kind == BlobPiece {
 			continue
 		}
-		g.Go(func() (err error) {
-			found[k], manifests[k], err = r.Seek(ctx, p)
-			return err
+		g.Go(func() error {
+			return catch(r.rs.o.Panicked, func() (err error) {
+				found[k], manifests[k], err = r.Seek(ctx, p)
+				return err
+			})
 		})
 	}
 	return found, manifests, g.Wait()
@@ -192,12 +194,14 @@ func (r Repository) NotDenied(ctx context.Context, ps []Piece) ([]Piece, error) 
 	g.SetLimit(seekAtOnce)
 	for k, p := range ps {
 		g.Go(func() error {
-			if p.Kind != ManifestPiece {
-				found[k], _, _ = r.Seek(gctx, p)
-			} else if !r.askManifest(gctx, p.Digest) {
-				found[k].Kind = AbsentPiece
-			}
-			return gctx.Err()
+			return catch(r.rs.o.Panicked, func() error {
+				if p.Kind != ManifestPiece {
+					found[k], _, _ = r.Seek(gctx, p)
+				} else if !r.askManifest(gctx, p.Digest) {
+					found[k].Kind = AbsentPiece
+				}
+				return gctx.Err()
+			})
 		})
 	}
 	return found, g.Wait()

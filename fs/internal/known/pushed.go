@@ -105,7 +105,8 @@ func (r Repository) TagsGone(tags ...string) {
 	r.changeTagList(len(tags) > 0, func(names []string) []string {
 		return slices.DeleteFunc(names, func(s string) bool { return slices.Contains(tags, s) })
 	})
-	if len(tags) == 0 && r.rs.lists.Get(r.Repository).Names != nil { // some may not be known here
+	mayBeMore := len(tags) == 0 || r.rs.tags.full() // that aren't known here
+	if mayBeMore && r.rs.lists.Get(r.Repository).Names != nil {
 		r.rs.lists.update(r.Repository, func(l TagList) TagList {
 			l.Until = time.Time{}
 			return l

@@ -53,9 +53,7 @@ func (r Repository) Referrers(ctx context.Context, subject digest.Digest) (Refer
 		if err != nil {
 			return Referrers{}, err
 		}
-		if !r.rs.changes.since(r.Repository, moment) {
-			r.rs.referrers.Add(key, got)
-		}
+		r.rs.referrers.addUnless(key, got, func() bool { return r.rs.changes.since(r.Repository, moment) })
 		return got, nil
 	})
 	if registry.OutOfReach(err) {

@@ -24,7 +24,7 @@ const (
 	maxRefusals  = 1 << 10
 	maxListTimes = 1 << 12
 
-	maxTagListBytes  = 8 << 20 // a list of 100,000 tags has some 3 MB
+	maxTagListBytes  = 16 << 20 // a list of 100,000 tags has some 3 MB
 	maxCatalogBytes  = 8 << 20
 	maxManifestBytes = 8 << 20
 	maxReferrerBytes = 4 << 20

@@ -103,12 +103,19 @@ func (r Repository) resolve(ctx context.Context, tag string) (Tag, error) {
 	switch {
 	case !ok:
 		return r.getTag(ctx, tag, asked)
-	case !p.Believed(asked), p.Old:
+	case !p.Believed(asked), p.Old, r.deniedSince(p):
 		return r.Revalidate(ctx, tag)
 	}
 	r.confirm(p.digest)
 	m, err := r.Manifest(ctx, p.digest)
 	return Tag{p.digest, m, p.Until}, err
+}
+
+// deniedSince says whether the registry denied the manifest of a tag, or this mount deleted
+// it, since it said that the tag points there.
+func (r Repository) deniedSince(p pointer) bool {
+	last, _ := r.rs.objects.peek(r.manifestObject(p.digest))
+	return last.Denied.After(p.Since)
 }
 
 // getTag gets the manifest of a tag. asked is when the caller began to ask.

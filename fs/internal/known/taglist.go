@@ -74,9 +74,7 @@ func (r Repository) askTags(ctx context.Context) (TagList, error) {
 		names = slices.DeleteFunc(names, func(s string) bool { return !ref.ValidTag(s) })
 		slices.Sort(names)
 		l := TagList{Answer: r.rs.answered(r.rs.o.ListTTL), whole: whole}.with(slices.Clip(slices.Compact(names)))
-		if !r.rs.changes.since(r.Repository, moment) {
-			r.rs.lists.Add(r.Repository, l)
-		}
+		r.rs.lists.addUnless(r.Repository, l, func() bool { return r.rs.changes.since(r.Repository, moment) })
 		r.visit()
 		return l, nil
 	})

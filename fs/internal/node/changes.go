@@ -62,7 +62,7 @@ func (n *dirNode) Tmpfile(ctx context.Context, _ uint32, _ uint32, _ *fuse.Entry
 	if _, errno := n.writable(ctx); errno != 0 {
 		return nil, nil, 0, errno
 	}
-	return nil, nil, 0, syscall.ENOSYS
+	return nil, nil, 0, syscall.EOPNOTSUPP
 }
 
 func (n *dirNode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {

@@ -42,10 +42,15 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 		// A time-out of its own, however short, makes go-fuse say ENOENT without one, which
 		// the kernel doesn't keep.
 		out.SetEntryTimeout(time.Nanosecond)
+		n.misses(name)
 		return nil, syscall.ENOENT
 	}
 	if err != nil {
-		return nil, n.failAt(bounded, name, "lookup", err)
+		errno := n.failAt(bounded, name, "lookup", err)
+		if errno == syscall.ENOENT {
+			n.misses(name)
+		}
+		return nil, errno
 	}
 	return n.show(ctx, c, out), 0
 }
@@ -105,8 +110,12 @@ func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) 
 	return e, 0
 }
 
-// Lookup answers from the listing alone.
+// Lookup answers from the listing alone. The names of a Writable may mean something else by
+// now, and are looked up.
 func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if _, ok := h.node.dir.(Writable); ok {
+		return h.node.Lookup(ctx, name, out)
+	}
 	return h.node.show(ctx, h.listing.Child(name), out), 0
 }
 

@@ -36,7 +36,7 @@
 // # Waiting
 //
 // The kernel holds every other lookup of a name behind the first, and nothing can kill those,
-// so each lookup, and each open of a file, is bounded by Options.LookupBound. A listing isn't:
+// so each lookup, and each open for reading, is bounded by Options.LookupBound. A listing isn't:
 // whoever waits for it can be interrupted. Notifications to the kernel
 // may wait for a directory that a lookup has locked, so they are sent by goroutines of their
 // own, which hold no lock.

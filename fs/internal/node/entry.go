@@ -63,9 +63,13 @@ type Child struct {
 type (
 	// attributed is an Entry that has extended attributes.
 	attributed interface{ Xattrs() map[string]string }
-	// forgettable is an Entry that wants to know that the kernel has forgotten its node. A
-	// later lookup makes another node.
-	forgettable interface{ Forgotten() }
+	// forgettable is an Entry that wants to know whether the kernel has its node. After
+	// Forgotten a later lookup makes another node, unless one came at the same moment: that is
+	// told by Remembered. Both may be told more than once.
+	forgettable interface {
+		Forgotten()
+		Remembered()
+	}
 	// remover is a Directory whose children can be deleted at the registry. A child that
 	// can't be is ErrReadOnly.
 	remover interface {

@@ -17,31 +17,45 @@ const (
 	// prunePause is the wait for the kernel's FORGETs after a request. They come within a
 	// millisecond where the nodes are free.
 	prunePause = time.Millisecond
+	// dropBound is the longest wait for the kernel to drop missing names. One takes some
+	// microseconds where no lookup is under way.
+	dropBound = 100 * time.Millisecond
 	// pruneRest is the wait after a round through all nodes that freed none: they are in use.
 	pruneRest = time.Second
 )
 
 // held is what the pruner knows of a node.
 type held struct {
-	above    *base        // the directory that it was shown in, for good; nil: it is the root
-	children atomic.Int64 // nodes that were shown in it, and aren't forgotten
-	used     atomic.Bool  // a request came for it since the pruner last looked
-	gone     atomic.Bool  // the kernel has forgotten it
-	counted  atomic.Bool  // it is in pruner.count
-	alone    bool         // it had no parent at the last look; guarded by pruner.mu
+	above    *base       // the directory that it was shown in, for good; nil: it is the root
+	used     atomic.Bool // a request came for it since the pruner last looked
+	gone     atomic.Bool // the kernel has forgotten it; changed under pruner.mu
+	children int         // nodes that were shown in it, and aren't forgotten; guarded by pruner.mu
+	counted  bool        // it is in pruner.count; guarded by pruner.mu
+	queued   bool        // it is in pruner.queue; guarded by pruner.mu
+	alone    bool        // it had no parent at the last look; guarded by pruner.mu
+	asked    bool        // the kernel was asked to forget it before; guarded by pruner.mu
+	// missing are names in it that the kernel may hold as missing, the last maxMissing; guarded
+	// by pruner.mu.
+	missing []string
 }
+
+// maxMissing bounds held.missing: programs look for a few names wherever they come.
+const maxMissing = 32
 
 // pruner asks the kernel to forget nodes when there are more than Options.MaxNodes
 // (FUSE_NOTIFY_PRUNE, from Linux 6.18 on). The oldest go first. A node for which a request
 // came since the last look gets another turn, and a directory stays as long as the kernel has
 // anything below it. The kernel keeps what a program has open or stands in.
 //
+// A name that the kernel holds as missing holds its directory, too. The kernel is told to look
+// such names up anew, which drops them, before it is asked for their directory once more.
+//
 // Forgetting costs a lookup when the name is used again, and no request to a registry that
 // the lookup wouldn't send anyway.
 type pruner struct {
 	kernel *Kernel
 	ask    func([]*gofs.Inode) syscall.Errno // asks the kernel to forget nodes: Kernel.forget, but in tests
-	count  atomic.Int64                      // nodes that the kernel holds
+	count  atomic.Int64                      // nodes that the kernel holds; changed under mu
 	never  atomic.Bool                       // this kernel can't be asked
 
 	mu      sync.Mutex // guards all below; held for no call to the kernel
@@ -49,19 +63,25 @@ type pruner struct {
 	running bool       // a goroutine prunes
 }
 
-// add counts a node that was shown in its directory.
+// add counts a node that was shown in its directory, or was looked up again while the kernel
+// forgot it.
 func (p *pruner) add(n *base) {
-	n.counted.Store(true)
-	n.above.children.Add(1)
-	count := p.count.Add(1)
-	if p.kernel.o.MaxNodes == 0 || p.never.Load() {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) > 2*int(count)+pruneBatch { // most are gone: the kernel forgot them by itself
-		p.queue = slices.DeleteFunc(p.queue, func(n *base) bool { return n.gone.Load() })
+	n.gone.Store(false)
+	if n.counted {
+		return
 	}
+	n.counted = true
+	n.above.children++
+	count := p.count.Add(1)
+	if p.kernel.o.MaxNodes == 0 || p.never.Load() || n.queued {
+		return
+	}
+	if len(p.queue) > 2*int(count)+pruneBatch { // most are gone: the kernel forgot them by itself
+		p.queue = slices.DeleteFunc(p.queue, p.unqueues)
+	}
+	n.queued = true
 	p.queue = append(p.queue, n)
 	if count > int64(p.kernel.o.MaxNodes) && !p.running {
 		p.running = true
@@ -69,29 +89,74 @@ func (p *pruner) add(n *base) {
 	}
 }
 
-// drop takes a node out of the count, once.
+// drop takes a node that the kernel doesn't have out of the count. mu is held.
 func (p *pruner) drop(n *base) {
-	if n.counted.Swap(false) {
+	n.gone.Store(true)
+	n.missing = nil
+	if n.counted {
+		n.counted = false
 		p.count.Add(-1)
-		n.above.children.Add(-1)
+		n.above.children--
 	}
+}
+
+// unqueues says whether a node is to leave the queue: the kernel has forgotten it, or never
+// had it, as another node was there first under its identity. mu is held.
+func (p *pruner) unqueues(n *base) bool {
+	if !n.gone.Load() {
+		_, parent := n.Parent()
+		if parent != nil || !n.alone {
+			n.alone = parent == nil // or it is just being shown
+			return false
+		}
+		p.drop(n)
+	}
+	n.queued = false
+	return true
 }
 
 // use notes that a request came for a node.
 func (b *base) use() {
 	b.used.Store(true)
-	if b.gone.CompareAndSwap(true, false) && b.above != nil {
-		b.kernel.pruner.add(b) // it was looked up again while the kernel forgot it
+	if b.gone.Load() && b.above != nil {
+		b.kernel.pruner.add(b)
+		if f, ok := b.entry.(forgettable); ok {
+			f.Remembered()
+		}
 	}
 }
 
 // OnForget is told by go-fuse that the kernel has forgotten the node.
 func (b *base) OnForget() {
-	b.gone.Store(true)
-	b.kernel.pruner.drop(b)
+	b.kernel.pruner.forgotten(b)
 	if f, ok := b.entry.(forgettable); ok {
 		f.Forgotten()
 	}
+}
+
+func (p *pruner) forgotten(n *base) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n.above != nil {
+		p.drop(n)
+	}
+}
+
+// misses notes that the kernel may hold a name in this directory as missing.
+func (b *base) misses(name string) {
+	p := &b.kernel.pruner
+	if p.kernel.o.MaxNodes == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slices.Contains(b.missing, name) {
+		return
+	}
+	if len(b.missing) == maxMissing {
+		b.missing = slices.Delete(b.missing, 0, 1)
+	}
+	b.missing = append(b.missing, name)
 }
 
 // prune prunes until there are few enough nodes. After a round that freed none it rests.
@@ -110,11 +175,12 @@ func (p *pruner) prune() {
 func (p *pruner) round(few int64) {
 	looked := 0
 	for total := p.length(); looked < total && !p.enough(few); {
-		free, seen := p.next()
+		free, again, seen := p.next()
 		looked += seen
 		if len(free) == 0 {
 			continue
 		}
+		p.kernel.dropMissing(again)
 		if errno := p.ask(free); errno == syscall.ENOSYS {
 			p.kernel.log.Info("this kernel can't be asked to forget nodes: those of all names that were used stay in memory until it needs memory itself (Linux can from 6.18 on)")
 			p.never.Store(true)
@@ -149,31 +215,61 @@ func (p *pruner) length() int {
 }
 
 // next gives the nodes at the front of the queue that may be free, and how many it looked at.
-// Nodes that are still there go to the back of the queue.
-func (p *pruner) next() (free []*gofs.Inode, looked int) {
+// again are the missing names below those that were asked for before. Nodes that are still
+// there go to the back of the queue.
+func (p *pruner) next() (free []*gofs.Inode, again []missingName, looked int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for end := min(len(p.queue), 8*pruneBatch); looked < end && len(free) < pruneBatch; {
 		n := p.queue[looked]
 		p.queue[looked] = nil
 		looked++
-		if n.gone.Load() {
+		if p.unqueues(n) {
 			continue
 		}
-		_, parent := n.Parent()
-		if parent == nil && n.alone {
-			// Another node was there first under this identity: the kernel never had this one.
-			p.drop(n)
-			continue
-		}
-		n.alone = parent == nil // or it is just being shown
 		p.queue = append(p.queue, n)
-		if !n.used.Swap(false) && n.children.Load() == 0 && !n.alone {
-			free = append(free, n.EmbeddedInode())
+		if n.used.Swap(false) || n.children > 0 || n.alone {
+			continue
 		}
+		free = append(free, n.EmbeddedInode())
+		if n.asked {
+			for _, name := range n.missing {
+				again = append(again, missingName{n.EmbeddedInode(), name})
+			}
+			n.missing = nil
+		}
+		n.asked = true
 	}
 	p.queue = p.queue[looked:]
-	return free, looked
+	return free, again, looked
+}
+
+// missingName is a name that a directory lacks.
+type missingName struct {
+	dir  *gofs.Inode
+	name string
+}
+
+// dropMissing has the kernel look up missing names anew. Each waits for the lookups that are
+// under way in its directory, so all are waited for with a bound.
+func (k *Kernel) dropMissing(names []missingName) {
+	if len(names) == 0 {
+		return
+	}
+	done := make(chan struct{})
+	k.notify(func() {
+		defer close(done)
+		for _, m := range names {
+			_ = m.dir.NotifyEntry(m.name)
+		}
+	})
+	t := time.NewTimer(dropBound)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	case <-k.life.Done():
+	}
 }
 
 // pause waits, unless the tree is closed.

@@ -36,7 +36,8 @@ func (d *anyDir) Lookup(_ context.Context, name string) (Child, error) {
 
 func (d *anyDir) List(context.Context) (Listing, error) { return Listing{}, nil }
 
-func (d *anyDir) Forgotten() { d.forgotten.Store(d.path, true) }
+func (d *anyDir) Forgotten()  { d.forgotten.Store(d.path, true) }
+func (d *anyDir) Remembered() { d.forgotten.Delete(d.path) }
 
 // fakeKernel holds nodes as a kernel does.
 type fakeKernel struct {

@@ -8,7 +8,9 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// openToWrite opens the file for a program that writes, or empties it.
+// openToWrite opens the file for a program that writes, or empties it. It waits for a hash of
+// the bytes that is under way, and for the cache to take them over, as long as that takes:
+// the program can be interrupted.
 func (n *fileNode) openToWrite(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	f, ok := n.file.(WritableFile)
 	if !ok {
@@ -18,17 +20,15 @@ func (n *fileNode) openToWrite(ctx context.Context, flags uint32) (gofs.FileHand
 		return nil, 0, errno
 	}
 	by := callerOf(ctx)
-	heeded, stop := by.Heed(ctx)
+	ctx, stop := by.Heed(ctx)
 	defer stop()
-	bounded, cancel := n.kernel.bound(heeded)
-	defer cancel()
 	open := f.OpenToWrite
 	if flags&syscall.O_TRUNC != 0 {
 		open = f.OpenEmptied
 	}
-	c, err := open(bounded, by)
+	c, err := open(ctx, by)
 	if err != nil {
-		return nil, 0, n.fail(bounded, "open", err)
+		return nil, 0, n.fail(ctx, "open", err)
 	}
 	h, opened := n.openedToWrite(c)
 	return h, opened, 0
