@@ -2,7 +2,9 @@ package integration
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,42 @@ func TestMemoryHasABound(t *testing.T) {
 	})
 }
 
+// A name that isn't there leaves nothing behind, nor does the directory in which it was looked
+// for, as git and shells look for names of their own wherever they come.
+func TestMissingNamesHoldNoDirectory(t *testing.T) {
+	const dirs, most = 30_000, 20_000
+	m := testMount(t, mounting{plain: true})
+	person := m.shell()
+	person("cd " + quote(m.Dir+"/r.example/n7"))
+	const look = "/bin/pwd; stat -c %i ."
+	before := person(look)
+	for i := range dirs {
+		dir := fmt.Sprintf("%s/r.example/n%d", m.Dir, i)
+		if _, err := os.Lstat(dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(dir + "/.git"); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("%s/.git: %v", dir, err)
+		}
+	}
+	if !kernelPrunes(t) {
+		t.Log("this kernel is older than 6.18: the nodes are not checked")
+		return
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		h := m.remembers()
+		if h.Nodes != nil && *h.Nodes < most {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the mount holds %s, want fewer than %d nodes", h, most)
+		}
+	}
+	if after := person(look); after != before {
+		t.Errorf("a program that stands in a directory sees %q, and saw %q", after, before)
+	}
+}
+
 // standsIn starts a program that stands in the directory of an image and has a file of it
 // open. It gives a check that both are as they were.
 func (m *mounted) standsIn(image string) (check func(t *testing.T)) {
@@ -112,7 +150,7 @@ func (m *mounted) standsIn(image string) (check func(t *testing.T)) {
 // each does one thing to n paths, as cmd/probe has it.
 func (m *mounted) each(what string, n int, pattern string) {
 	m.t.Helper()
-	r, err := mount.Run(limit(m.t, 4*time.Minute), m.env(), fmt.Sprintf("%s each %s %d %s", probeBin, what, n, quote(pattern)))
+	r, err := mount.Run(limit(m.t, 8*time.Minute), m.env(), fmt.Sprintf("%s each %s %d %s", probeBin, what, n, quote(pattern)))
 	m.t.Logf("%s of %d paths %s took %s", what, n, strings.TrimPrefix(pattern, m.Dir+"/"), r.Took.Round(time.Millisecond))
 	if want := fmt.Sprintf("ok %d\n", n); err != nil || r.Stdout != want {
 		m.t.Fatalf("%s of %d paths %s: %q, %v", what, n, pattern, r.Stdout+r.Stderr, err)

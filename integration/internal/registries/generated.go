@@ -32,7 +32,7 @@ const (
 	generatedPage = 1000
 	// generatedTwins is how many tags in a row have the same manifest, as "latest",
 	// "v1" and "v1.2" of one image have.
-	generatedTwins = 4
+	generatedTwins = 10
 )
 
 // Generate starts a registry of generated content, which can be read and not written. The
