@@ -14,22 +14,29 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// entry is one descriptor of an index.json, and its push.
+// entry is one descriptor of an index.json, and the state of its push.
 type entry struct {
-	target string // the name of its record: a tag, a digest, or a name that is neither
-	tag    string // "": it is pushed by digest alone
-	name   string // the tag that its ref.name means; "": it has none
-	desc   v1.Descriptor
-	// subject is the digest that the children of a fallback tag refer to (distribution
-	// specification, "Referrers Tag Schema"); "": it is no fallback tag.
+	// target is the key of the push's Record: a tag, a digest, or a ref.name that is
+	// neither.
+	target string
+	// tag is the tag to push it under; "": it is pushed by digest.
+	tag string
+	// name is the tag that the ref.name gives; "": it gives none.
+	name string
+	desc v1.Descriptor
+	// subject is set for a fallback tag only: the digest that all its children refer to
+	// (distribution specification, "Referrers Tag Schema").
 	subject digest.Digest
-	sign    bool  // it is cosign's signatures or attestations of another entry
-	err     error // why it can't be pushed; nil: it can
+	// sign says that the entry holds signatures or attestations of another entry.
+	sign bool
+	// err is why the entry can't be pushed; nil: it can.
+	err error
 
-	// The holder of the layout's turn writes these, under Root.mu.
-	tried   bool   // a push was tried
-	pushed  bool   // the last one pushed it
-	missing pieces // the pieces that it waits for; nil: it waits for none
+	// The fields below are written by the holder of the layout's turn, under Root.mu.
+	tried  bool // a push was tried
+	pushed bool // the last push succeeded
+	// missing are the pieces that the entry waits for; nil: none.
+	missing pieces
 }
 
 // means says whether two entries ask for the same push.
@@ -39,22 +46,22 @@ func (e *entry) means(other *entry) bool {
 	return same && e.tag == other.tag && e.err == nil && other.err == nil
 }
 
-// Annotations by which other programs tell the kind and the name of an entry.
+// Annotations in which other programs write the kind and the name of an entry.
 const (
-	// annotationImageName is containerd's and docker's: the whole name of an image. Their
-	// ref.name is the tag alone.
+	// annotationImageName is set by containerd and docker to the full name of an image.
+	// Their ref.name is only the tag.
 	annotationImageName = "io.containerd.image.name"
-	// annotationKind is cosign's (save, since 1.3).
+	// annotationKind is set by cosign save, since cosign 1.3.
 	annotationKind   = "kind"
 	cosignImage      = "dev.cosignproject.cosign/image"
 	cosignImageIndex = "dev.cosignproject.cosign/imageIndex"
 )
 
-// cosignTag is a tag under which cosign looks for signatures, attestations and SBOMs.
+// cosignTag matches the tags under which cosign looks for signatures, attestations and SBOMs.
 var cosignTag = regexp.MustCompile(`^sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})\.(sig|att|sbom)$`)
 
-// cosignTags are the ends of the tags under which cosign looks for entries, by the kinds of
-// those. <algorithm>-<digest of the image> stands before them.
+// cosignTags has, for each kind that cosign writes, the suffix of the tag under which cosign
+// looks for it. The tag is <algorithm>-<digest of the image> and then the suffix.
 var cosignTags = map[string]string{
 	"dev.cosignproject.cosign/sigs":  ".sig",
 	"dev.cosignproject.cosign/atts":  ".att",
@@ -78,19 +85,19 @@ func parseIndex(raw []byte) (v1.Index, error) {
 	return index, nil
 }
 
-// layoutKind is what the index.json of a layout lists.
+// layoutKind says how the entries of an index.json get their tags.
 type layoutKind int
 
 const (
-	// oneImage is that of upload/<name>/: its entries are pushed by digest, and chooseImage
-	// finds the one that has the directory's name as its tag.
+	// oneImage is the kind of upload/<name>/: all entries are pushed by digest, and the
+	// one that chooseImage finds also under the directory's name.
 	oneImage layoutKind = iota
-	// anyImages is that of upload/ itself: the tag of an entry is that of its ref.name.
+	// anyImages is the kind of upload/ itself: each entry's tag comes from its ref.name.
 	anyImages
 )
 
-// readEntries reads the descriptors of an index.json. An entry that can't be pushed has an
-// error.
+// readEntries makes entries from the descriptors of an index.json. An entry that can't be
+// pushed has its err set.
 func readEntries(ds []v1.Descriptor, kind layoutKind) []*entry {
 	var es []*entry
 	for _, d := range ds {
@@ -138,7 +145,7 @@ func readEntry(d v1.Descriptor, kind layoutKind, all []v1.Descriptor) *entry {
 		e.sign = true
 	}
 	tag, err := tagOf(refName)
-	if kind == oneImage && err == nil && cosignTag.MatchString(tag) { // regctl image copy --digest-tags
+	if kind == oneImage && err == nil && cosignTag.MatchString(tag) { // of regctl image copy --digest-tags
 		e.sign, e.target, e.tag = true, tag, tag
 		return e
 	}
@@ -160,8 +167,8 @@ func readEntry(d v1.Descriptor, kind layoutKind, all []v1.Descriptor) *entry {
 	return e
 }
 
-// cosignSubject gives the digest of the image that cosign saved into an index. ok is false
-// if there is none, or more than one.
+// cosignSubject gives the digest of the image that cosign saved into an index. ok is false if
+// the index has no such image, or several.
 func cosignSubject(ds []v1.Descriptor) (found digest.Digest, ok bool) {
 	for _, d := range ds {
 		switch d.Annotations[annotationKind] {
@@ -175,9 +182,10 @@ func cosignSubject(ds []v1.Descriptor) (found digest.Digest, ok bool) {
 	return found, ok
 }
 
-// lastOfEach keeps the last entry of each tag: programs that write into a layout again
-// append. Entries of one tag whose images have different names fail, as nothing tells
-// which one is meant. The others are pushed by digest.
+// lastOfEach keeps the last entry of each tag, because programs that write into a layout
+// again append. Two entries with the same tag but different full image names are an error,
+// because nothing says which one is meant. All entries that lose their tag are pushed by
+// digest.
 func lastOfEach(es []*entry) []*entry {
 	byTag := map[string][]*entry{}
 	for _, e := range es {
@@ -205,8 +213,8 @@ func lastOfEach(es []*entry) []*entry {
 	return each
 }
 
-// lastOf gives the last of the entries of one tag. It fails if they are different images of
-// different names.
+// lastOf gives the last of the entries of one tag. It fails if they have different digests
+// and different full names.
 func lastOf(es []*entry) (*entry, error) {
 	last := es[len(es)-1]
 	for _, e := range es {
@@ -218,8 +226,7 @@ func lastOf(es []*entry) (*entry, error) {
 	return last, nil
 }
 
-// fullName gives the name of an image with its registry and repository; "": the index has
-// none.
+// fullName gives the name of an image with registry and repository; "" if the entry has none.
 func fullName(d v1.Descriptor) string {
 	if full := d.Annotations[annotationImageName]; full != "" {
 		return full
@@ -230,7 +237,7 @@ func fullName(d v1.Descriptor) string {
 	return ""
 }
 
-// tagOf gives the tag that a ref.name means: itself, or that of a full reference; "": none.
+// tagOf gives the tag of a ref.name, which is a tag or a full reference; "" if it has no tag.
 func tagOf(name string) (string, error) {
 	if name == "" || ref.ValidTag(name) {
 		return name, nil
@@ -247,12 +254,11 @@ func tagOf(name string) (string, error) {
 	return "", fmt.Errorf("%w: %q, the name of an image in index.json, is no tag", ref.ErrInvalid, name)
 }
 
-// byDigest groups entries by digest, in the order in which they came. A fallback tag is a
-// group of its own.
+// byDigest groups entries by digest, in their order. A fallback tag is a group of its own.
 func byDigest(es []*entry) [][]*entry {
 	type key struct{ digest, subject digest.Digest }
 	var groups [][]*entry
-	group := map[key]int{} // the index in groups
+	group := map[key]int{} // key to position in groups
 	for _, e := range es {
 		k := key{e.desc.Digest, e.subject}
 		i, ok := group[k]

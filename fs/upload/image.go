@@ -11,39 +11,42 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// The index.json of upload/<name>/ may list more than its image: children, referrers,
-// signatures. The image is the entry whose ref.name is the directory's name. Where no entry
-// has that name, the image is the only entry that can be one. Two such entries are an error.
+// The index.json of upload/<name>/ may list more than its image: also children, referrers and
+// signatures. The image is the entry whose ref.name is the directory's name. If no entry has
+// that name, the image is the only entry that can be one. Two such entries are an error.
 
-// choice is the image of a directory, as its index.json tells.
+// choice says which entry of a directory's index.json is the image.
 type choice struct {
-	tagged  *entry // the image under the directory's name; nil: there is none, or it isn't known
-	sure    certainty
-	missing pieces // the manifests that have to come for the image to be known; nil: none
+	// tagged is the image, as an entry under the directory's name. nil means that there
+	// is none, or that it isn't known yet.
+	tagged *entry
+	sure   certainty
+	// missing are the manifests that must arrive before the image is known; nil: none.
+	missing pieces
 }
 
 // none says that no entry is an image.
 func (c choice) none() bool { return c.tagged == nil && len(c.missing) == 0 && c.sure != sure }
 
-// certainty tells how far names say which entry is the image.
+// certainty says how far the names of the entries tell which one is the image.
 type certainty int
 
 const (
 	// guessed: an entry without a name could be the image. oras lists the pieces of an
-	// image so while it writes it (oras 1.3, seen 2026).
+	// image without names while it writes the image (oras 1.3, seen 2026).
 	guessed certainty = iota
-	// likely: each entry that could be the image has a name, though not the directory's.
+	// likely: every entry that could be the image has a name, but not the directory's.
 	likely
-	// sure: an entry has the directory's name, or the digest that is that name.
+	// sure: an entry has the directory's name, or that name is the digest of the entry.
 	sure
 )
 
-// loader gives a manifest that an index.json lists. It fails with registry.ErrNotFound if the
+// loader loads a manifest that an index.json lists. It fails with registry.ErrNotFound if the
 // manifest is neither staged nor at the registry.
 type loader func(v1.Descriptor) (*registry.Manifest, error)
 
-// chooseImage finds the image of a directory with that name among the entries of its
-// index.json.
+// chooseImage finds the image among the entries of an index.json. name is the name of its
+// directory.
 func chooseImage(es []*entry, name string, load loader) (choice, error) {
 	own, isDigest := ref.ParseDigestName(name)
 	var namesakes, could []*entry
@@ -51,7 +54,7 @@ func chooseImage(es []*entry, name string, load loader) (choice, error) {
 	for _, e := range es {
 		switch {
 		case e.subject != "" && e.target == name:
-			return choice{sure: sure}, nil // the fallback tag itself, which is pushed as one
+			return choice{sure: sure}, nil // the directory is the fallback tag, which is pushed as one
 		case isDigest && e.desc.Digest == own && e.err == nil:
 			return choice{tagged: &entry{target: own.String(), desc: e.desc}, sure: sure}, nil
 		case e.err != nil, e.sign, e.subject != "", !canBeManifest(e.desc):
@@ -80,13 +83,14 @@ func chooseImage(es []*entry, name string, load loader) (choice, error) {
 	return c, err
 }
 
-// canBeManifest says whether d is a manifest, as its media type tells.
+// canBeManifest says whether the media type of d allows a manifest. No media type allows it
+// too.
 func canBeManifest(d v1.Descriptor) bool {
 	return d.MediaType == "" || registry.IsManifestType(d.MediaType)
 }
 
-// underTag makes the entry that gives an image a tag. An index under the tag of a digest is
-// the fallback tag of that digest.
+// underTag makes the entry that pushes an image under a tag. An index whose tag has the form
+// of a digest is the fallback tag of that digest.
 func underTag(image v1.Descriptor, tag string) *entry {
 	e := &entry{target: tag, tag: tag, name: tag, desc: image}
 	if subject, ok := ref.ParseDigestName(tag); ok && registry.IsIndexType(image.MediaType) {
@@ -95,8 +99,9 @@ func underTag(image v1.Descriptor, tag string) *entry {
 	return e
 }
 
-// onlyImage gives the one entry that is no child of another one and refers to nothing. A
-// single entry with a name is the image whatever it refers to: that name was a tag.
+// onlyImage gives the one entry that isn't a child of another entry and has no subject. If
+// there is a single entry and it has a name, that entry is the image even if it has a
+// subject, because the name was a tag.
 func onlyImage(could []*entry, load loader) (image *entry, missing pieces, err error) {
 	if len(could) == 0 {
 		return nil, nil, nil
@@ -139,7 +144,7 @@ func onlyImage(could []*entry, load loader) (image *entry, missing pieces, err e
 	return image, nil, nil
 }
 
-// nameOf names an entry for a person.
+// nameOf is the name of an entry in messages.
 func nameOf(e *entry) string {
 	if name := e.desc.Annotations[v1.AnnotationRefName]; name != "" {
 		return fmt.Sprintf("%s (%s)", name, e.desc.Digest)

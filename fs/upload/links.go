@@ -7,15 +7,18 @@ import (
 	"strings"
 )
 
-// A symlink at the place of a blob, or of an index.json, counts as the file that it leads to
-// inside its layout: some programs keep one copy of a blob for several layouts that way. A
-// symlink that leads out of its layout is refused there. Any other symlink is only staged.
+// Symlinks at the place of a blob, or of an index.json, count as the file that they lead to.
+// Some programs keep one copy of a blob for several layouts that way. The file must be inside
+// the same layout: a symlink that leads out of it is refused. A symlink at any other place is
+// only staged.
 
-// maxLinks is how many symlinks one path may lead through, as in Linux (path_resolution(7)).
+// maxLinks is how many symlinks one path may lead through. Linux has the same limit
+// (path_resolution(7)).
 const maxLinks = 40
 
-// checkLink refuses a symlink at the place of a blob, a manifest or an index.json, or of a
-// directory of blobs, that leads out of its layout. Root.mu is held.
+// checkLink refuses a symlink that can't be pushed where it stands. At the place of a blob or
+// an index.json, a symlink must not lead out of its layout. At the place of a manifest, or of
+// a directory of blobs, no symlink is allowed. Root.mu is held.
 func (r *Root) checkLink(d *Dir, name, target string) error {
 	within := d.layoutDir()
 	counts := roleAt(d, name).kind != onlyStaged
@@ -35,15 +38,15 @@ func (r *Root) checkLink(d *Dir, name, target string) error {
 	return nil
 }
 
-// resolve finds the node that a target means in a directory; nil: it isn't there yet.
-// inside is false if the path leaves the layout, or leads through more than maxLinks
-// symlinks. Root.mu is held.
+// resolve finds the node that a symlink's target names, seen from the directory d. n is nil
+// if nothing stands there yet. inside is false if the path leaves the layout within, or leads
+// through more than maxLinks symlinks. Root.mu is held.
 func (r *Root) resolve(d *Dir, target string, within *Dir) (n Node, inside bool) {
 	hops := maxLinks
 	return r.resolvePart(d, target, within, &hops)
 }
 
-// resolvePart is resolve of a target that stands in a path. hops is how many symlinks the
+// resolvePart resolves a target that is part of a longer path. hops is how many symlinks the
 // whole path may still lead through. Root.mu is held.
 func (r *Root) resolvePart(d *Dir, target string, within *Dir, hops *int) (n Node, inside bool) {
 	*hops--
@@ -51,7 +54,7 @@ func (r *Root) resolvePart(d *Dir, target string, within *Dir, hops *int) (n Nod
 		return nil, false
 	}
 	at := d
-	absent := 0 // components that aren't there, below at
+	absent := 0 // path components below at that don't exist
 	n = d
 	for c := range strings.SplitSeq(target, "/") {
 		switch {
@@ -87,12 +90,12 @@ func (r *Root) resolvePart(d *Dir, target string, within *Dir, hops *int) (n Nod
 			at = dir
 			continue
 		}
-		absent++ // a file has nothing below, and nothing neither
+		absent++ // nothing stands below a file, nor below a missing name
 	}
 	return n, true
 }
 
-// leadsTo gives the file that a symlink leads to, or nil. Root.mu is held.
+// leadsTo gives the file that a symlink leads to; nil if it leads to none. Root.mu is held.
 func (r *Root) leadsTo(l *Symlink) *File {
 	if l.parent == nil {
 		return nil
@@ -102,7 +105,8 @@ func (r *Root) leadsTo(l *Symlink) *File {
 	return f
 }
 
-// linkedRole gives the role that a file has by a symlink. Root.mu is held.
+// linkedRole gives the role that a symlink gives to the file it leads to. The zero role means
+// that no symlink in Root.links leads to the file. Root.mu is held.
 func (r *Root) linkedRole(f *File) role {
 	for l := range r.links {
 		if r.leadsTo(l) == f {
@@ -112,8 +116,8 @@ func (r *Root) linkedRole(f *File) role {
 	return role{}
 }
 
-// countLink keeps in links whether a symlink stands where a blob or an index.json is looked
-// for. mu is held.
+// countLink adds a symlink to Root.links if it stands at the place of a blob or an
+// index.json. Otherwise it removes the symlink from there. mu is held.
 func (r *Root) countLink(l *Symlink) {
 	switch roleAt(l.parent, l.name).kind {
 	case blob, index:
@@ -123,8 +127,8 @@ func (r *Root) countLink(l *Symlink) {
 	}
 }
 
-// countLinks is countLink of all symlinks in a directory and below, which has another name
-// now. mu is held.
+// countLinks calls countLink for every symlink in a directory and below it, after the
+// directory has got another name. mu is held.
 func (r *Root) countLinks(d *Dir) {
 	for _, n := range d.children {
 		switch n := n.(type) {
@@ -136,8 +140,8 @@ func (r *Root) countLinks(d *Dir) {
 	}
 }
 
-// commitLink pushes the file that a new symlink leads to. A symlink at another place may be
-// on the way of those that count.
+// commitLink pushes the file that a new symlink leads to. A new symlink that has no role
+// itself can still complete the path of others that have one: commitLink pushes their files.
 func (r *Root) commitLink(ctx context.Context, l *Symlink) error {
 	var errs []error
 	for _, l := range r.concerned(l) {
@@ -148,7 +152,8 @@ func (r *Root) commitLink(ctx context.Context, l *Symlink) error {
 	return errors.Join(errs...)
 }
 
-// concerned gives the symlinks that count and may lead to a file by a new one.
+// concerned gives the symlinks with a role whose file a new symlink may have made reachable.
+// It is the new symlink alone, if that one has a role.
 func (r *Root) concerned(l *Symlink) []*Symlink {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,8 +169,9 @@ func (r *Root) concerned(l *Symlink) []*Symlink {
 	return all
 }
 
-// newlyLinked gives the file that has its role by a symlink; nil: it isn't there, or a
-// program writes it, whose close pushes it.
+// newlyLinked gives the file that a symlink leads to, if it has a role and no program is
+// writing it. Otherwise it gives nil: a file that is being written is pushed by its writer's
+// close.
 func (r *Root) newlyLinked(l *Symlink) *File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,6 +182,6 @@ func (r *Root) newlyLinked(l *Symlink) *File {
 	if f.isWritten() {
 		return nil
 	}
-	f.anew() // another place makes another thing of the same bytes
+	f.anew() // the new role may push the same bytes as something else
 	return f
 }

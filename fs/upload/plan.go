@@ -15,22 +15,33 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Bounds of one image that is pushed.
+// Limits on the push of one image.
 const (
+	// maxNesting is how many indexes may stand inside each other.
 	maxNesting = 16
-	maxPieces  = 20_000
-	maxAtOnce  = 4 // blobs
+	// maxPieces is how many manifests, and how many staged blobs, one image may have.
+	maxPieces = 20_000
+	// maxAtOnce is how many blobs of one image are sent at the same time.
+	maxAtOnce = 4
 )
 
-// plan is the pieces that the push of one image sends.
+// plan holds the pieces that the push of one image sends. Root.plan and its helpers fill it
+// in, carryOut sends it. One goroutine uses it, so it has no lock.
 type plan struct {
-	blobs     map[digest.Digest]*File
-	manifests []*registry.Manifest   // children before those that name them; the top comes last
-	missing   pieces                 // neither staged nor at the registry
-	seen      map[digest.Digest]bool // the manifests that were planned
-	skip      pieces                 // known to be missing, and not asked for
-	// subjects has the manifests that the top names, each with the digest that it refers to;
-	// "": it refers to nothing.
+	// blobs are the staged blobs to send, each with the file that has its bytes.
+	blobs map[digest.Digest]*File
+	// manifests are in the order of the push: children before the manifests that name
+	// them, the top last.
+	manifests []*registry.Manifest
+	// missing are the pieces that are neither staged nor at the registry.
+	missing pieces
+	// seen are the manifests that are planned already.
+	seen map[digest.Digest]bool
+	// skip are the pieces that the registry lacked a moment ago. The plan takes them for
+	// missing without a request.
+	skip pieces
+	// subjects are the child manifests of the top, each with the digest of its subject.
+	// "" means that the child has no subject.
 	subjects map[digest.Digest]digest.Digest
 }
 
@@ -41,7 +52,7 @@ func newPlan() *plan {
 	}
 }
 
-// refersTo says whether all that the top of the plan names refers to a subject.
+// refersTo says whether every child of the top has the given subject.
 func (p *plan) refersTo(subject digest.Digest) bool {
 	for _, s := range p.subjects {
 		if s != subject {
@@ -51,8 +62,8 @@ func (p *plan) refersTo(subject digest.Digest) bool {
 	return true
 }
 
-// pushEntries pushes the entries es of an index, which are of one digest. They wait where
-// a piece is missing.
+// pushEntries pushes index entries that all have the same digest. If a piece of the image is
+// missing, the entries wait for it and pushEntries returns nil.
 func (r *Root) pushEntries(ctx context.Context, es []*entry, why occasion) error {
 	p := newPlan()
 	var tags []string
@@ -83,8 +94,8 @@ func (r *Root) pushEntries(ctx context.Context, es []*entry, why occasion) error
 	return err
 }
 
-// pushReferrers pushes what a fallback tag lists, without the tag's index: the registry lists
-// the referrers itself, or PushManifest keeps the fallback tag.
+// pushReferrers pushes the referrers that a fallback tag lists, but not the tag's index. The
+// registry lists referrers itself, or PushManifest updates the fallback tag.
 func (r *Root) pushReferrers(ctx context.Context, p *plan, index digest.Digest) error {
 	p.manifests = slices.DeleteFunc(p.manifests, func(m *registry.Manifest) bool { return m.Digest == index })
 	if err := r.carryOut(ctx, p, nil); err != nil {
@@ -94,8 +105,8 @@ func (r *Root) pushReferrers(ctx context.Context, p *plan, index digest.Digest) 
 	return nil
 }
 
-// noteTried notes that entries were pushed, or that the push failed, or which pieces it
-// waits for.
+// noteTried notes the result of a push in its entries. missing are the pieces that the
+// entries wait for; nil means none.
 func (r *Root) noteTried(es []*entry, pushed bool, missing pieces) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,7 +115,7 @@ func (r *Root) noteTried(es []*entry, pushed bool, missing pieces) {
 	}
 }
 
-// wait has entries wait for missing pieces.
+// wait makes entries wait for missing pieces.
 func (r *Root) wait(es []*entry, missing pieces) {
 	r.noteTried(es, false, missing)
 	for _, e := range es {
@@ -112,8 +123,8 @@ func (r *Root) wait(es []*entry, missing pieces) {
 	}
 }
 
-// planEntry plans the push of an entry of an index. A tag points at a manifest; by digest an
-// entry may be a blob.
+// planEntry plans the push of one index entry. An entry that has a tag must be a manifest. An
+// entry without a tag may also be a blob.
 func (r *Root) planEntry(ctx context.Context, p *plan, d v1.Descriptor, tags []string) error {
 	isBlob := !canBeManifest(d)
 	if isBlob && len(tags) > 0 {
@@ -125,8 +136,8 @@ func (r *Root) planEntry(ctx context.Context, p *plan, d v1.Descriptor, tags []s
 	return r.plan(ctx, p, d, label("manifest", d), 0)
 }
 
-// checkAlgorithm refuses a descriptor whose digest can't be verified: no registry takes such
-// a piece, and an entry would wait for it for ever.
+// checkAlgorithm refuses a digest that can't be verified. No registry accepts such a piece,
+// so an entry would wait for it for ever.
 func checkAlgorithm(d v1.Descriptor) error {
 	if _, err := ref.ParseDigest(d.Digest.String()); err != nil {
 		return fmt.Errorf("%w: it names %s: %w", ErrNoManifest, d.Digest, unkind(err))
@@ -134,10 +145,10 @@ func checkAlgorithm(d v1.Descriptor) error {
 	return nil
 }
 
-// label names a piece of an image for a person.
+// label is the name of a piece in messages.
 func label(what string, d v1.Descriptor) string { return what + " " + d.Digest.String() }
 
-// childLabel names a child of an index for a person: by its platform, where it has one.
+// childLabel is the name of an index's child in messages: its platform, if it has one.
 func childLabel(d v1.Descriptor) string {
 	p := d.Platform
 	switch {
@@ -152,7 +163,8 @@ func childLabel(d v1.Descriptor) string {
 	}
 }
 
-// plan plans the push of the manifest d. name names it for a person where it is missing.
+// plan plans the push of the manifest d. name is its name in messages if it is missing. depth
+// is the number of indexes above it.
 func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, name string, depth int) error {
 	if p.seen[d.Digest] {
 		return nil
@@ -198,7 +210,7 @@ func (r *Root) plan(ctx context.Context, p *plan, d v1.Descriptor, name string, 
 	return nil
 }
 
-// note keeps the subject of a child of the top, which is at depth 1.
+// note keeps the subject of a manifest at depth 1, which is a child of the top.
 func (p *plan) note(m *registry.Manifest, depth int) {
 	if depth != 1 {
 		return
@@ -209,8 +221,9 @@ func (p *plan) note(m *registry.Manifest, depth int) {
 	}
 }
 
-// planChild plans a child of an index. A child whose media type is no manifest's is a blob:
-// BuildKit's caches have such (BuildKit without image-manifest=true, seen 2026).
+// planChild plans a child of an index. A child whose media type isn't that of a manifest is a
+// blob: BuildKit's cache indexes list layers as children (BuildKit without
+// image-manifest=true, seen 2026).
 func (r *Root) planChild(ctx context.Context, p *plan, d v1.Descriptor, depth int) error {
 	if !canBeManifest(d) {
 		return r.planBlob(ctx, p, d, label("blob", d))
@@ -218,7 +231,8 @@ func (r *Root) planChild(ctx context.Context, p *plan, d v1.Descriptor, depth in
 	return r.plan(ctx, p, d, childLabel(d), depth+1)
 }
 
-// planRemote plans a manifest that isn't staged: the registry has it, or it is missing.
+// planRemote plans a manifest that isn't staged. Either the registry has it, or it is
+// missing.
 func (r *Root) planRemote(ctx context.Context, p *plan, d v1.Descriptor, name string, depth int) error {
 	if _, known := p.skip[d.Digest]; known {
 		p.missing[d.Digest] = name
@@ -233,13 +247,13 @@ func (r *Root) planRemote(ctx context.Context, p *plan, d v1.Descriptor, name st
 		return err
 	}
 	p.note(m, depth)
-	if depth == 0 { // to be pushed under its tag
+	if depth == 0 { // the top is pushed again, under its tag
 		p.manifests = append(p.manifests, m)
 	}
 	return nil
 }
 
-// planBlob plans a blob. name names it for a person where it is missing.
+// planBlob plans a blob. name is its name in messages if it is missing.
 func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor, name string) error {
 	if _, twice := p.blobs[d.Digest]; twice || p.missing[d.Digest] != "" {
 		return nil
@@ -274,7 +288,8 @@ func (r *Root) planBlob(ctx context.Context, p *plan, d v1.Descriptor, name stri
 	return err
 }
 
-// carryOut pushes the pieces of a plan: blobs, then manifests, the last of them under tags.
+// carryOut pushes a plan: first the blobs, then the manifests. The last manifest gets the
+// tags.
 func (r *Root) carryOut(ctx context.Context, p *plan, tags []string) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxAtOnce)
@@ -296,7 +311,8 @@ func (r *Root) carryOut(ctx context.Context, p *plan, tags []string) error {
 		}
 		err := r.pushManifest(ctx, m, under)
 		if errors.Is(err, registry.ErrBlobUnknown) && len(p.blobs) > 0 {
-			// The registry said that it had them, or lost them since.
+			// The registry claimed to have a blob that it lacks, or it lost the
+			// blob since.
 			for d, f := range p.blobs {
 				r.has.remove(d)
 				if err := r.pushBlobAnew(ctx, f, d); err != nil {

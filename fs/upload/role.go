@@ -10,39 +10,45 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Names that mean something in upload/.
+// Names with a meaning in upload/.
 const (
 	indexName     = v1.ImageIndexFile
 	layoutName    = v1.ImageLayoutFile
 	blobsName     = v1.ImageBlobsDir
 	manifestsName = "manifests"
-	ingestName    = "ingest" // the place of blobs that aren't whole yet, of containerd's library and oras
+	// ingestName is the directory in which containerd's content library and oras write
+	// blobs that aren't whole yet.
+	ingestName = "ingest"
 
-	imageManifestName = "manifest.json" // in an image directory: its manifest
+	// imageManifestName is the manifest of an image directory of this file system.
+	imageManifestName = "manifest.json"
 )
 
-// imageDirs are the directories that an image directory has.
+// imageDirs are the names of the directories in an image directory of this file system.
 var imageDirs = map[string]bool{blobsName: true, "layers": true, "files": true, "platforms": true, "unpacked": true}
 
 type roleKind int
 
 const (
-	onlyStaged roleKind = iota // it is never pushed from there
+	onlyStaged roleKind = iota // never pushed from there
 	blob                       // blobs/<algo>/<hex>: a blob or a manifest
 	namedBlob                  // blobs/<name>
 	manifest                   // manifests/<name>
 	index                      // index.json
 )
 
-// role is what a place makes of a file that stands there.
+// role says as what a file is pushed, by its place in upload/.
 type role struct {
-	kind   roleKind
-	layout *Dir          // of a blob or an index: the directory of the layout
-	digest digest.Digest // of a blob or a manifest; "" for a manifest that is pushed by tag
-	tag    string        // of a manifest
+	kind roleKind
+	// layout is the directory of the layout; set for a blob and an index.
+	layout *Dir
+	// digest is set for a blob. For a manifest, "" means that it is pushed under tag.
+	digest digest.Digest
+	// tag is set for a manifest that is pushed under a tag.
+	tag string
 }
 
-// roleAt is the role of name in d. Root.mu is held.
+// roleAt gives the role of the place d/name. Root.mu is held.
 func roleAt(d *Dir, name string) role {
 	switch {
 	case d == nil:
@@ -65,8 +71,8 @@ func roleAt(d *Dir, name string) role {
 	return role{}
 }
 
-// isLayout says whether d can be a layout: upload/ itself, or a directory in it
-// whose name can be a tag. Root.mu is held.
+// isLayout says whether d can be a layout: it is upload/ itself, or it stands in upload/ and
+// its name can be a tag. Root.mu is held.
 func (d *Dir) isLayout() bool {
 	if d.parent == nil {
 		return d == d.root.top
@@ -74,7 +80,8 @@ func (d *Dir) isLayout() bool {
 	return d.parent == d.root.top && canBeTag(d.name)
 }
 
-// canBeTag says whether a directory in upload/ can be an image of that tag.
+// canBeTag says whether a directory in upload/ can be an image whose tag is the directory's
+// name.
 func canBeTag(name string) bool {
 	switch name {
 	case blobsName, manifestsName, ingestName:
@@ -83,15 +90,15 @@ func canBeTag(name string) bool {
 	return !temporary(name) && isTarget(name)
 }
 
-// isTarget says whether an image can be pushed as a name: a tag, or a digest, which may be
-// longer than any tag.
+// isTarget says whether an image can be pushed under a name: a tag, or a digest written as
+// <algorithm>-<hex>, which may be longer than a tag.
 func isTarget(name string) bool {
 	_, isDigest := ref.ParseDigestName(name)
 	return isDigest || ref.ValidTag(name)
 }
 
-// checkName refuses names that could never be pushed, where only what can be
-// pushed belongs. Root.mu is held.
+// checkName refuses names that could never be pushed, in the directories that are only for
+// content to push. Root.mu is held.
 func checkName(d *Dir, name string, isDir bool) error {
 	within := d.parent == d.root.top
 	switch {
@@ -109,8 +116,8 @@ func checkName(d *Dir, name string, isDir bool) error {
 	return nil
 }
 
-// checkManifestName refuses a name that no manifest can have. An image directory has two
-// manifests under names that could be tags: nobody means those as tags.
+// checkManifestName refuses a name that no manifest can have. It also refuses index.json and
+// manifest.json: they could be tags, but they come from a copied image directory.
 func checkManifestName(name string) error {
 	if !isTarget(name) {
 		return fmt.Errorf("%w: %q is neither a tag nor <algorithm>-<digest>", ref.ErrInvalid, name)
@@ -121,9 +128,9 @@ func checkManifestName(name string) error {
 	return nil
 }
 
-// promised is the digest that a file will have once it is written, by its name: those
-// of blobs say it, and those that crane, oras, rsync and rclone give to blobs until they
-// are whole begin with it. "" where a name doesn't say. Root.mu is held.
+// promised gives the digest that a file's name promises for its bytes. The name of a blob is
+// its digest. The names that crane, oras, rsync and rclone give to a blob until it is whole
+// begin with the digest. "" means that the name promises nothing. Root.mu is held.
 func promised(d *Dir, name string) digest.Digest {
 	if role := roleAt(d, name); role.kind == blob {
 		return role.digest

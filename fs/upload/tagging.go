@@ -10,10 +10,10 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// pushImage pushes the entries of the index.json of upload/<name>/: all by digest, and the
-// image under the directory's name. Where no name says which entry the image is, the push
-// of the tag is deferred: programs list pieces of an image on their way to it, and some
-// registries never let a tag move again. The layout's turn is held.
+// pushImage pushes the index.json of upload/<name>/: all entries by digest, and the image
+// under the directory's name. If no entry has that name, the push of the tag is deferred, for
+// two reasons: programs list pieces of an image before the image itself, and some registries
+// never let a tag move again. The layout's turn is held.
 func (r *Root) pushImage(ctx context.Context, d *Dir, why occasion) error {
 	listed, name, first := r.listedIn(d)
 	if !why.isArrival() {
@@ -27,7 +27,7 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, why occasion) error {
 	case now && c.tagged != nil:
 		entries = with(entries, c.tagged)
 	case tagged != nil:
-		entries = append(entries, tagged) // until another image is known
+		entries = append(entries, tagged) // keeps the old tag until another image is known
 	}
 	pushed := r.pushAll(ctx, why.due(r.merge(d, entries)), why)
 	imageless := len(listed) > 0 && c.none() && err == nil
@@ -49,7 +49,7 @@ func (r *Root) pushImage(ctx context.Context, d *Dir, why occasion) error {
 	return pushed
 }
 
-// noteImageless notes whether none of the entries of a directory is an image.
+// noteImageless notes whether an index.json lists entries but no image.
 func (r *Root) noteImageless(d *Dir, imageless bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,21 +57,21 @@ func (r *Root) noteImageless(d *Dir, imageless bool) {
 }
 
 // listedIn gives the entries of a directory's index.json, and the directory's name. first
-// says that it is the first index.json under that name.
+// says that no earlier version of the index.json came under this name.
 func (r *Root) listedIn(d *Dir) (listed []*entry, name string, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return d.layout.listed, d.name, d.layout.versions <= 1
 }
 
-// entryOf gives the entry of a layout that is pushed, or to be pushed, as a target, or nil.
+// entryOf gives the entry of a layout that has a target; nil if there is none.
 func (r *Root) entryOf(d *Dir, target string) *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return d.layout.entries[target]
 }
 
-// with gives the entries with one of them under its tag in place of its digest.
+// with gives the entries, with tagged in place of the entry that pushes it by digest.
 func with(es []*entry, tagged *entry) []*entry {
 	var all []*entry
 	for _, e := range es {
@@ -82,8 +82,9 @@ func with(es []*entry, tagged *entry) []*entry {
 	return append(all, tagged)
 }
 
-// loader gives manifests that are staged, or that the registry has. Once a piece arrived, the
-// registry isn't asked again for the others that were missing.
+// loader loads manifests from the staging area, else from the registry. If why is the arrival
+// of a piece, the loader doesn't ask the registry again for the other pieces that were
+// missing.
 func (r *Root) loader(ctx context.Context, d *Dir, why occasion) loader {
 	missing := why.stillMissing(r.takeUndecided(d))
 	return func(desc v1.Descriptor) (*registry.Manifest, error) {
@@ -97,8 +98,8 @@ func (r *Root) loader(ctx context.Context, d *Dir, why occasion) loader {
 	}
 }
 
-// takeUndecided gives the manifests that the tag of a directory waited for, which are looked
-// for anew.
+// takeUndecided gives the manifests that the tag of a directory waits for, and clears them:
+// pushImage looks for them again.
 func (r *Root) takeUndecided(d *Dir) pieces {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +108,7 @@ func (r *Root) takeUndecided(d *Dir) pieces {
 	return missing
 }
 
-// undecided has the tag of a directory wait for manifests.
+// undecided makes the tag of a directory wait for manifests.
 func (r *Root) undecided(d *Dir, name string, missing pieces) {
 	r.giveUpTag(d)
 	r.setUndecided(d, missing)
@@ -120,13 +121,13 @@ func (r *Root) setUndecided(d *Dir, missing pieces) {
 	d.layout.undecided = missing
 }
 
-// deferTag defers the push of a directory's tag, once the image itself is at the registry.
+// deferTag defers the push of a directory's tag, if the image itself is at the registry.
 func (r *Root) deferTag(d *Dir, name string, c choice) {
 	if c.tagged != nil {
 		image, old := r.entryOf(d, c.tagged.desc.Digest.String()), r.entryOf(d, name)
 		switch {
 		case old != nil && old.pushed && old.desc.Digest == c.tagged.desc.Digest:
-			r.giveUpTag(d) // it points there
+			r.giveUpTag(d) // the tag points to it already
 			r.area.records.set(r.repo, name, Pushed, "")
 			return
 		case image != nil && len(image.missing) > 0:
@@ -153,16 +154,16 @@ func (r *Root) deferTag(d *Dir, name string, c choice) {
 	d.layout.deferred = r.deferPush(name, name, due, func(ctx context.Context) error { return r.pushDeferredTag(ctx, d, name) })
 }
 
-// isPiece says whether the entry that would be tagged looks like a child of an index that
-// is yet to come.
+// isPiece says whether the entry to be tagged looks like a child of an index that isn't
+// written yet.
 func (r *Root) isPiece(d *Dir) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return d.layout.piece
 }
 
-// pushDeferredTag gives an image the name of its directory as a tag: nothing more came that
-// could be the image.
+// pushDeferredTag pushes the image of a directory under the directory's name, after nothing
+// more has come that could be the image.
 func (r *Root) pushDeferredTag(ctx context.Context, d *Dir, name string) error {
 	if err := d.layout.turn.take(ctx); err != nil {
 		return err
@@ -170,12 +171,12 @@ func (r *Root) pushDeferredTag(ctx context.Context, d *Dir, name string) error {
 	defer d.layout.turn.give()
 	listed, now, _ := r.listedIn(d)
 	if now != name || len(listed) == 0 {
-		return nil // meanwhile
+		return nil // renamed or emptied meanwhile
 	}
 	c, err := chooseImage(listed, name, r.loader(ctx, d, rewritten))
 	switch {
 	case err == nil && c.none():
-		return nil // meanwhile
+		return nil // no image is left meanwhile
 	case err != nil:
 		r.area.record(r.repo, name, err)
 	case len(c.missing) > 0:
