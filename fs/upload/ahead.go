@@ -13,42 +13,50 @@ import (
 )
 
 const (
-	// earlyFrom is how much of a blob has to be written, in bytes, for it to be sent before
-	// it is whole. What is smaller is sent in no time, and may be a manifest.
+	// earlyFrom is how many bytes of a blob must be written before sending begins. A
+	// smaller blob takes no time to send, and may be a manifest.
 	earlyFrom = 8 << 20
-	// wakeEach is how much has to come for the sender to be woken, in bytes, as programs
-	// write in small pieces.
+	// wakeEach is how many new bytes wake the sender. Programs write in small pieces.
 	wakeEach = 256 << 10
-	// keptFor is how long what was sent is kept for a file that nobody has open, to be
-	// renamed to its digest.
+	// keptFor is how long the sent bytes are kept at the registry for a file that nobody
+	// has open. A program may still rename such a file to its digest.
 	keptFor = time.Minute
 )
 
-// ahead sends a file to the registry before it is whole, because the file's name says which
-// digest it will have. The sender follows the bytes that were written in order, from the start
-// on. If one of those is written again, or the file gets another place, the sender gives up,
-// and the file is pushed as a whole when it is closed.
-//
-// A push of the file takes the sender away from it. Nobody else uses the sender from then on.
+// ahead sends a file to the registry before the file is whole, because the file's name says
+// its digest. The sender follows the bytes that were written in order from the start. It
+// gives up if one of those bytes is written again, or if the file gets a name with another
+// digest. Then the file is pushed as a whole when it is closed.
+// A push takes the sender away from its file. From then on only the push uses it.
 type ahead struct {
 	f      *File
 	digest digest.Digest
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{}   // closed when nothing more is sent
-	sent   *registry.Ahead // set before done is closed; nil: nothing came of it
-	fault  error           // a panic of the sender; set before done is closed; nil: there was none
-	used   chan struct{}   // closed when the push that took it is through
+	done   chan struct{} // closed when nothing more is sent
+	// sent is the open session at the registry; nil: there is none. It is set before done
+	// is closed.
+	sent *registry.Ahead
+	// fault is a panic of the sender; nil: there was none. It is set before done is
+	// closed.
+	fault error
+	// used is closed when the push that took the sender has ended.
+	used chan struct{}
 
-	// File.mu guards these.
-	taken   int64         // in bytes: all before it may have been sent
-	ended   bool          // nothing more comes
-	changed chan struct{} // closed when the front moved, or nothing more comes; nil: nobody waits
-	from    int64         // in bytes: where the front was when changed was asked for
+	// File.mu guards the fields below.
+	// taken is where, in bytes, the part of the file ends that may have been sent.
+	taken int64
+	ended bool // nothing more will be written
+	// changed is closed when File.front moves, or nothing more will be written. nil means
+	// that nobody waits.
+	changed chan struct{}
+	// from is File.front, in bytes, when the sender last asked for changed.
+	from int64
 }
 
-// sendAhead begins to send the bytes that are written, if the name says their digest and
-// there are enough of them. mu is held, and disk.
+// sendAhead starts the sender, if the file's name promises a digest and enough bytes are
+// written. If there is a sender, it wakes it when enough bytes are new. mu is held, and the
+// file is pinned on the disk.
 func (f *File) sendAhead() {
 	if a := f.ahead; a != nil {
 		if f.front-a.from >= wakeEach {
@@ -80,14 +88,14 @@ func (f *File) sendAhead() {
 	}()
 }
 
-// run sends bytes until the file gets no more of them, or a panic ends that.
+// run sends bytes until no more will be written. A panic ends it too.
 func (a *ahead) run(src *source) {
 	defer close(a.done)
 	defer src.Close()
 	a.fault = a.f.root.area.catch(func() error { a.send(src); return nil })
 }
 
-// send sends bytes until the file gets no more of them.
+// send sends bytes until no more will be written.
 func (a *ahead) send(bytes *source) {
 	area, r := a.f.root.area, a.f.root
 	if r.has.has(a.digest) {
@@ -107,12 +115,12 @@ func (a *ahead) send(bytes *source) {
 	}
 }
 
-// keep keeps the session at the registry for the push of the file.
+// keep keeps the session at the registry open until a push has used it, or nobody needs it.
 func (a *ahead) keep() {
 	if a.sent == nil {
 		return
 	}
-	defer a.sent.Cancel() // nothing, where it was used
+	defer a.sent.Cancel() // no effect after the session was used
 	t := time.NewTicker(keptFor)
 	defer t.Stop()
 	for {
@@ -138,7 +146,7 @@ func (a *ahead) abandon() {
 	}
 }
 
-// wake tells the sender that something has changed. File.mu is held.
+// wake wakes the sender. File.mu is held.
 func (a *ahead) wake() {
 	if a.changed != nil {
 		close(a.changed)
@@ -146,7 +154,7 @@ func (a *ahead) wake() {
 	}
 }
 
-// recall gives the file's sender up, and with it all that was sent. mu is held.
+// recall gives the sender up, and with it the bytes that were sent. mu is held.
 func (f *File) recall() {
 	if f.ahead != nil {
 		f.ahead.cancel()
@@ -154,7 +162,7 @@ func (f *File) recall() {
 	}
 }
 
-// endAhead has the sender come to its end, as nothing more is written. mu is held.
+// endAhead tells the sender that nothing more will be written. mu is held.
 func (f *File) endAhead() {
 	if f.ahead != nil {
 		f.ahead.ended = true
@@ -162,8 +170,8 @@ func (f *File) endAhead() {
 	}
 }
 
-// takeAhead takes the sender of the blob d away from the file, to push it; nil: there is none.
-// mu is held.
+// takeAhead takes the sender away from the file, for a push of the blob d. It gives nil if no
+// sender sends d. mu is held.
 func (f *File) takeAhead(d digest.Digest) *ahead {
 	a := f.ahead
 	if a == nil {
@@ -178,8 +186,8 @@ func (f *File) takeAhead(d digest.Digest) *ahead {
 	return a
 }
 
-// moved tells a file that it has another name, which promises a digest. The bytes that were
-// sent ahead of another one are given up. Root.mu is held.
+// moved updates a file that has a new name. promise is the digest that the name promises. If
+// the sender sends a blob of another digest, it is given up. Root.mu is held.
 func (f *File) moved(promise digest.Digest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -190,8 +198,8 @@ func (f *File) moved(promise digest.Digest) {
 	}
 }
 
-// wait waits until the sender has come to its end, and gives the session at the registry; nil:
-// there is none.
+// wait waits until the sender has ended, and gives its session at the registry; nil: there is
+// none.
 func (a *ahead) wait(ctx context.Context) (*registry.Ahead, error) {
 	if a == nil {
 		return nil, nil
@@ -204,7 +212,7 @@ func (a *ahead) wait(ctx context.Context) (*registry.Ahead, error) {
 	}
 }
 
-// drop ends the sender. The push that took it calls this in the end.
+// drop ends the sender. The push that took it calls drop when it ends.
 func (a *ahead) drop() {
 	if a != nil {
 		a.cancel()
@@ -212,32 +220,32 @@ func (a *ahead) drop() {
 	}
 }
 
-// source is the bytes of a file on the disk, which stays open until Close.
+// source reads the bytes of a file on the disk. The file stays open until Close.
 type source struct {
 	f    *File
 	disk *os.File
 	once sync.Once
 }
 
-// newSource takes over a use of the file.
+// newSource makes a source. The caller's use of the file becomes the source's.
 func newSource(f *File, disk *os.File) *source { return &source{f: f, disk: disk} }
 
 func (s *source) ReadAt(p []byte, off int64) (int, error) { return s.disk.ReadAt(p, off) }
 
-// Close ends the use of the file. Another Close changes nothing.
+// Close ends the use of the file. A second Close changes nothing.
 func (s *source) Close() error {
 	s.once.Do(s.f.letGo)
 	return nil
 }
 
-// aheadSource is the bytes that are there.
+// aheadSource reads the bytes that are written so far. It is a registry.Growing.
 type aheadSource struct {
 	*source
 	a *ahead
 	t *transfer
 }
 
-// ReadAt reads bytes. It notes before that these may have been sent.
+// ReadAt reads bytes. Before that, it notes that they may be sent.
 func (s *aheadSource) ReadAt(p []byte, off int64) (int, error) {
 	s.a.take(off + int64(len(p)))
 	return s.source.ReadAt(p, off)
@@ -250,7 +258,7 @@ func (a *ahead) take(end int64) {
 	a.taken = max(a.taken, end)
 }
 
-// Grown is registry.Growing's.
+// Grown implements registry.Growing.
 func (s *aheadSource) Grown() (int64, bool, <-chan struct{}) {
 	f, a := s.f, s.a
 	f.mu.Lock()

@@ -11,28 +11,28 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A program can end well though nothing was pushed: it saved half an image, or its blobs are
-// elsewhere. No errno tells that. The area looks at each directory that can be an image
-// once nothing has come for attendAfter, and when the mount ends, and tells a person what
-// waits there.
+// Attending is how a person hears of an image that isn't pushed although its program ended
+// without an error: the program saved half an image, or the blobs are elsewhere. No errno can
+// report that. So the area looks at each directory that can be an image when nothing has come
+// for attendAfter, and when the mount ends, and reports what waits there.
 
-// touch notes that something happens in a directory, by the program that did something there
-// before. Root.mu is held.
+// touch notes activity in a directory by an unknown program, which counts as the last known
+// one. Root.mu is held.
 func (r *Root) touch(d *Dir) {
 	within := d.layoutDir()
 	within.layout.activity.note()
 	r.attend(within)
 }
 
-// touchBy notes that a program does something in a directory (nil: not known). Root.mu is held.
+// touchBy notes activity in a directory by a program (nil: not known). Root.mu is held.
 func (r *Root) touchBy(d *Dir, by Program) {
 	within := d.layoutDir()
 	within.layout.activity.noteBy(by)
 	r.attend(within)
 }
 
-// attend has a person be told what waits in a directory, once nothing has come for
-// attendAfter. Root.mu is held.
+// attend starts a goroutine, unless there is one, that waits until the layout directory
+// within has been quiet for attendAfter and then reports what waits in it. Root.mu is held.
 func (r *Root) attend(within *Dir) {
 	if within.layout.attended {
 		return
@@ -47,19 +47,19 @@ func (r *Root) attend(within *Dir) {
 	go func() {
 		defer leave()
 		a.caught(func() { a.poll(nil, func() bool { return within.layout.activity.quiet(after) }) })
-		r.endAttending(within) // what comes from now on is looked at anew
+		r.endAttending(within) // later activity starts a new wait
 		a.caught(func() { r.reportWaiting(a.ctx, within) })
 	}()
 }
 
-// endAttending notes that nobody waits any more for a directory to be quiet.
+// endAttending notes that no goroutine waits any more for a directory to be quiet.
 func (r *Root) endAttending(d *Dir) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d.layout.attended = false
 }
 
-// touchFile is touch for a file.
+// touchFile calls touch for the directory of a file.
 func (r *Root) touchFile(f *File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,7 +68,7 @@ func (r *Root) touchFile(f *File) {
 	}
 }
 
-// touchFileBy is touchBy for a file.
+// touchFileBy calls touchBy for the directory of a file.
 func (r *Root) touchFileBy(f *File, by Program) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,8 +77,8 @@ func (r *Root) touchFileBy(f *File, by Program) {
 	}
 }
 
-// layoutDir gives the directory of a layout that d is or stands in: one in upload/, or
-// upload/ itself. Root.mu is held.
+// layoutDir gives the directory of the layout that d belongs to: a directory in upload/, or
+// upload/ itself. For a removed directory it gives d. Root.mu is held.
 func (d *Dir) layoutDir() *Dir {
 	for p := d; p.parent != nil; p = p.parent {
 		if p.parent == d.root.top && p.name != blobsName && p.name != manifestsName {
@@ -91,12 +91,12 @@ func (d *Dir) layoutDir() *Dir {
 	return d.root.top
 }
 
-// reportWaiting tells a person the targets of a directory that wait, each reason once.
+// reportWaiting reports the targets of a directory that wait. It reports each reason once.
 func (r *Root) reportWaiting(ctx context.Context, d *Dir) {
 	at, reasons, unnamed := r.unreported(d)
 	told := false
 	defer func() {
-		if !told { // a panic ended it: the next look reports all of it
+		if !told { // a panic came first, so that the next look reports everything
 			r.reportAnew(d)
 		}
 	}()
@@ -115,16 +115,16 @@ func (r *Root) reportWaiting(ctx context.Context, d *Dir) {
 	told = true
 }
 
-// reportAnew has all that waits in a directory be reported once more.
+// reportAnew makes the next look report everything that waits in a directory.
 func (r *Root) reportAnew(d *Dir) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(d.layout.reported)
 }
 
-// unreported gives the reasons why targets of a directory wait, without those that were
-// reported before. unnamed are the targets that are manifests which no index names. at is the
-// path of the directory below upload/.
+// unreported gives the reasons why targets of a directory wait, except those that were
+// reported before. at is the path of the directory below upload/. unnamed are the targets
+// that are manifests which no index names.
 func (r *Root) unreported(d *Dir) (at string, reasons map[string]error, unnamed []digest.Digest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,7 +141,7 @@ func (r *Root) unreported(d *Dir) (at string, reasons map[string]error, unnamed 
 		}
 	}
 	for target := range d.layout.reported {
-		if reported[target] == "" { // it came
+		if reported[target] == "" { // the target doesn't wait any more
 			r.area.records.drop(r.repo, target, Waiting)
 		}
 	}
@@ -149,12 +149,12 @@ func (r *Root) unreported(d *Dir) (at string, reasons map[string]error, unnamed 
 	return d.name, reasons, unnamed
 }
 
-// incomplete makes a reason why a target isn't pushed.
+// incomplete makes the reason why a target isn't pushed, an ErrIncomplete.
 func incomplete(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrIncomplete, fmt.Sprintf(format, args...))
 }
 
-// unfinished gives the reasons why targets of a directory wait, by target. unnamed are the
+// unfinished gives, by target, the reasons why targets of a directory wait. unnamed are the
 // targets that are manifests which no index names. Root.mu is held.
 func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 	waits = map[string]error{}
@@ -192,7 +192,8 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 		if len(e.missing) == 0 {
 			continue
 		}
-		// A piece that decides which entry is the image is reported once, for the tag.
+		// A missing manifest that decides which entry is the image is reported once,
+		// for the tag.
 		if text := e.missing.reason(); target == d.name || text != decides {
 			waits[target] = incomplete("%s", text)
 		}
@@ -208,8 +209,8 @@ func (d *Dir) unfinished() (waits map[string]error, unnamed []digest.Digest) {
 	return waits, unnamed
 }
 
-// looksLikeAnImage says whether a directory has something that an image directory, a layout
-// or an archive of docker's has. Root.mu is held.
+// looksLikeAnImage says whether a directory has a file or directory of an image directory, of
+// a layout, or of an archive of docker save. Root.mu is held.
 func (d *Dir) looksLikeAnImage() bool {
 	for _, name := range []string{blobsName, layoutName, imageManifestName, "repositories"} {
 		if d.children[name] != nil {
@@ -219,9 +220,9 @@ func (d *Dir) looksLikeAnImage() bool {
 	return false
 }
 
-// stray adds what stands where nothing is looked for: images in directories of images, files
-// that are neither blobs nor manifests by their place, and files that their programs didn't
-// close. Root.mu is held.
+// stray adds to waits what stands where nothing is pushed from: images in directories of
+// images, files whose place is neither that of a blob nor of a manifest, and files that their
+// programs didn't close. Root.mu is held.
 func (d *Dir) stray(waits map[string]error) {
 	within := []*Dir{d}
 	for _, name := range []string{blobsName, manifestsName} {
@@ -252,11 +253,11 @@ func (d *Dir) stray(waits map[string]error) {
 	}
 }
 
-// cutOff is the reason why a file isn't pushed whose program was killed.
+// cutOff is the reason for a file whose program was killed before it closed the file.
 const cutOff = "the program that wrote it ended before its close was through: write it once more"
 
-// besides says whether a file of that name stands in a layout beside what is pushed, or is
-// one that programs write on their way.
+// besides says whether a file stands next to the pushed ones by its name: it belongs to a
+// layout, or programs write it temporarily.
 func besides(name string) bool {
 	switch name {
 	case layoutName, imageManifestName, "digest", "repositories":
@@ -265,22 +266,21 @@ func besides(name string) bool {
 	return temporary(name) || strings.HasPrefix(name, "oci-put-blob") || strings.HasSuffix(name, ".lock") || strings.HasPrefix(name, indexName)
 }
 
-// hasResult says whether what the file is pushed as was decided for the bytes that it has.
+// hasResult says whether the last push was of the bytes that the file has now.
 func (f *File) hasResult() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.resultOf == f.changes
 }
 
-// isCutOff says whether a file has bytes, no writer, and no push that came to an end.
+// isCutOff says whether the file has bytes, but no writer and no finished push.
 func (f *File) isCutOff() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.writers == 0 && f.size > 0 && !f.pushed && f.resultOf != f.changes
 }
 
-// unnamed gives the manifests in blobs/ that wait for an index to name them. Root.mu is
-// held.
+// unnamed gives the manifests in blobs/ that no index names yet. Root.mu is held.
 func (d *Dir) unnamed() (all []digest.Digest) {
 	for want, f := range d.digests {
 		if got, manifest := f.idle(); manifest && got == want {
@@ -290,8 +290,8 @@ func (d *Dir) unnamed() (all []digest.Digest) {
 	return all
 }
 
-// mismatched adds the files in blobs/ that have other bytes than their names say.
-// Root.mu is held.
+// mismatched adds to waits the files in blobs/ whose bytes don't match their names. Root.mu
+// is held.
 func (d *Dir) mismatched(waits map[string]error) {
 	for want, f := range d.digests {
 		switch got, _ := f.idle(); {
@@ -303,7 +303,7 @@ func (d *Dir) mismatched(waits map[string]error) {
 	}
 }
 
-// digests is an iterator of the files in blobs/ whose names are digests. Root.mu is held.
+// digests iterates over the files in blobs/ whose names are digests. Root.mu is held.
 func (d *Dir) digests(yield func(digest.Digest, *File) bool) {
 	blobs, _ := d.children[blobsName].(*Dir)
 	if blobs == nil {
@@ -326,8 +326,9 @@ func (d *Dir) digests(yield func(digest.Digest, *File) bool) {
 	}
 }
 
-// idle gives the digest of a file that isn't pushed and that no program writes; "": it isn't
-// known, or the file isn't so. manifest says that the file waits for an index to name it.
+// idle gives the digest of a file that isn't pushed and has no writer. "" means that the
+// digest isn't known, or that the file is pushed or has a writer. manifest says that the file
+// is a manifest that waits for an index to name it.
 func (f *File) idle() (got digest.Digest, manifest bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

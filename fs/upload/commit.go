@@ -12,12 +12,12 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// commit pushes a file by its role, if it changed since the last time. Else the result of
-// that time is given again.
+// commit pushes a file by its role if it has changed since the last push. Otherwise it
+// returns the result of the last push again.
 func (r *Root) commit(ctx context.Context, f *File) error { return r.commitBy(ctx, f, r.push) }
 
-// commitEmpty is commit of a file without a byte that no program can write any more: it is
-// complete.
+// commitEmpty commits a file that has no bytes and no writer. Such a file is complete,
+// because nobody can write to it any more.
 func (r *Root) commitEmpty(ctx context.Context, f *File) error {
 	return r.commitBy(ctx, f, func(ctx context.Context, f *File) (bool, error) {
 		if r.roleOf(f).kind != namedBlob {
@@ -27,7 +27,8 @@ func (r *Root) commitEmpty(ctx context.Context, f *File) error {
 	})
 }
 
-// commitBy is commit. push pushes the file, and says whether the file is complete.
+// commitBy is the common part of commit and commitEmpty. push pushes the file, and says
+// whether the file is complete. The result of an incomplete file isn't kept.
 func (r *Root) commitBy(ctx context.Context, f *File, push func(context.Context, *File) (complete bool, err error)) error {
 	if r.roleOf(f).kind == onlyStaged {
 		return nil
@@ -52,9 +53,9 @@ func (r *Root) commitBy(ctx context.Context, f *File, push func(context.Context,
 	}
 	complete, err := push(ctx, f)
 	if errors.Is(err, errChanged) {
-		complete, err = false, nil // whoever wrote it meanwhile closes it as well
+		complete, err = false, nil // another program wrote to it, and its close pushes
 	}
-	if ctx.Err() != nil && err != nil { // given up: that says nothing about the next time
+	if ctx.Err() != nil && err != nil { // interrupted, which says nothing about the next try
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	if complete {
@@ -66,15 +67,17 @@ func (r *Root) commitBy(ctx context.Context, f *File, push func(context.Context,
 	return err
 }
 
-// lastResult gives the result of the last push. known is false if the file changed since.
-// changes is how many changes it had until now.
+// lastResult gives the result of the last push. known is true if the file hasn't changed
+// since, or if a write failed: then the result is the error of that write. changes counts the
+// changes of the file up to now.
 func (f *File) lastResult() (changes int, known bool, result error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.changes, f.resultOf == f.changes || f.broken != nil, cmp.Or(f.broken, f.result)
 }
 
-// keepResult keeps the result of a push of the bytes that the file had after so many changes.
+// keepResult keeps the result of a push. changes counts the changes that the file had when it
+// was pushed. If it has more by now, the result isn't kept.
 func (f *File) keepResult(changes int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,8 +86,8 @@ func (f *File) keepResult(changes int, err error) {
 	}
 }
 
-// push pushes a file by its role, and says whether it is complete. A file without a byte
-// isn't: a shell flushes before the first byte.
+// push pushes a file by its role. complete says that the file is complete. A file without
+// bytes isn't: a shell flushes before it writes the first byte.
 func (r *Root) push(ctx context.Context, f *File) (complete bool, err error) {
 	role := r.roleOf(f)
 	switch role.kind {
@@ -103,8 +106,8 @@ func (r *Root) push(ctx context.Context, f *File) (complete bool, err error) {
 	return true, nil
 }
 
-// commitBlob pushes a file that has a digest for a name, if its bytes have that
-// digest. A manifest is kept: it is pushed with the index that names it.
+// commitBlob pushes a file that is named by its digest, if its bytes have that digest. A
+// manifest isn't pushed here: it is pushed with the index that names it.
 func (r *Root) commitBlob(ctx context.Context, f *File, role role) (bool, error) {
 	got, err := f.digestOf(ctx, role.digest.Algorithm())
 	if err != nil {
@@ -122,12 +125,11 @@ func (r *Root) commitBlob(ctx context.Context, f *File, role role) (bool, error)
 	return true, r.arrived(ctx, got)
 }
 
-// keepManifest says whether a file is a manifest, as far as can be told from its
-// bytes.
+// keepManifest says whether the bytes of a file are a manifest, and marks the file as one.
 func (r *Root) keepManifest(ctx context.Context, f *File, d digest.Digest) bool {
 	_, from, size := f.bytesOn()
 	if from.Digest != "" || size > registry.MaxManifest || size < 2 {
-		return false // a copy of a manifest is made of its bytes, one of a blob isn't
+		return false // a copied blob has no bytes here, but a copied manifest has
 	}
 	raw, err := f.readAll(ctx, registry.MaxManifest)
 	if err != nil {
@@ -140,14 +142,14 @@ func (r *Root) keepManifest(ctx context.Context, f *File, d digest.Digest) bool 
 	return true
 }
 
-// isManifest notes that the bytes are a manifest's.
+// isManifest notes that the bytes are those of a manifest.
 func (f *File) isManifest() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.manifest = true
 }
 
-// precheck refuses to give a file a name that it can't have.
+// precheck refuses a name that the bytes of a file don't match.
 func (r *Root) precheck(ctx context.Context, f *File, role role) error {
 	switch role.kind {
 	case blob:
@@ -163,7 +165,7 @@ func (r *Root) precheck(ctx context.Context, f *File, role role) error {
 	return nil
 }
 
-// parse reads a file as the manifest d, or as any where d is "".
+// parse reads a file as the manifest d. If d is "", any manifest will do.
 func (r *Root) parse(ctx context.Context, f *File, d digest.Digest) (*registry.Manifest, error) {
 	raw, err := f.readAll(ctx, registry.MaxManifest)
 	if err != nil {
@@ -176,12 +178,12 @@ func (r *Root) parse(ctx context.Context, f *File, d digest.Digest) (*registry.M
 	return m, nil
 }
 
-// unkind is an error without the kind that it has where a registry's answer is
-// parsed: what is wrong here is a person's file.
+// unkind removes the error kinds of package registry. They describe a registry's answer, but
+// here a person's file is wrong.
 func unkind(err error) error { return errors.New(err.Error()) }
 
-// commitNamed pushes a blob that was written under a name of its own. That name is
-// then shown as a symlink to its digest.
+// commitNamed pushes a blob with a name of its own. The name is then shown as a symlink to
+// the blob's digest.
 func (r *Root) commitNamed(ctx context.Context, f *File) error {
 	d, err := f.digestOf(ctx, digest.Canonical)
 	if err != nil {
@@ -193,8 +195,8 @@ func (r *Root) commitNamed(ctx context.Context, f *File) error {
 	return r.arrived(ctx, d)
 }
 
-// commitManifest pushes a manifest under the tag or the digest that its name says. A file
-// without a byte isn't complete: a shell flushes before the first byte.
+// commitManifest pushes a manifest under the tag or the digest in its name. A file without
+// bytes isn't complete: a shell flushes before it writes the first byte.
 func (r *Root) commitManifest(ctx context.Context, f *File, role role) (bool, error) {
 	if size, _ := f.extent(); size == 0 {
 		return false, nil
@@ -208,8 +210,8 @@ func (r *Root) commitManifest(ctx context.Context, f *File, role role) (bool, er
 	return true, r.pushParsed(ctx, f, role, m, changes, err)
 }
 
-// pushParsed pushes a manifest that was read from a file, or records the error of reading it.
-// changes is how many the file had when it was read.
+// pushParsed pushes a manifest that was read from a file. If reading it failed with err, it
+// records err. changes counts the changes that the file had when it was read.
 func (r *Root) pushParsed(ctx context.Context, f *File, role role, m *registry.Manifest, changes int, err error) error {
 	target := role.tag
 	if target == "" {
@@ -226,15 +228,15 @@ func (r *Root) pushParsed(ctx context.Context, f *File, role role, m *registry.M
 	return r.arrived(ctx, m.Digest)
 }
 
-// version counts the changes of a file.
+// version gives the number of changes of a file.
 func (f *File) version() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.changes
 }
 
-// notePushed notes that the file was pushed as a manifest, if nothing changed since it had
-// so many changes.
+// notePushed notes that the file is pushed as a manifest. changes counts the changes that it
+// had when it was read. If it has more by now, nothing is noted.
 func (f *File) notePushed(changes int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -243,7 +245,8 @@ func (f *File) notePushed(changes int) {
 	}
 }
 
-// deferManifest defers the push of a manifest whose name looks as if it were to be renamed.
+// deferManifest defers the push of a manifest whose name programs give to a file before they
+// rename it.
 func (r *Root) deferManifest(f *File, role role) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -265,7 +268,7 @@ func (r *Root) deferManifest(f *File, role role) {
 	})
 }
 
-// commitAll commits the files of a directory that was moved to its place.
+// commitAll commits the files of a directory that was moved. The index.json files come last.
 func (r *Root) commitAll(ctx context.Context, d *Dir) error {
 	dirs, others, indexes := r.movedWith(d)
 	var errs []error
@@ -278,7 +281,8 @@ func (r *Root) commitAll(ctx context.Context, d *Dir) error {
 	return errors.Join(errs...)
 }
 
-// movedWith gives the directories and the files of a directory that was moved.
+// movedWith gives what is in a directory that was moved: directories, index.json files and
+// other files.
 func (r *Root) movedWith(d *Dir) (dirs []*Dir, others, indexes []*File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

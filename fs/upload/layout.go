@@ -15,30 +15,41 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// layout is what is known of a directory's index.json.
+// layout is what the area knows of a directory's index.json.
 type layout struct {
-	turn     turn     // to push entries
-	activity activity // of anything in the directory
+	turn     turn     // held to push the entries
+	activity activity // anything that happens in the directory
 
-	// Root.mu guards all below. The holder of turn alone changes what is known of the entries.
-	listed   []*entry          // the entries of index.json, as it is now; nil: none
-	versions int               // counts the index.jsons that came since the directory has its name
-	entries  map[string]*entry // those that are pushed or to be pushed, by target; nil: none
-	// undecided are the manifests that have to come for the image to be known; empty: the
-	// image is known.
+	// Root.mu guards the fields below. The holder of turn alone adds entries and changes
+	// an entry. Others only drop entries, when the index.json is removed (unlist) or the
+	// registry deletes a target (deleted).
+	// listed are the entries of the present index.json; nil: none.
+	listed []*entry
+	// versions counts the versions of the index.json since the directory got its name.
+	versions int
+	// entries are the pushed entries and those to push, by target; nil: none.
+	entries map[string]*entry
+	// undecided are the manifests that must arrive before the image is known. Empty means
+	// that none must.
 	undecided pieces
-	imageless bool              // index.json lists something, and no image
-	piece     bool              // the image may be a child of an index that is yet to come
-	deferred  *deferredPush     // of the tag; nil: there was none
-	problem   error             // why index.json can't be read; nil: it can
-	attended  bool              // a goroutine waits for the directory to be quiet
-	reported  map[string]string // the reason that a person was told of each target that waits
+	// imageless says that index.json lists entries, but no image.
+	imageless bool
+	// piece says that the image may be a child of an index that isn't written yet.
+	piece bool
+	// deferred is the deferred push of the tag; nil: there was none.
+	deferred *deferredPush
+	// problem is why index.json can't be read; nil: it can.
+	problem error
+	// attended says that a goroutine waits for the directory to be quiet.
+	attended bool
+	// reported has, for each target that waits, the reason that was reported to a person.
+	reported map[string]string
 }
 
-// pieces are digests that are missing, each with the name of its piece for a person.
+// pieces are the digests of missing pieces, each with its name for messages.
 type pieces map[digest.Digest]string
 
-// reason says that the pieces are missing, and names the first of them.
+// reason says that the pieces are missing, and names the first five.
 func (ps pieces) reason() string {
 	const most = 5
 	all := slices.Sorted(maps.Values(ps))
@@ -56,8 +67,8 @@ func newLayout(now func() time.Time) layout {
 	return layout{activity: activity{now: now}}
 }
 
-// commitIndex pushes what is new in an index.json. One that can't be read isn't
-// complete: a person is told when nothing more comes.
+// commitIndex pushes the new entries of an index.json. An index.json that can't be read
+// counts as not complete: it is reported to a person once nothing more comes.
 func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
 	raw, err := f.readAll(ctx, registry.MaxManifest)
 	if err != nil {
@@ -78,7 +89,7 @@ func (r *Root) commitIndex(ctx context.Context, f *File, d *Dir) (bool, error) {
 	return true, r.pushImage(ctx, d, rewritten)
 }
 
-// list takes over the entries of an index.json, or the problem that it can't be read.
+// list stores the entries of an index.json, or the problem that makes it unreadable.
 func (r *Root) list(d *Dir, ds []v1.Descriptor, problem error) layoutKind {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,7 +101,7 @@ func (r *Root) list(d *Dir, ds []v1.Descriptor, problem error) layoutKind {
 	return r.kindOf(d)
 }
 
-// kindOf says what the index.json of a directory lists.
+// kindOf says how the entries of a directory's index.json get their tags.
 func (r *Root) kindOf(d *Dir) layoutKind {
 	if d == r.top {
 		return anyImages
@@ -98,7 +109,7 @@ func (r *Root) kindOf(d *Dir) layoutKind {
 	return oneImage
 }
 
-// pushListed pushes what the index.json of upload/ itself lists.
+// pushListed pushes the entries of the index.json of upload/ itself.
 func (r *Root) pushListed(ctx context.Context, d *Dir) error {
 	listed, _, _ := r.listedIn(d)
 	es := eachOnce(listed)
@@ -108,9 +119,10 @@ func (r *Root) pushListed(ctx context.Context, d *Dir) error {
 	return r.pushAll(ctx, r.merge(d, es), rewritten)
 }
 
-// checkTag has the image of a layout pushed again whose tag points elsewhere by now: a
-// program that writes the index.json of one image once more means that image. One that lists
-// several was written for another of them, and moves no tag back. The layout's turn is held.
+// checkTag makes an image be pushed again if its tag points elsewhere by now. It is for an
+// index.json with one image: a program that writes that once more means this image. An
+// index.json of several images was written for another one of them, and moves no tag back.
+// The layout's turn is held.
 func (r *Root) checkTag(ctx context.Context, d *Dir, tag string) {
 	e := r.entryOf(d, tag)
 	if e == nil || !e.pushed || e.tag == "" {
@@ -123,15 +135,15 @@ func (r *Root) checkTag(ctx context.Context, d *Dir, tag string) {
 	r.notPushed(e)
 }
 
-// notPushed has an entry be pushed again.
+// notPushed makes an entry be pushed again.
 func (r *Root) notPushed(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.pushed = false
 }
 
-// merge takes over the entries that an index has now, and gives those that are to be
-// pushed: new ones, ones that point elsewhere, and ones that weren't pushed before.
+// merge stores the entries that an index.json has now. It gives those to push: new entries,
+// entries that point elsewhere, and entries that aren't pushed yet.
 func (r *Root) merge(d *Dir, entries []*entry) (todo []*entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +166,7 @@ func (r *Root) merge(d *Dir, entries []*entry) (todo []*entry) {
 	return todo
 }
 
-// pushAll pushes entries; the others go on where one fails.
+// pushAll pushes entries. An entry that fails doesn't stop the others.
 func (r *Root) pushAll(ctx context.Context, todo []*entry, why occasion) error {
 	var errs []error
 	var sound []*entry
@@ -175,7 +187,7 @@ func (r *Root) pushAll(ctx context.Context, todo []*entry, why occasion) error {
 	return errors.Join(errs...)
 }
 
-// arrived pushes the entries that waited for d alone.
+// arrived pushes the entries that wait for d. An entry that lacks other pieces too waits on.
 func (r *Root) arrived(ctx context.Context, d digest.Digest) error {
 	var errs []error
 	for _, dir := range r.layouts() {
@@ -208,8 +220,8 @@ func (r *Root) arrivedIn(ctx context.Context, dir *Dir, d digest.Digest) error {
 	return err
 }
 
-// needing gives the entries of a layout that wait for d, and whether d decides which
-// one is the image.
+// needing gives the entries of a layout that wait for d. decides says that d decides which
+// entry is the image.
 func (r *Root) needing(dir *Dir, d digest.Digest) (todo []*entry, decides bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,7 +234,7 @@ func (r *Root) needing(dir *Dir, d digest.Digest) (todo []*entry, decides bool) 
 	return todo, decides
 }
 
-// setResult makes the result of a push that came later that of the index.json's file.
+// setResult replaces the result of an index.json by that of a later push.
 func (r *Root) setResult(dir *Dir, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -231,7 +243,7 @@ func (r *Root) setResult(dir *Dir, err error) {
 	}
 }
 
-// replaceResult gives the last push another result, if the file hasn't changed since.
+// replaceResult replaces the result of the last push, unless the file has changed since.
 func (f *File) replaceResult(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -240,8 +252,8 @@ func (f *File) replaceResult(err error) {
 	}
 }
 
-// mayNeed says whether an entry of a layout waits for d, or may wait for it once the push
-// that holds the layout's turn is through.
+// mayNeed says whether an entry of a layout waits for d, or may wait for it when the push
+// that holds the layout's turn ends.
 func (r *Root) mayNeed(dir *Dir, d digest.Digest) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -270,8 +282,8 @@ func (r *Root) layouts() []*Dir {
 	return ds
 }
 
-// deleted drops the entries of a tag or a digest that was deleted at the registry: staging
-// them pushes them again.
+// deleted drops the entries of a tag or a digest that was deleted at the registry. Staging
+// them again pushes them again.
 func (r *Root) deleted(target string) {
 	r.has.remove(digest.Digest(target))
 	for _, d := range r.layouts() {
@@ -279,7 +291,7 @@ func (r *Root) deleted(target string) {
 	}
 }
 
-// dropEntries drops the entries of a layout that have a target or a digest.
+// dropEntries drops the entries of a layout whose target, or whose digest, is target.
 func (r *Root) dropEntries(d *Dir, target string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -290,7 +302,8 @@ func (r *Root) dropEntries(d *Dir, target string) {
 	}
 }
 
-// dropReported drops what was reported of a directory, as it is gone. Root.mu is held.
+// dropReported drops the records of a removed directory that report what waits. Root.mu is
+// held.
 func (d *Dir) dropReported() {
 	for target := range d.layout.reported {
 		d.root.area.records.drop(d.root.repo, target, Waiting)
@@ -298,8 +311,7 @@ func (d *Dir) dropReported() {
 	clear(d.layout.reported)
 }
 
-// unlist drops the entries of a layout that aren't pushed, as its index.json is gone.
-// Root.mu is held.
+// unlist drops the unpushed entries of a layout whose index.json is gone. Root.mu is held.
 func (d *Dir) unlist() {
 	for target, e := range d.layout.entries {
 		if !e.pushed {

@@ -14,29 +14,30 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Names in a mount's directory.
+// Names in the staging directory of a mount.
 const (
 	lockName    = "lock"
 	journalName = "pushed.jsonl"
 	treeName    = "tree"
 )
 
-// line is a line of the journal: where a repository is staged, or what of it was
-// pushed.
+// line is one line of the journal. It tells where a repository is staged (Path), or what of
+// it was pushed (Target).
 type line struct {
 	Repository string `json:"repository"`
 	Path       string `json:"path,omitempty"`   // below tree/
 	Target     string `json:"target,omitempty"` // tag or digest
 }
 
-// note writes a line. Lines that are written at once don't mix: the file is open to append.
+// note appends a line to the journal. Concurrent writes don't mix, because the file is open
+// with O_APPEND.
 func (a *Area) note(l line) {
 	journal := a.openJournal()
 	if journal == nil {
 		return
 	}
 	if _, err := journal.Write(append(mustMarshal(l), '\n')); err != nil {
-		a.log.Debug("journal of pushes not written", "cause", err) // more is found to be left than is
+		a.log.Debug("journal of pushes not written", "cause", err) // the next mount then reports too much as left
 	}
 }
 
@@ -47,15 +48,15 @@ func (a *Area) openJournal() *os.File {
 	return a.journal
 }
 
-// noted writes down that a target was pushed.
+// noted writes to the journal that a target was pushed.
 func (a *Area) noted(repo ref.Repository, target string) {
 	a.note(line{Repository: repo.String(), Target: target})
 }
 
-// findLeftovers looks through what earlier mounts left, and removes what is of no use.
+// findLeftovers searches the directories of ended mounts. It removes those that nobody needs.
 func (a *Area) findLeftovers() (found []leftover) {
 	err := eachLock(a.o.Dir, func(dir string, lock *os.File) error {
-		if tryLock(lock) { // else its mount is alive
+		if tryLock(lock) { // its mount has ended
 			found = append(found, a.look(dir)...)
 		}
 		return nil
@@ -66,10 +67,10 @@ func (a *Area) findLeftovers() (found []leftover) {
 	return found
 }
 
-// look finds what in a mount's directory wasn't pushed. Where that is nothing, the
-// directory is removed.
+// look finds what wasn't pushed from a mount's directory. If that is nothing, look removes
+// the directory.
 func (a *Area) look(dir string) []leftover {
-	_ = os.RemoveAll(filepath.Join(dir, adoptName)) // the registry has it
+	_ = os.RemoveAll(filepath.Join(dir, adoptName)) // the registry has these bytes
 	roots, pushed, err := readJournal(filepath.Join(dir, journalName))
 	if err != nil {
 		a.log.Warn("what a mount left can't be read", "dir", dir, "cause", err)
@@ -84,8 +85,8 @@ func (a *Area) look(dir string) []leftover {
 	return found
 }
 
-// leftoversOf finds what wasn't pushed of the repositories in a mount's directory. roots are
-// their names, by the path below tree/.
+// leftoversOf finds what wasn't pushed from a mount's directory. roots are the names of the
+// repositories, by their path below tree/.
 func leftoversOf(dir string, roots map[string]string, pushed map[line]bool) (found []leftover) {
 	for path, repository := range roots {
 		top := filepath.Join(dir, treeName, filepath.FromSlash(path), "upload")
@@ -94,7 +95,8 @@ func leftoversOf(dir string, roots map[string]string, pushed map[line]bool) (fou
 	return found
 }
 
-// readJournal reads the repositories of a mount by the path below tree/, and what was pushed.
+// readJournal reads a journal: the repositories of a mount, by their path below tree/, and
+// the targets that were pushed.
 func readJournal(path string) (roots map[string]string, pushed map[line]bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -106,7 +108,7 @@ func readJournal(path string) (roots map[string]string, pushed map[line]bool, er
 	for s.Scan() {
 		var l line
 		if json.Unmarshal(s.Bytes(), &l) != nil {
-			continue // the last one, half written
+			continue // the last line may be half written
 		}
 		if l.Path != "" && filepath.IsLocal(l.Path) {
 			roots[l.Path] = l.Repository
@@ -114,11 +116,11 @@ func readJournal(path string) (roots map[string]string, pushed map[line]bool, er
 			pushed[l] = true
 		}
 	}
-	return roots, pushed, s.Err() // half of it would tell that less is left than is
+	return roots, pushed, s.Err() // half of a journal could hide what is left
 }
 
-// lookIn finds what wasn't pushed of one upload/: a record for each tag or digest of
-// an index, and one for each other file.
+// lookIn finds what wasn't pushed from one upload/: a record for each target of an
+// index.json, and one for each other file.
 func lookIn(top, repository string, pushed map[line]bool) []leftover {
 	f := &finder{top: top, repository: repository, pushed: pushed, listed: map[string]bool{}}
 	for _, dir := range layoutsIn(top) {
@@ -128,18 +130,18 @@ func lookIn(top, repository string, pushed map[line]bool) []leftover {
 		if err == nil && e.Type().IsRegular() {
 			f.findFile(path, e)
 		}
-		return nil // what can't be read isn't known to be left
+		return nil // unreadable directories are skipped
 	})
 	return f.found
 }
 
-// finder finds what wasn't pushed of one upload/ on the disk.
+// finder finds what wasn't pushed from one upload/ on the disk.
 type finder struct {
 	top, repository string
 	pushed          map[line]bool
 	found           []leftover
-	// listed are the layouts that have a record. One whose targets were all pushed hasn't: it
-	// may have pieces of an image that its index doesn't name yet.
+	// listed are the layouts that have a record. A layout whose targets were all pushed
+	// has none, but it may have pieces of an image that its index.json doesn't name yet.
 	listed map[string]bool
 }
 
@@ -152,7 +154,7 @@ func (f *finder) add(target, path string, st fs.FileInfo) {
 	f.found = append(f.found, leftover{Record{f.repository, target, Left, text, st.ModTime().UTC()}, path})
 }
 
-// findEntries finds what the index.json of a layout lists.
+// findEntries finds the unpushed targets of a layout's index.json.
 func (f *finder) findEntries(dir string) {
 	index := filepath.Join(dir, indexName)
 	st, err := os.Lstat(index)
@@ -175,8 +177,8 @@ func (f *finder) findEntries(dir string) {
 	}
 }
 
-// findFile finds a file that is pushed by its place. Every other one came along with a copy,
-// or was never whole.
+// findFile finds an unpushed file, if files at its place are pushed. Files at other places
+// came along with a copy, or were never whole.
 func (f *finder) findFile(path string, e fs.DirEntry) {
 	rel, err := filepath.Rel(f.top, path)
 	if err != nil || e.Name() == indexName || e.Name() == layoutName {
@@ -206,7 +208,8 @@ func (f *finder) findFile(path string, e fs.DirEntry) {
 	}
 }
 
-// blobAt gives the digest that a path ends with, as those of blobs do.
+// blobAt gives the digest at the end of a blob's path. ok is false if the path isn't a
+// blob's.
 func blobAt(parts []string) (d digest.Digest, ok bool) {
 	n := len(parts)
 	if n < 3 || parts[n-3] != blobsName {
@@ -216,7 +219,7 @@ func blobAt(parts []string) (d digest.Digest, ok bool) {
 	return d, err == nil
 }
 
-// layoutsIn are the directories of an upload/ on disk that can be layouts.
+// layoutsIn gives the directories of an upload/ on the disk that can be layouts.
 func layoutsIn(top string) []string {
 	dirs := []string{top}
 	entries, err := os.ReadDir(top)
@@ -231,7 +234,7 @@ func layoutsIn(top string) []string {
 	return dirs
 }
 
-// manifestTarget is what a file in manifests/ is pushed as.
+// manifestTarget gives the target under which a file in manifests/ is pushed.
 func manifestTarget(name string) string {
 	if d, ok := ref.ParseDigestName(name); ok {
 		return d.String()
@@ -239,8 +242,8 @@ func manifestTarget(name string) string {
 	return name
 }
 
-// targets gives the targets of the entries of an index on disk: first the tag of a directory
-// that is an image.
+// targets gives the targets of an index.json on the disk. For oneImage, the tag of the
+// directory comes first.
 func targets(path string, kind layoutKind, name string) []string {
 	b, err := os.ReadFile(path)
 	if err != nil {

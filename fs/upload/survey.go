@@ -11,23 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stage is what one mount has staged, or left, seen from outside.
+// Stage describes what one mount has staged, as other processes see it on the disk.
 type Stage struct {
-	Dir   string `json:"dir"`
-	Alive bool   `json:"alive"` // its mount lives, as far as locks tell
-	Files int    `json:"files"`
-	Bytes int64  `json:"bytes"`
-	// Left is what a mount that ended didn't push; empty where that lives.
+	Dir string `json:"dir"`
+	// Alive says that the mount lives, as its lock tells.
+	Alive bool  `json:"alive"`
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Left are the pushes that a mount didn't finish before it ended. It is empty while
+	// the mount lives.
 	Left []Record `json:"left"`
 }
 
-// Survey lists what mounts have staged in a directory, which needn't be there, and what
-// those left that ended. It changes nothing, and is safe while mounts live.
+// Survey lists the staging directories of all mounts in dir, which may be missing, with what
+// ended mounts left. It changes nothing, and is safe while mounts live.
 func Survey(dir string) ([]Stage, error) {
 	stages := []Stage{}
 	err := eachLock(dir, func(dir string, lock *os.File) error {
 		ended := tryLock(lock)
-		// A mount that begins passes over what is locked: it isn't for longer than that.
+		// A new mount skips a locked directory, so the lock must be short.
 		_ = unix.Flock(int(lock.Fd()), unix.LOCK_UN)
 		if s, ok := survey(dir, ended); ok {
 			stages = append(stages, s)
@@ -37,13 +39,14 @@ func Survey(dir string) ([]Stage, error) {
 	return stages, err
 }
 
-// Clean removes what nobody needs of what mounts left that ended: all that was pushed, and
-// with unpushed also what wasn't, which can't be had again. What mounts have that live stays.
-// It gives what is removed and what is kept. With dry nothing is removed.
+// Clean removes the directories of ended mounts from which everything was pushed. With
+// unpushed it also removes the others, whose unpushed content is then lost. Directories of
+// living mounts stay. With dry it removes nothing. It gives the directories that are (or
+// would be) removed, and those kept.
 func Clean(dir string, unpushed, dry bool) (removed, kept []Stage, err error) {
 	removed, kept = []Stage{}, []Stage{}
 	err = eachLock(dir, func(dir string, lock *os.File) error {
-		s, ok := survey(dir, tryLock(lock)) // held until it is removed, so that nobody else looks after it
+		s, ok := survey(dir, tryLock(lock)) // locked until it is removed, so that no new mount looks at it
 		switch {
 		case !ok:
 			return nil
@@ -62,8 +65,8 @@ func Clean(dir string, unpushed, dry bool) (removed, kept []Stage, err error) {
 	return removed, kept, err
 }
 
-// eachLock calls do with the directory of every mount, and its lock file, which is closed
-// afterwards. A directory without one is none of ours, or not made up yet.
+// eachLock calls do with the directory of every mount and its open lock file, which it closes
+// afterwards. A directory without a lock file isn't a mount's, or isn't ready yet.
 func eachLock(dir string, do func(dir string, lock *os.File) error) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -85,13 +88,13 @@ func withLock(dir string, do func(dir string, lock *os.File) error) error {
 	return do(dir, lock)
 }
 
-// tryLock locks a mount's directory until the file is closed. It fails while the mount lives.
+// tryLock locks a mount's directory until lock is closed. It fails while the mount lives.
 func tryLock(lock *os.File) bool {
 	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
 }
 
-// survey gives what a mount has staged, or left if it has ended. ok is false if the directory
-// has no journal.
+// survey describes the directory of a mount. ended says that the mount has ended. ok is false
+// if the directory has no journal.
 func survey(dir string, ended bool) (s Stage, ok bool) {
 	s = Stage{Dir: dir, Alive: !ended, Left: []Record{}}
 	roots, pushed, err := readJournal(filepath.Join(dir, journalName))
@@ -101,7 +104,7 @@ func survey(dir string, ended bool) (s Stage, ok bool) {
 	s.count()
 	switch {
 	case s.Alive:
-	case err != nil: // whatever is there, it isn't known to be pushed
+	case err != nil: // without the journal, nothing is known to be pushed
 		text := fmt.Sprintf("what was pushed of %s can't be read: %v", dir, err)
 		s.Left = append(s.Left, Record{State: Left, Error: text, Time: s.changed()})
 	default:
@@ -112,7 +115,7 @@ func survey(dir string, ended bool) (s Stage, ok bool) {
 	return s, true
 }
 
-// changed gives when something was last staged, as far as the directory tells.
+// changed gives when the directory last changed; zero if that isn't known.
 func (s *Stage) changed() time.Time {
 	st, err := os.Stat(s.Dir)
 	if err != nil {
@@ -121,10 +124,10 @@ func (s *Stage) changed() time.Time {
 	return st.ModTime().UTC()
 }
 
-// count counts what is staged.
+// count counts the staged files and their bytes.
 func (s *Stage) count() {
 	for _, of := range []string{treeName, adoptName} {
-		// What goes meanwhile isn't counted.
+		// Files that disappear meanwhile aren't counted.
 		_ = filepath.WalkDir(filepath.Join(s.Dir, of), func(_ string, e fs.DirEntry, err error) error {
 			if err != nil || !e.Type().IsRegular() {
 				return nil
