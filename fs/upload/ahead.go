@@ -27,6 +27,7 @@ const (
 // its digest. The sender follows the bytes that were written in order from the start. It
 // gives up if one of those bytes is written again, or if the file gets a name with another
 // digest. Then the file is pushed as a whole when it is closed.
+//
 // A push takes the sender away from its file. From then on only the push uses it.
 type ahead struct {
 	f      *File

@@ -8,15 +8,17 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// deferredPush is a push under a tag that comes after the call which asked for it. It is
-// given up, or it is done.
+// deferredPush is a push under a tag that happens after the call that asked for it. It ends
+// when it is done or given up.
 type deferredPush struct {
-	tag  string        // never changed
-	stop chan struct{} // closed when it is given up, under Root.mu
-	done chan struct{} // closed when it has ended, under Root.mu
+	tag string // never changed
+	// stop is closed, under Root.mu, when the push is given up.
+	stop chan struct{}
+	// done is closed, under Root.mu, when the push has ended.
+	done chan struct{}
 }
 
-// pending says whether the push is still to come; nil: there is none. Root.mu is held.
+// pending says that the push is still to come. A nil push isn't. Root.mu is held.
 func (p *deferredPush) pending() bool {
 	if p == nil {
 		return false
@@ -31,8 +33,8 @@ func (p *deferredPush) pending() bool {
 	}
 }
 
-// giveUp gives up a deferred push, and its record; nil: there is none. One that is under
-// way goes on. mu is held.
+// giveUp gives up a deferred push and drops its record. A nil push is ignored. A push that is
+// already under way goes on. mu is held.
 func (r *Root) giveUp(p *deferredPush) {
 	if p.pending() {
 		r.area.records.drop(r.repo, p.tag, Pushing)
@@ -40,9 +42,9 @@ func (r *Root) giveUp(p *deferredPush) {
 	}
 }
 
-// deferPush makes a push that is done once it is due, or the mount ends. due is told how
-// long nothing may have come. A failure is told where a person looks, as no program hears
-// of it. The caller has entered the area, and holds mu.
+// deferPush starts a goroutine that calls push once due says so, or the mount ends. due gets
+// how long nothing must have come. A failure is reported to a person, because no program
+// waits for the push. The caller has entered the area, and holds mu.
 func (r *Root) deferPush(tag, at string, due func(while time.Duration) bool, push func(context.Context) error) *deferredPush {
 	a, while := r.area, r.area.deferFor
 	p := &deferredPush{tag: tag, stop: make(chan struct{}), done: make(chan struct{})}
@@ -68,7 +70,7 @@ func (r *Root) deferPush(tag, at string, due func(while time.Duration) bool, pus
 	return p
 }
 
-// endDeferred lets those go who wait for a deferred push.
+// endDeferred wakes those who wait for a deferred push.
 func (r *Root) endDeferred(p *deferredPush) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,13 +78,14 @@ func (r *Root) endDeferred(p *deferredPush) {
 	close(p.done)
 }
 
-// failed tells of a failure that no program hears of. at is its path below upload/.
+// failed reports a failure that no program waits for. at is its path below upload/.
 func (r *Root) failed(at string, err error) {
 	r.area.o.Tree.Failed(r.repo, at, err)
 }
 
-// Await waits until no push of a tag is deferred any more, or for awaitFor: the kernel holds
-// other lookups of the tag behind the one that waits, and they can't be killed.
+// Await waits until no push of a tag is deferred any more, but at most for awaitFor. While
+// one lookup of a tag waits, the kernel makes other lookups of it wait too, and nothing can
+// kill those.
 func (a *Area) Await(ctx context.Context, repo ref.Repository, tag string) error {
 	enough := time.NewTimer(a.awaitFor)
 	defer enough.Stop()
@@ -98,7 +101,7 @@ func (a *Area) Await(ctx context.Context, repo ref.Repository, tag string) error
 	return nil
 }
 
-// Deferred says whether a push of a tag is deferred: Await waits for it.
+// Deferred says whether a push of a tag is deferred, so that Await waits.
 func (a *Area) Deferred(repo ref.Repository, tag string) bool {
 	return len(a.deferred(repo, tag)) > 0
 }

@@ -11,12 +11,15 @@ import (
 type Handle struct {
 	f     *File
 	write bool
-	by    Program // the one that writes; nil: not known
+	by    Program // the program that opened it; nil: not known
 
-	mu      sync.Mutex // guards all below; no other lock is taken under it
-	content Content    // of the blob that the file stands for; nil: it wasn't read yet
-	of      Blob       // what content is of
-	retired []Content  // of blobs that the file stood for; somebody may still read them
+	mu sync.Mutex // guards the fields below; no other lock is taken under it
+	// content is the open blob that the file stands for; nil: none was read yet.
+	content Content
+	// of is the blob that content has.
+	of Blob
+	// retired are the blobs that the file stood for before. Somebody may still read them.
+	retired []Content
 }
 
 // OpenRead opens the file for reading, for a program (nil: not known).
@@ -28,8 +31,8 @@ func (f *File) OpenRead(ctx context.Context, by Program) (*Handle, error) {
 }
 
 // OpenWrite opens the file for reading and writing, for a program (nil: not known). It waits
-// for the cache to take over what was pushed. A blob that the registry has, and that was
-// looked up here, becomes staged.
+// while the cache takes over the bytes of a pushed file. A file that was only looked up at
+// the registry becomes a staged one.
 func (f *File) OpenWrite(ctx context.Context, by Program) (*Handle, error) {
 	if err := f.root.area.take(ctx, &f.writing); err != nil {
 		return nil, err
@@ -45,7 +48,7 @@ func (f *File) OpenWrite(ctx context.Context, by Program) (*Handle, error) {
 	return &Handle{f: f, write: true, by: by}, nil
 }
 
-// OpenEmpty is OpenWrite of a file that is emptied.
+// OpenEmpty opens the file as OpenWrite does, and truncates it to 0 bytes.
 func (f *File) OpenEmpty(ctx context.Context, by Program) (*Handle, error) {
 	h, err := f.OpenWrite(ctx, by)
 	if err != nil {
@@ -58,8 +61,8 @@ func (f *File) OpenEmpty(ctx context.Context, by Program) (*Handle, error) {
 	return h, nil
 }
 
-// addWriter counts a handle of a program that may write. The writing turn is held: nobody gives the bytes
-// to the cache meanwhile.
+// addWriter counts a new handle of a program that may write. The writing turn is held, so
+// that the cache doesn't take the bytes meanwhile.
 func (f *File) addWriter(by Program) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,8 +70,8 @@ func (f *File) addWriter(by Program) {
 	f.writer = by
 }
 
-// ReadAt reads at an offset; no byte is the end. Where the file stands for a blob,
-// it may wait for the network. It waits for no writer.
+// ReadAt reads at an offset. It gives 0 bytes at the end. If the file stands for a blob, it
+// may wait for the network. It waits for no writer.
 func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	disk, b, size := h.f.bytesOn()
 	if off >= size {
@@ -94,12 +97,12 @@ func atEnd(err error) error {
 	return err
 }
 
-// open gives the bytes of the blob that the file stands for.
+// open gives the open bytes of the blob that the file stands for.
 func (h *Handle) open(ctx context.Context, b Blob) (Content, error) {
 	if c := h.opened(b); c != nil {
 		return c, nil
 	}
-	c, err := h.f.root.area.o.Tree.OpenBlob(ctx, h.by, b) // not under the lock: it may take long
+	c, err := h.f.root.area.o.Tree.OpenBlob(ctx, h.by, b) // without the lock: it may take long
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +113,7 @@ func (h *Handle) open(ctx context.Context, b Blob) (Content, error) {
 	return kept, nil
 }
 
-// opened gives the bytes of a blob if they are open, or nil.
+// opened gives the bytes of a blob that is open; nil: it isn't.
 func (h *Handle) opened(b Blob) Content {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,8 +123,8 @@ func (h *Handle) opened(b Blob) Content {
 	return h.content
 }
 
-// keep keeps the bytes of a blob open for the next read, and gives them, or those that were
-// kept before.
+// keep stores the open bytes of a blob for the next read, and gives them. If another reader
+// stored the same blob before, keep gives the stored bytes.
 func (h *Handle) keep(b Blob, c Content) Content {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +138,8 @@ func (h *Handle) keep(b Blob, c Content) Content {
 	return c
 }
 
-// WriteAt writes at an offset. It may wait for the bytes of a blob that the file stands for.
+// WriteAt writes at an offset. It may wait for the bytes of the blob that the file stands
+// for.
 func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err error) {
 	err = h.change(ctx, func() error {
 		if err := h.f.fetch(ctx); err != nil {
@@ -147,8 +151,8 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 	return n, err
 }
 
-// CopyFrom copies n bytes of a blob, from its byte off on, to at. What is copied
-// from its start on isn't brought here: the file then stands for the blob.
+// CopyFrom copies n bytes of a blob, from its byte off on, to the file's byte at. A copy from
+// the start of the blob moves no bytes: the file then stands for the blob.
 func (h *Handle) CopyFrom(ctx context.Context, b Blob, off, at, n int64) (copied int64, err error) {
 	n = min(n, b.Size-off)
 	err = h.change(ctx, func() error {
@@ -161,12 +165,13 @@ func (h *Handle) CopyFrom(ctx context.Context, b Blob, off, at, n int64) (copied
 	return copied, err
 }
 
-// truncate sets the size.
+// truncate sets the size, in bytes.
 func (h *Handle) truncate(ctx context.Context, size int64) error {
 	return h.change(ctx, func() error { return h.f.resize(ctx, size) })
 }
 
-// change calls do with the writing turn, which it waits for until ctx or the area ends.
+// change calls do while it holds the writing turn. It waits for the turn until ctx or the
+// area ends.
 func (h *Handle) change(ctx context.Context, do func() error) error {
 	if !h.write {
 		return syscall.EBADF
@@ -178,8 +183,8 @@ func (h *Handle) change(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// Flush is close(2). Through a handle that can write, it pushes what is to be
-// pushed, and gives what came of it.
+// Flush is close(2). If the handle can write, Flush pushes the file by its role, and returns
+// the error of the push.
 func (h *Handle) Flush(ctx context.Context) error {
 	if !h.write {
 		return nil
@@ -188,7 +193,7 @@ func (h *Handle) Flush(ctx context.Context) error {
 	return h.f.root.commit(ctx, h.f)
 }
 
-// Sync is fsync(2): the bytes are on disk, and what is to be pushed is.
+// Sync is fsync(2). It syncs the bytes to the disk, and pushes the file by its role.
 func (h *Handle) Sync(ctx context.Context) error {
 	if !h.write {
 		return nil
@@ -200,8 +205,8 @@ func (h *Handle) Sync(ctx context.Context) error {
 	return h.f.root.commit(ctx, h.f)
 }
 
-// syncDisk brings the bytes to the disk, as far as they were written when it is called.
-// Whoever is interrupted leaves the disk to finish by itself.
+// syncDisk syncs the bytes that are written when it is called. If ctx ends first, the sync
+// goes on by itself.
 func (f *File) syncDisk(ctx context.Context) error {
 	if err := f.pin(ctx); err != nil {
 		return err
@@ -219,7 +224,7 @@ func (f *File) syncDisk(ctx context.Context) error {
 		synced <- a.catch(func() error {
 			defer f.letGo()
 			if disk == nil {
-				return nil // it stands for a blob
+				return nil // the file stands for a blob
 			}
 			return noSpace(disk.Sync())
 		})
@@ -232,7 +237,7 @@ func (f *File) syncDisk(ctx context.Context) error {
 	}
 }
 
-// Release ends the handle. It waits for nothing.
+// Release ends the handle. It doesn't wait.
 func (h *Handle) Release() {
 	for _, c := range h.end() {
 		c.Close()
@@ -243,7 +248,7 @@ func (h *Handle) Release() {
 	h.f.letGo()
 }
 
-// end gives the contents that are to be closed.
+// end gives the contents to close, and forgets them.
 func (h *Handle) end() []Content {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -6,11 +6,12 @@ import (
 	"runtime/debug"
 )
 
-// errPanic is of work that a fault in this program ended.
+// errPanic is the error of work that a panic ended.
 var errPanic = errors.New("a fault in ocifs")
 
-// catch calls a function, and makes an error of its panic. Goroutines of this package run
-// under it: no handler of the kernel's requests catches what happens in them.
+// catch calls a function, and returns its panic as an error. Goroutines of this package run
+// their work under catch, because the handler of the kernel's requests can't recover their
+// panics.
 func (a *Area) catch(do func() error) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -20,7 +21,7 @@ func (a *Area) catch(do func() error) (err error) {
 	return do()
 }
 
-// panicked tells of a panic, and gives the error for those who wait for its goroutine.
+// panicked reports a panic. It gives the error for those who wait for the goroutine.
 func (a *Area) panicked(cause any, stack []byte) error {
 	a.log.Error("panic", "cause", cause, "stack", string(stack))
 	if a.o.Panicked != nil {
@@ -29,7 +30,7 @@ func (a *Area) panicked(cause any, stack []byte) error {
 	return fmt.Errorf("%w: panic: %v", errPanic, cause)
 }
 
-// caught is catch of a function that can't fail.
+// caught calls a function that returns no error, and recovers its panic as catch does.
 func (a *Area) caught(do func()) {
 	_ = a.catch(func() error { do(); return nil })
 }

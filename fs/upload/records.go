@@ -11,21 +11,23 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// maxRecords bounds the pushes that are remembered as done; those that aren't done
-// are all remembered.
+// maxRecords is how many pushes in state Pushed are remembered at most. Records in other
+// states are all remembered.
 const maxRecords = 1000
 
-// records is what became of the pushes. It is safe for concurrent use.
+// records holds what became of the pushes. It is safe for concurrent use.
 type records struct {
 	now func() time.Time // Options.Now
 
-	mu        sync.Mutex // guards all below; held for no I/O, and no other lock is taken under it
+	// mu guards the fields below. Nobody holds it over I/O, and no other lock is taken
+	// under it.
+	mu        sync.Mutex
 	of        map[recordKey]Record
-	leftovers []leftover // of earlier mounts
-	pushed    int        // counts those of state Pushed in of
+	leftovers []leftover // what earlier mounts left
+	pushed    int        // counts the records of state Pushed
 }
 
-// leftover is a record of what lies at a path until someone removes it.
+// leftover is a record of bytes on the disk. It is listed as long as something is at path.
 type leftover struct {
 	Record
 	path string
@@ -58,7 +60,7 @@ func (rs *records) set(repo ref.Repository, target, state, text string) {
 	}
 }
 
-// trim drops the older half of what was pushed. mu is held.
+// trim drops the older half of the records in state Pushed. mu is held.
 func (rs *records) trim() {
 	var done []recordKey
 	for k, r := range rs.of {
@@ -73,7 +75,7 @@ func (rs *records) trim() {
 	rs.pushed -= len(done) / 2
 }
 
-// reasons gives the error of each push that waits or failed.
+// reasons gives the error text of each push that waits or failed.
 func (rs *records) reasons() map[recordKey]string {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -86,7 +88,7 @@ func (rs *records) reasons() map[recordKey]string {
 	return texts
 }
 
-// drop drops a record that is in a state.
+// drop drops the record of a target if it is in the given state.
 func (rs *records) drop(repo ref.Repository, target, state string) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -115,7 +117,7 @@ func (rs *records) all() []Record {
 	return all
 }
 
-// copy gives the records of this mount, and those of earlier ones.
+// copy gives the records of this mount, and what earlier mounts left.
 func (rs *records) copy() ([]Record, []leftover) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -126,7 +128,8 @@ func (rs *records) copy() ([]Record, []leftover) {
 	return all, slices.Clone(rs.leftovers)
 }
 
-// record keeps what came of a push, over a crash as well.
+// record notes the result of a push. A success also goes to the journal, so that it survives
+// a crash.
 func (a *Area) record(repo ref.Repository, target string, err error) {
 	if err != nil {
 		a.records.set(repo, target, Failed, err.Error())
@@ -136,7 +139,7 @@ func (a *Area) record(repo ref.Repository, target string, err error) {
 	a.noted(repo, target)
 }
 
-// transfers is the uploads under way. It is safe for concurrent use.
+// transfers holds the uploads under way. It is safe for concurrent use.
 type transfers struct {
 	mu sync.Mutex // guards m; no other lock is taken under it
 	m  map[*transfer]bool
@@ -146,7 +149,7 @@ type transfer struct {
 	blob    Blob
 	started time.Time
 	sent    atomic.Int64
-	size    atomic.Int64 // of the blob, or what is written of it
+	size    atomic.Int64 // of the blob, or of its bytes written so far
 }
 
 func (ts *transfers) begin(b Blob, now time.Time) *transfer {

@@ -7,12 +7,12 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Most repositories that a mount shows are never pushed to. The area holds a Root from when
-// something of it is staged or changed. Until then it knows the Root for as long as somebody
-// else holds a node of it, so that all who do see the same.
+// Roots of most repositories are never used for a push. So the area holds a Root only from
+// when something of it is staged or changed. Until then it has a weak pointer to the Root, so
+// that all who hold nodes of the repository see the same ones.
 
-// Root gives upload/ of a repository. The area keeps nothing of a repository of which nothing
-// is staged, once nobody holds a node of it.
+// Root gives upload/ of a repository. As long as nothing of the repository is staged or
+// changed, the area forgets it when nobody holds a node of it.
 func (a *Area) Root(repo ref.Repository) *Dir {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -26,7 +26,7 @@ func (a *Area) Root(repo ref.Repository) *Dir {
 	return root.top
 }
 
-// Top gives the attributes and the ID of upload/ of a repository. It makes nothing, and waits
+// Top gives the attributes and the ID of upload/ of a repository. It makes no Root, and waits
 // for no I/O.
 func (a *Area) Top(repo ref.Repository) (attr Attr, id uint64) {
 	if root := a.root(repo); root != nil {
@@ -42,7 +42,7 @@ func (a *Area) root(repo ref.Repository) *Root {
 	return a.rootLocked(repo)
 }
 
-// rootLocked is root. mu is held.
+// rootLocked is root for callers that hold mu.
 func (a *Area) rootLocked(repo ref.Repository) *Root {
 	if root := a.roots[repo]; root != nil {
 		return root
@@ -50,7 +50,7 @@ func (a *Area) rootLocked(repo ref.Repository) *Root {
 	return a.idle[repo].Value()
 }
 
-// retain has the area hold a Root until it ends.
+// retain makes the area hold a Root until the area ends.
 func (a *Area) retain(r *Root) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -58,13 +58,13 @@ func (a *Area) retain(r *Root) {
 	delete(a.idle, r.repo)
 }
 
-// idleRoot is a Root that the area doesn't hold.
+// idleRoot names a Root that the area doesn't hold.
 type idleRoot struct {
 	repo ref.Repository
 	root weak.Pointer[Root]
 }
 
-// dropIdle drops what is known of a Root that is gone.
+// dropIdle drops the weak pointer to a Root that is gone.
 func (a *Area) dropIdle(of idleRoot) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -72,12 +72,12 @@ func (a *Area) dropIdle(of idleRoot) {
 		delete(a.idle, of.repo)
 	}
 	if len(a.idle) == 0 {
-		a.idle = map[ref.Repository]weak.Pointer[Root]{} // an empty map keeps the room it had
+		a.idle = map[ref.Repository]weak.Pointer[Root]{} // an empty map keeps its memory
 	}
 }
 
-// Deleted is to be told that a tag, or a digest, was deleted at the registry, so that
-// staging it pushes it again.
+// Deleted notes that a tag or a digest was deleted at the registry. Staging it again then
+// pushes it again.
 func (a *Area) Deleted(repo ref.Repository, target string) {
 	if root := a.root(repo); root != nil {
 		root.deleted(target)

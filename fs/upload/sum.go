@@ -10,32 +10,34 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// runningSum is the hash of the first n bytes. Writers write from 0 on, so that no byte has to
-// be read again at the close. The summing alone changes it while there is one, else the holder
-// of the writing turn.
+// runningSum is the hash of the first n bytes. Programs write a file in order, so that with
+// it the close doesn't read the bytes again. While there is a summing, only the summing
+// changes the runningSum. Otherwise only the holder of the writing turn does.
 type runningSum struct {
 	algo digest.Algorithm
 	hash hash.Hash
-	n    int64 // in bytes: what is hashed
-	upTo int64 // in bytes: what is being hashed ends here; n where nothing is
+	// n is how many bytes are hashed.
+	n int64
+	// upTo is where the bytes end that are being hashed now. It equals n when none are.
+	upTo int64
 }
 
 const (
-	// sumEach is how much has to be written, in bytes, for it to be hashed behind whoever
-	// writes. What is less is hashed at the close, as nobody notices.
+	// sumEach is how many bytes must be written before they are hashed behind the writer.
+	// Fewer bytes are hashed at the close, because that takes no noticeable time.
 	sumEach   = 1 << 20
 	sumBuffer = 256 << 10
 )
 
-// summing hashes a file behind its writer.
+// summing is a goroutine that hashes a file behind its writer.
 type summing struct {
-	halt bool          // it is to end; guarded by File.mu
+	halt bool          // tells it to end; guarded by File.mu
 	done chan struct{} // closed when it has ended
 }
 
-// sumBehind hashes the bytes that were written in order, beside the writer. The bytes are
-// read from the page cache again: that costs a fifth of hashing them, and neither
-// memory nor the writer's time. mu is held, and disk.
+// sumBehind starts a goroutine that hashes the bytes written in order, beside the writer. It
+// reads them from the page cache again. That costs a fifth of hashing them, but no memory,
+// and no time of the writer. mu is held, and the file is pinned on the disk.
 func (f *File) sumBehind() {
 	if f.summing != nil || f.front-f.summed() < sumEach {
 		return
@@ -60,8 +62,8 @@ func (f *File) sumBehind() {
 	}()
 }
 
-// endSumming notes that the summing has ended. The hash is of no use if a panic ended it in the
-// middle of a step.
+// endSumming notes that the summing has ended. It drops the hash if a panic ended the summing
+// in the middle of a step.
 func (f *File) endSumming(s *summing) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,7 +74,7 @@ func (f *File) endSumming(s *summing) {
 	close(s.done)
 }
 
-// summed is how many bytes are hashed. mu is held.
+// summed gives how many bytes are hashed. mu is held.
 func (f *File) summed() int64 {
 	if f.sum == nil {
 		return 0
@@ -80,21 +82,21 @@ func (f *File) summed() int64 {
 	return f.sum.n
 }
 
-// sumStep hashes the next bytes, and says whether there are more.
+// sumStep hashes the next bytes. It says whether to go on.
 func (f *File) sumStep(s *summing, buf []byte) bool {
 	sum, disk := f.nextToSum(s, int64(len(buf)))
 	if sum == nil {
 		return false
 	}
-	n, err := disk.ReadAt(buf, sum.n) // n is changed by nobody else
+	n, err := disk.ReadAt(buf, sum.n) // only this goroutine changes sum.n
 	if err == nil {
 		sum.hash.Write(buf[:n])
 	}
 	return f.stepped(sum, err)
 }
 
-// nextToSum says that the next n bytes are being hashed, and gives where they are; nil: they
-// aren't there.
+// nextToSum notes that the next n bytes are being hashed. It gives the hash and the file on
+// the disk. nil means that so many bytes aren't written yet, or that the summing is to end.
 func (f *File) nextToSum(s *summing, n int64) (*runningSum, *os.File) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,14 +114,15 @@ func (f *File) nextToSum(s *summing, n int64) (*runningSum, *os.File) {
 	return f.sum, f.disk
 }
 
-// stepped notes that the next bytes were hashed, or why not, and says whether to go on.
+// stepped notes that the next bytes were hashed, or that reading them failed. It says whether
+// to go on.
 func (f *File) stepped(sum *runningSum, err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.sum != sum { // written anew meanwhile
+	if f.sum != sum { // overwritten meanwhile: it starts anew
 		return true
 	}
-	if err != nil { // whoever closes the file is told
+	if err != nil { // the close reads again and reports it
 		f.sum = nil
 		return false
 	}
@@ -127,7 +130,7 @@ func (f *File) stepped(sum *runningSum, err error) bool {
 	return true
 }
 
-// haltSum ends the summing. The writing turn is held, so that none begins anew.
+// haltSum ends the summing. The writing turn is held, so that no new one begins.
 func (f *File) haltSum(ctx context.Context) error {
 	s := f.askToHalt()
 	if s == nil {
@@ -141,7 +144,7 @@ func (f *File) haltSum(ctx context.Context) error {
 	}
 }
 
-// askToHalt asks the summing to end, and gives it; nil: there is none.
+// askToHalt tells the summing to end, and gives it; nil: there is none.
 func (f *File) askToHalt() *summing {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,7 +154,7 @@ func (f *File) askToHalt() *summing {
 	return f.summing
 }
 
-// digestOf hashes all bytes with an algorithm. Reads go on meanwhile, writes wait.
+// digestOf gives the digest of all bytes with an algorithm. Writes wait for it, reads don't.
 func (f *File) digestOf(ctx context.Context, algo digest.Algorithm) (digest.Digest, error) {
 	if d := f.knownAs(algo); d != "" {
 		return d, nil
@@ -193,8 +196,8 @@ func (f *File) digestOf(ctx context.Context, algo digest.Algorithm) (digest.Dige
 	return f.hashed(digest.NewDigest(algo, sum.hash)), nil
 }
 
-// sumToEnd gives the hash to go on with until all size bytes are hashed. The writing turn is
-// held, and nobody hashes behind the writer.
+// sumToEnd gives the hash with which to hash the rest of the size bytes. The writing turn is
+// held, and no summing is running.
 func (f *File) sumToEnd(algo digest.Algorithm) (sum *runningSum, disk *os.File, size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -46,7 +46,7 @@ func Survey(dir string) ([]Stage, error) {
 func Clean(dir string, unpushed, dry bool) (removed, kept []Stage, err error) {
 	removed, kept = []Stage{}, []Stage{}
 	err = eachLock(dir, func(dir string, lock *os.File) error {
-		s, ok := survey(dir, tryLock(lock)) // locked until it is removed, so that no new mount looks at it
+		s, ok := survey(dir, tryLock(lock)) // locked until it is removed
 		switch {
 		case !ok:
 			return nil

@@ -6,17 +6,20 @@ import (
 	"sync"
 )
 
-// turn is held by one goroutine at a time, in the order in which they asked. Waiting for a
-// turn ends with a context. The zero value is free, and takes no memory of its own: a mount
-// may show many thousands of files that nobody writes. doc.go has the order in which turns and
-// mutexes are taken.
+// turn is a lock for work that takes time. One goroutine holds it at a time, and others get
+// it in the order in which they asked. A wait for a turn ends with a context. The zero turn
+// is free, and needs no other memory: a mount may show many thousands of files that nobody
+// writes. doc.go has the order in which turns and mutexes are taken.
 type turn struct {
-	mu      sync.Mutex      // guards all below; no other lock is taken under it
-	taken   bool            // somebody holds the turn
-	waiting []chan struct{} // closed for who is given the turn, the first first
+	mu    sync.Mutex // guards the fields below; no other lock is taken under it
+	taken bool       // somebody holds the turn
+	// waiting are the channels of those who wait, the first one first. A channel is
+	// closed when its owner gets the turn.
+	waiting []chan struct{}
 }
 
-// take waits for the turn until ctx ends. Each take that succeeds is paired with a give.
+// take waits for the turn until ctx ends. After a take that succeeds, the caller must call
+// give.
 func (t *turn) take(ctx context.Context) error {
 	given := t.ask()
 	if given == nil {
@@ -42,7 +45,8 @@ func (t *turn) try() bool {
 	return true
 }
 
-// ask takes the turn, or gives a channel that is closed once it is given.
+// ask takes the turn if it is free, and gives nil. Otherwise it gives a channel that is
+// closed when the caller gets the turn.
 func (t *turn) ask() (given chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,7 +59,7 @@ func (t *turn) ask() (given chan struct{}) {
 	return given
 }
 
-// leave takes back what ask asked for. A turn that was given meanwhile goes to the next.
+// leave ends the wait for given. If the turn was given meanwhile, the next one gets it.
 func (t *turn) leave(given chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,7 +77,7 @@ func (t *turn) give() {
 	t.pass()
 }
 
-// pass gives the turn to the next who waits, or to nobody. mu is held.
+// pass gives the turn to the next who waits, or frees it. mu is held.
 func (t *turn) pass() {
 	if len(t.waiting) == 0 {
 		t.taken, t.waiting = false, nil

@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// fillBuffer is how much of a blob is copied at once, in bytes.
+	// fillBuffer is the size of one read from a blob, in bytes.
 	fillBuffer = 1 << 20
-	// maxFill is the most that one CopyFrom copies byte by byte, in bytes, so that a copy can
-	// be interrupted and goes on.
+	// maxFill is how many bytes one CopyFrom copies at most. Between two calls a copy can
+	// be interrupted.
 	maxFill = 64 << 20
 )
 
-// write writes at an offset. The writing turn is held, and disk.
+// write writes p at off. The writing turn is held, and the file is pinned on the disk.
 func (f *File) write(p []byte, off int64) (int, error) {
 	disk := f.beforeChange()
 	n, err := f.put(disk, p, off)
@@ -24,7 +24,7 @@ func (f *File) write(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// beforeChange notes that the bytes change from now on, and gives where.
+// beforeChange notes that the bytes are about to change. It gives the file on the disk.
 func (f *File) beforeChange() *os.File {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -32,7 +32,8 @@ func (f *File) beforeChange() *os.File {
 	return f.disk
 }
 
-// put writes to the disk, and holds room for it. The writing turn is held, and disk.
+// put writes p to the disk, and reserves room for it. The writing turn is held, and the file
+// is pinned on the disk.
 func (f *File) put(disk *os.File, p []byte, off int64) (int, error) {
 	if err := f.share.grow(off + int64(len(p))); err != nil {
 		return 0, err
@@ -45,7 +46,7 @@ func (f *File) put(disk *os.File, p []byte, off int64) (int, error) {
 	return n, noSpace(err)
 }
 
-// wrote notes that n bytes were written at an offset; err is why it aren't more.
+// wrote notes that n bytes were written at off. err is why it is not all of them.
 func (f *File) wrote(off int64, n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,9 +70,9 @@ func (f *File) wrote(off int64, n int, err error) {
 	}
 }
 
-// overwritten drops what was made of the bytes from off on. Whatever reads them for a sum, or
-// to send them, says so before it does, so that it is found here once the bytes have changed.
-// mu is held.
+// overwritten drops the hash and the sender if they used bytes at or after off. A reader of
+// bytes notes its range in upTo or taken before it reads. So overwritten, which is called
+// after the bytes have changed, finds every such reader. mu is held.
 func (f *File) overwritten(off int64) {
 	if f.sum != nil && off < f.sum.upTo {
 		f.sum = nil
@@ -81,15 +82,17 @@ func (f *File) overwritten(off int64) {
 	}
 }
 
-// spoil notes that what is here isn't what was meant. mu is held.
+// spoil notes that a write failed, so that the bytes aren't those that were meant. mu is
+// held.
 func (f *File) spoil(err error) {
 	f.broken = err
 	f.recall()
 }
 
-// fetch brings the bytes of the blob that the file stands for to the disk, as someone is going
-// to change them. Until all are there, the file goes on to stand for the blob: readers have
-// its bytes, and an error changes nothing. The writing turn is held, and disk.
+// fetch copies the bytes of the blob that the file stands for to the disk, before somebody
+// changes them. Until all of them are there, the file still stands for the blob: readers see
+// its bytes, and an error changes nothing. The writing turn is held, and the file is pinned
+// on the disk.
 func (f *File) fetch(ctx context.Context) error {
 	disk, b, size := f.bytesOn()
 	if b.Digest == "" {
@@ -111,20 +114,20 @@ func (f *File) fetch(ctx context.Context) error {
 	return nil
 }
 
-// owns notes that the first size bytes of the blob b are on the disk: the file stands for b
-// no more.
+// owns notes that the first size bytes of the blob b are on the disk. The file doesn't stand
+// for b any more.
 func (f *File) owns(b Blob, size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.content, f.digest, f.sum, f.front = Blob{}, "", nil, size
-	f.whole = true // what is like a blob that is known isn't sent before it is whole
+	f.whole = true // the file is like a known blob: nothing is sent before it is whole
 	if size == b.Size {
 		f.digest = b.Digest
 	}
 }
 
-// fill gives n bytes of a blob to put, from the byte off of the blob on. put gets the offset
-// from there.
+// fill reads n bytes of a blob from off on and passes them to put. at is their offset from
+// off.
 func (f *File) fill(ctx context.Context, b Blob, off, n int64, put func(p []byte, at int64) (int, error)) error {
 	ctx, cancel := f.root.area.under(ctx)
 	defer cancel()
@@ -150,8 +153,8 @@ func (f *File) fill(ctx context.Context, b Blob, off, n int64, put func(p []byte
 	return nil
 }
 
-// copyFrom copies n bytes of a blob, from its byte off on, to at. The writing turn is held,
-// and disk.
+// copyFrom copies n bytes of a blob, from its byte off on, to the file's byte at. The writing
+// turn is held, and the file is pinned on the disk.
 func (f *File) copyFrom(ctx context.Context, b Blob, off, at, n int64) (int64, error) {
 	if f.borrow(b, off, at, n) {
 		return n, nil
@@ -169,8 +172,8 @@ func (f *File) copyFrom(ctx context.Context, b Blob, off, at, n int64) (int64, e
 	return n, nil
 }
 
-// borrow has the file stand for more of a blob, if it stands for the blob's start already, or
-// is empty and gets that.
+// borrow makes the file stand for more of a blob, without copying bytes. That works if the
+// file stands for the start of the blob already, or is empty and gets its start.
 func (f *File) borrow(b Blob, off, at, n int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -185,7 +188,7 @@ func (f *File) borrow(b Blob, off, at, n int64) bool {
 	return true
 }
 
-// giveUpAhead has nothing be sent before the file is whole.
+// giveUpAhead gives the sender up. Nothing more is sent before the file is whole.
 func (f *File) giveUpAhead() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -193,14 +196,14 @@ func (f *File) giveUpAhead() {
 	f.whole = true
 }
 
-// fail is spoil for who doesn't hold mu.
+// fail locks mu and calls spoil.
 func (f *File) fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.spoil(err)
 }
 
-// resize sets the size. The writing turn is held, and disk.
+// resize sets the size. The writing turn is held, and the file is pinned on the disk.
 func (f *File) resize(ctx context.Context, size int64) error {
 	if size < 0 {
 		return syscall.EINVAL
@@ -224,8 +227,9 @@ func (f *File) resize(ctx context.Context, size int64) error {
 	return nil
 }
 
-// resized says whether a file gets a size without I/O: it has it, as buildctl asks for at its
-// end, or it stood for a blob and is empty from now on.
+// resized sets the size if that needs no I/O, and says whether it did. That is so if the file
+// has the size already (buildctl truncates a file to its size when it ends), or if it stood
+// for a blob and becomes empty.
 func (f *File) resized(size int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -243,7 +247,7 @@ func (f *File) resized(size int64) bool {
 	return true
 }
 
-// truncated notes that the file has another size.
+// truncated notes that the file on the disk has a new size.
 func (f *File) truncated(size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
