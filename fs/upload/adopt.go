@@ -9,11 +9,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// adoptName is where files wait for the cache to take them over, under names that
-// nobody else can have.
+// adoptName is the directory for files that the cache is about to take over. Their names there
+// are unique.
 const adoptName = "adopt"
 
-// aside is a file whose bytes wait for the cache: nobody else looks for them there.
+// aside is a file whose bytes were moved to adoptName, where nobody else opens them.
 type aside struct {
 	f      *File
 	path   string // where they are
@@ -21,9 +21,9 @@ type aside struct {
 	size   int64 // in bytes
 }
 
-// adopt gives the bytes of a blob that was pushed to the cache, once nobody can
-// write them, and lets the file stand for the blob from then on. Syncing them takes
-// its time, so this is done behind whoever pushed.
+// adopt gives the bytes of a pushed blob to the cache, if nobody can write them any more. The
+// file then stands for the blob. The cache syncs the bytes, which takes time, so a goroutine does
+// this while the caller goes on.
 func (r *Root) adopt(f *File) {
 	a := r.area
 	leave, err := a.enter()
@@ -54,8 +54,8 @@ func (r *Root) adopt(f *File) {
 	}()
 }
 
-// setAsideNow sets the bytes of f aside; nil: they aren't the cache's to take. busy says that
-// a turn which that needs is taken. The writing turn stays taken where there is an aside.
+// setAsideNow sets the bytes of f aside without waiting. nil means that it didn't: busy then says
+// whether a turn that it needs is taken. If it gives an aside, the caller holds the writing turn.
 func (r *Root) setAsideNow(f *File) (s *aside, busy bool) {
 	if !f.writing.try() {
 		return nil, true
@@ -72,7 +72,8 @@ func (r *Root) setAsideNow(f *File) (s *aside, busy bool) {
 	return r.setAside(f), false
 }
 
-// setAsideInTurn is setAsideNow, which waits for the turns.
+// setAsideInTurn sets the bytes of f aside, and waits for the turns that it needs until ctx or
+// the area ends. If it gives an aside, the caller holds the writing turn.
 func (r *Root) setAsideInTurn(ctx context.Context, f *File) (s *aside) {
 	if r.area.take(ctx, &f.writing) != nil {
 		return nil
@@ -89,8 +90,8 @@ func (r *Root) setAsideInTurn(ctx context.Context, f *File) (s *aside) {
 	return r.setAside(f)
 }
 
-// setAside moves the bytes of f to where nobody else looks for them; nil where they
-// aren't the cache's to take. The writing turn and the shape's are held.
+// setAside moves the bytes of f to adoptName. It gives nil if the cache can't take them over. The
+// writing turn and the shape turn are held.
 func (r *Root) setAside(f *File) *aside {
 	from, s := r.adoptable(f)
 	if s == nil {
@@ -108,12 +109,12 @@ func (r *Root) setAside(f *File) *aside {
 		return nil
 	}
 	f.keepOpen(disk)
-	f.share.release() // it was pushed: syncing it takes nobody's room
+	f.share.release() // the blob is pushed, and needs no staging room
 	return s
 }
 
-// adoptable gives the place of a file whose bytes are the cache's to take, and where to; nil:
-// they aren't.
+// adoptable says whether the cache can take over the bytes of a file. It gives the path of the
+// bytes and where they go; nil: the cache can't.
 func (r *Root) adoptable(f *File) (from string, s *aside) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +127,7 @@ func (r *Root) adoptable(f *File) (from string, s *aside) {
 	return f.path(), &aside{f, to, f.digest, f.size}
 }
 
-// keepOpen has a use of the file keep it open on the disk, until letGo is called.
+// keepOpen keeps a file open on the disk until letGo is called.
 func (f *File) keepOpen(disk *os.File) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -138,7 +139,7 @@ func (f *File) keepOpen(disk *os.File) {
 	f.disk = disk
 }
 
-// giveAway has the cache take over what was set aside, and gives the writing turn back.
+// giveAway gives bytes that were set aside to the cache, and gives the writing turn back.
 func (r *Root) giveAway(s *aside) {
 	a := r.area
 	defer s.f.writing.give()
@@ -146,13 +147,13 @@ func (r *Root) giveAway(s *aside) {
 	err := a.catch(func() error { return a.o.Tree.Adopt(s.digest, s.size, s.path) })
 	if err != nil {
 		a.log.Debug("what was pushed isn't kept in the cache", "digest", s.digest, "cause", err)
-		_ = os.Remove(s.path) // the registry has it
+		_ = os.Remove(s.path) // the registry has the bytes
 	}
 	s.f.standFor(Blob{r.repo, s.digest, s.size})
 }
 
-// standFor has the file stand for a blob. Its bytes are the cache's by now: who reads them goes
-// on, and nobody writes them.
+// standFor makes the file stand for a blob, because the cache has its bytes now. Present readers
+// go on reading the old file, and nobody writes to it.
 func (f *File) standFor(b Blob) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,22 +162,22 @@ func (f *File) standFor(b Blob) {
 	f.retired, f.disk = append(f.retired, f.disk), nil
 }
 
-// removePushed removes from the disk what was pushed, as the mount has ended and nobody can
-// see it any more.
+// removePushed removes the pushed files from the disk. The mount has ended, so that nobody sees
+// them any more.
 func (r *Root) removePushed() {
 	for _, path := range r.pushedPaths() {
-		_ = os.Remove(path) // else it is found to be left
+		_ = os.Remove(path) // if it fails, the next mount finds it
 	}
 }
 
-// pushedPaths gives where files are on the disk that were pushed.
+// pushedPaths gives the paths of the files on the disk that were pushed.
 func (r *Root) pushedPaths() (paths []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.top.pushedPaths(nil)
 }
 
-// pushedPaths adds the paths below a directory. Root.mu is held.
+// pushedPaths adds the paths of the pushed files below a directory. Root.mu is held.
 func (d *Dir) pushedPaths(paths []string) []string {
 	for _, n := range d.children {
 		switch n := n.(type) {

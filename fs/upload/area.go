@@ -28,36 +28,41 @@ type Area struct {
 	records   records
 	active    transfers
 	budget    budget
-	beginning turn // to make this mount's directory
+	beginning turn // held to make this mount's directory
 
-	ctx    context.Context // ends when Close has waited long enough
+	// ctx ends when Close has waited long enough.
+	ctx    context.Context
 	cancel context.CancelFunc
-	work   sync.WaitGroup  // pushes, and all else that Close waits for
-	open   context.Context // ends when Close begins
-	shut   context.CancelFunc
-	early  int64 // in bytes: earlyFrom, but in tests
+	work   sync.WaitGroup // counts the pushes and all other work that Close waits for
+	// open ends when Close begins.
+	open context.Context
+	shut context.CancelFunc
+	// early is earlyFrom, in bytes. Tests set another value.
+	early int64
 
-	awaitFor    time.Duration // awaitFor, deferFor, attendAfter and lookEach, but in tests
+	// awaitFor and the next three fields hold the constants awaitFor, deferFor, attendAfter
+	// and lookEach. Tests set other values.
+	awaitFor    time.Duration
 	deferFor    time.Duration
 	attendAfter time.Duration
 	pace        time.Duration
 
-	// mu guards all below, and no more than these fields: nobody holds it over I/O or a wait.
-	// It comes after Root.mu and File.mu in the lock order, and before no other lock.
+	// mu guards the fields below. Nobody holds it over I/O or a wait. It comes after Root.mu
+	// and File.mu in the lock order, and no lock is taken under it.
 	mu      sync.Mutex
 	closed  bool
-	dir     string   // of this mount; "" until something is staged
-	lock    *os.File // held for as long as the mount lives
+	dir     string   // this mount's; "" until something is staged
+	lock    *os.File // locked as long as the mount lives
 	journal *os.File // nil until something is staged
-	// roots are the repositories of which something is staged, or was changed.
+	// roots are the repositories of which something was staged or changed.
 	roots map[ref.Repository]*Root
-	// idle are all others that somebody holds a node of. Nothing is lost with those: an equal
-	// one is made for the next who asks.
+	// idle are the other repositories of which somebody holds a node. Their Roots may be
+	// freed, because an equal one is made for the next caller of Root.
 	idle map[ref.Repository]weak.Pointer[Root]
 }
 
-// Open opens the staging area, and finds what earlier mounts left in it. It makes
-// nothing on disk before something is staged.
+// Open opens the staging area, and finds what earlier mounts left in it. It writes nothing to the
+// disk until something is staged.
 func Open(o Options) (*Area, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -65,7 +70,7 @@ func Open(o Options) (*Area, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	// What the area does for a caller ends with the caller's context, or with this.
+	// Work for a caller ends with the caller's context. All other work ends with this one.
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Area{
 		o: o, log: o.Logger, now: o.Now, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
@@ -84,13 +89,13 @@ func Open(o Options) (*Area, error) {
 	return a, nil
 }
 
-// mountDir is the directory of a mount, with what is open of it.
+// mountDir is the staging directory of a mount, with its open files.
 type mountDir struct {
 	path          string
 	lock, journal *os.File
 }
 
-// begin makes this mount's directory, if there is none, and gives it.
+// begin gives this mount's directory. It makes the directory if there is none yet.
 func (a *Area) begin(ctx context.Context) (dir string, err error) {
 	if err := a.take(ctx, &a.beginning); err != nil {
 		return "", err
@@ -114,7 +119,7 @@ func (a *Area) path() string {
 	return a.dir
 }
 
-// makeDir makes the directory of a mount, which is locked while that lives.
+// makeDir makes the directory of a mount. It is locked as long as the mount lives.
 func (a *Area) makeDir() (mountDir, error) {
 	dir := filepath.Join(a.o.Dir, fmt.Sprintf("%s-%d", a.now().UTC().Format("20060102-150405.000"), os.Getpid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -124,8 +129,9 @@ func (a *Area) makeDir() (mountDir, error) {
 	if err != nil {
 		return mountDir{}, err
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil { // another mount may just be looking
-		a.log.Debug("staging area not locked", "cause", err) // a file system without locks
+	// Another mount may hold the lock for a moment, while it looks at the directory.
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		a.log.Debug("staging area not locked", "cause", err) // the file system has no locks
 	}
 	journal, err := os.OpenFile(filepath.Join(dir, journalName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -141,16 +147,17 @@ func (a *Area) began(d mountDir) {
 	a.dir, a.lock, a.journal = d.path, d.lock, d.journal
 }
 
-// Records lists what became of the pushes, the oldest change first.
+// Records lists the results of the pushes, the oldest change first.
 func (a *Area) Records() []Record { return a.records.all() }
 
-// Staged gives how many bytes this mount has staged, which Options.MaxBytes bounds.
+// Staged gives how many bytes this mount has staged. Options.MaxBytes limits them.
 func (a *Area) Staged() int64 { return a.budget.bytes() }
 
 // Transfers lists the uploads under way, the oldest first.
 func (a *Area) Transfers() []Transfer { return a.active.all() }
 
-// enter says that something begins that Close waits for.
+// enter notes the start of work that Close waits for. The caller calls leave at its end. After
+// Close has begun, enter fails with ErrClosed.
 func (a *Area) enter() (leave func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -161,29 +168,29 @@ func (a *Area) enter() (leave func(), err error) {
 	return a.work.Done, nil
 }
 
-// under is ctx, ended with the area as well.
+// under gives a context that ends with ctx or with the area.
 func (a *Area) under(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(a.ctx, func() { cancel(ErrClosed) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// close has nothing begin any more.
+// close makes every later enter fail.
 func (a *Area) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
 }
 
-// held gives what the area holds: the mount's directory, and the repositories in it.
+// held gives the mount's directory, and the repositories that the area holds.
 func (a *Area) held() (mountDir, []*Root) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return mountDir{a.dir, a.lock, a.journal}, slices.Collect(maps.Values(a.roots))
 }
 
-// Close ends the area: it waits for what is being pushed until ctx ends, and then
-// ends that. What was pushed goes. What wasn't is kept, and told.
+// Close ends the area. It waits for pushes that are under way until ctx ends, and then cancels
+// them. It removes what was pushed from the disk. It keeps what wasn't pushed, and logs it.
 func (a *Area) Close(ctx context.Context) error {
 	a.close()
 	a.shut()

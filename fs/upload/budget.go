@@ -5,18 +5,18 @@ import (
 	"sync"
 )
 
-// makeRoomEach is how many bytes are staged before the cache is asked to make room for as
-// many again.
+// makeRoomEach is after how many newly staged bytes the cache is asked to free as many again.
 const makeRoomEach = 64 << 20
 
-// budget counts the bytes on the staging disk, which Options.MaxBytes bounds.
+// budget counts the bytes on the staging disk. Options.MaxBytes limits them.
 type budget struct {
-	max      int64         // in bytes; 0: as the disk has
+	max      int64         // in bytes; 0: as many as the disk holds
 	makeRoom func(n int64) // asks the cache for n bytes; called without a lock
 
-	mu    sync.Mutex // guards all below, and the bytes of each share; no other lock is taken under it
-	used  int64      // in bytes: the sum of all shares
-	added int64      // in bytes: what came since the cache was last asked for room
+	// mu guards the fields below, and share.bytes. No other lock is taken under it.
+	mu    sync.Mutex
+	used  int64 // in bytes: the sum of all shares
+	added int64 // in bytes, since the cache was last asked for room
 }
 
 // bytes gives how many bytes are staged.
@@ -26,14 +26,14 @@ func (b *budget) bytes() int64 {
 	return b.used
 }
 
-// share is what one file holds of a budget: as many bytes as it has on the staging disk. Its
-// size is set, never added to, so that nothing is counted or given back twice.
+// share is the part of a budget that one file holds: the bytes that it has on the staging disk. A
+// share is set and never added to, so that nothing is counted or given back twice.
 type share struct {
 	of    *budget
 	bytes int64 // guarded by budget.mu
 }
 
-// grow has the share hold at least n bytes. It fails with ErrNoSpace beyond the bound.
+// grow makes the share hold at least n bytes. It fails with ErrNoSpace beyond the limit.
 func (s *share) grow(n int64) error {
 	due, err := s.reserve(n)
 	if due {
@@ -42,7 +42,7 @@ func (s *share) grow(n int64) error {
 	return err
 }
 
-// reserve is grow. due says that the cache is to be asked for room.
+// reserve is grow without asking the cache. due says that the cache must be asked for room.
 func (s *share) reserve(n int64) (due bool, err error) {
 	b := s.of
 	b.mu.Lock()
@@ -64,7 +64,7 @@ func (s *share) reserve(n int64) (due bool, err error) {
 	return false, nil
 }
 
-// hold has the share hold n bytes, whatever the bound is: they are on the disk.
+// hold makes the share hold n bytes, without a limit, because they are on the disk already.
 func (s *share) hold(n int64) {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *share) hold(n int64) {
 	s.bytes = n
 }
 
-// shrink has the share hold at most n bytes.
+// shrink makes the share hold at most n bytes.
 func (s *share) shrink(n int64) {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
@@ -82,5 +82,6 @@ func (s *share) shrink(n int64) {
 	}
 }
 
-// release gives all bytes back: they left the staging disk. Another release changes nothing.
+// release gives all bytes back, because they left the staging disk. A second release changes
+// nothing.
 func (s *share) release() { s.shrink(0) }

@@ -2,16 +2,16 @@ package upload
 
 import "github.com/opencontainers/go-digest"
 
-// lastClose is what the end of a handle that could write asks for.
+// lastClose says what to do after a handle that could write was released.
 type lastClose int
 
 const (
-	nothingClosed lastClose = iota // others can still write, or nothing is to be done
+	nothingClosed lastClose = iota // others can still write, or there is nothing to do
 	pushedClosed                   // the registry has the bytes, and nobody can write them
 	emptyClosed                    // nobody can write the file, and it has no byte
 )
 
-// writerGone notes that a handle which could write was released.
+// writerGone handles the release of a handle that could write.
 func (r *Root) writerGone(f *File) {
 	r.touchFile(f)
 	switch f.removeWriter(r.roleOf(f).kind) {
@@ -22,7 +22,7 @@ func (r *Root) writerGone(f *File) {
 	}
 }
 
-// removeWriter counts a handle less that may write. kind is the role of the file's place.
+// removeWriter uncounts a handle that could write. kind is the role of the file's place.
 func (f *File) removeWriter(kind roleKind) lastClose {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -30,7 +30,7 @@ func (f *File) removeWriter(kind roleKind) lastClose {
 	if f.writers > 0 {
 		return nothingClosed
 	}
-	if kind == blob { // by its digest it was pushed already, if it is that
+	if kind == blob { // the close has pushed it, if its digest is right
 		f.recall()
 	}
 	f.endAhead()
@@ -43,9 +43,8 @@ func (f *File) removeWriter(kind roleKind) lastClose {
 	return nothingClosed
 }
 
-// pushEmpty pushes a file without a byte. As every file begins so, only its last
-// close tells that it is meant, and nobody hears what comes of that: it is in
-// uploads.json.
+// pushEmpty pushes a file without bytes. Every file begins without bytes, so only the last close
+// says that it is meant to be empty. No program gets the result, which is in uploads.json.
 func (r *Root) pushEmpty(f *File) {
 	if r.roleOf(f).kind != namedBlob {
 		return
@@ -66,7 +65,7 @@ func (r *Root) pushEmpty(f *File) {
 	}()
 }
 
-// beginEmptyPush gives the channel that is to be closed when the push has ended.
+// beginEmptyPush gives the channel to close when the push has ended.
 func (f *File) beginEmptyPush() chan struct{} {
 	done := make(chan struct{})
 	f.mu.Lock()

@@ -14,17 +14,17 @@ import (
 // Dir is a directory of the staging area.
 type Dir struct {
 	header
-	made bool // a program made it; else it was there from the start
+	made bool // by a program; else it was there from the start
 
-	// Root.mu guards all below.
-	children map[string]Node // changed by the holder of Root.shape alone
-	// remote are the blobs of the registry that were looked up here, at most maxRemote. They
-	// aren't listed.
+	// Root.mu guards the fields below.
+	children map[string]Node // only the holder of Root.shape changes it
+	// remote are blobs of the registry that were looked up here, at most maxRemote. List
+	// doesn't list them.
 	remote map[string]*File
-	// gone are the names that were removed here, at most maxRemote. The registry isn't asked
-	// for them: a program that removes a name wants to make it anew.
-	gone   map[string]bool // nil: none
-	layout layout          // of the directory's index.json
+	// gone are the names that were removed here, at most maxRemote; nil: none. The registry
+	// isn't asked for them, because a program that removes a name wants to make it anew.
+	gone   map[string]bool
+	layout layout // of the directory's index.json
 }
 
 // Entry is a node under its name.
@@ -46,7 +46,7 @@ func (d *Dir) Set(_ context.Context, _ Program, c Change) error {
 	return nil
 }
 
-// List gives what is staged here, in byte order. It waits for no I/O.
+// List gives the staged nodes, in byte order of their names. It waits for no I/O.
 func (d *Dir) List() []Entry {
 	es := d.entries()
 	slices.SortFunc(es, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
@@ -63,7 +63,7 @@ func (d *Dir) entries() []Entry {
 	return es
 }
 
-// vacant says whether name can be made here. Root.mu is held.
+// vacant says with an error why name can't be made here; nil: it can. Root.mu is held.
 func (d *Dir) vacant(name string, isDir bool) error {
 	if d.children[name] != nil {
 		return syscall.EEXIST
@@ -74,7 +74,7 @@ func (d *Dir) vacant(name string, isDir bool) error {
 	return checkName(d, name, isDir)
 }
 
-// Create makes a file for a program (nil: not known) and opens it for writing.
+// Create makes a file for a program (nil: not known), and opens it for writing.
 func (d *Dir) Create(ctx context.Context, name string, mode uint32, made Manner, by Program) (*File, *Handle, error) {
 	f, err := d.addFile(ctx, name, by, func(h header) *File {
 		f := newFile(h)
@@ -92,12 +92,12 @@ func (d *Dir) Create(ctx context.Context, name string, mode uint32, made Manner,
 	return f, h, nil
 }
 
-// takeBack removes what was just made here, as it isn't to be. The one who made it may have
-// been interrupted: this goes on all the same, and waits for no more than the disk.
+// takeBack removes a node that was just made, because making it failed. It goes on even if the
+// caller is interrupted. It waits only for the disk.
 func (d *Dir) takeBack(name string) { _ = d.Unlink(d.root.area.ctx, name) }
 
-// Link gives a name to a blob that a repository has, for a program (nil: not known). It is
-// pushed as a copy of it would be.
+// Link gives a name to a blob that a repository has, for a program (nil: not known). The file is
+// pushed as a copy of the blob would be.
 func (d *Dir) Link(ctx context.Context, name string, b Blob, by Program) (*File, error) {
 	f, err := d.addFile(ctx, name, by, func(h header) *File {
 		f := newFile(h)
@@ -114,7 +114,7 @@ func (d *Dir) Link(ctx context.Context, name string, b Blob, by Program) (*File,
 	return f, nil
 }
 
-// addFile adds a file, which is on the disk once it is opened.
+// addFile adds a file. The file gets on the disk when it is opened.
 func (d *Dir) addFile(ctx context.Context, name string, by Program, make func(header) *File) (f *File, err error) {
 	r := d.root
 	if err := r.reshape(ctx); err != nil {
@@ -144,7 +144,7 @@ func (d *Dir) Mkdir(ctx context.Context, name string, mode uint32) (*Dir, error)
 	return n, r.add(n, nil, nil)
 }
 
-// Symlink makes a symlink. At the place of a blob, the file that it leads to is pushed.
+// Symlink makes a symlink. At the place of a blob, it pushes the file that the symlink leads to.
 func (d *Dir) Symlink(ctx context.Context, name, target string) (*Symlink, error) {
 	s, err := d.addSymlink(ctx, name, target)
 	if err != nil {
@@ -177,15 +177,14 @@ func (d *Dir) addSymlink(ctx context.Context, name, target string) (*Symlink, er
 	return s, r.add(s, nil, nil)
 }
 
-// mayLink is checkLink for who doesn't hold mu.
+// mayLink is checkLink for callers that don't hold mu.
 func (r *Root) mayLink(d *Dir, name, target string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.checkLink(d, name, target)
 }
 
-// vacantPath gives the path of a name that can be made in a directory. The shape's turn is
-// held.
+// vacantPath gives the path of a name that can be made in a directory. The shape turn is held.
 func (r *Root) vacantPath(d *Dir, name string, isDir bool) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -193,8 +192,9 @@ func (r *Root) vacantPath(d *Dir, name string, isDir bool) (string, error) {
 	return h.path(), d.vacant(name, isDir)
 }
 
-// add puts a node into the directory that its header names, for a program (nil: not known).
-// check is called before, and may refuse that; nil: it was checked. The shape's turn is held.
+// add puts a node into the directory in its header, for a program (nil: not known). check runs
+// before that, under mu, and may refuse it. A nil check means that the caller has checked. The
+// shape turn is held.
 func (r *Root) add(n Node, by Program, check func() error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,8 +215,7 @@ func (r *Root) add(n Node, by Program, check func() error) error {
 	return nil
 }
 
-// Unlink removes a file or a symlink from the staging area. The registry keeps
-// what it has.
+// Unlink removes a file or a symlink from the staging area. The registry keeps what was pushed.
 func (d *Dir) Unlink(ctx context.Context, name string) error {
 	r := d.root
 	if err := r.reshape(ctx); err != nil {
@@ -234,8 +233,8 @@ func (d *Dir) Unlink(ctx context.Context, name string) error {
 	return nil
 }
 
-// removeStaged removes something from the disk that may not be there: a file may stand for a
-// blob.
+// removeStaged removes a node from the disk. The node may be missing there, because a file may
+// stand for a blob.
 func removeStaged(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("staging area: %w", err)
@@ -243,7 +242,7 @@ func removeStaged(path string) error {
 	return nil
 }
 
-// removable gives the path of a file or a symlink.
+// removable gives the path of a file or a symlink. It fails for a directory.
 func (r *Root) removable(d *Dir, name string) (path string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -260,8 +259,8 @@ func (r *Root) removable(d *Dir, name string) (path string, err error) {
 	}
 }
 
-// unname takes the name of a file or a symlink away, which is gone from the disk. The shape's
-// turn is held.
+// unname removes the name of a file or a symlink that is gone from the disk. The shape turn is
+// held.
 func (r *Root) unname(d *Dir, name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -273,11 +272,11 @@ func (r *Root) unname(d *Dir, name string) {
 	if name == indexName && d.isLayout() {
 		d.unlist()
 	}
-	r.touch(d) // what waited there may be gone
+	r.touch(d) // the targets that waited may be gone
 }
 
-// drop drops what has a name in a directory, if anything has: it is gone from the disk. mu is
-// held.
+// drop removes the node under a name from a directory, if there is one. The node is gone from the
+// disk. mu is held.
 func (r *Root) drop(d *Dir, name string) {
 	switch n := d.children[name].(type) {
 	case *File:
@@ -313,7 +312,7 @@ func (d *Dir) Rmdir(ctx context.Context, name string) error {
 	return nil
 }
 
-// emptyDir gives the path of a directory that has nothing in it.
+// emptyDir gives the path of a directory, if the directory is empty.
 func (r *Root) emptyDir(d *Dir, name string) (path string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -329,8 +328,7 @@ func (r *Root) emptyDir(d *Dir, name string) (path string, err error) {
 	return n.path(), nil
 }
 
-// unnameDir takes the name of a directory away, which is gone from the disk. The shape's turn
-// is held.
+// unnameDir removes the name of a directory that is gone from the disk. The shape turn is held.
 func (r *Root) unnameDir(d *Dir, name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

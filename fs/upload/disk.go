@@ -11,32 +11,32 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// pin keeps the bytes of the file readable until letGo is called: on the disk, unless the
-// file stands for a blob.
+// pin keeps the bytes of the file readable until letGo is called. It opens the file on the disk,
+// unless the file stands for a blob.
 func (f *File) pin(ctx context.Context) error {
 	return f.open(ctx, func() bool { return f.disk != nil || f.isBorrowed() })
 }
 
-// pinDisk is pin for who is going to change the bytes: the file is open on the disk, and made
-// there where there is none yet.
+// pinDisk is pin for callers that change the bytes. It always opens the file on the disk, and
+// makes it there if it is missing.
 func (f *File) pinDisk(ctx context.Context) error {
 	return f.open(ctx, func() bool { return f.disk != nil })
 }
 
-// open counts a user of the file. It opens the bytes on the disk unless enough says that this
-// isn't needed, for which it holds mu.
+// open counts a use of the file. It opens the file on the disk, unless enough says that this
+// isn't needed. enough is called with Root.mu and mu held.
 func (f *File) open(ctx context.Context, enough func() bool) error {
 	r := f.root
 	if r.count(f, enough) {
 		return nil
 	}
-	if r.area.ctx.Err() != nil { // nothing is made anew in a directory that Close looks through
+	if r.area.ctx.Err() != nil { // Close looks through the directory, so nothing new is made in it
 		return ErrClosed
 	}
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	// The path is that of this moment, for as long as the tree keeps its shape.
+	// The path is valid as long as the shape turn is held.
 	if err := r.area.take(ctx, &r.shape); err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (f *File) open(ctx context.Context, enough func() bool) error {
 	return nil
 }
 
-// openStaged opens a file on the staging disk, and makes it where there is none.
+// openStaged opens a file on the staging disk, and makes it if it is missing.
 func openStaged(path string) (*os.File, error) {
 	disk, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if !errors.Is(err, os.ErrNotExist) {
@@ -73,7 +73,7 @@ func openStaged(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 }
 
-// count counts a user of the file, if enough says so.
+// count counts a use of the file if enough says so.
 func (r *Root) count(f *File, enough func() bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,7 +86,7 @@ func (r *Root) count(f *File, enough func() bool) bool {
 	return true
 }
 
-// use counts a user of the file, and notes what its place says. Root.mu and mu are held.
+// use counts a use of the file, and notes what its place says. Root.mu and mu are held.
 func (f *File) use() {
 	f.refs++
 	f.promise, f.within = promised(f.parent, f.name), nil
@@ -95,15 +95,15 @@ func (f *File) use() {
 	}
 }
 
-// placeOf gives the path of a file on the disk. named is false if it has no name any more.
+// placeOf gives the path of a file on the disk. named is false if the file has no name any more.
 func (r *Root) placeOf(f *File) (path string, named bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return f.path(), f.parent != nil && f.parent.children[f.name] == f
 }
 
-// letGo ends a use of the file. The last one closes it on the disk, and gives the room of a
-// file back that has no name any more.
+// letGo ends a use of the file. The last one closes the file on the disk. If the file also has no
+// name any more, its room is given back.
 func (f *File) letGo() {
 	closing, gone := f.uncount()
 	for _, disk := range closing {
@@ -114,8 +114,8 @@ func (f *File) letGo() {
 	}
 }
 
-// uncount is letGo, without I/O: it gives what is to be closed. gone says that nothing of the
-// file is on the disk afterwards.
+// uncount ends a use of the file without I/O. It gives the files to close. gone says that the
+// file's bytes leave the disk when they are closed.
 func (f *File) uncount() (closing []*os.File, gone bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -131,8 +131,8 @@ func (f *File) uncount() (closing []*os.File, gone bool) {
 	return closing, f.unlinked
 }
 
-// unlink notes that the last name of the file is gone. Whoever has it open reads on, and holds
-// its room until then.
+// unlink notes that the last name of the file is gone. Those who have it open can still read it,
+// and it keeps its room until they let go.
 func (f *File) unlink() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -143,14 +143,14 @@ func (f *File) unlink() {
 	}
 }
 
-// bytesOn gives where the file's bytes are: on the disk, or the blob that it stands for.
+// bytesOn gives where the bytes of the file are: on disk, or in the blob b that it stands for.
 func (f *File) bytesOn() (disk *os.File, b Blob, size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.disk, f.content, f.size
 }
 
-// source opens the bytes that are pushed.
+// source opens the bytes of the file for a push.
 func (f *File) source(ctx context.Context) (registry.Source, error) {
 	if err := f.pin(ctx); err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (f *File) source(ctx context.Context) (registry.Source, error) {
 	return f.root.area.o.Tree.OpenBlob(ctx, f.lastWriter(), b)
 }
 
-// readAll reads a file that may be a manifest or an index: not more than limit bytes.
+// readAll reads a file that may be a manifest or an index. It refuses more than limit bytes.
 func (f *File) readAll(ctx context.Context, limit int64) ([]byte, error) {
 	h, err := f.OpenRead(ctx, f.lastWriter())
 	if err != nil {
@@ -188,7 +188,7 @@ func (f *File) readAll(ctx context.Context, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// noSpace names a full disk.
+// noSpace wraps the error of a full disk into ErrNoSpace.
 func noSpace(err error) error {
 	if isFull(err) {
 		return fmt.Errorf("%w (%v)", ErrNoSpace, err)
@@ -196,7 +196,7 @@ func noSpace(err error) error {
 	return err
 }
 
-// isFull says whether an error is of a disk that is full.
+// isFull says whether an error means that the disk, or a quota on it, is full.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

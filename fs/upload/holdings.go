@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// hasFor is how long it is believed that the registry has what was pushed.
+	// hasFor is how long the registry is believed to have what was pushed.
 	hasFor = time.Hour
-	// maxHeld bounds the digests of one repository that are remembered as pushed: twice the
+	// maxHeld is how many pushed digests of one repository are remembered at most: twice the
 	// pieces of the largest image.
 	maxHeld = 2 * maxPieces
 )
 
-// holdings is what was pushed to a repository lately: the registry has it, and isn't asked. It
-// is safe for concurrent use.
+// holdings are the digests that were pushed to a repository lately. The registry has them, and
+// isn't asked. It is safe for concurrent use.
 type holdings struct {
 	now func() time.Time // Options.Now
 
@@ -26,7 +26,7 @@ type holdings struct {
 	until map[digest.Digest]time.Time // when the belief in a digest ends; at most maxHeld
 }
 
-// has says whether the registry has d, as far as is remembered.
+// has says whether the registry is believed to have d.
 func (h *holdings) has(d digest.Digest) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,14 +46,14 @@ func (h *holdings) add(d digest.Digest) {
 	}
 }
 
-// remove notes that the registry hasn't got d, or may have lost it.
+// remove notes that the registry lacks d, or may have lost it.
 func (h *holdings) remove(d digest.Digest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.until, d)
 }
 
-// trim drops the older half: that those are there is asked once more. mu is held.
+// trim drops the older half. The registry is asked for those again. mu is held.
 func (h *holdings) trim() {
 	ds := slices.SortedFunc(maps.Keys(h.until), func(a, b digest.Digest) int { return h.until[a].Compare(h.until[b]) })
 	for _, d := range ds[:len(ds)/2] {

@@ -37,7 +37,8 @@ func (a *Area) note(l line) {
 		return
 	}
 	if _, err := journal.Write(append(mustMarshal(l), '\n')); err != nil {
-		a.log.Debug("journal of pushes not written", "cause", err) // the next mount lists too much
+		// A missing line makes the next mount report too much as left.
+		a.log.Debug("journal of pushes not written", "cause", err)
 	}
 }
 

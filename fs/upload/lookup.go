@@ -10,11 +10,11 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// maxRemote bounds what is remembered of lookups in one directory.
+// maxRemote is how many lookups in one directory are remembered at most.
 const maxRemote = 1024
 
-// Lookup finds a name. A digest in a layout's blobs/ that isn't staged is there if the
-// registry has it, which a HEAD asks.
+// Lookup finds a node by name. For a digest in a layout's blobs/ that isn't staged, it asks the
+// registry with a HEAD request.
 func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 	n, err := d.Staged(ctx, name)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -28,7 +28,8 @@ func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 	defer r.busy(d)()
 	size, err := r.area.o.Tree.Blob(ctx, r.repo, dgst)
 	if errors.Is(err, registry.ErrDenied) {
-		// Many say so of a repository that isn't there yet. Pushing tells what is true.
+		// Many registries deny access to a repository that doesn't exist yet. A push
+		// tells if the denial is real.
 		return nil, fs.ErrNotExist
 	}
 	if err != nil {
@@ -37,9 +38,9 @@ func (d *Dir) Lookup(ctx context.Context, name string) (Node, error) {
 	return d.answered(name, Blob{r.repo, dgst, size}), nil
 }
 
-// Staged finds a name that is staged, for a program that is about to make it and wants it to
-// be new: cp and tar open with O_EXCL, and take it for an error that a name is there. The
-// registry isn't asked.
+// Staged finds a staged node by name, without asking the registry. It is for a program that is
+// about to make the name and expects it to be new: cp and tar open with O_EXCL, and fail if the
+// name exists.
 func (d *Dir) Staged(ctx context.Context, name string) (Node, error) {
 	if err := d.awaitEmpty(ctx, name); err != nil {
 		return nil, err
@@ -56,7 +57,7 @@ func (d *Dir) Staged(ctx context.Context, name string) (Node, error) {
 	return nil, fs.ErrNotExist
 }
 
-// New says whether a program made the directory: only programs put anything into it.
+// New says whether a program made the directory, so that it has only what programs put into it.
 func (d *Dir) New() bool { return d.made }
 
 // Asks says whether Lookup asks the registry for a name that isn't staged.
@@ -65,8 +66,7 @@ func (d *Dir) Asks(name string) bool {
 	return ask
 }
 
-// asks says whether the registry answers for a name that isn't staged, and the digest
-// that it is asked for.
+// asks says whether Lookup asks the registry for a name that isn't staged, and for which digest.
 func (d *Dir) asks(name string) (digest.Digest, bool) {
 	d.root.mu.Lock()
 	defer d.root.mu.Unlock()
@@ -74,12 +74,12 @@ func (d *Dir) asks(name string) (digest.Digest, bool) {
 	return role.digest, role.kind == blob && !d.gone[name]
 }
 
-// answered gives the file that stands for a blob which the registry has.
+// answered gives the file that stands for a blob of the registry.
 func (d *Dir) answered(name string, b Blob) Node {
 	r := d.root
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n, ok := d.children[name]; ok { // meanwhile
+	if n, ok := d.children[name]; ok { // made meanwhile
 		return n
 	}
 	if f := d.remote[name]; f != nil {
@@ -94,7 +94,7 @@ func (d *Dir) answered(name string, b Blob) Node {
 	return f
 }
 
-// awaitEmpty waits for the push of a file without a byte, which goes on behind its close.
+// awaitEmpty waits for the push of a file without bytes, which begins after its close.
 func (d *Dir) awaitEmpty(ctx context.Context, name string) error {
 	emptied := d.emptied(name)
 	if emptied == nil {
@@ -108,8 +108,8 @@ func (d *Dir) awaitEmpty(ctx context.Context, name string) error {
 	}
 }
 
-// emptied gives a channel that is closed when the push of a file without a byte has ended;
-// nil: there is none.
+// emptied gives a channel that is closed when the push of a file without bytes has ended; nil:
+// there is none.
 func (d *Dir) emptied(name string) <-chan struct{} {
 	d.root.mu.Lock()
 	defer d.root.mu.Unlock()
@@ -120,16 +120,16 @@ func (d *Dir) emptied(name string) <-chan struct{} {
 	return f.emptyPushed()
 }
 
-// emptyPushed gives a channel that is closed when the push of the file without a byte has
-// ended; nil: there is none.
+// emptyPushed gives a channel that is closed when the push of the file without bytes has ended;
+// nil: there is none.
 func (f *File) emptyPushed() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.emptyPush
 }
 
-// takeIn makes a file that only the registry has one of the staging area's, as
-// someone is about to write it.
+// takeIn makes a staged file of a file that only the registry has, because somebody is about to
+// write to it.
 func (r *Root) takeIn(ctx context.Context, f *File) error {
 	if !r.isRemote(f) {
 		return nil
@@ -141,7 +141,7 @@ func (r *Root) takeIn(ctx context.Context, f *File) error {
 	return r.takeInRemote(f)
 }
 
-// isRemote says whether only the registry has a file.
+// isRemote says whether a file is only at the registry.
 func (r *Root) isRemote(f *File) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,13 +149,13 @@ func (r *Root) isRemote(f *File) bool {
 	return d != nil && d.children[f.name] == nil
 }
 
-// takeInRemote is takeIn. The shape's turn is held.
+// takeInRemote makes a staged file of a file that only the registry has. The shape turn is held.
 func (r *Root) takeInRemote(f *File) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := f.parent
 	if d == nil || d.children[f.name] != nil {
-		return nil // meanwhile
+		return nil // taken in meanwhile
 	}
 	if len(r.namedBlobs(roleAt(d, f.name))) > 1 {
 		return ErrTwoNames
@@ -165,8 +165,8 @@ func (r *Root) takeInRemote(f *File) error {
 	return nil
 }
 
-// shown gives the node that stands for another: a symlink to its digest for a blob that was
-// pushed under a name of its own. mu is held.
+// shown gives the node to show for n. A blob that was pushed under a name of its own is shown as
+// a symlink to its digest. mu is held.
 func (r *Root) shown(n Node) Node {
 	f, ok := n.(*File)
 	if !ok || roleAt(f.parent, f.name).kind != namedBlob {
@@ -177,13 +177,13 @@ func (r *Root) shown(n Node) Node {
 		return n
 	}
 	target := d.Algorithm().String() + "/" + d.Encoded()
-	if f.link == nil || f.link.target != target { // the kernel keeps what a symlink says
+	if f.link == nil || f.link.target != target { // the kernel caches a symlink's target
 		f.link = &Symlink{r.header(f.parent, f.name, 0o777), target}
 	}
 	return f.link
 }
 
-// pushedAs gives the digest of the bytes, if the registry has them; "": it hasn't.
+// pushedAs gives the digest of the bytes if the registry has them; "": it lacks them.
 func (f *File) pushedAs() digest.Digest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -193,9 +193,9 @@ func (f *File) pushedAs() digest.Digest {
 	return f.known()
 }
 
-// namedBlobs finds the files that stand in upload/blobs/ under names of their own and were
-// pushed by the digest of a role. A program that writes through the symlink of one means
-// that file. mu is held.
+// namedBlobs finds the files in upload/blobs/ that have names of their own and were pushed with
+// the digest of a role. A program that writes through such a file's symlink means that file. mu
+// is held.
 func (r *Root) namedBlobs(role role) (found []*File) {
 	blobs, ok := r.top.children[blobsName].(*Dir)
 	if !ok || role.kind != blob || role.layout != r.top {
@@ -209,7 +209,7 @@ func (r *Root) namedBlobs(role role) (found []*File) {
 	return found
 }
 
-// hide keeps the registry from answering for a name that was removed. Root.mu is held.
+// hide keeps the registry from being asked for a name that was removed. Root.mu is held.
 func (d *Dir) hide(name string) {
 	if f := d.remote[name]; f != nil {
 		f.parent = nil

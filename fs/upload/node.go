@@ -7,17 +7,19 @@ import (
 	"time"
 )
 
-// header is what all nodes have.
+// header is the common part of all nodes.
 type header struct {
 	id   uint64 // never changed
 	root *Root  // never changed
 
-	// Root.mu guards all below.
-	parent   *Dir   // nil: the node has no name any more, or is upload/ itself; changed by the holder of Root.shape alone
-	name     string // below parent; changed as parent is
+	// Root.mu guards the fields below.
+	// parent is nil if the node has no name any more, or is upload/ itself. Only the holder
+	// of Root.shape changes it.
+	parent   *Dir
+	name     string // below parent; only the holder of Root.shape changes it
 	mode     uint32 // permissions
 	uid, gid uint32
-	mtime    time.Time // that was set, or of the making
+	mtime    time.Time // the time that was set, or when the node was made
 }
 
 func (r *Root) header(parent *Dir, name string, mode uint32) header {
@@ -27,18 +29,18 @@ func (r *Root) header(parent *Dir, name string, mode uint32) header {
 	}
 }
 
-// ID tells this node from all others of the area.
+// ID is different for each node of the repository.
 func (h *header) ID() uint64 { return h.id }
 
-// Below gives the path of the node below upload/, at this moment. A node that was removed has
-// its last name.
+// Below gives the present path of the node below upload/. For a removed node, it gives the last
+// name.
 func (h *header) Below() string {
 	h.root.mu.Lock()
 	defer h.root.mu.Unlock()
 	return h.below()
 }
 
-// below is Below. Root.mu is held.
+// below is Below for callers that hold Root.mu.
 func (h *header) below() string {
 	if h.parent == nil {
 		return h.name
@@ -52,8 +54,7 @@ func (h *header) attr(size int64) Attr {
 	return Attr{Mode: h.mode, UID: h.uid, GID: h.gid, Size: size, Mtime: h.mtime}
 }
 
-// set changes attributes. The area holds the repository from then on, as they are in memory
-// alone.
+// set changes attributes. They are only in memory, so the area holds the repository from then on.
 func (h *header) set(c Change) {
 	h.root.area.retain(h.root)
 	h.root.mu.Lock()
@@ -72,7 +73,7 @@ func (h *header) set(c Change) {
 	}
 }
 
-// path is where the node stands on the staging disk, for as long as the shape's turn is held.
+// path is the node's path on the staging disk. It is valid as long as the shape turn is held.
 // Root.mu is held.
 func (h *header) path() string {
 	if h.parent == nil {
@@ -81,8 +82,8 @@ func (h *header) path() string {
 	return filepath.Join(h.parent.path(), h.name)
 }
 
-// Symlink is a symlink: one that came along with a copy, or what a blob that was
-// written under a name of its own has become.
+// Symlink is a symlink: one that a program made, or one that is shown in place of a pushed blob
+// with a name of its own.
 type Symlink struct {
 	header
 	target string // never changed
@@ -97,5 +98,5 @@ func (s *Symlink) Set(_ context.Context, _ Program, c Change) error {
 	return nil
 }
 
-// Target is where it points.
+// Target gives the path that the symlink contains.
 func (s *Symlink) Target() string { return s.target }

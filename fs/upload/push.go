@@ -11,12 +11,12 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// pushBlob pushes the bytes of a file, which have the digest d, unless the registry
-// has them.
+// pushBlob pushes the bytes of a file as the blob d, unless the registry has the blob. The bytes
+// have the digest d.
 func (r *Root) pushBlob(ctx context.Context, f *File, d digest.Digest) error {
 	return r.inTurn(ctx, f, d, func(p blobPush) error {
 		lacking := r.area.o.Tree.Lacks(r.repo, d)
-		// A blob that was copied from this very repository is there.
+		// A blob that was copied from this same repository is there.
 		if r.has.has(d) || p.from.Repository == r.repo && !lacking {
 			return nil
 		}
@@ -24,7 +24,7 @@ func (r *Root) pushBlob(ctx context.Context, f *File, d digest.Digest) error {
 	})
 }
 
-// pushBlobAnew is pushBlob of a blob that the registry is known to lack.
+// pushBlobAnew pushes a blob that the registry is known to lack.
 func (r *Root) pushBlobAnew(ctx context.Context, f *File, d digest.Digest) error {
 	return r.inTurn(ctx, f, d, func(p blobPush) error { return r.send(ctx, f, p, registry.Push{Absent: true}) })
 }
@@ -32,14 +32,14 @@ func (r *Root) pushBlobAnew(ctx context.Context, f *File, d digest.Digest) error
 // blobPush is the push of a file as a blob.
 type blobPush struct {
 	blob    Blob
-	from    Blob   // what the file stands for; the zero value: its bytes are on the disk
-	ahead   *ahead // the bytes that were sent before the file was whole; nil: none were
-	changes int    // how many the file had
+	from    Blob   // the blob that the file stands for; zero: its bytes are on disk
+	ahead   *ahead // the sender that sent bytes early; nil: there is none
+	changes int    // File.changes at the start of the push
 }
 
-// inTurn calls push with the turn to send the bytes of a file, which have the digest d. If that
-// succeeds the registry has them. It fails with errChanged if the file was written since its
-// bytes had that digest.
+// inTurn calls push while it holds the turn to send the bytes of a file. After push succeeds, the
+// registry has the bytes. inTurn fails with errChanged if the file has changed since its bytes
+// had the digest d.
 func (r *Root) inTurn(ctx context.Context, f *File, d digest.Digest, push func(blobPush) error) error {
 	if err := f.sending.take(ctx); err != nil {
 		return err
@@ -57,7 +57,8 @@ func (r *Root) inTurn(ctx context.Context, f *File, d digest.Digest, push func(b
 	return nil
 }
 
-// noteSent notes that the registry has the bytes that the file had after so many changes.
+// noteSent notes that the registry has the bytes, if the file has had no more changes than
+// changes.
 func (f *File) noteSent(changes int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,12 +67,12 @@ func (f *File) noteSent(changes int) {
 	}
 }
 
-// errChanged says that a file was written while it was about to be pushed. The writer's close
-// pushes it.
+// errChanged says that a file was changed just before its push. The close of the writer pushes
+// it.
 var errChanged = fmt.Errorf("%w: it was written meanwhile", ErrIncomplete)
 
-// toPush gives the push of the file as the blob d. It fails with errChanged if the file was
-// written since its bytes had the digest d.
+// toPush gives the push of the file as the blob d. It fails with errChanged if the file has
+// changed since its bytes had the digest d.
 func (f *File) toPush(d digest.Digest) (blobPush, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,7 +82,7 @@ func (f *File) toPush(d digest.Digest) (blobPush, error) {
 	return blobPush{Blob{f.root.repo, d, f.size}, f.content, f.takeAhead(d), f.changes}, nil
 }
 
-// send pushes a blob, and shows its progress and what came of it.
+// send pushes a blob. It shows the progress as a Transfer, and the result as a Record.
 func (r *Root) send(ctx context.Context, f *File, p blobPush, opts registry.Push) error {
 	target := p.blob.Digest.String()
 	r.area.records.set(r.repo, target, Pushing, "")
@@ -93,7 +94,7 @@ func (r *Root) send(ctx context.Context, f *File, p blobPush, opts registry.Push
 	return err
 }
 
-// sendShown pushes a blob, and shows its progress.
+// sendShown pushes a blob, and shows the progress as a Transfer.
 func (r *Root) sendShown(ctx context.Context, f *File, p blobPush, opts registry.Push) error {
 	a := r.area
 	sent, err := p.ahead.wait(ctx)
@@ -113,8 +114,8 @@ func (r *Root) sendShown(ctx context.Context, f *File, p blobPush, opts registry
 	return nil
 }
 
-// pushManifest pushes a manifest by its tags, or by its digest where it has none,
-// and shows it.
+// pushManifest pushes a manifest under its tags, or by digest if it has no tags. The mount then
+// shows it.
 func (r *Root) pushManifest(ctx context.Context, m *registry.Manifest, tags []string) error {
 	if err := r.area.o.Client.PushManifest(ctx, r.repo, m, tags...); err != nil {
 		return err
@@ -134,7 +135,7 @@ func (r *Root) manifestPushed(d digest.Digest) {
 	r.area.noted(r.repo, d.String())
 }
 
-// notePushedAs notes that the manifest d was pushed, if these still are its bytes.
+// notePushedAs notes that the manifest d was pushed, if the file still has its bytes.
 func (f *File) notePushedAs(d digest.Digest) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -143,8 +144,8 @@ func (f *File) notePushedAs(d digest.Digest) {
 	}
 }
 
-// pushNamedManifest pushes a manifest from upload/manifests/. What of it is staged
-// goes first; whether the rest is there, the registry knows.
+// pushNamedManifest pushes a manifest from upload/manifests/. It pushes the staged pieces of the
+// manifest first. The registry refuses the manifest if it lacks the other pieces.
 func (r *Root) pushNamedManifest(ctx context.Context, m *registry.Manifest, tag string) error {
 	p := newPlan()
 	for _, b := range m.Blobs() {

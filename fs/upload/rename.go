@@ -9,25 +9,25 @@ import (
 	"syscall"
 )
 
-// move is one rename(2) of a node.
+// move describes one rename(2) of a node.
 type move struct {
 	from    *Dir
 	name    string
 	n       Node
 	to      *Dir
 	newName string
-	replace bool // it may take the place of a node with the new name
+	replace bool // it may replace a node that has the new name
 }
 
-// back is the move that undoes one.
+// back is the move that undoes m.
 func (m move) back() move {
 	return move{from: m.to, name: m.newName, n: m.n, to: m.from, newName: m.name}
 }
 
-// Rename moves a node for a program (nil: not known). replace says that it may take the place
-// of a node with the new name. A file that gets the name of a digest must have it. The file
-// is pushed by the role of its new place. If that fails nothing is renamed, unless another
-// node lost its place, which is gone then.
+// Rename moves a node for a program (nil: not known). With replace it may replace a node that has
+// the new name. A file whose new name is a digest must have that digest. Rename pushes the file
+// by the role of its new place. If the push fails, Rename moves the node back, unless it has
+// replaced another node, which is gone.
 func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, replace bool, by Program) error {
 	r := d.root
 	if to.root != r {
@@ -56,14 +56,15 @@ func (d *Dir) Rename(ctx context.Context, name string, to *Dir, newName string, 
 	}
 	err := r.commitMoved(ctx, n)
 	if err != nil && old == nil {
-		// As rename(2) has it, and so that the same command can be tried again. Whoever was
-		// interrupted gets this all the same: it waits for no more than the disk.
-		_ = r.move(r.area.ctx, m.back(), by) // else it stays where it is
+		// The move back is as rename(2) has it, and lets the same command be tried again.
+		// It happens also if the caller was interrupted, because it waits only for the
+		// disk.
+		_ = r.move(r.area.ctx, m.back(), by) // if it fails, the node stays
 	}
 	return err
 }
 
-// commitMoved pushes what a node is at its new place.
+// commitMoved pushes a node by the role of its new place.
 func (r *Root) commitMoved(ctx context.Context, n Node) error {
 	switch n := n.(type) {
 	case *File:
@@ -77,21 +78,21 @@ func (r *Root) commitMoved(ctx context.Context, n Node) error {
 	return nil
 }
 
-// nodeAt gives the node that has a name, or nil, and the role of that place.
+// nodeAt gives the node with a name, or nil, and the role of its place.
 func (r *Root) nodeAt(d *Dir, name string) (Node, role) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return d.children[name], roleAt(d, name)
 }
 
-// anew makes the next commit push the file again: its role is that of another place.
+// anew makes the next commit push the file again, because its place is another one.
 func (f *File) anew() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.changes++
 }
 
-// move moves a node, on the disk and in the tree.
+// move moves a node on the disk and in the tree.
 func (r *Root) move(ctx context.Context, m move, by Program) error {
 	if err := r.reshape(ctx); err != nil {
 		return err
@@ -108,7 +109,7 @@ func (r *Root) move(ctx context.Context, m move, by Program) error {
 	return nil
 }
 
-// moveStaged moves a node on the disk, which may not be there: a file may stand for a blob.
+// moveStaged moves a node on the disk. A file that stands for a blob may be missing there.
 func moveStaged(from, to string, n Node) error {
 	if _, isDir := n.(*Dir); isDir { // os.Rename replaces no directory
 		if err := removeStaged(to); err != nil {
@@ -125,12 +126,12 @@ func moveStaged(from, to string, n Node) error {
 	return nil
 }
 
-// movable gives the paths of a move that can be made. The shape's turn is held.
+// movable checks a move and gives its paths on the disk. The shape turn is held.
 func (r *Root) movable(m move) (from, to string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if m.from.children[m.name] != m.n {
-		return "", "", fs.ErrNotExist // meanwhile
+		return "", "", fs.ErrNotExist // moved or removed meanwhile
 	}
 	if err := m.fits(); err != nil {
 		return "", "", err
@@ -144,7 +145,7 @@ func (r *Root) movable(m move) (from, to string, err error) {
 	return headerOf(m.n).path(), target.path(), nil
 }
 
-// fits says whether a node can have its new place. Root.mu is held.
+// fits says with an error why a node can't have its new place; nil: it can. Root.mu is held.
 func (m move) fits() error {
 	dir, isDir := m.n.(*Dir)
 	switch old := m.to.children[m.newName].(type) {
@@ -177,7 +178,7 @@ func (m move) fits() error {
 	return nil
 }
 
-// moved gives a node its new place in the tree. The shape's turn is held.
+// moved gives a node its new place in the tree. The shape turn is held.
 func (r *Root) moved(m move, by Program) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -195,7 +196,7 @@ func (r *Root) moved(m move, by Program) {
 		n.deferred = nil
 		n.moved(promised(m.to, m.newName))
 	case *Dir:
-		// The old name was never meant as a tag, where that is still to come.
+		// A deferred push under the old name never becomes a tag.
 		r.giveUp(n.layout.deferred)
 		n.layout.deferred, n.layout.versions = nil, 0
 		if m.from == r.top {

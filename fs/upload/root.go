@@ -15,26 +15,29 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Root is what is staged for one repository: upload/ and everything below.
+// Root holds what is staged for one repository: upload/ and everything below it.
 type Root struct {
 	area *Area
 	repo ref.Repository
-	ids  atomic.Uint64 // of nodes; the same at each mount for what upload/ starts with
-	top  *Dir          // upload/ itself; never changed
-	// shape is the turn to change the tree: its holder alone changes which node has which
-	// name, and does what that needs on the staging disk. So the disk has the tree's names.
+	// ids counts the nodes. The nodes that upload/ starts with have the same IDs in each
+	// mount.
+	ids atomic.Uint64
+	top *Dir // upload/ itself; never changed
+	// shape is the turn to change the tree. Only its holder changes which node has which
+	// name, together with the staging disk, so that the disk has the names of the tree.
 	shape turn
-	has   holdings // the digests that were pushed lately
+	has   holdings // digests that were pushed lately
 
-	// mu guards all below, and the nodes' headers and directories, and no more than these
-	// fields: nobody holds it over I/O, a hash or a wait. It comes before File.mu in the lock
-	// order.
-	mu       sync.Mutex
-	begun    bool                    // upload/ is on the staging disk
-	path     string                  // of upload/ on the staging disk, once begun
-	staged   map[digest.Digest]*File // complete files at their digests
-	links    map[*Symlink]bool       // those at the place of a blob or of an index.json
-	deferred map[*deferredPush]bool  // all that haven't ended
+	// mu guards the fields below, and the fields of the nodes' headers and directories.
+	// Nobody holds it over I/O, a hash or a wait. It comes before File.mu in the lock order.
+	mu    sync.Mutex
+	begun bool   // upload/ is on the staging disk
+	path  string // of upload/ on the staging disk; "" until begun
+	// staged are the complete files that stand at their digests.
+	staged map[digest.Digest]*File
+	// links are the symlinks at the place of a blob or of an index.json.
+	links    map[*Symlink]bool
+	deferred map[*deferredPush]bool // the deferred pushes that haven't ended
 }
 
 // Files that upload/ starts with.
@@ -45,7 +48,7 @@ var (
 	})
 )
 
-// Attributes and ID of upload/ itself, in each repository.
+// ID and mode of upload/ itself, in each repository.
 const (
 	topID   = 1
 	topMode = 0o755
@@ -53,7 +56,7 @@ const (
 
 func mustMarshal(v any) []byte {
 	b, err := json.Marshal(v)
-	if err != nil { // made of plain values by ourselves
+	if err != nil { // it has only plain values of this package
 		panic(err)
 	}
 	return b
@@ -69,7 +72,7 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 		h.mtime = a.o.Start
 		return h
 	}
-	r.top = newDir(start(nil, "", topMode)) // the first one: it has topID
+	r.top = newDir(start(nil, "", topMode)) // the first header, so that it has topID
 	dir := func(parent *Dir, name string) *Dir {
 		d := newDir(start(parent, name, 0o755))
 		parent.children[name] = d
@@ -77,7 +80,7 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 	}
 	file := func(name string, b []byte) {
 		f := newFile(start(r.top, name, 0o644))
-		f.size, f.resultOf = int64(len(b)), 0 // nothing in it is to be pushed
+		f.size, f.resultOf = int64(len(b)), 0 // the starting content isn't pushed
 		r.top.children[name] = f
 	}
 	dir(dir(r.top, blobsName), string(digest.SHA256))
@@ -87,8 +90,8 @@ func newRoot(a *Area, repo ref.Repository) *Root {
 	return r
 }
 
-// begin puts on disk what upload/ starts with, before anything else is. It waits for the
-// shape's turn until ctx or the area ends.
+// begin puts what upload/ starts with on the disk, before anything else is put there. It waits
+// for the shape turn until ctx or the area ends.
 func (r *Root) begin(ctx context.Context) error {
 	if r.hasBegun() {
 		return nil
@@ -134,7 +137,7 @@ func (r *Root) hasBegun() bool {
 	return r.begun
 }
 
-// began notes that what upload/ starts with is on the staging disk.
+// began notes that the starting content of upload/ is on the staging disk.
 func (r *Root) began(path string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -146,8 +149,8 @@ func (r *Root) began(path string) {
 	}
 }
 
-// reshape takes the shape's turn to change the tree, which is on the disk from then on. It
-// waits until ctx or the area ends. Each reshape that succeeds is paired with a shape.give.
+// reshape takes the shape turn, after begin. It waits until ctx or the area ends. After a reshape
+// that succeeds, the caller must call shape.give.
 func (r *Root) reshape(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return err
@@ -155,27 +158,28 @@ func (r *Root) reshape(ctx context.Context) error {
 	return r.area.take(ctx, &r.shape)
 }
 
-// end removes from the disk what nobody needs as the mount has ended.
+// end removes from the disk what nobody needs after the mount has ended.
 func (r *Root) end() {
 	if !r.hasBegun() {
 		return
 	}
-	// Its holders do one thing on the disk, which waits for no more than the disk.
+	// The holders of the turn wait only for the disk, so this wait is short.
 	if r.shape.take(context.WithoutCancel(r.area.ctx)) != nil {
-		return // can't be: the wait ends with the turn alone
+		return // can't happen: the wait ends with the turn alone
 	}
 	defer r.shape.give()
 	r.removePushed()
 }
 
-// roleOf gives the role of the place of f, else that of a symlink that leads to it.
+// roleOf gives the role of the place of f. If that is onlyStaged, it gives the role of a symlink
+// that leads to f.
 func (r *Root) roleOf(f *File) role {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.roleIn(f)
 }
 
-// roleIn is roleOf. mu is held.
+// roleIn is roleOf for callers that hold mu.
 func (r *Root) roleIn(f *File) role {
 	if own := roleAt(f.parent, f.name); own.kind != onlyStaged || len(r.links) == 0 {
 		return own
@@ -183,7 +187,7 @@ func (r *Root) roleIn(f *File) role {
 	return r.linkedRole(f)
 }
 
-// complete finds a file that is staged at its digest, with the bytes of it.
+// complete finds a file that stands at its digest d and has the bytes of d; nil: there is none.
 func (r *Root) complete(d digest.Digest) *File {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -201,7 +205,7 @@ func (f *File) isOf(d digest.Digest) bool {
 	return f.digest == d || f.content.Digest == d
 }
 
-// stageAt notes that a file has the bytes of a digest.
+// stageAt notes that a file at the digest d has the bytes of d.
 func (r *Root) stageAt(d digest.Digest, f *File) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,7 +216,7 @@ func (r *Root) stageAt(d digest.Digest, f *File) {
 	r.area.records.drop(r.repo, d.String(), Waiting)
 }
 
-// unstage notes that a file isn't at its digest any more. mu is held.
+// unstage notes that a file doesn't stand at its digest any more. mu is held.
 func (r *Root) unstage(f *File) {
 	if r.staged[f.stagedAt] == f {
 		delete(r.staged, f.stagedAt)
