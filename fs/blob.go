@@ -21,20 +21,20 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// blobFile is the verified bytes of one blob.
+// blobFile is a file with the verified bytes of one blob.
 type blobFile struct {
 	place
 	repo      known.Repository
 	digest    digest.Digest
 	size      int64 // in bytes
 	mtime     time.Time
-	mediaType string // "" where nothing told it
+	mediaType string // "" if nothing says it
 }
 
 func (b *blobFile) Attr() node.Attr { return b.fileAttr(b.digest, b.size, b.mtime) }
 
-// Open opens the cache file where there is one. Where there is none it sends nothing: the
-// first read does.
+// Open opens the cache file, if there is one. If there is none, it sends no request: the first
+// read does.
 func (b *blobFile) Open(_ context.Context, by caller.Caller) (node.Content, error) {
 	if b.size == 0 {
 		if b.digest != b.digest.Algorithm().FromBytes(nil) {
@@ -59,7 +59,7 @@ func (b *blobFile) Open(_ context.Context, by caller.Caller) (node.Content, erro
 	return &blobContent{blob: b}, nil
 }
 
-// cached is the blob by its cache file.
+// cached gives the content of a blob that has a cache file.
 func (b *blobFile) cached(f *cache.File) *blobContent {
 	way := node.Way{Mode: node.Cached, Fd: int(f.Fd()), Pages: f.Inode()}
 	if b.tree.kernel.PassesThrough() {
@@ -68,14 +68,14 @@ func (b *blobFile) cached(f *cache.File) *blobContent {
 	return &blobContent{blob: b, way: way, file: f}
 }
 
-// doubt has what is believed of the blob asked for again, as it was wrong.
+// doubt drops what is known of the blob, because it was wrong. The registry is asked again.
 func (b *blobFile) doubt() {
 	if b.repo.DoubtBlob(b.digest, b.size) {
 		b.tree.await(b.tree.outdate(b.repo.Repository, staleDigest(blobsName, b.digest)))
 	}
 }
 
-// doubtAfter is doubt if a read failed by the blob's bytes.
+// doubtAfter calls doubt if a read failed because of the blob's bytes.
 func (b *blobFile) doubtAfter(err error) {
 	if errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt) {
 		b.doubt()
@@ -92,7 +92,7 @@ func (b *blobFile) Xattrs() map[string]string {
 	return x
 }
 
-// get downloads a blob, unless it is cached. pays is charged for it.
+// get downloads a blob, unless it is cached. The download is charged to pays.
 func (t *Tree) get(ctx context.Context, pays guard.Payer, w cache.Want) (*cache.File, error) {
 	c := t.guard.Charge(pays, w.Size)
 	w.Begin = c.Begin
@@ -101,17 +101,19 @@ func (t *Tree) get(ctx context.Context, pays guard.Payer, w cache.Want) (*cache.
 	return f, err
 }
 
-// blobContent is an open blob.
+// blobContent is an open blob whose reads wait for the whole blob.
 type blobContent struct {
 	blob *blobFile
-	way  node.Way // how the kernel reads it; the zero value: directly, as it wasn't cached at the open
+	// way is how the kernel reads it. The zero value is by direct reads, because the blob
+	// wasn't cached when it was opened.
+	way node.Way
 
 	mu   sync.Mutex  // guards file
-	file *cache.File // nil until it has been downloaded
+	file *cache.File // nil until it is downloaded
 }
 
-// ReadAt waits for the whole blob where it isn't cached, so that no byte is shown before all
-// of them have matched the digest.
+// ReadAt waits for the whole blob, unless it is cached, so that no byte is shown before all of
+// them have matched the digest.
 func (c *blobContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, off int64) (int, error) {
 	f, err := c.get(ctx, by)
 	if err != nil {
@@ -121,7 +123,7 @@ func (c *blobContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, of
 	return n, atEnd(err)
 }
 
-// atEnd is the error of a read without io.EOF: the kernel knows the size.
+// atEnd drops io.EOF from the error of a read, because the kernel knows the size.
 func atEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -133,7 +135,7 @@ func (c *blobContent) get(ctx context.Context, by caller.Caller) (*cache.File, e
 	if f := c.downloaded(); f != nil {
 		return f, nil
 	}
-	// Not under the lock: each reader of this handle leaves when it is interrupted.
+	// Without the lock, so that each reader of this handle can be interrupted.
 	f, err := c.blob.tree.get(ctx, guard.PayerOf(by), c.blob.repo.Want(c.blob.digest, c.blob.size))
 	c.blob.doubtAfter(err)
 	if err != nil {
@@ -163,7 +165,7 @@ func (c *blobContent) Close() {
 	}
 }
 
-// blobStream is an open blob that is read while it comes. The download is charged to the
+// blobStream is an open blob that is read while it is downloaded. The download is charged to the
 // program that opened it.
 type blobStream struct {
 	blob   *blobFile
@@ -182,7 +184,7 @@ func (s *blobStream) ReadAt(ctx context.Context, _ caller.Caller, p []byte, off 
 func (s *blobStream) Way() node.Way { return node.Way{Pages: node.UnverifiedPages} }
 func (s *blobStream) Close()        { s.stream.Close() }
 
-// manifestFile is the bytes of a manifest.
+// manifestFile is a file with the bytes of a manifest.
 type manifestFile struct {
 	place
 	repo  known.Repository

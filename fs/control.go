@@ -16,16 +16,16 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// controlDir is .ocifs/: files about the mount itself, for a person or a program.
+// controlDir is .ocifs/: files about the mount itself, for people and programs.
 //
-// The files change, while the kernel keeps one size for an inode and doesn't say whose open
-// file it asks for. So an inode shows the same bytes at the same offsets to all: errors.jsonl
-// alone grows, see errorLogFile; the others are replaced, see replacedFile. The kernel looks
-// up a name each time that it is used. All inodes of a name have one inode number, for
-// programs that compare it.
+// The files change. But the kernel keeps one size for an inode, and doesn't say which open file
+// it asks for. So an inode shows the same bytes at the same offsets to everybody: errors.jsonl
+// only grows (see errorLogFile), and the other files are replaced (see replacedFile). The kernel
+// looks a name up each time it is used. All inodes of a name have one inode number, for programs
+// that compare it.
 type controlDir struct {
 	place
-	files map[string]func() node.File // gives the file that a name means now
+	files map[string]func() node.File // by name; gives the present file
 }
 
 func (t *Tree) controlDir(at place) *controlDir {
@@ -38,8 +38,9 @@ func (t *Tree) controlDir(at place) *controlDir {
 	} {
 		d.files[name] = (&replacedFile{place: at.at(name), render: render}).now
 	}
-	// Figures such as the size of the heap change by being looked at: tar and cp stat a file,
-	// open it, and compare.
+	// Some figures, such as the size of the heap, change whenever somebody looks at them. tar
+	// and cp stat a file, open it, and compare. So an edition of stats.json is kept for a
+	// second.
 	stats := func() []byte { return indented(t.stats()) }
 	d.files["stats.json"] = (&replacedFile{place: at.at("stats.json"), render: stats, keep: time.Second}).now
 	d.files["errors.jsonl"] = func() node.File {
@@ -67,19 +68,19 @@ func (d *controlDir) List(context.Context) (node.Listing, error) {
 	return node.List(cs), nil
 }
 
-// replacedFile is a control file that is written anew as a whole, as by a program that renames
-// the new one over the old one: a program that opened it reads it to its end as it was, and
-// its name means the new one from then on. It is safe for concurrent use.
+// replacedFile is a control file that is replaced as a whole, as if a program renamed a new file
+// over the old one. A program that has it open reads the old bytes to their end, and the name
+// means the new file from then on. It is safe for concurrent use.
 type replacedFile struct {
 	place
 	render func() []byte
-	keep   time.Duration // how long an edition stays the one of now, whatever changes
+	keep   time.Duration // how long an edition is kept, whatever changes
 
 	mu   sync.Mutex // guards last
-	last *edition   // the one that now gave last, or nil
+	last *edition   // the last result of now; nil: none
 }
 
-// edition is a replacedFile while it has the same bytes.
+// edition is one version of a replacedFile. Its bytes don't change.
 type edition struct {
 	small
 	number uint64
@@ -91,7 +92,7 @@ func (e *edition) Attr() node.Attr {
 	return a
 }
 
-// now gives the edition of this moment: the last one, unless the bytes have changed.
+// now gives the present edition: the last one, unless the bytes have changed since.
 func (f *replacedFile) now() node.File {
 	if last := f.recent(); last != nil {
 		return last
@@ -110,7 +111,7 @@ func (f *replacedFile) now() node.File {
 	return f.last
 }
 
-// recent gives the last edition, as long as it is kept.
+// recent gives the last edition while it is kept; nil: it isn't.
 func (f *replacedFile) recent() *edition {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -120,16 +121,16 @@ func (f *replacedFile) recent() *edition {
 	return nil
 }
 
-// errorLogFile is the errors.jsonl that starts at one line of the log, and grows at its end.
+// errorLogFile is errors.jsonl. It starts at one line of the log, and grows at its end.
 type errorLogFile struct {
 	place
 	log   *node.Log
 	start int64 // the offset in the log, in bytes
 }
 
-// Attr tells the size of this moment. The kernel keeps none of it. Files that start at
-// different lines have one inode number: cp compares it before and after it opens a file, and
-// tail -F starts anew with a file that has another one.
+// Attr gives the present size. The kernel doesn't cache it. Files that start at different lines
+// have the same inode number: cp compares the number before and after it opens a file, and tail
+// -F starts again if the number changes.
 func (f *errorLogFile) Attr() node.Attr {
 	size, changed, _ := f.log.From(f.start)
 	if changed.IsZero() {
@@ -141,8 +142,8 @@ func (f *errorLogFile) Attr() node.Attr {
 	return a
 }
 
-// Open has the kernel look up the name once more where the first line isn't in memory any
-// more: ESTALE means that to it.
+// Open fails with ESTALE if the first line isn't in memory any more. The kernel then looks the
+// name up again.
 func (f *errorLogFile) Open(context.Context, caller.Caller) (node.Content, error) {
 	if _, _, whole := f.log.From(f.start); !whole {
 		return nil, syscall.ESTALE
@@ -150,8 +151,8 @@ func (f *errorLogFile) Open(context.Context, caller.Caller) (node.Content, error
 	return f, nil
 }
 
-// ReadAt fails with ESTALE for lines that aren't in memory any more: a program that fell so
-// far behind ends with an error, and shows no bytes of another place.
+// ReadAt fails with ESTALE for lines that aren't in memory any more. A program that is so far
+// behind ends with an error, and never gets bytes of another place.
 func (f *errorLogFile) ReadAt(_ context.Context, _ caller.Caller, p []byte, off int64) (int, error) {
 	n, lost := f.log.ReadAt(p, f.start+off)
 	if lost {
@@ -165,19 +166,19 @@ func (f *errorLogFile) Close()        {}
 
 func indented(v any) []byte {
 	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil { // made of plain values by ourselves
+	if err != nil { // it has only plain values of this package
 		panic(err)
 	}
 	return append(b, '\n')
 }
 
-// held is what the mount holds in memory.
+// held counts what the mount holds in memory.
 type held struct {
 	known.Held
-	Nodes int64 `json:"nodes"` // inodes that the kernel has
+	Nodes int64 `json:"nodes"` // inodes that the kernel holds
 }
 
-// stats is .ocifs/stats.json.
+// stats makes .ocifs/stats.json.
 func (t *Tree) stats() map[string]any {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -203,7 +204,7 @@ func (t *Tree) stats() map[string]any {
 	}
 }
 
-// hostStates is how the registries are doing that were asked, by host.
+// hostStates gives the state of each registry that was asked, by host.
 func (t *Tree) hostStates() map[string]registry.HostState {
 	states := map[string]registry.HostState{}
 	for _, s := range t.opts.Client.Hosts() {
@@ -212,9 +213,9 @@ func (t *Tree) hostStates() map[string]registry.HostState {
 	return states
 }
 
-// transfers is .ocifs/transfers.json: the downloads and the uploads under way.
+// transfers makes .ocifs/transfers.json: the downloads and uploads under way.
 func (t *Tree) transfers() []any {
-	ts := []any{} // an array also where there are none
+	ts := []any{} // so that the JSON is an array even if it is empty
 	for _, d := range t.store.Transfers() {
 		ts = append(ts, d)
 	}
@@ -224,7 +225,7 @@ func (t *Tree) transfers() []any {
 	return ts
 }
 
-// uploads is .ocifs/uploads.json: what was pushed, or wasn't, and why.
+// uploads makes .ocifs/uploads.json: the results of the pushes.
 func (t *Tree) uploads() []upload.Record {
 	if t.area == nil {
 		return []upload.Record{}

@@ -10,7 +10,7 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// mayDelete says whether anything can be deleted at a registry.
+// mayDelete says whether this mount may delete anything at a registry.
 func (t *Tree) mayDelete() bool { return t.opts.AllowDelete && !t.opts.ReadOnly }
 
 // RemoveDir deletes a tag.
@@ -26,7 +26,7 @@ func (d *tagsDir) RemoveDir(ctx context.Context, name string) error {
 	return nil
 }
 
-// RemoveFile refuses: a tag is a directory.
+// RemoveFile refuses, because a tag is a directory.
 func (d *tagsDir) RemoveFile(context.Context, string) error { return node.ErrReadOnly }
 
 // RemoveDir deletes a manifest.
@@ -47,7 +47,7 @@ func (d *digestsDir) remove(ctx context.Context, name string, remove func(contex
 	return remove(ctx, d.tree, d.repo, dgst)
 }
 
-// deleteManifest deletes a manifest, and with it the tags that point at it.
+// deleteManifest deletes a manifest, and all tags that point at it.
 func deleteManifest(ctx context.Context, t *Tree, r known.Repository, d digest.Digest) error {
 	changed, err := r.DeleteManifest(ctx, d)
 	if err != nil {
@@ -66,7 +66,7 @@ func deleteBlob(ctx context.Context, t *Tree, r known.Repository, d digest.Diges
 	return nil
 }
 
-// deleted tells the staging area and the kernel what is gone.
+// deleted tells the staging area and the kernel what was deleted.
 func (t *Tree) deleted(r known.Repository, c known.Changed) {
 	var entries []node.Stale
 	if c.TagList {

@@ -11,12 +11,12 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// byDigest is what manifests/, blobs/ and referrers/ do with a digest.
+// byDigest has the operations on a digest, which differ for manifests/, blobs/ and referrers/.
 type byDigest struct {
-	// find finds what stands at a place, and for how long it does.
+	// find finds the entry of a digest, and gives how long the kernel may keep it.
 	find func(ctx context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error)
 	// removeDir and removeFile delete at the registry what is shown as a directory or as a
-	// file; nil where that can't be.
+	// file. nil: it can't be deleted in that way.
 	removeDir, removeFile func(ctx context.Context, t *Tree, r known.Repository, d digest.Digest) error
 }
 
@@ -32,8 +32,8 @@ func newReferrersDir(at place, r known.Repository) node.Directory {
 	return newDigestsDir(at, r, byDigest{find: findReferrers})
 }
 
-// newDigestsDir makes manifests/, blobs/ or referrers/: a directory for each digest algorithm.
-// Looking them up sends nothing.
+// newDigestsDir makes manifests/, blobs/ or referrers/: a directory for each digest algorithm. A
+// lookup of such a directory sends no request.
 func newDigestsDir(at place, r known.Repository, do byDigest) node.Directory {
 	d := &fixed{place: at}
 	for _, a := range ref.Algorithms {
@@ -42,8 +42,8 @@ func newDigestsDir(at place, r known.Repository, do byDigest) node.Directory {
 	return d
 }
 
-// digestsDir is manifests/<algo>/, blobs/<algo>/ or referrers/<algo>/. Registries can't list
-// digests, so it lists nothing; whoever knows a digest finds it.
+// digestsDir is manifests/<algo>/, blobs/<algo>/ or referrers/<algo>/. It lists nothing, because
+// registries can't list digests. A lookup finds a digest that the program knows.
 type digestsDir struct {
 	place
 	repo known.Repository
@@ -64,8 +64,8 @@ func (d *digestsDir) Lookup(ctx context.Context, name string) (node.Child, error
 
 func (d *digestsDir) List(context.Context) (node.Listing, error) { return node.Listing{}, nil }
 
-// believedFor is how long the kernel keeps what a registry said, or what is shown while it
-// can't be asked.
+// believedFor gives how long the kernel keeps an answer. old says that it is an old answer, shown
+// because the registry can't be asked.
 func believedFor(old bool) time.Duration {
 	if old {
 		return oldTTL
@@ -73,7 +73,7 @@ func believedFor(old bool) time.Duration {
 	return forever
 }
 
-// oldTTL is how long the kernel keeps what is shown while its registry can't be asked.
+// oldTTL is how long the kernel keeps an old answer.
 const oldTTL = 5 * time.Second
 
 // findManifest finds an image directory.
@@ -82,7 +82,7 @@ func findManifest(ctx context.Context, at place, r known.Repository, d digest.Di
 	if err != nil {
 		return nil, 0, err
 	}
-	// By digest alone the name is the one that tools assume.
+	// Tools assume the name latest for an image that is known by digest alone.
 	return newImage(at, at.up(3), r, m, m.Digest, "latest"), believedFor(old), nil
 }
 
@@ -95,8 +95,8 @@ func findBlob(ctx context.Context, at place, r known.Repository, d digest.Digest
 	return &blobFile{place: at, repo: r, digest: d, size: b.Size, mtime: epoch}, believedFor(b.Old), nil
 }
 
-// findReferrers finds the directory of what refers to a digest. It is a directory for any
-// digest: the registry is asked when someone looks into it.
+// findReferrers finds the directory of the referrers of a digest. Every digest has one: the
+// registry is asked when somebody looks into the directory.
 func findReferrers(_ context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error) {
 	return newReferrersOf(at, r, d), forever, nil
 }

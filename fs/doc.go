@@ -1,17 +1,17 @@
-// Package fs is the tree: registries as directories and files.
+// Package fs is the file system tree: registries as directories and files.
 //
 // # Nouns
 //
-// A Tree is what is mounted. An entry is one thing in it: a directory, a file or a symlink,
-// which stands at a place. Each kind of directory is a file of this package. What the mount
-// knows of registries is in package known, how an entry becomes an inode in package node, and
-// what is staged in package upload; entries put the three together.
+// A Tree is what is mounted. An entry is a directory, a file or a symlink in it. A place says
+// where an entry stands. Each kind of directory has a file in this package. Package known has
+// what the mount knows of registries, package node makes inodes from entries, and package upload
+// has what is staged. Entries connect the three.
 //
-// An image is an image directory: one manifest, bound to its digest for good. A tag moves, its
-// directory doesn't: when a tag points elsewhere, the next walk along the path gets another
-// directory, with another inode, and a program that stands in the old one goes on seeing the
-// old image whole. A directory that a listing of tags made isn't bound yet; the first look
-// into it binds it, so listing 100,000 tags asks for none.
+// An image is an image directory. It shows one manifest, and stays bound to its digest. A tag can
+// move, but its directory doesn't: when the tag points elsewhere, the next walk along the path
+// gets another directory with another inode. A program in the old directory still sees the whole
+// old image. A directory that a listing of tags made isn't bound yet. The first look into it
+// binds it, so that a listing of 100,000 tags asks for no manifest.
 //
 // # Where things are decided
 //
@@ -26,47 +26,47 @@
 //	internal/caller/interrupt.go which signals end the wait for a push
 //	upload/plan.go               the order of a push
 //
-// # The way of a name
+// # The path of a lookup
 //
-// The kernel asks a node, the node asks the directory by Lookup, the directory asks package
-// known, and known the registry. The answer goes back the same way and becomes an inode. No
-// package below knows one above: what known and upload have to say by themselves goes through
-// functions that the Tree gave them (known.Options, upload.Tree).
+// The kernel asks a node. The node asks its directory with Lookup, the directory asks package
+// known, and known asks the registry. The answer goes back the same way and becomes an inode. No
+// package knows the ones above it: known and upload report through functions that the Tree gives
+// them (known.Options, upload.Tree).
 //
-// # What an image directory leaves out
+// # Pieces that an image directory leaves out
 //
-// The place where a descriptor stands decides whether its piece is asked for as a blob or as a
-// manifest; see known.Piece. A piece that the registry denies is in no listing of the image
-// and found by no name, until the denial isn't believed any more. A digest of an algorithm
-// that isn't known is left out in the same way, and costs nothing.
+// The place of a descriptor decides whether its piece is requested as a blob or as a manifest;
+// see known.Piece. A piece that the registry denies is left out of listings and lookups of the
+// image, until the denial has expired. A digest with an unknown algorithm is left out in the same
+// way, and no request is sent for it.
 //
 // # Times
 //
-// Times depend on the content alone, so that a remount looks the same to rsync and to backups:
-// files and symlinks of an image have what its manifest says of its creation, everything else
-// has epoch. A directory that shows a list (tags/, a repository, a host, referrers) moves when
-// the list differs from the one before, for those who poll, as nothing else tells of a new
-// tag. Only files in .ocifs/ have the time of now, and upload/ the times of what was written
-// there.
+// Times depend on the content alone, so that a remount looks the same to rsync and to backups.
+// Files and symlinks of an image have the creation time in its manifest. Everything else has
+// epoch. There is one exception for programs that poll, because nothing else tells of a new tag:
+// the time of a directory that shows a list (tags/, a repository, a host, referrers) changes when
+// the list changes. Only files in .ocifs/ have the present time, and upload/ has the times of its
+// writes.
 //
 // # Reading
 //
-// Opening a blob that isn't cached sends nothing; its reads, which can be interrupted, wait
-// for the whole of it, because no byte is shown before all of them have matched the digest.
-// With Options.Stream they wait for what they read: what has come is shown unhashed and past
-// the page cache, and the end only when all has matched.
+// An open of an uncached blob sends no request. Its reads wait for the whole blob, and can be
+// interrupted. They wait because no byte is shown before all bytes have matched the digest. With
+// Options.Stream, reads wait only for the bytes that they read. These are shown before their hash
+// is checked and without the page cache, and the last bytes only after all have matched.
 //
-// Listing and stat need manifests alone, and an old Helm chart's config: blobs/ and platforms/
-// of an index those of its children. A blob is downloaded whole once any byte of it is read,
-// so a program that reads whatever it finds downloads all that there is: see package guard for
-// what Options.MaxDownload does then.
+// Listings and stat need only manifests, and the config of an old Helm chart. For an index, its
+// blobs/ and platforms/ need the manifests of its children. The first read of a blob downloads
+// all of it. So a program that reads everything it finds downloads everything. See package guard
+// for how Options.MaxDownload limits that.
 //
 // # Writing
 //
-// upload/ of a repository shows package upload, which decides what is pushed and when.
-// Closing, syncing, renaming and linking there wait for the registry; caller.Heed says which
-// signals end that wait. What was pushed is known from then on, and the kernel is told to
-// forget what it believed of those names: behind the caller, who has directories locked.
-// Everything else is EROFS, but for what Options.AllowDelete lets be deleted, and for security
-// labels, which are ENOTSUP.
+// Package upload is behind upload/ of a repository, and decides what is pushed and when. Close,
+// sync, rename and link there wait for the registry; caller.Heed says which signals end the wait.
+// The mount knows what was pushed from then on, and tells the kernel to forget the names
+// concerned. It does that in another goroutine, because the kernel holds locks on directories for
+// the caller. All other changes fail with EROFS, except deletions that Options.AllowDelete
+// allows. Security labels fail with ENOTSUP.
 package fs

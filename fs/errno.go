@@ -14,9 +14,9 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// verdicts decides errnos, in this order. Programs see nothing else of an error, so its cause
-// and the hint go to the log and to .ocifs/errors.jsonl. Errors of the disk have an errno of
-// their own; see node.Kernel.Judge.
+// verdicts maps errors to errnos. The first match counts. Programs see only the errno of an
+// error, so its cause and the hint go to the log and to .ocifs/errors.jsonl. Errors of the disk
+// have an errno of their own; see node.Kernel.Judge.
 var verdicts = []node.Verdict{
 	{Is: node.ErrNotExist, Errno: syscall.ENOENT},
 	{Is: known.ErrUnlisted, Errno: syscall.ENOENT, Hint: "check the spelling; a tag that came to the registry since is found when --list-ttl is over"},
@@ -32,7 +32,7 @@ var verdicts = []node.Verdict{
 	{Is: upload.ErrPlace, Errno: syscall.EINVAL, Hint: "an image directory is pushed by cp -r DIR upload/<tag>, under a name that isn't blobs or manifests; a manifest alone by the name of its tag in upload/manifests/"},
 	{Is: upload.ErrTwoNames, Errno: syscall.EBUSY, Hint: "names in upload/blobs/ are symlinks, and several lead to these bytes: remove the name that is to be written, and write it again"},
 	{Is: upload.ErrNoSpace, Errno: syscall.ENOSPC, Hint: "free space where the cache is, remove from upload/ what isn't needed, or raise --upload-size"},
-	// The kernel says ENOTCONN to programs that come a moment later.
+	// The kernel answers ENOTCONN itself to programs that come a moment later.
 	{Is: upload.ErrClosed, Errno: syscall.ENOTCONN, Hint: "the mount ends, and nothing is taken any more: mount again, and write it once more"},
 	{Is: cache.ErrClosed, Errno: syscall.ENOTCONN, Hint: "the mount ends: mount again"},
 	{Is: registry.ErrExists, Errno: syscall.EEXIST, Hint: "this tag can't be moved at its registry: push under another one, or have the tag deleted there"},

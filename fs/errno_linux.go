@@ -2,5 +2,5 @@ package fs
 
 import "syscall"
 
-// remoteIO is the errno of a registry that fails.
+// remoteIO is the errno for a registry that fails.
 const remoteIO = syscall.EREMOTEIO

@@ -14,26 +14,26 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// Annotations and media types that say how a layer is called as a file.
+// Annotations and media types that give a layer a file name.
 const (
-	annotationUnpack   = "io.deis.oras.content.unpack" // "true": a directory, packed
-	annotationFilepath = "org.cncf.model.filepath"     // ModelPack's title
+	annotationUnpack   = "io.deis.oras.content.unpack" // "true": a packed directory
+	annotationFilepath = "org.cncf.model.filepath"     // the title in ModelPack
 	helmConfig         = "application/vnd.cncf.helm.config.v1+json"
 	helmChart          = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 	helmProvenance     = "application/vnd.cncf.helm.chart.provenance.v1.prov"
 )
 
-// Bounds of a title, which is a path. The length is Linux' PATH_MAX; real titles are some
-// directories deep.
+// Limits on a title, which is a path. maxTitle is Linux' PATH_MAX, in bytes. maxTitleDepth is far
+// above real titles, which are some directories deep.
 const (
 	maxTitle      = 4096
 	maxTitleDepth = 32
 )
 
-// isChart says whether a manifest is of a Helm chart.
+// isChart says whether a manifest is that of a Helm chart.
 func isChart(m *registry.Manifest) bool { return m.Config != nil && m.Config.MediaType == helmConfig }
 
-// hasFiles says whether an image directory has files/: a layer has a title, or is a chart.
+// hasFiles says whether an image directory has files/: a layer has a title, or is a Helm chart.
 func hasFiles(m *registry.Manifest) bool {
 	for _, l := range m.Layers {
 		if known.CanBeAsked(l.Digest) && (fileName(l, "") != "" || isChart(m) && l.MediaType == helmChart) {
@@ -44,7 +44,7 @@ func hasFiles(m *registry.Manifest) bool {
 }
 
 // fileShortcuts makes files/: the layers by their titles. chart is <name>-<version> of a Helm
-// chart, or "". The first of two layers has the title that both can't have.
+// chart, or "". If two titles collide, the first layer has its name.
 func fileShortcuts(m *registry.Manifest, chart string) shortcuts {
 	var all shortcuts
 	taken, dirs := map[string]bool{}, map[string]bool{}
@@ -75,7 +75,7 @@ func fileShortcuts(m *registry.Manifest, chart string) shortcuts {
 	return all.sorted()
 }
 
-// fileName gives the path of a layer in files/; "": it has none, or one that leads out.
+// fileName gives the path of a layer in files/. "" means that it has no title, or an unsafe one.
 func fileName(l v1.Descriptor, chart string) string {
 	title := l.Annotations[v1.AnnotationTitle]
 	if title == "" {
@@ -108,8 +108,9 @@ func safeName(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }) < 0
 }
 
-// chartName is <name>-<version> of a Helm chart: from the manifest's annotations where Helm
-// wrote them, else from the config, which only an old chart needs. "": neither has it.
+// chartName gives <name>-<version> of a Helm chart: from the manifest's annotations, if Helm
+// wrote them, else from the config. Only old charts need the config. "" means that neither has
+// it.
 func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, error) {
 	if !isChart(m) {
 		return "", nil
@@ -118,7 +119,7 @@ func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, er
 	chart := struct{ Name, Version string }{a[v1.AnnotationTitle], a[v1.AnnotationVersion]}
 	if chart.Name == "" || chart.Version == "" {
 		c := m.Config
-		if c.Size > registry.MaxManifest || !known.CanBeAsked(c.Digest) { // a listing doesn't download whatever is called a config
+		if c.Size > registry.MaxManifest || !known.CanBeAsked(c.Digest) { // too large for a listing to download
 			return "", nil
 		}
 		f, err := i.tree.store.Get(ctx, i.Repository.Want(c.Digest, c.Size))
@@ -127,7 +128,7 @@ func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, er
 		}
 		defer f.Close()
 		if err := json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(&chart); err != nil {
-			return "", nil // not a chart after all: its titles count
+			return "", nil // not a chart: its titles count
 		}
 	}
 	if chart.Name == "" || chart.Version == "" {

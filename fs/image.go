@@ -15,24 +15,28 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// image is an image directory: one manifest or index, shown as a complete OCI image layout
-// with shortcuts beside it. All that isn't part of the layout is a symlink or small, so that a
+// image is an image directory. It shows one manifest or index as a complete OCI image layout,
+// with shortcuts next to it. Everything outside of the layout is small or a symlink, so that a
 // copy has each byte once.
 //
-// An image takes little memory: the kernel may hold many thousands of them.
+// An image needs little memory, because the kernel may hold many thousands of them.
 type image struct {
 	place
 	lazy
 	known.Image
-	id    digest.Digest // tells this directory from others that stood here
-	name  string        // org.opencontainers.image.ref.name
-	base  place         // the repository's directory
-	mtime time.Time     // of its files and symlinks; directories have epoch, as a listing of tags knows no manifest
+	// id is different for each directory that stood at this place.
+	id   digest.Digest
+	name string // org.opencontainers.image.ref.name
+	base place  // the directory of the repository
+	// mtime is the time of its files and symlinks. Directories have epoch, because a listing
+	// of tags doesn't know the manifests.
+	mtime time.Time
 }
 
-// newImage makes the image directory of m whose inode is that of id. Directories in it are of that
-// id as well. The kernel has each directory in one place alone: it would move one that two image
-// directories of a tag had in common, and fail with ESTALE while anyone looks into either.
+// newImage makes the image directory of m. id goes into the identities of it and of the
+// directories in it. The kernel has each directory in one place only. If two image directories of
+// a tag shared a directory, the kernel would move it, and fail with ESTALE while somebody looks
+// into either.
 func newImage(at, base place, r known.Repository, m *registry.Manifest, id digest.Digest, name string) *image {
 	i := &image{place: at, base: base, Image: r.Image(m), id: id, name: name, mtime: created(m.Annotations)}
 	i.lazy = lazy{isImageEntry, i.entries}
@@ -41,7 +45,7 @@ func newImage(at, base place, r known.Repository, m *registry.Manifest, id diges
 
 func (i *image) Attr() node.Attr { return i.dirAttr(i.id) }
 
-// The entries of an image directory, beside the shortcuts that some have.
+// Names in an image directory.
 const (
 	manifestName  = "manifest.json"
 	digestName    = "digest"
@@ -53,7 +57,7 @@ const (
 	filesName     = "files"
 )
 
-// isImageEntry says whether any image directory has an entry of that name.
+// isImageEntry says whether an image directory can have an entry with that name.
 func isImageEntry(name string) bool {
 	switch name {
 	case manifestName, digestName, layoutName, indexName, blobsName, referrersName, platformsName, configName, layersName, filesName:
@@ -62,7 +66,7 @@ func isImageEntry(name string) bool {
 	return false
 }
 
-// entries makes the entries of the directory.
+// entries makes the entries of the image directory.
 func (i *image) entries(ctx context.Context) (view, error) {
 	m, err := i.Manifest(ctx)
 	if err != nil {
@@ -101,7 +105,7 @@ func (i *image) entries(ctx context.Context) (view, error) {
 	return d, nil
 }
 
-// index makes index.json: one descriptor, under one name.
+// index makes index.json: one descriptor, with one name.
 func (i *image) index() []byte {
 	desc := i.Descriptor
 	desc.Annotations = map[string]string{v1.AnnotationRefName: i.name}
@@ -113,19 +117,19 @@ func (i *image) index() []byte {
 		MediaType: v1.MediaTypeImageIndex,
 		Manifests: []v1.Descriptor{desc},
 	}); err != nil {
-		panic(err) // made of plain values by ourselves
+		panic(err) // it has only plain values of this package
 	}
 	return b.Bytes()
 }
 
-// manifestFile is the bytes of the manifest, or of one that it names.
+// manifestFile makes a file of the image's manifest, or of one of its children.
 func (i *image) manifestFile(at place, d v1.Descriptor) *manifestFile {
 	return &manifestFile{at, i.Repository, d, i.mtime}
 }
 
 func (i *image) Xattrs() map[string]string { return described(i.Descriptor) }
 
-// described is a descriptor as extended attributes.
+// described gives a descriptor as extended attributes.
 func described(d v1.Descriptor) map[string]string {
 	x := map[string]string{"user.oci.digest": d.Digest.String()}
 	if d.MediaType != "" {
@@ -134,5 +138,5 @@ func described(d v1.Descriptor) map[string]string {
 	return x
 }
 
-// hexPath is a digest as paths have it.
+// hexPath gives a digest as a path: <algorithm>/<hex>.
 func hexPath(d digest.Digest) string { return d.Algorithm().String() + "/" + d.Encoded() }

@@ -51,8 +51,8 @@ func (d *layoutBlobs) List(ctx context.Context) (node.Listing, error) {
 	return node.List(cs), nil
 }
 
-// layoutDigests is blobs/<algo>/ of an image directory: exactly what is reachable
-// from the manifest.
+// layoutDigests is blobs/<algo>/ of an image directory. It has exactly the pieces that are
+// reachable from the manifest.
 type layoutDigests struct {
 	place
 	image *image

@@ -6,8 +6,8 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Names of the entries of a repository directory. A repository component of the same spelling
-// is written with a leading underscore, which no component can have.
+// Names of the entries of a repository directory. A repository component with the same name is
+// written with a leading underscore, which no component can have.
 const (
 	tagsName      = "tags"
 	manifestsName = "manifests"
@@ -16,11 +16,11 @@ const (
 	uploadName    = "upload"
 )
 
-// planned are the entries that a repository is going to have.
+// planned are entries that a repository may get in future.
 var planned = map[string]bool{"rootfs": true, "unpacked": true, "archives": true}
 
-// reserved says whether components give way to a name: the entries that a repository has, and
-// those that it is going to have, so that a path keeps its meaning.
+// reserved says whether a component with this name gets an underscore. That is so for the present
+// entries of a repository and the planned ones, so that a path keeps its meaning.
 func reserved(name string) bool {
 	for _, e := range repositoryEntries {
 		if e.name == name {
@@ -30,11 +30,11 @@ func reserved(name string) bool {
 	return planned[name]
 }
 
-// controlName is the directory that tells about the mount itself.
+// controlName is the directory with files about the mount itself.
 const controlName = ".ocifs"
 
-// hostName is how a host is written in the tree: the colon before its port
-// would break the tools that the paths are handed to.
+// hostName gives the name of a host in the tree. The colon before a port becomes an underscore,
+// because many tools that get the path would misread a colon.
 func hostName(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		return host[:i] + "_" + host[i+1:]
@@ -42,8 +42,7 @@ func hostName(host string) string {
 	return host
 }
 
-// parseHostName reads a host as it is written in the tree, or as people type
-// it.
+// parseHostName parses the name of a host in the tree, or as people type it.
 func parseHostName(name string) (string, error) {
 	if i := strings.LastIndexByte(name, '_'); i >= 0 {
 		name = name[:i] + ":" + name[i+1:]
@@ -51,7 +50,7 @@ func parseHostName(name string) (string, error) {
 	return ref.ParseHost(name)
 }
 
-// componentName is how a repository component is written in the tree.
+// componentName gives the name of a repository component in the tree.
 func componentName(component string) string {
 	if reserved(component) {
 		return "_" + component
@@ -59,7 +58,7 @@ func componentName(component string) string {
 	return component
 }
 
-// parseComponentName reads a repository component as it is written in the tree.
+// parseComponentName parses the name of a repository component in the tree.
 func parseComponentName(name string) (string, bool) {
 	if c, ok := strings.CutPrefix(name, "_"); ok {
 		return c, reserved(c)

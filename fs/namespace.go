@@ -10,19 +10,18 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// namespace is a directory of a host or below: its components, and the entries of the
-// repository of that name. Whether there is one is asked when it is listed, not when it is
-// looked up: a private repository that no catalog lists can be entered.
+// namespace is a directory of a host or below it. It has the components below, and the entries of
+// the repository with its name. Whether that repository exists is asked for a listing, but not
+// for a lookup. So a private repository that no catalog lists can be entered.
 type namespace struct {
 	place
 	host known.Host
-	path string // as spelled: "", "library", "library/alpine"
+	path string // as typed: "", "library", "library/alpine"
 }
 
 func (d *namespace) Attr() node.Attr { return d.listAttr(d.namesList()) }
 
-// Lookup finds any component that there could be, and the entries that any repository has. It
-// asks nobody.
+// Lookup finds any valid component, and the entries that any repository has. It sends no request.
 func (d *namespace) Lookup(_ context.Context, name string) (node.Child, error) {
 	if r, err := ref.NewRepository(d.host.Name, d.path); d.path != "" && err == nil {
 		if e := d.tree.repositoryEntry(d.at(name), r, name); e != nil {
@@ -40,8 +39,8 @@ func (d *namespace) Lookup(_ context.Context, name string) (node.Child, error) {
 	return node.Child{Name: name, Entry: &namespace{d.at(name), d.host, path}, TTL: forever}, nil
 }
 
-// List names the components below that the catalog or this mount know of, and, where the
-// registry confirms the repository, its entries.
+// List lists the components below that the catalog or this mount knows. If the registry confirms
+// the repository, it also lists the repository's entries.
 func (d *namespace) List(ctx context.Context) (node.Listing, error) {
 	ns, err := d.host.Look(ctx, d.path)
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 	"github.com/ocifs/ocifs/fs/internal/node"
 )
 
-// place is where an entry stands: its tree, and its path below the mountpoint ("" for the
-// root).
+// place says where an entry stands. path is below the mountpoint; "" is the root.
 type place struct {
 	tree *Tree
 	path string
@@ -26,10 +25,10 @@ func (p place) Path() string { return p.path }
 
 func (p place) at(name string) place { return place{p.tree, node.Join(p.path, name)} }
 
-// full is the path from the registry down, whatever part of the tree is mounted.
+// full gives the path that this place has in a mount of all registries.
 func (p place) full() string { return node.Join(p.tree.prefix, p.path) }
 
-// up is the place n levels above.
+// up gives the place n levels above.
 func (p place) up(n int) place {
 	for range n {
 		p.path = path.Dir(p.path)
@@ -40,7 +39,7 @@ func (p place) up(n int) place {
 	return p
 }
 
-// to is the way from this directory to another place, for a symlink.
+// to gives the relative path from this directory to another place, for a symlink.
 func (p place) to(target place) string {
 	rel, err := filepath.Rel("/"+p.path, "/"+target.path)
 	if err != nil { // both are absolute
@@ -49,26 +48,26 @@ func (p place) to(target place) string {
 	return rel
 }
 
-// identity gives the identity of an entry here with the content d ("" where the content
-// doesn't tell it from another).
+// identity gives the identity of an entry here. d is the digest of its content, or "" if the
+// content doesn't distinguish it from another entry.
 func (p place) identity(d digest.Digest) node.Identity {
 	return node.IdentityOf(p.full(), string(d))
 }
 
-// forever is how long the kernel keeps what can't change. It is an hour, so that what nobody
-// uses is forgotten in the end.
+// forever is how long the kernel keeps what can't change. It is only an hour, so that unused
+// entries are forgotten at some time.
 const forever = time.Hour
 
 func (p place) attr(d digest.Digest, mode uint32, size int64, mtime time.Time) node.Attr {
 	return node.Attr{Identity: p.identity(d), Mode: mode, Size: size, Mtime: mtime, UID: p.tree.uid, GID: p.tree.gid, TTL: forever}
 }
 
-// dirAttr is the attributes of a directory here with the content d.
+// dirAttr gives the attributes of a directory here with the content d.
 func (p place) dirAttr(d digest.Digest) node.Attr {
 	return p.attr(d, syscall.S_IFDIR|0o555, 0, epoch)
 }
 
-// listAttr is the attributes of a directory here that shows a list.
+// listAttr gives the attributes of a directory here that shows a list.
 func (p place) listAttr(list known.ListName) node.Attr {
 	a := p.dirAttr("")
 	changed, ttl := p.tree.known.ListTime(list)
@@ -76,15 +75,15 @@ func (p place) listAttr(list known.ListName) node.Attr {
 	return a
 }
 
-// fileAttr is the attributes of a file here with the content d.
+// fileAttr gives the attributes of a file here with the content d.
 func (p place) fileAttr(d digest.Digest, size int64, mtime time.Time) node.Attr {
 	return p.attr(d, syscall.S_IFREG|0o444, size, mtime)
 }
 
-// namesList names the list of the names in a directory here.
+// namesList gives the name of the list of names in a directory here.
 func (p place) namesList() known.ListName { return known.NamesIn(p.full()) }
 
-// link is a symlink inside the tree. Its target is relative to the directory that it stands in.
+// link is a symlink inside the tree. Its target is relative to its directory.
 type link struct {
 	place
 	to    string
@@ -97,11 +96,11 @@ func (l *link) Attr() node.Attr {
 	return l.attr(digest.Digest(l.to), syscall.S_IFLNK|0o777, int64(len(l.to)), l.mtime)
 }
 
-// small is a file of a few bytes that can't change.
+// small is a file of a few bytes that don't change.
 type small struct {
 	place
 	bytes  []byte
-	digest digest.Digest // of what the bytes tell
+	digest digest.Digest // of the content that the bytes describe
 	mtime  time.Time
 }
 

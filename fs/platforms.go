@@ -9,14 +9,15 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// attestation is the registry.AnnotationReferenceType of BuildKit's attestations, which have
-// the platform unknown/unknown.
+// attestation is the registry.AnnotationReferenceType of BuildKit's attestations. Their platform
+// is unknown/unknown.
 const attestation = "attestation-manifest"
 
-// platformShortcuts makes platforms/: the children of an index by their platforms. The later
-// ones of one platform, as Windows has them, carry their digest. A child without
-// a platform, or with an unknown one, has its org.opencontainers.image.ref.name where that is
-// a name and free, else its digest. Attestations are for no platform, and are left out.
+// platformShortcuts makes platforms/: the children of an index by platform. If several children
+// have one platform, as Windows images do, all but the first also have their digest in the name.
+// A child with no platform or an unknown one gets its org.opencontainers.image.ref.name, if that
+// is a safe and free name. Otherwise it gets its digest. Attestations are left out, because they
+// are for no platform.
 func platformShortcuts(index *registry.Manifest) shortcuts {
 	var all shortcuts
 	taken := map[string]bool{}
@@ -60,12 +61,13 @@ func platformName(p *v1.Platform) (string, bool) {
 	return name, safeName(name)
 }
 
-// Spellings of platforms that mean the same, as containerd has them (Normalize of
-// github.com/containerd/platforms v1.0). They are in lower case.
+// Spellings of platforms with the same meaning, in lower case, as in containerd (Normalize of
+// github.com/containerd/platforms v1.0).
 var (
 	equalOS   = map[string]string{"macos": "darwin"}
 	equalArch = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
-	// equalVariant has architectures with the variants that they imply.
+	// equalVariant maps an architecture with a variant to the spelling that normalPlatform
+	// gives.
 	equalVariant = map[string]string{
 		"amd64-v1": "amd64", "i386": "386",
 		"arm64-8": "arm64", "arm64-v8": "arm64", "arm64-v8.0": "arm64", "arm64-9": "arm64-v9", "arm64-9.0": "arm64-v9", "arm64-v9.0": "arm64-v9",
@@ -74,8 +76,8 @@ var (
 	}
 )
 
-// normalPlatform gives one spelling for all names <os>-<arch>[-<variant>] that mean the same,
-// and "" for what is no such name.
+// normalPlatform gives the same spelling for all names <os>-<arch>[-<variant>] with the same
+// meaning. It gives "" for any other name.
 func normalPlatform(name string) string {
 	os, arch, ok := strings.Cut(strings.ToLower(name), "-")
 	if !ok {

@@ -1,22 +1,22 @@
 package fs
 
-// probed are names that programs look up by themselves, in whatever directory somebody
-// stands, and that are valid tags. A registry that has no tag of such a name fails nobody,
-// so errors.jsonl doesn't tell it. Names with a leading dot are no tags anyway.
+// probed are valid tags that programs look up by themselves in every directory. If the registry
+// has no such tag, nobody misses it, so errors.jsonl doesn't report it. Names with a leading dot
+// are not here, because they are no valid tags.
 var probed = map[string]bool{
-	// git, for a bare repository; the shells' prompts run it.
+	// git looks for a bare repository. Shell prompts run git.
 	"HEAD": true,
-	// Emacs' vc and make's built-in rules, for older version control.
+	// Emacs' vc, and the built-in rules of make, look for older version control.
 	"CVS": true, "RCS": true, "SCCS": true,
-	// make, and the shells' completion for it.
+	// make, and the completion of shells for it.
 	"GNUmakefile": true, "Makefile": true, "makefile": true,
-	// Editors, language servers and tool version managers, for the root of a project.
+	// Editors, language servers and tool version managers look for the root of a project.
 	"Cargo.toml": true, "Gemfile": true, "compile_commands.json": true, "composer.json": true, "go.mod": true, "go.work": true,
 	"package.json": true, "pom.xml": true, "pyproject.toml": true, "setup.py": true, "tsconfig.json": true,
-	// Editors, for ctags' and etags' files.
+	// Editors look for files of ctags and etags.
 	"TAGS": true, "tags": true,
 	// tar --exclude-caches, restic and borg (bford.info/cachedir).
 	"CACHEDIR.TAG": true,
-	// Windows, by way of Samba.
+	// Windows, through Samba.
 	"Thumbs.db": true, "autorun.inf": true, "desktop.ini": true,
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// pushTree is the tree as the staging area sees it.
+// pushTree is the Tree for the staging area.
 type pushTree struct{ *Tree }
 
 var _ upload.Tree = pushTree{}
@@ -33,8 +33,8 @@ func (t pushTree) Manifest(ctx context.Context, r ref.Repository, d digest.Diges
 	return t.repository(r).Manifest(ctx, d)
 }
 
-// OpenBlob takes a manifest for a blob as well, which no registry does: where the cache hasn't
-// got it any more, it comes as a manifest.
+// OpenBlob opens a manifest as a blob too, which no registry does. If the cache has lost its
+// bytes, they come from the manifest.
 func (t pushTree) OpenBlob(ctx context.Context, by upload.Program, b upload.Blob) (upload.Content, error) {
 	r := t.repository(b.Repository)
 	f, err := t.get(ctx, payerOf(by), r.Want(b.Digest, b.Size))
@@ -62,13 +62,13 @@ func (t pushTree) Adopt(d digest.Digest, size int64, path string) error {
 
 func (t pushTree) MakeRoom(n int64) { t.store.MakeRoom(n) }
 
-// PushedBlob shows what the repository has from now on.
+// PushedBlob shows the blob from now on.
 func (t pushTree) PushedBlob(b upload.Blob) {
 	t.repository(b.Repository).PushedBlob(b.Digest, b.Size)
 	t.await(t.outdate(b.Repository, newDigest(blobsName, b.Digest)))
 }
 
-// PushedManifest shows a manifest, and that tags point at it. Listings name them at once.
+// PushedManifest shows the manifest, and the tags that point at it. Listings name them at once.
 func (t pushTree) PushedManifest(r ref.Repository, m *registry.Manifest, tags ...string) {
 	awaited := false
 	for _, tag := range tags {
@@ -87,17 +87,18 @@ func (t pushTree) PushedManifest(r ref.Repository, m *registry.Manifest, tags ..
 		entries = append(entries, staleDigest(referrersName, c.Subject))
 	}
 	outdated := t.outdate(r, entries...)
-	// A lookup that waits for a deferred push has tags/ locked in the kernel, which takes nothing
-	// in before: waiting for the kernel would hold up that lookup for nothing.
+	// A lookup that waits for a deferred push has tags/ locked in the kernel. The kernel
+	// takes nothing in before that lookup ends, so waiting for the kernel would only delay
+	// the lookup.
 	if !awaited {
 		t.await(outdated)
 	}
 }
 
-// Deferring has the kernel look up a tag anew whose push is deferred.
+// Deferring makes the kernel look up a tag again, because its push is deferred.
 func (t pushTree) Deferring(r ref.Repository, tag string) { t.await(t.outdate(r, staleTag(tag))) }
 
-// Failed tells a person of a push that no program waited for.
+// Failed reports a push that failed without a program that waits for it.
 func (t pushTree) Failed(r ref.Repository, at string, err error) {
 	t.kernel.Fail(context.Background(), t.pathOf(r.Host, r.Path, node.Join(uploadName, at)), "push", err)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// referrersDir is referrers/<algo>/<hex>/: what refers to a digest.
+// referrersDir is referrers/<algo>/<hex>/: the referrers of a digest.
 type referrersDir struct {
 	place
 	lazy
@@ -30,7 +30,7 @@ func newReferrersOf(at place, r known.Repository, subject digest.Digest) *referr
 
 func (d *referrersDir) Attr() node.Attr { return d.dirAttr(d.subject) }
 
-// ask asks what refers to the digest.
+// ask asks the registry for the referrers.
 func (d *referrersDir) ask(ctx context.Context) (view, error) {
 	rs, err := d.repo.Referrers(ctx, d.subject)
 	if err != nil {
@@ -44,26 +44,30 @@ func (d *referrersDir) ask(ctx context.Context) (view, error) {
 	return &referrersView{d.place, shown, rs.Until.Sub(d.tree.opts.now())}, nil
 }
 
-// referrers is referrers in the shape that directories show. The index alone decides it.
+// referrers are the referrers of a digest, in the form that directories show. The index alone
+// decides it.
 type referrers struct {
 	index []byte // index.json: the referrers of all pages
-	// created is the time of index.json: that of the referrer that was made last, as far as
-	// their annotations tell. It depends on the content, as all times here do.
+	// created is the time of index.json: the latest time in the annotations of the referrers.
+	// Like all times here, it depends on the content alone.
 	created time.Time
-	digest  digest.Digest              // of index
-	names   []string                   // index.json and the directories' names, sorted; nil: not known
-	types   map[string][]digest.Digest // the referrers by the directory of their artifact type, sorted
+	digest  digest.Digest // of index
+	// names are index.json and the names of the directories, sorted; nil: not known.
+	names []string
+	// types are the sorted digests of the referrers, by the directory of their artifact type.
+	types map[string][]digest.Digest
 }
 
-// maxReferrerBytes bounds the referrers in memory: a walk through a directory asks for the
-// same over and over.
+// maxReferrerBytes is the size, in bytes, of the referrers kept in memory. They are kept because
+// a walk through a directory asks for the same ones again and again.
 const maxReferrerBytes = 4 << 20
 
 func newReferrers() *known.Bounded[digest.Digest, referrers] {
 	return known.NewBounded[digest.Digest](maxReferrerBytes, func(rs referrers) int { return known.Overhead + 2*len(rs.index) })
 }
 
-// showReferrers puts the referrers that a registry named into shape, once for all lookups.
+// showReferrers brings the referrers of a registry into the form for directories, once for all
+// lookups.
 func showReferrers(of known.Referrers) referrers {
 	rs := referrers{index: of.Index, digest: of.Digest, created: epoch, types: map[string][]digest.Digest{}}
 	for _, d := range of.Descriptors {
@@ -88,14 +92,14 @@ func showReferrers(of known.Referrers) referrers {
 	return rs
 }
 
-// referrersView is the children of a referrersDir.
+// referrersView has the children of a referrersDir.
 type referrersView struct {
 	place
 	referrers
-	ttl time.Duration // what is left of the belief in them
+	ttl time.Duration // how long the referrers are still believed
 }
 
-// Lookup finds the joined index, or the directory of an artifact type.
+// Lookup finds the index of all referrers, or the directory of an artifact type.
 func (v *referrersView) Lookup(_ context.Context, name string) (node.Child, error) {
 	if name == indexName {
 		return node.Child{Name: name, Entry: &small{v.at(name), v.index, v.digest, v.created}, TTL: v.ttl}, nil
@@ -111,10 +115,12 @@ func (v *referrersView) List(ctx context.Context) (node.Listing, error) {
 	return listNames(v.names, func(name string) (node.Child, error) { return v.Lookup(ctx, name) }), nil
 }
 
-// typeDir is the referrers of one artifact type, as symlinks to their image directories.
+// typeDir has the referrers of one artifact type, as symlinks to their image directories.
 type typeDir struct {
 	place
-	index     digest.Digest   // the digest of the referrers' index: other referrers are another directory
+	// index is the digest of the index of the referrers. If they change, it is another
+	// directory.
+	index     digest.Digest
 	referrers []digest.Digest // sorted
 }
 

@@ -8,12 +8,13 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// repositoryEntries is what a repository's directory has, and how each entry is made. A new
-// kind of directory is a file of its own and a row here. A repository component of the same
-// name is written with a leading underscore from then on; see reserved.
+// repositoryEntries are the entries of a repository's directory. A new kind of directory needs a
+// file of its own and a row here. A repository component with the same name then gets a leading
+// underscore; see reserved.
 var repositoryEntries []repositoryEntry
 
-// init makes the table: directories write paths by it, which Go takes for a cycle otherwise.
+// init fills the table. A declaration would be an initialization cycle for Go, because
+// directories write paths with the help of the table.
 func init() {
 	repositoryEntries = []repositoryEntry{
 		{name: blobsName, make: newBlobsDir},
@@ -28,11 +29,11 @@ func init() {
 type repositoryEntry struct {
 	name string
 	make func(at place, r known.Repository) node.Directory
-	// writes says that programs write there: a read-only mount doesn't have it.
+	// writes says that programs write into the entry. A read-only mount leaves it out.
 	writes bool
 }
 
-// repositoryEntry gives the entry of a repository that has a name, or nil.
+// repositoryEntry gives the entry of a repository with this name; nil: there is none.
 func (t *Tree) repositoryEntry(at place, r ref.Repository, name string) node.Directory {
 	for _, e := range repositoryEntries {
 		if e.name == name && !(e.writes && t.opts.ReadOnly) {
@@ -52,7 +53,7 @@ func (t *Tree) repositoryNames() (names []string) {
 	return names
 }
 
-// treePath is where a repository stands in a tree of all registries.
+// treePath gives the path of a repository in a mount of all registries.
 func treePath(r ref.Repository) string {
 	p := hostName(r.Host)
 	for c := range strings.SplitSeq(r.Path, "/") {
@@ -61,8 +62,8 @@ func treePath(r ref.Repository) string {
 	return p
 }
 
-// pathOf is where something of a host, or of a repository of it, stands in this tree. repo is
-// the repository's path, or "", below the path below the repository.
+// pathOf gives a path in this tree. It is that of a host if repo is "", else that of below in the
+// repository with the path repo. It is "" if this tree doesn't show the repository.
 func (t *Tree) pathOf(host, repo, below string) string {
 	if repo == "" {
 		p, _ := t.fromRoot(hostName(host))
@@ -76,8 +77,8 @@ func (t *Tree) pathOf(host, repo, below string) string {
 	return ""
 }
 
-// fromRoot gives a path of a tree of all registries as a path of this tree. ok is false if
-// the root stands elsewhere; the path is that of the root then.
+// fromRoot converts a path in a mount of all registries to a path in this tree. If this tree
+// doesn't have it, ok is false and below is "".
 func (t *Tree) fromRoot(path string) (below string, ok bool) {
 	switch {
 	case t.spelled == "":

@@ -9,12 +9,12 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// hostsDir is the root of all registries.
+// hostsDir is the root of a mount of all registries.
 type hostsDir struct{ place }
 
 func (d *hostsDir) Attr() node.Attr { return d.listAttr(d.namesList()) }
 
-// Lookup finds any host that there could be, without asking it.
+// Lookup finds any valid host, without a request to it.
 func (d *hostsDir) Lookup(_ context.Context, name string) (node.Child, error) {
 	h, err := parseHostName(name)
 	if err != nil {
@@ -23,7 +23,7 @@ func (d *hostsDir) Lookup(_ context.Context, name string) (node.Child, error) {
 	return node.Child{Name: name, Entry: &namespace{place: d.at(name), host: d.tree.known.Host(h)}, TTL: forever}, nil
 }
 
-// List names the hosts that this mount has visited and those that credentials are for.
+// List lists the hosts that this mount has visited, and those with credentials.
 func (d *hostsDir) List(ctx context.Context) (node.Listing, error) {
 	hosts := d.tree.known.Hosts()
 	if d.tree.opts.Hosts != nil {
@@ -42,7 +42,7 @@ func (d *hostsDir) List(ctx context.Context) (node.Listing, error) {
 	return listNames(names, func(name string) (node.Child, error) { return d.Lookup(ctx, name) }), nil
 }
 
-// withControl is a root with .ocifs/ beside its other children.
+// withControl is a root with .ocifs/ next to its other children.
 type withControl struct {
 	node.Directory
 	control node.Child
@@ -63,7 +63,7 @@ func (w *withControl) Lookup(ctx context.Context, name string) (node.Child, erro
 
 func (w *withControl) List(ctx context.Context) (node.Listing, error) {
 	l, err := w.Directory.List(ctx)
-	if err != nil && !errors.Is(err, registry.ErrNotFound) { // a repository that isn't there yet is a root all the same
+	if err != nil && !errors.Is(err, registry.ErrNotFound) { // the root is there even if its repository isn't yet
 		return node.Listing{}, err
 	}
 	names := append([]string{controlName}, l.Names...)

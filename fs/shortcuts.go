@@ -14,16 +14,15 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// shortcut is a name in platforms/, layers/ or files/, and the piece that it leads to.
+// shortcut is a name in platforms/, layers/ or files/, and the piece to which it leads.
 type shortcut struct {
-	name  string // in files/ a path
-	equal string // the normalPlatform of a platform's name, else ""
+	name  string // a path in files/
+	equal string // normalPlatform of a platform's name, else ""
 	piece known.Piece
 }
 
-// shortcuts is the shortcuts of one of these directories, in byte order of the names, each
-// once. The manifest alone decides them: a directory leaves out those whose piece the
-// registry lacks.
+// shortcuts are all shortcuts of one of these directories, sorted by name, each name once. They
+// depend on the manifest alone. A directory leaves out those whose piece the registry lacks.
 type shortcuts []shortcut
 
 func (s shortcuts) sorted() shortcuts {
@@ -31,12 +30,12 @@ func (s shortcuts) sorted() shortcuts {
 	return s
 }
 
-// from gives the index of the first name that isn't before prefix.
+// from gives the index of the first name that doesn't sort before prefix.
 func (s shortcuts) from(prefix string) int {
 	return sort.Search(len(s), func(k int) bool { return s[k].name >= prefix })
 }
 
-// get gives the shortcut of a name.
+// get gives the shortcut with a name.
 func (s shortcuts) get(name string) (shortcut, bool) {
 	if k := s.from(name); k < len(s) && s[k].name == name {
 		return s[k], true
@@ -51,8 +50,8 @@ func (s shortcuts) below(prefix string) shortcuts {
 	return s[first : first+n]
 }
 
-// equals gives the shortcuts whose platform means the same as a name, the one that is spelled
-// as containerd spells it first.
+// equals gives the shortcuts whose platform has the same meaning as a name. The one in
+// containerd's spelling comes first.
 func (s shortcuts) equals(name string) shortcuts {
 	normal := normalPlatform(name)
 	var equal shortcuts
@@ -68,14 +67,14 @@ func (s shortcuts) equals(name string) shortcuts {
 	return equal
 }
 
-// shortcutsKey tells shortcuts apart: the manifest, and the directory that they are.
+// shortcutsKey is the key of shortcuts in memory: the manifest, and the name of the directory.
 type shortcutsKey struct {
 	digest digest.Digest
 	in     string
 }
 
-// maxShortcutBytes bounds the shortcuts in memory: a walk through a directory asks for the
-// same over and over.
+// maxShortcutBytes is the size, in bytes, of the shortcuts kept in memory. They are kept because
+// a walk through a directory asks for the same ones again and again.
 const maxShortcutBytes = 4 << 20
 
 func newShortcuts() *known.Bounded[shortcutsKey, shortcuts] {
@@ -116,13 +115,13 @@ func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
 }
 
 // shortcutsDir is platforms/, layers/ or files/ of an image directory, or a directory below
-// files/: names for pieces that are elsewhere in the tree. A name is there unless the registry
-// denies its piece. Where the registry can't be asked, the name leads to the error.
+// files/. Its names lead to pieces elsewhere in the tree. A name is left out only if the registry
+// denies its piece. If the registry can't be asked, a read through the name fails with the error.
 type shortcutsDir struct {
 	place
 	image *image
 	in    string // platformsName, layersName or filesName
-	under string // the path below files/ with a slash behind it, else ""
+	under string // the path below files/ with a slash at its end, else ""
 }
 
 func (d *shortcutsDir) Attr() node.Attr { return d.dirAttr(d.image.id) }
@@ -183,12 +182,13 @@ func (d *shortcutsDir) List(ctx context.Context) (node.Listing, error) {
 	return node.List(cs), nil
 }
 
-// shows says whether a piece that was sought has a name here: platforms/ leads to manifests.
+// shows says whether a piece gets a name here. In platforms/, only manifests do.
 func (d *shortcutsDir) shows(p known.Piece) bool {
 	return p.Kind != known.AbsentPiece && (d.in != platformsName || p.Kind != known.BlobPiece)
 }
 
-// link is the symlink to a piece: a child's image directory, or a blob of the layout.
+// link makes the symlink to a piece: to the image directory of a child, or to a blob of the
+// layout.
 func (d *shortcutsDir) link(name string, p known.Piece) node.Child {
 	in := d.image.at(blobsName)
 	if d.in == platformsName {
@@ -197,12 +197,12 @@ func (d *shortcutsDir) link(name string, p known.Piece) node.Child {
 	return node.Child{Name: name, Entry: &link{d.at(name), d.to(in.at(hexPath(p.Digest))), d.image.mtime}, TTL: forever}
 }
 
-// dir is a directory below this one.
+// dir makes a directory below this one.
 func (d *shortcutsDir) dir(name string) node.Child {
 	return node.Child{Name: name, Entry: &shortcutsDir{d.at(name), d.image, d.in, d.under + name + "/"}, TTL: forever}
 }
 
-// layerShortcuts makes layers/: the layers, in order.
+// layerShortcuts makes layers/: the layers, numbered in their order.
 func layerShortcuts(m *registry.Manifest) shortcuts {
 	var all shortcuts
 	width := max(2, len(fmt.Sprint(len(m.Layers)-1)))
@@ -215,7 +215,7 @@ func layerShortcuts(m *registry.Manifest) shortcuts {
 	return all.sorted()
 }
 
-// extension is the file name extension that a media type means, or none.
+// extension gives the file name extension of a media type; "": none.
 func extension(mediaType string) string {
 	mediaType, _, _ = strings.Cut(mediaType, ";")
 	base, suffix, _ := strings.Cut(mediaType, "+")

@@ -16,8 +16,8 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Programs change what is staged at any time, so the kernel keeps no names and no attributes
-// of upload/.
+// Names and attributes in upload/ aren't cached by the kernel, because programs change them at
+// any time.
 
 // stagedNode is a node of the staging area, or upload/ itself.
 type stagedNode interface {
@@ -28,7 +28,7 @@ type stagedNode interface {
 	Below() string
 }
 
-// staged is what all entries of upload/ have in common.
+// staged is the common part of all entries of upload/.
 type staged struct {
 	top  place // upload/ itself
 	node stagedNode
@@ -40,8 +40,8 @@ var (
 	_ node.Changeable   = (*stagedLink)(nil)
 )
 
-// newUploadDir makes upload/ of a repository. It holds nothing of the staging area, which
-// makes nothing for a repository before something is staged there.
+// newUploadDir makes upload/ of a repository. It asks nothing of the staging area yet, so that
+// the area makes nothing for a repository before something is staged there.
 func newUploadDir(at place, r known.Repository) node.Directory {
 	return &stagedDir{staged{at, stagedTop{at.tree.area, r.Repository}}}
 }
@@ -68,10 +68,10 @@ func (t stagedTop) Set(ctx context.Context, by upload.Program, c upload.Change) 
 
 func (t stagedTop) Below() string { return "" }
 
-// Path gives the path of this moment: programs move what is staged.
+// Path gives the present path, because programs move what is staged.
 func (s staged) Path() string { return node.Join(s.top.path, s.node.Below()) }
 
-// Attr gives the attributes of this moment. The identity is of the node, wherever it is moved.
+// Attr gives the present attributes. The identity is that of the node, wherever it is moved.
 func (s staged) Attr() node.Attr {
 	a := s.node.Attr()
 	return node.Attr{
@@ -91,14 +91,14 @@ func (s staged) fileType() uint32 {
 }
 
 func (s staged) SetAttr(ctx context.Context, by caller.Caller, c node.Change) error {
-	if c.Size == nil { // no byte is needed
+	if c.Size == nil { // nobody pays, because no byte is needed
 		return stagedError(s.node.Set(ctx, nil, upload.Change(c)))
 	}
 	return stagedError(s.node.Set(ctx, programOf(by), upload.Change(c)))
 }
 
-// Usage tells how full the staging area's disk is, or as much of it as Options.UploadBytes
-// allows.
+// Usage gives how full the disk of the staging area is. With Options.UploadBytes, it gives how
+// much of that is used.
 func (s staged) Usage() (node.Usage, error) {
 	t := s.top.tree
 	u, err := t.store.Space()
@@ -109,7 +109,7 @@ func (s staged) Usage() (node.Usage, error) {
 	return node.Usage{Size: u.Size, Used: u.Used, Free: u.Free}, err
 }
 
-// child gives another node of the same upload/ under its name.
+// child makes the entry of another node of the same upload/.
 func (s staged) child(name string, n upload.Node) node.Child {
 	c := node.Child{Name: name}
 	switch n := n.(type) {
@@ -131,11 +131,11 @@ type stagedLink struct {
 
 func (l *stagedLink) Target() string { return l.link.Target() }
 
-// errBadName is the kind of error of a name that nothing in its directory can have.
+// errBadName is the error of a name that nothing in its directory can have.
 var errBadName = errors.New("nothing can be pushed under this name")
 
-// stagedError is the error of an operation below upload/. A name that can't be pushed is told:
-// elsewhere it is ENOENT, as nothing can have it.
+// stagedError converts an error of upload/. A name that can't be pushed gets errBadName here, so
+// that a person is told. Elsewhere it is only ENOENT, because nothing can have that name.
 func stagedError(err error) error {
 	if errors.Is(err, ref.ErrInvalid) {
 		return fmt.Errorf("%w: %w", errBadName, err)
@@ -143,11 +143,11 @@ func stagedError(err error) error {
 	return err
 }
 
-// payer is a caller as package upload knows it. Downloads for what is staged are charged to
-// the job that the caller was of when it asked.
+// payer is a caller as package upload sees it. Downloads for staged files are charged to the job
+// to which the caller belonged when it asked.
 type payer struct{ guard.Payer }
 
-// Ended is false: it isn't known when the caller ends.
+// Ended gives false, because the end of the caller isn't known.
 func (payer) Ended() bool { return false }
 
 // program is a payer whose end is known.
@@ -156,10 +156,10 @@ type program struct {
 	process caller.Process
 }
 
-// Ended says whether the program has ended, and writes nothing more.
+// Ended says whether the program has ended, so that it writes nothing more.
 func (p program) Ended() bool { return p.process.Ended() }
 
-// programOf gives the program that a caller is of; nil: it is the mount itself.
+// programOf gives the program of a caller; nil: the caller is the mount itself.
 func programOf(by caller.Caller) upload.Program {
 	if !by.Program {
 		return nil
@@ -171,8 +171,8 @@ func programOf(by caller.Caller) upload.Program {
 	return pays
 }
 
-// payerOf gives who pays for a download for a program. A push that is done behind a program
-// that has ended costs nobody anything.
+// payerOf gives who pays for a download for a program. After a program has ended, nobody pays for
+// what is pushed on its behalf.
 func payerOf(by upload.Program) guard.Payer {
 	if by == nil || by.Ended() {
 		return guard.Payer{}
@@ -186,7 +186,7 @@ func payerOf(by upload.Program) guard.Payer {
 	return guard.Payer{}
 }
 
-// blobOf gives the blob that an entry shows the whole of.
+// blobOf gives the blob that an entry shows as a whole. ok is false if it shows none.
 func blobOf(e node.Entry) (upload.Blob, bool) {
 	switch e := e.(type) {
 	case *blobFile:

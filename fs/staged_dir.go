@@ -15,7 +15,7 @@ import (
 // stagedDir is a directory of the staging area.
 type stagedDir struct{ staged }
 
-// dir gives the directory itself.
+// dir gives the directory in package upload.
 func (d *stagedDir) dir() *upload.Dir {
 	if top, ok := d.node.(stagedTop); ok {
 		return top.area.Root(top.repo)
@@ -23,9 +23,8 @@ func (d *stagedDir) dir() *upload.Dir {
 	return d.node.(*upload.Dir)
 }
 
-// LookupFor finds a name. The registry is asked for a digest that isn't staged, unless the
-// program makes the name anew: cp and tar open with O_EXCL, and take it for an error that a
-// name is there.
+// LookupFor finds a name. If a digest isn't staged, it asks the registry, unless the program is
+// about to make the name: cp and tar open with O_EXCL, and fail if the name exists.
 func (d *stagedDir) LookupFor(ctx context.Context, by caller.Caller, name string) (node.Child, error) {
 	dir := d.dir()
 	n, err := dir.Staged(ctx, name)
@@ -38,7 +37,7 @@ func (d *stagedDir) LookupFor(ctx context.Context, by caller.Caller, name string
 	return d.child(name, n), nil
 }
 
-// Lookup finds a name, and asks the registry for a digest that isn't staged.
+// Lookup finds a name. If a digest isn't staged, it asks the registry.
 func (d *stagedDir) Lookup(ctx context.Context, name string) (node.Child, error) {
 	n, err := d.dir().Lookup(ctx, name)
 	if err != nil {
@@ -47,8 +46,8 @@ func (d *stagedDir) Lookup(ctx context.Context, name string) (node.Child, error)
 	return d.child(name, n), nil
 }
 
-// makes says whether a program looks a name up to make it anew. An unknown intent counts as
-// one in a directory that a program made.
+// makes says whether a program looks a name up in order to make it. If the intent isn't known,
+// that is assumed in a directory that a program made.
 func makes(by caller.Caller, d *upload.Dir) bool {
 	switch by.Intent() {
 	case caller.Makes:
@@ -69,7 +68,7 @@ func (d *stagedDir) List(context.Context) (node.Listing, error) {
 
 func (d *stagedDir) Create(ctx context.Context, by caller.Caller, name string, flags, mode uint32) (node.Child, node.WritableContent, error) {
 	made := upload.Openly
-	const private = syscall.O_EXCL | syscall.O_RDWR // as mkstemp(3) makes files, for nobody else
+	const private = syscall.O_EXCL | syscall.O_RDWR // as mkstemp(3) makes files
 	if flags&private == private && mode&0o077 == 0 {
 		made = upload.Privately
 	}
@@ -96,10 +95,10 @@ func (d *stagedDir) Symlink(ctx context.Context, name, target string) (node.Chil
 	return d.child(name, n), nil
 }
 
-// errNoBlob is the kind of error of a link to what isn't a blob of a repository.
+// errNoBlob is the error of a link to something that isn't a blob of a repository.
 var errNoBlob = errors.New("only blobs can be linked to")
 
-// Link gives a name here to a blob of any repository, which pushes it.
+// Link gives a name here to a blob of any repository, and pushes it.
 func (d *stagedDir) Link(ctx context.Context, by caller.Caller, name string, to node.Entry) (node.Child, error) {
 	b, ok := blobOf(to)
 	if !ok {

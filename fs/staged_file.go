@@ -52,7 +52,7 @@ func (c *stagedContent) WriteAt(ctx context.Context, p []byte, off int64) (int, 
 	return n, stagedError(err)
 }
 
-// CopyFrom copies a blob by naming it.
+// CopyFrom copies a blob by reference, without its bytes.
 func (c *stagedContent) CopyFrom(ctx context.Context, from node.Entry, off, at, n int64) (int64, error) {
 	b, ok := blobOf(from)
 	if !ok {

@@ -11,30 +11,30 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// staleWait is how long a push waits for the kernel to take in what has changed. A lookup in
-// the same directory that waits for its registry holds that up.
+// staleWait is how long a push waits at most for the kernel to take in a change. A lookup in the
+// same directory that waits for its registry makes the kernel wait too.
 const staleWait = time.Second
 
 func staleTag(tag string) node.Stale { return node.Stale{Dir: tagsName, Name: tag} }
 
-// staleTagList is the time of tags/.
+// staleTagList is the modification time of tags/.
 var staleTagList = node.Stale{Dir: tagsName}
 
 func staleDigest(in string, d digest.Digest) node.Stale {
 	return node.Stale{Dir: in + "/" + d.Algorithm().String(), Name: d.Encoded()}
 }
 
-// newDigest is a name that the kernel may believe to be missing, and that is there for good
-// from now on.
+// newDigest is a name that now exists for good, although the kernel may believe that it is
+// missing.
 func newDigest(in string, d digest.Digest) node.Stale {
 	e := staleDigest(in, d)
 	e.Appeared = true
 	return e
 }
 
-// outdate makes the kernel look up names of a repository anew, under all spellings of the
-// repository's path. The directories of entries are below the repository. done is closed when
-// the kernel is going to; see node.Kernel.Outdate.
+// outdate makes the kernel look up names of a repository again, under all spellings of the
+// repository's path. The Dir of an entry is below the repository. done is closed when the kernel
+// has been told; see node.Kernel.Outdate.
 func (t *Tree) outdate(r ref.Repository, entries ...node.Stale) (done <-chan struct{}) {
 	var all []node.Stale
 	for _, dir := range t.shownAt(r) {
@@ -46,7 +46,7 @@ func (t *Tree) outdate(r ref.Repository, entries ...node.Stale) (done <-chan str
 	return t.kernel.Outdate(all)
 }
 
-// await waits for the kernel to take in what has changed, for staleWait at most.
+// await waits until the kernel has taken in a change, but at most for staleWait.
 func (t *Tree) await(done <-chan struct{}) {
 	bound := time.NewTimer(staleWait)
 	defer bound.Stop()
@@ -56,8 +56,8 @@ func (t *Tree) await(done <-chan struct{}) {
 	}
 }
 
-// shownAt gives the paths at which the kernel may know a repository. A host may have been
-// looked up by more than one name.
+// shownAt gives the paths at which the kernel may know a repository. A host may have been looked
+// up under several names.
 func (t *Tree) shownAt(r ref.Repository) (dirs []string) {
 	hosts := []string{hostName(r.Host)}
 	if t.spelled == "" {
@@ -77,8 +77,8 @@ func (t *Tree) shownAt(r ref.Repository) (dirs []string) {
 	return dirs
 }
 
-// spellings are the paths that a repository can be entered by: Docker Hub's official images go
-// without their namespace as well.
+// spellings gives the paths by which a repository can be entered. Docker Hub's official images
+// can be entered without their namespace too.
 func spellings(r ref.Repository) []string {
 	paths := []string{r.Path}
 	if short, ok := strings.CutPrefix(r.Path, "library/"); ok && r.Host == ref.DockerHub && !strings.Contains(short, "/") {

@@ -12,41 +12,43 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// tagDir is the directory of a tag. It is bound to one digest for good: at once where the tag
-// was asked for, else by the first look into it. Its identity is of that digest, or, where a
-// listing made it before anybody knew the digest, of a number that no other directory of the
-// tag has.
+// tagDir is the directory of a tag. It is bound to one digest and never changes that. A lookup of
+// the tag binds it at once; otherwise the first look into it does. Its identity comes from that
+// digest. If a listing made it before the digest was known, the identity comes from a number that
+// no other directory of the tag has.
 type tagDir struct {
 	place
 	lazy
-	repo   known.Repository
-	tag    string
-	id     digest.Digest // tells this directory from others of the tag
-	digest digest.Digest // what it is, or will be, bound to; "": not known yet
+	repo known.Repository
+	tag  string
+	id   digest.Digest // different for each directory of the tag
+	// digest is the digest to which it is, or will be, bound; "": not known when it was made.
+	digest digest.Digest
 
-	mu    sync.Mutex // guards image; before tagDirs.mu in the lock order
-	image *image     // nil until bound
+	// mu guards image. It comes before tagDirs.mu in the lock order.
+	mu    sync.Mutex
+	image *image // nil until bound
 }
 
 func (t *tagDir) Attr() node.Attr { return t.dirAttr(t.id) }
 
-// identity is that of Attr.
+// identity gives the identity in Attr.
 func (t *tagDir) identity() node.Identity { return t.place.identity(t.id) }
 
-// isBoundTo says whether the directory shows a digest.
+// isBoundTo says whether the directory is bound to a digest.
 func (t *tagDir) isBoundTo(d digest.Digest) bool {
 	img := t.bound()
 	return img != nil && img.Descriptor.Digest == d
 }
 
-// bound gives what the directory is bound to, or nil.
+// bound gives the image to which the directory is bound; nil: none.
 func (t *tagDir) bound() *image {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.image
 }
 
-// bind binds the directory, once, and gives what it is bound to.
+// bind binds the directory to m, unless it is bound already. It gives the bound image.
 func (t *tagDir) bind(m *registry.Manifest) *image {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,8 +61,8 @@ func (t *tagDir) bind(m *registry.Manifest) *image {
 	return t.image
 }
 
-// resolve gives what the directory is bound to, and binds it where it isn't yet: to the digest
-// that it is known to be of, else to what the tag points at now.
+// resolve gives the image to which the directory is bound. If there is none yet, it binds the
+// directory: to its digest if that is known, else to the present digest of the tag.
 func (t *tagDir) resolve(ctx context.Context) (view, error) {
 	if img := t.bound(); img != nil {
 		return img, nil
@@ -79,14 +81,14 @@ func (t *tagDir) resolve(ctx context.Context) (view, error) {
 	return t.bind(now.Manifest), nil
 }
 
-// Forgotten is told that the kernel has forgotten the directory.
+// Forgotten is called when the kernel has forgotten the directory.
 func (t *tagDir) Forgotten() {
 	if t.digest == "" {
 		t.tree.tagDirs.remove(t)
 	}
 }
 
-// Remembered is told that the kernel has the directory after all.
+// Remembered is called when the kernel has the directory after all.
 func (t *tagDir) Remembered() {
 	if t.digest == "" && t.bound() != nil {
 		t.tree.tagDirs.add(t)
@@ -101,29 +103,30 @@ func (t *tagDir) Xattrs() map[string]string {
 	return img.Xattrs()
 }
 
-// firstListed tells the first directory that a listing made of a tag from those that came
-// later. It is the same at each mount.
+// firstListed is the id of the first directory that a listing makes of a tag. It is the same in
+// each mount.
 const firstListed = digest.Digest("listed")
 
-// tagDirs is the directories that listings made of tags, and that were bound since, for as
-// long as the kernel has them. Those that nobody looked into are all the same, and aren't
-// kept. It is safe for concurrent use.
+// tagDirs are the directories of tags that listings made and that were bound later. They are kept
+// as long as the kernel has them. Directories that nobody looked into aren't kept, because they
+// are all the same. It is safe for concurrent use.
 type tagDirs struct {
-	mu     sync.Mutex // guards all below
+	mu     sync.Mutex // guards the fields below
 	byPath map[string]*listedTag
-	count  int // of all that were ever bound: no identity comes twice
+	// count counts all directories that were ever bound, so that no identity comes twice.
+	count int
 }
 
-// listedTag is what has become of the directories that listings made of one tag. tagDirs.mu
-// guards it.
+// listedTag has the directories that listings made of one tag. tagDirs.mu guards it.
 type listedTag struct {
 	kept map[*tagDir]bool // bound directories that the kernel has; never empty
-	last *tagDir          // the last that was bound; nil: the kernel has forgotten it
-	next digest.Digest    // tells the next one from those in kept
+	// last is the directory that was bound last; nil: the kernel has forgotten it.
+	last *tagDir
+	next digest.Digest // the id for the next directory, different from those in kept
 }
 
-// last gives the directory at a path that was bound last, or nil, and what tells the next one
-// from those that the kernel has.
+// last gives the directory at a path that was bound last, or nil. next is the id for the next
+// directory at that path.
 func (ts *tagDirs) last(path string) (bound *tagDir, next digest.Digest) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -133,7 +136,7 @@ func (ts *tagDirs) last(path string) (bound *tagDir, next digest.Digest) {
 	return nil, firstListed
 }
 
-// add notes that a directory that a listing made is bound, and that the kernel has it.
+// add notes that a directory made by a listing is bound, and that the kernel has it.
 func (ts *tagDirs) add(t *tagDir) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -152,7 +155,7 @@ func (ts *tagDirs) add(t *tagDir) {
 	l.kept[t], l.last, l.next = true, t, digest.Digest(fmt.Sprint("listed ", ts.count))
 }
 
-// remove notes that the kernel has forgotten a directory that was bound.
+// remove notes that the kernel has forgotten a bound directory.
 func (ts *tagDirs) remove(t *tagDir) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()

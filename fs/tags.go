@@ -10,7 +10,7 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// tagsDir is tags/: an image directory for each tag.
+// tagsDir is tags/: it has an image directory for each tag.
 type tagsDir struct {
 	place
 	repo known.Repository
@@ -20,8 +20,8 @@ func newTagsDir(at place, r known.Repository) node.Directory { return &tagsDir{a
 
 func (d *tagsDir) Attr() node.Attr { return d.listAttr(d.repo.TagsName()) }
 
-// Lookup finds a tag, once a deferred push of it is through. A name that programs look for
-// everywhere is no failure where it isn't there.
+// Lookup finds a tag. It waits for a deferred push of the tag first. A missing tag isn't reported
+// if its name is one that programs look up everywhere.
 func (d *tagsDir) Lookup(ctx context.Context, name string) (node.Child, error) {
 	if !ref.ValidTag(name) {
 		return node.Child{}, node.ErrNotExist
@@ -41,7 +41,7 @@ func (d *tagsDir) Lookup(ctx context.Context, name string) (node.Child, error) {
 	return d.child(name, t), nil
 }
 
-// List asks for the names alone, and for no tag.
+// List asks the registry only for the names, and for no tag.
 func (d *tagsDir) List(ctx context.Context) (node.Listing, error) {
 	l, err := d.repo.Tags(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func (d *tagsDir) listing(l known.TagList) node.Listing {
 	}
 }
 
-// child gives the directory of a tag under its name.
+// child makes the child for a tag.
 func (d *tagsDir) child(name string, t known.Tag) node.Child {
 	dir := d.dir(name, t)
 	if t.Manifest != nil {
@@ -68,9 +68,9 @@ func (d *tagsDir) child(name string, t known.Tag) node.Child {
 	return node.Child{Name: name, Entry: dir, TTL: t.Until.Sub(d.tree.opts.now())}
 }
 
-// dir gives the directory of a tag. A listing may have made one that was bound since: that is
-// the tag's as long as the tag points at the same digest. Else it is a new one, for that digest
-// alone; where nobody knows the digest, the first look into it decides.
+// dir gives the directory of a tag. If a listing made a directory that was bound since, that one
+// is used as long as the tag points at the same digest. Otherwise dir makes a new one for the
+// tag's digest. If the digest isn't known, the first look into the directory binds it.
 func (d *tagsDir) dir(name string, t known.Tag) *tagDir {
 	at := d.at(name)
 	bound, next := d.tree.tagDirs.last(at.path)

@@ -18,42 +18,43 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// FSType is what the kernel lists the file system as: fuse.ocifs.
+// FSType is the type under which the kernel lists the file system: fuse.ocifs.
 const FSType = node.FSType
 
-// maxNodes is how many inodes the kernel may hold, where it can be asked to forget some. One
-// takes one to three kilobytes here, with its directory.
+// maxNodes is how many inodes the kernel may hold, if it can be asked to forget some. An inode
+// and its directory take one to three kilobytes in this process.
 const maxNodes = 1 << 14
 
-// Options says what a tree shows and how. Client and Store are required.
+// Options says what a tree shows, and how. Client and Store are required.
 type Options struct {
-	// Host and Path pick the root: nothing (every registry), a host, or a host and a
+	// Host and Path pick the root: neither (all registries), a host, or a host and a
 	// repository.
 	Host, Path string
 
 	Client *registry.Client
 	Store  *cache.Store
-	// Hosts are the hosts that a listing of the root names from the start, such as those that
-	// credentials are for. Nil: none.
+	// Hosts gives the hosts that a listing of the root names from the start, such as those
+	// with credentials. Nil: none.
 	Hosts func() []string
 
 	TagTTL  time.Duration // how long a tag is believed
-	ListTTL time.Duration // how long lists of tags, repositories and referrers are
-	// LookupBound is the longest that a lookup or an open waits. Zero: 45 s.
+	ListTTL time.Duration // how long lists of tags, repositories and referrers are believed
+	// LookupBound is how long a lookup or an open waits at most; 0: 45 s.
 	LookupBound time.Duration
 
 	// ReadOnly leaves upload/ out.
 	ReadOnly bool
 	// AllowDelete lets rmdir and unlink delete tags, manifests and blobs at the registry.
 	AllowDelete bool
-	// UploadBytes bounds what is staged and not pushed yet; zero: as the disk has.
+	// UploadBytes is how many bytes may be staged and not pushed yet; 0: as many as the disk
+	// holds.
 	UploadBytes int64
 
-	// Stream shows what comes of a blob before all of it has matched its digest. Its end is
-	// held back until it has.
+	// Stream shows bytes of a blob before all of them have matched the digest. The last bytes
+	// are held back until then.
 	Stream bool
-	// MaxDownload bounds, in bytes, what the reads of one process group make be downloaded
-	// within a minute; zero: nothing does. See package guard.
+	// MaxDownload is how many bytes the reads of one process group may download within a
+	// minute; 0: no limit. See package guard.
 	MaxDownload int64
 
 	AllowOther bool
@@ -66,27 +67,30 @@ type Options struct {
 	now func() time.Time // nil: time.Now
 }
 
-// Tree is a mounted tree, or one to be mounted. It is safe for concurrent use. No field changes
-// once New has returned.
+// Tree is a mounted tree, or one to be mounted. It is safe for concurrent use. New sets all
+// fields, and nothing changes them later.
 type Tree struct {
-	opts      Options
-	store     *cache.Store
-	log       *slog.Logger
-	prefix    string // the root's path from the registry down, by which identities are made
-	spelled   string // the same as the root was spelled: Docker Hub's own images have two spellings
+	opts  Options
+	store *cache.Store
+	log   *slog.Logger
+	// prefix is the root's path in a mount of all registries. Identities are made with it.
+	prefix string
+	// spelled is prefix as the user spelled it: Docker Hub's official images have two
+	// spellings.
+	spelled   string
 	started   time.Time
-	uid, gid  uint32 // of whoever mounts
+	uid, gid  uint32 // of the user who mounts
 	root      node.Directory
 	kernel    *node.Kernel
 	known     *known.Registries
-	area      *upload.Area // nil where the mount is read-only
-	guard     *guard.Guard // nil where nothing is refused
+	area      *upload.Area // nil in a read-only mount
+	guard     *guard.Guard // nil if no download is refused
 	tagDirs   tagDirs
 	shortcuts *known.Bounded[shortcutsKey, shortcuts]
 	referrers *known.Bounded[digest.Digest, referrers]
 }
 
-// New makes a tree. It contacts nobody. Close is to be called when it is no longer mounted.
+// New makes a tree, without a request to any registry. The caller calls Close after the unmount.
 func New(o Options) (*Tree, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -153,17 +157,17 @@ func (t *Tree) top() (node.Directory, error) {
 	return &namespace{place: at, host: t.known.Host(r.Host), path: t.opts.Path}, err
 }
 
-// Mount mounts the tree and returns when the kernel can use it. The caller unmounts the server
-// that it gets and waits for it.
+// Mount mounts the tree, and returns when the kernel can use it. The caller unmounts the server
+// and waits for it.
 //
-// passthroughFile is a file beside the cache's blobs, or "": with it, the kernel is asked once
-// whether it may read cache files without asking.
+// passthroughFile is a file next to the cache's blobs, or "". With it, Mount tries once whether
+// the kernel may read cache files without asking this process.
 func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 	return t.kernel.Mount(t.root, mountpoint, passthroughFile)
 }
 
-// Close waits for pushes under way until ctx ends, and then ends them. What is staged and
-// wasn't pushed is kept, and told in the log.
+// Close waits for pushes that are under way until ctx ends, and then cancels them. What is staged
+// and not pushed is kept, and logged.
 func (t *Tree) Close(ctx context.Context) error {
 	t.known.Close()
 	var err error
@@ -176,7 +180,7 @@ func (t *Tree) Close(ctx context.Context) error {
 	return err
 }
 
-// Uploaded is how many bytes of the pushes under way were sent.
+// Uploaded gives how many bytes of the present pushes were sent.
 func (t *Tree) Uploaded() (n int64) {
 	for _, u := range t.uploading() {
 		n += u.Done
@@ -184,7 +188,7 @@ func (t *Tree) Uploaded() (n int64) {
 	return n
 }
 
-// uploading gives the pushes under way.
+// uploading gives the uploads under way.
 func (t *Tree) uploading() []upload.Transfer {
 	if t.area == nil {
 		return nil
@@ -192,15 +196,15 @@ func (t *Tree) uploading() []upload.Transfer {
 	return t.area.Transfers()
 }
 
-// repository gives a repository by its name.
+// repository gives a repository by its reference.
 func (t *Tree) repository(r ref.Repository) known.Repository { return t.known.Repository(r) }
 
-// notice tells a person what no errno tells.
+// notice reports to a person what no errno says.
 func (t *Tree) notice(n known.Notice) {
 	t.kernel.Tell(t.pathOf(n.Host, n.Path, n.Below), n.Op, n.Hint, n.Err)
 }
 
-// usage tells how full the cache is: registries don't say how much they hold.
+// usage gives how full the cache is, because registries don't say how much they hold.
 func (t *Tree) usage() (node.Usage, error) {
 	u, err := t.store.Usage()
 	return node.Usage{Size: u.Size, Used: u.Used, Free: u.Free}, err

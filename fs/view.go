@@ -14,9 +14,10 @@ type view interface {
 	List(ctx context.Context) (node.Listing, error)
 }
 
-// lazy is the children of a directory that are made when somebody looks into it.
+// lazy has the children of a directory. It makes them when somebody looks into the directory.
 type lazy struct {
-	// has says whether there can be a child of a name: others aren't worth a request.
+	// has says whether a child with this name is possible. For other names, load isn't
+	// called.
 	has  func(name string) bool
 	load func(ctx context.Context) (view, error)
 }
@@ -40,10 +41,10 @@ func (l lazy) List(ctx context.Context) (node.Listing, error) {
 	return v.List(ctx)
 }
 
-// children is a view of children at hand.
+// children are the children of a view, all in memory.
 type children []node.Child
 
-// add adds a child whose name means it for good.
+// add adds a child whose name never means anything else.
 func (cs *children) add(name string, e node.Entry) {
 	*cs = append(*cs, node.Child{Name: name, Entry: e, TTL: forever})
 }
@@ -62,17 +63,18 @@ func (cs children) List(context.Context) (node.Listing, error) { return node.Lis
 // fixed is a directory whose children are known when it is made.
 type fixed struct {
 	place
-	version digest.Digest // of what it shows; "" where it never shows anything else
+	// version is the digest of what it shows; "" if that never changes.
+	version digest.Digest
 	children
 }
 
 func (d *fixed) Attr() node.Attr { return d.dirAttr(d.version) }
 
-// listNames lists names, sorted, each of which find finds.
+// listNames makes a listing of sorted names. find finds each of them.
 func listNames(names []string, find func(name string) (node.Child, error)) node.Listing {
 	return node.Listing{Names: names, Child: func(name string) node.Child {
 		c, err := find(name)
-		if err != nil { // can't be: it is one of the names
+		if err != nil { // can't happen: it is one of the names
 			panic(err)
 		}
 		return c
