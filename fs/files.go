@@ -119,7 +119,8 @@ func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, er
 	chart := struct{ Name, Version string }{a[v1.AnnotationTitle], a[v1.AnnotationVersion]}
 	if chart.Name == "" || chart.Version == "" {
 		c := m.Config
-		if c.Size > registry.MaxManifest || !known.CanBeAsked(c.Digest) { // too large for a listing to download
+		// A listing downloads nothing so large.
+		if c.Size > registry.MaxManifest || !known.CanBeAsked(c.Digest) {
 			return "", nil
 		}
 		f, err := i.tree.store.Get(ctx, i.Repository.Want(c.Digest, c.Size))

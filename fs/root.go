@@ -63,7 +63,8 @@ func (w *withControl) Lookup(ctx context.Context, name string) (node.Child, erro
 
 func (w *withControl) List(ctx context.Context) (node.Listing, error) {
 	l, err := w.Directory.List(ctx)
-	if err != nil && !errors.Is(err, registry.ErrNotFound) { // the root is there even if its repository isn't yet
+	// The root is there even if its repository isn't yet.
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return node.Listing{}, err
 	}
 	names := append([]string{controlName}, l.Names...)

@@ -1,16 +1,15 @@
-// Package caller tells what the system says of the program that asks for something.
+// Package caller finds out what the system knows of the program that makes a request.
 //
 // # Nouns
 //
-// A Caller is the thread for which the kernel sends a request. A Process is the program that
-// the thread is of. A job is a process group: all that a shell starts for one line. An
-// Intent is the reason for which a thread looks a name up.
+// A Caller is the thread for which the kernel sends a request. A Process is the program of the
+// thread. A job is a process group: everything that a shell starts for one line. An Intent is the
+// reason for which a thread looks a name up.
 //
 // # The hard part
 //
-// A request of FUSE carries the number of a thread and the user's. The rest stands in /proc,
-// which may hide it, and the thread may have ended meanwhile. Each function says what it
-// answers then.
+// A FUSE request has the number of a thread, and the user's. Everything else is in /proc, which
+// may hide it, and the thread may have ended meanwhile. Each function says what it gives then.
 package caller
 
 import (
@@ -22,17 +21,18 @@ import (
 type Caller struct {
 	UID uint32
 	// Thread is the number of the thread. 0: the thread is in a PID namespace that this
-	// process doesn't see, or it is one of the kernel's own.
+	// process doesn't see, or it is a kernel thread.
 	Thread uint32
-	// Program says that a request of the kernel was sent; false: the mount itself asks.
+	// Program says that the caller is a program, with a request of the kernel; false: it is
+	// the mount itself.
 	Program bool
 }
 
-// IsRoot says whether the caller may do anything: the mount itself may.
+// IsRoot says whether the caller may do everything: root and the mount itself may.
 func (c Caller) IsRoot() bool { return !c.Program || c.UID == 0 }
 
-// Strangers is the job of all programs whose process group can't be told: those of another
-// PID namespace, and the kernel's own threads.
+// Strangers is the job of all programs whose process group isn't known: those in another PID
+// namespace, those that have ended, and kernel threads.
 const Strangers = 0
 
 // Job gives the number of the caller's job: its process group, or Strangers.
@@ -50,8 +50,7 @@ func (c Caller) Job() int {
 // Process is a process, by its number.
 type Process struct{ pid int }
 
-// Process gives the process that the caller is of. ok is false if the kernel doesn't tell the
-// thread.
+// Process gives the process of the caller. ok is false if the kernel didn't give the thread.
 func (c Caller) Process() (p Process, ok bool) {
 	if c.Thread == 0 {
 		return Process{}, false
@@ -59,7 +58,8 @@ func (c Caller) Process() (p Process, ok bool) {
 	return Process{pidOf(int(c.Thread))}, true
 }
 
-// Describe names the caller's process for a person, and its job by the process that leads it.
+// Describe gives names for a person: of the caller's process, and of its job, named after the
+// process that leads it.
 func (c Caller) Describe() (process, job string) {
 	group := c.Job()
 	if group == Strangers {

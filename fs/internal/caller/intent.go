@@ -4,16 +4,16 @@ package caller
 type Intent int
 
 const (
-	// Unknown is an intent that can't be told.
+	// Unknown is an intent that can't be found out.
 	Unknown Intent = iota
-	// Looks is the intent of a program that wants what is there.
+	// Looks is the intent of a program that wants what exists.
 	Looks
-	// Makes is the intent of a program that makes the name anew, and fails if it is there.
+	// Makes is the intent of a program that makes the name, and fails if it exists.
 	Makes
 )
 
-// Intent gives the reason for which the caller looks a name up. The request of a lookup
-// doesn't tell: the kernel sends the same one for stat(2) and for open(2) with O_EXCL.
+// Intent gives the reason for which the caller looks a name up. The lookup request doesn't say
+// it: the kernel sends the same one for stat(2) and for open(2) with O_EXCL.
 func (c Caller) Intent() Intent {
 	if c.Thread == 0 {
 		return Unknown

@@ -1,4 +1,4 @@
 package caller
 
-// intentOfThread tells nothing: macOS hides what a thread asked for.
+// intentOfThread always gives Unknown: macOS hides the system call of a thread.
 func intentOfThread(int) Intent { return Unknown }

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A thread that asked a moment ago may still run on its way to sleep: intentTries and
-// intentPause bound the wait for it.
+// A thread that made a request a moment ago may still run before it sleeps. intentTries and
+// intentPause limit the wait for that.
 const (
 	intentTries = 20
 	intentPause = 50 * time.Microsecond
 )
 
-// intentOfThread looks at the system call that a thread sleeps in. /proc shows the call to
-// those who may trace the thread: root, and mostly its user.
+// intentOfThread reads the system call in which a thread sleeps. /proc shows the call to those
+// who may trace the thread: root, and usually the thread's user.
 func intentOfThread(thread int) Intent {
 	path := fmt.Sprintf("/proc/%d/syscall", thread)
 	for range intentTries {
@@ -49,12 +49,12 @@ func wordAt(thread int, address uint64) (word uint64, ok bool) {
 	return binary.NativeEndian.Uint64(b[:]), true
 }
 
-// intentOfCall reads a syscall file of /proc: the number of the call, in decimal, and
-// its six arguments, in hexadecimal. word reads the memory of the program.
+// intentOfCall parses a syscall file of /proc: the number of the call, in decimal, and its six
+// arguments, in hexadecimal. word reads the memory of the program.
 func intentOfCall(line string, word func(address uint64) (uint64, bool)) Intent {
 	fields := strings.Fields(line)
 	if len(fields) < 7 {
-		return Unknown // the kernel does it for itself
+		return Unknown // a kernel thread
 	}
 	number, err := strconv.Atoi(fields[0])
 	if err != nil {
@@ -78,12 +78,14 @@ func intentOfCall(line string, word func(address uint64) (uint64, bool)) Intent 
 		return makesIf(has(4, unix.RENAME_NOREPLACE))
 	case unix.SYS_LINKAT, unix.SYS_SYMLINKAT, unix.SYS_MKDIRAT, unix.SYS_MKNODAT, linkCall, symlinkCall:
 		return Makes
-	case unix.SYS_OPENAT2: // its third argument is a struct open_how, whose first field is the flags
+	// The third argument is a struct open_how, whose first field is the flags.
+	case unix.SYS_OPENAT2:
 		if flags, ok := word(argument(2)); ok {
 			return makesIf(flags&fresh == fresh)
 		}
 		return Unknown
-	case unix.SYS_IO_URING_ENTER: // any number of calls in one
+	// One call has any number of operations.
+	case unix.SYS_IO_URING_ENTER:
 		return Unknown
 	}
 	return Looks

@@ -2,7 +2,7 @@ package caller
 
 import "golang.org/x/sys/unix"
 
-// Calls that newer architectures don't have.
+// System calls that newer architectures don't have.
 const (
 	openCall    = unix.SYS_OPEN
 	linkCall    = unix.SYS_LINK

@@ -2,7 +2,7 @@
 
 package caller
 
-// Calls that newer architectures don't have: no number is theirs.
+// System calls that newer architectures don't have. No call has these numbers.
 const (
 	openCall    = -1
 	linkCall    = -2

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// interruptPoll is how often a caller that was interrupted once is looked at: the kernel
-// tells nothing of a second signal.
+// interruptPoll is how often a caller is checked again after its first interrupt, because the
+// kernel doesn't report a second signal.
 const interruptPoll = 100 * time.Millisecond
 
-// Heed gives ctx without the interrupts that mean nothing. The kernel interrupts a request
-// for any signal, also for those that end nobody: Go's runtime sends SIGURG to its own
-// threads all the time, and children, windows and jobs send others. No program repeats a
-// close that was interrupted, and few look at what it says, so a push is given up only for
-// a signal that the caller is going to notice. stop is to be called when the work is done.
+// Heed gives ctx without interrupts by harmless signals. The kernel interrupts a request for any
+// signal, also for signals that end no program: Go's runtime sends SIGURG to its own threads all
+// the time, and others come from children, windows and jobs. No program repeats an interrupted
+// close, and few look at its error. So a push is given up only for a signal that the caller will
+// notice. The caller of Heed calls stop when the work is done.
 func (c Caller) Heed(ctx context.Context) (heeded context.Context, stop func()) {
 	if !c.Program {
 		return ctx, func() {}

@@ -1,7 +1,7 @@
 package caller
 
-// interrupted is true: macOS doesn't tell which signal came.
+// interrupted gives true: macOS doesn't say which signal came.
 func (c Caller) interrupted() bool { return true }
 
-// Killed is false: macOS doesn't tell why a program ends.
+// Killed gives false: macOS doesn't say why a program ends.
 func (c Caller) Killed() bool { return false }

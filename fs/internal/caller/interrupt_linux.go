@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// signalSet gives the signals as /proc writes a set: signal 1 is bit 0.
+// signalSet gives a set of signals as /proc writes it: signal 1 is bit 0.
 func signalSet(signals ...syscall.Signal) (set uint64) {
 	for _, s := range signals {
 		set |= 1 << (s - 1)
@@ -24,8 +24,8 @@ var (
 	harmlessIfCaught = signalSet(syscall.SIGPROF, syscall.SIGVTALRM)
 )
 
-// interrupted says whether the caller has a signal waiting that it is going to notice. A
-// caller that can't be looked at has.
+// interrupted says whether the caller has a pending signal that it will notice. If the caller's
+// state can't be read, it says yes.
 func (c Caller) interrupted() bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.Thread))
 	if c.Thread == 0 || err != nil {
@@ -34,8 +34,8 @@ func (c Caller) interrupted() bool {
 	return noticed(b)
 }
 
-// noticed says whether a status file of /proc is that of a thread which has a signal waiting
-// that it is going to notice. A file that tells nothing counts as one.
+// noticed says whether a status file of /proc shows a pending signal that its thread will notice.
+// For a file without signals, it says yes.
 func noticed(status []byte) bool {
 	sets := map[string]uint64{}
 	for line := range bytes.Lines(status) {
@@ -56,17 +56,19 @@ func noticed(status []byte) bool {
 	return pending&^harmless&^(harmlessIfCaught&sets["SigCgt"]) != 0
 }
 
-// Killed says whether the caller is on its way out because of a signal: what it wrote so far
-// may be half of what it was going to write. A caller that can't be looked at isn't.
+// Killed says whether a signal is ending the caller, so that what it wrote may be incomplete. If
+// the caller's state can't be read, it says no.
 func (c Caller) Killed() bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Thread))
 	return c.Thread != 0 && err == nil && killedBySignal(b)
 }
 
-// killedBySignal says whether a stat file of /proc is that of a thread which a signal ends.
+// killedBySignal says whether a stat file of /proc is that of a thread that a signal ends.
 func killedBySignal(stat []byte) bool {
 	const signaled = 0x400 // PF_SIGNALED of the kernel's linux/sched.h
-	const flags = 6        // after the name: state, parent, group, session, terminal, its group
+	// flags is the index of the flags, after the name: state, parent, group, session,
+	// terminal, its group, flags.
+	const flags = 6
 	fields := afterName(stat)
 	if len(fields) <= flags {
 		return false

@@ -2,7 +2,7 @@ package caller
 
 import "fmt"
 
-// called gives what a person calls a process.
+// called gives the name and number of a process for a person.
 func called(pid int, name string) string {
 	if name == "" {
 		return fmt.Sprintf("process %d", pid)

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pidOf gives the process: macOS names processes in its requests, not threads.
+// pidOf gives process itself, because macOS gives processes in its requests, not threads.
 func pidOf(process int) int { return process }
 
-// processOf gives a process, and its name; "" where that can't be told.
+// processOf gives a process and its name; "": the name isn't known.
 func processOf(process int) (pid int, name string) {
 	info, err := unix.SysctlKinfoProc("kern.proc.pid", process)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"strconv"
 )
 
-// pidOf gives the process that a thread is of. A thread whose process can't be told, as it has
-// ended or /proc hides it, is taken for the process.
+// pidOf gives the process of a thread. If that isn't known, because the thread has ended or /proc
+// hides it, it gives the number of the thread.
 func pidOf(thread int) int {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
 	for line := range bytes.Lines(status) {
@@ -23,16 +23,16 @@ func pidOf(thread int) int {
 	return thread
 }
 
-// processOf gives the process that a thread is of, and its name, or "". Threads have names of
-// their own, which say little to a person.
+// processOf gives the process of a thread, and the process's name; "": the name isn't known. The
+// name of the thread would say little to a person.
 func processOf(thread int) (pid int, name string) {
 	pid = pidOf(thread)
 	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	return pid, string(bytes.TrimSpace(comm))
 }
 
-// Ended says whether the process has ended, whether or not its parent has waited for it. A
-// process whose state can't be read hasn't.
+// Ended says whether the process has ended, even if its parent hasn't waited for it. If the state
+// of the process can't be read, it says no.
 func (p Process) Ended() bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
 	if err != nil {
@@ -41,14 +41,14 @@ func (p Process) Ended() bool {
 	return ended(stat)
 }
 
-// ended says whether a stat file of /proc is that of a process which has ended.
+// ended says whether a stat file of /proc is that of a process that has ended.
 func ended(stat []byte) bool {
 	fields := afterName(stat)
 	return len(fields) > 0 && (fields[0][0] == 'Z' || fields[0][0] == 'X')
 }
 
-// afterName gives the fields of a stat file of /proc behind the name of the program, which
-// stands in parentheses and may have anything in it.
+// afterName gives the fields of a stat file of /proc after the name of the program. The name
+// stands in parentheses, and may contain anything.
 func afterName(stat []byte) [][]byte {
 	return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 }

@@ -1,33 +1,34 @@
-// Package guard bounds what each job makes the mount download within a minute, so that
-// grep -r and virus scanners don't download the world.
+// Package guard limits what each job may download through the mount within a minute, so that grep
+// -r and virus scanners don't download everything.
 //
 // # Nouns
 //
-// A Guard has one limit for all jobs of a mount. A job is a process group. A Charge is what
-// the downloads that were begun for one open file were counted as.
+// A Guard has one limit for all jobs of a mount. A job is a process group. A Charge counts the
+// downloads that began for one open file.
 //
-// # The hard part: what is one job
+// # The hard part: what one job is
 //
-// A job is what a shell starts for one line, with all that this starts. The children of
-// find, xargs, make and a script stay in it, and a scanner that a service manager or cron
-// started has one of its own. Three other ways were rejected:
+// A job is what a shell starts for one line, and everything that this starts in turn. The
+// children of find, xargs, make and a script stay in the job. A scanner that a service manager or
+// cron starts has a job of its own. Three other ways were rejected:
 //
-//   - The session holds all that a person does at a terminal: too much.
-//   - The ancestors are too little: below a script that leads its session nobody can tell
-//     where one job ends and another begins, and a parent that has ended leads nowhere.
+//   - The session has everything that a person does at a terminal, which is too much.
+//   - The ancestors are too little: below a script that leads its session, nobody can tell where one
+//     job ends and another begins, and a parent that has ended leads nowhere.
 //   - The process alone is too little: xargs starts one for each file.
 //
-// Programs that make groups for their children, as timeout, setsid and a shell at its prompt
-// do, have them counted apart.
+// Some programs make process groups for their children: timeout, setsid, and a shell at its
+// prompt. Each of these groups is counted by itself.
 //
 // # What counts
 //
-// A download counts once, for the job that made it begin, by its size and before the first
-// byte is asked for. Who joins a download costs the registry nothing, nor does who reads
-// what is cached. Manifests are free.
+// A download counts once, with its size, for the job that made it begin, before the first byte is
+// requested. A job that joins a download costs the registry nothing, and neither does one that
+// reads cached bytes. Manifests are free.
 //
-// A job that has had nothing may begin a blob of any size: a limit mustn't make files
-// unreadable. A blob larger than the limit counts for as many minutes as it is worth.
+// A job with no downloads may begin a blob of any size, because a limit mustn't make files
+// unreadable. A blob larger than the limit counts for several minutes: its size divided by the
+// limit.
 package guard
 
 import (
@@ -48,35 +49,38 @@ import (
 )
 
 const (
-	// window is how long what a job made be downloaded counts, in seconds.
+	// window is how long a download counts, in seconds.
 	window = 60
-	// maxJobs is how many jobs a guard knows. Those that downloaded nothing for longest go.
+	// maxJobs is how many jobs a guard knows. It drops those without downloads for longest.
 	maxJobs = 1024
 )
 
-// Guard bounds the downloads of jobs. It is safe for concurrent use. A nil Guard refuses
-// nothing.
+// Guard limits the downloads of jobs. It is safe for concurrent use. A nil Guard refuses nothing.
 type Guard struct {
-	limit   int64 // bytes a minute
+	limit   int64 // in bytes per minute
 	started time.Time
 	now     func() time.Time
 
-	mu   sync.Mutex                // guards jobs, and all that is in it
-	jobs *simplelru.LRU[int, *job] // by process group; strangers are one
+	mu   sync.Mutex                // guards jobs, and everything in it
+	jobs *simplelru.LRU[int, *job] // by process group; Strangers are one job
 }
 
 // job is what a guard knows of one job. Guard.mu guards it.
 type job struct {
-	spent   []spending // at most one for each second of a minute, and a large one
-	told    int64      // the second in which a refusal was last told
-	refused int        // reads since, of which nothing was told; -1: none was ever refused
+	// spent has at most one entry for each second of a minute, and one for a large blob.
+	spent []spending
+	// told is the second, by the guard's clock, of the last refusal that was reported.
+	told int64
+	// refused counts the refusals since then, which weren't reported; -1: none was ever
+	// refused.
+	refused int
 }
 
-// spending is what was spent within one second, and when it ends to count: in seconds of the
-// guard's clock.
+// spending is the bytes that a job spent within one second. until is when they stop counting, in
+// seconds of the guard's clock.
 type spending struct{ until, bytes int64 }
 
-// New gives a guard of a limit in bytes a minute. Without one (0 or less) it is nil.
+// New makes a guard with a limit in bytes per minute. For a limit of 0 or less it gives nil.
 func New(limit int64) (*Guard, error) {
 	if limit <= 0 {
 		return nil, nil
@@ -88,15 +92,16 @@ func New(limit int64) (*Guard, error) {
 	return &Guard{limit: limit, started: time.Now(), now: time.Now, jobs: jobs}, nil
 }
 
-// Payer is a caller with the job that it is of. The job is asked for once: the caller's thread
-// may have ended when a download begins, and its number be another's. The zero value is the
-// mount itself, which pays nothing: it reads metadata, or what was let in when it was written.
+// Payer is a caller and its job. The job is looked up once, because the caller's thread may have
+// ended when a download begins, and its number may belong to another thread. The zero value is
+// the mount itself, which pays nothing: it reads metadata, or content that was paid for when it
+// was written.
 type Payer struct {
 	by  caller.Caller
 	job int
 }
 
-// PayerOf gives the payer for what a caller makes be downloaded.
+// PayerOf gives the payer for the downloads of a caller.
 func PayerOf(by caller.Caller) Payer {
 	if !by.Program {
 		return Payer{}
@@ -104,18 +109,19 @@ func PayerOf(by caller.Caller) Payer {
 	return Payer{by, by.Job()}
 }
 
-// Charge is what the downloads that were begun for one payer were counted as. It is safe for
-// concurrent use.
+// Charge counts the downloads that began for one payer and one blob. It is safe for concurrent
+// use.
 type Charge struct {
 	guard *Guard // nil: nothing is counted
 	payer Payer
 	size  int64 // of the blob, in bytes
 
-	mu    sync.Mutex // guards spent; before Guard.mu
-	spent int64      // bytes
+	// mu guards spent. It comes before Guard.mu in the lock order.
+	mu    sync.Mutex
+	spent int64 // in bytes
 }
 
-// Charge gives the charge of a payer for a blob of a size.
+// Charge makes the charge of a payer for a blob of size bytes.
 func (g *Guard) Charge(p Payer, size int64) *Charge {
 	if !p.by.Program {
 		g = nil
@@ -123,7 +129,7 @@ func (g *Guard) Charge(p Payer, size int64) *Charge {
 	return &Charge{guard: g, payer: p, size: size}
 }
 
-// Begin lets a download begin, or gives an error of kind ErrOverdrawn.
+// Begin counts a download that begins. It fails with ErrOverdrawn if the job has had too much.
 func (c *Charge) Begin(context.Context) error {
 	if c.guard == nil {
 		return nil
@@ -137,8 +143,9 @@ func (c *Charge) Begin(context.Context) error {
 	return nil
 }
 
-// Settle takes note of how a read ended, whose context is ctx. What couldn't be downloaded is
-// given back: a caller that tries again is told what is wrong, and not that it had enough.
+// Settle notes how a read with the context ctx ended. If the blob couldn't be downloaded, Settle
+// gives its bytes back to the job. A caller that tries again then gets the real error, and not
+// ErrOverdrawn.
 func (c *Charge) Settle(ctx context.Context, err error) {
 	if c.guard == nil || err == nil {
 		return
@@ -152,14 +159,14 @@ func (c *Charge) Settle(ctx context.Context, err error) {
 			o.who, o.of = c.payer.by.Describe()
 		}
 	case ctx.Err() != nil: // the download goes on for a while
-	case errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt): // it did come
+	case errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt): // the bytes did come
 	default:
 		c.guard.giveBack(c.payer.job, c.spent)
 		c.spent = 0
 	}
 }
 
-// spend lets a job begin a download of n bytes, or gives an *overdrawn.
+// spend counts a download of n bytes for a job, or gives an *overdrawn.
 func (g *Guard) spend(group int, n int64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -177,7 +184,7 @@ func (g *Guard) spend(group int, n int64) error {
 	if had > 0 && n > g.limit-had {
 		return j.refuse(now, overdrawn{size: n, had: had, limit: g.limit})
 	}
-	until := now + 1 + window // all of this second stays for a whole minute
+	until := now + 1 + window // a whole minute after the end of this second
 	if n > g.limit {
 		until = now + 1 + int64(math.Ceil(window*float64(n)/float64(g.limit)))
 	}
@@ -189,9 +196,9 @@ func (g *Guard) spend(group int, n int64) error {
 	return nil
 }
 
-// refuse gives the error of a refusal in the second now. The first of a minute is told, with
-// the number of refusals since the last that was: a scanner goes on to the next file at once,
-// and mustn't push out what else went wrong.
+// refuse makes the error of a refusal in the second now. Only the first refusal in a minute is
+// reported, with the number of refusals since the last report: a scanner goes on to the next file
+// at once, and mustn't push other errors out of the log.
 func (j *job) refuse(now int64, o overdrawn) error {
 	if o.told = j.refused >= 0 && now-j.told < window; o.told {
 		j.refused++
@@ -210,7 +217,7 @@ func (j *job) refuse(now int64, o overdrawn) error {
 	return &o
 }
 
-// giveBack takes n bytes off what a job spent, the latest first.
+// giveBack takes n bytes off what a job spent, the latest bytes first.
 func (g *Guard) giveBack(group int, n int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -225,17 +232,18 @@ func (g *Guard) giveBack(group int, n int64) {
 	}
 }
 
-// ErrOverdrawn is the kind of error of a read that would make more be downloaded than its job
-// may.
+// ErrOverdrawn is the error of a read whose download would exceed what its job may download.
 var ErrOverdrawn = errors.New("more than --max-download allows")
 
-// overdrawn is a refusal.
+// overdrawn describes one refusal.
 type overdrawn struct {
-	size, had, limit int64         // bytes: of the blob, of the job, of any job
-	wait             time.Duration // until there is room
-	told             bool          // that the job is refused, less than a minute ago
-	untold           int           // refusals before this one
-	who, of          string        // the process, and its job
+	// size is that of the blob, had is what the job had, limit is that of any job. All are in
+	// bytes.
+	size, had, limit int64
+	wait             time.Duration // until the job has room for the blob
+	told             bool          // a refusal of the job was reported less than a minute ago
+	untold           int           // refusals since the last report
+	who, of          string        // the process and its job, in words
 }
 
 func (o *overdrawn) Unwrap() error { return ErrOverdrawn }
@@ -252,14 +260,14 @@ func (o *overdrawn) Error() string {
 	return s
 }
 
-// ToldBefore says whether an error tells nothing new: a refusal of its job was told less than
-// a minute ago.
+// ToldBefore says whether an error needs no report, because a refusal of the same job was
+// reported less than a minute ago.
 func ToldBefore(err error) bool {
 	var o *overdrawn
 	return errors.As(err, &o) && o.told
 }
 
-// amount is a number of bytes for a person.
+// amount gives a number of bytes for a person.
 func amount(n int64) string {
 	for _, u := range []struct {
 		bytes float64
