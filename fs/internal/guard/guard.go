@@ -159,7 +159,8 @@ func (c *Charge) Settle(ctx context.Context, err error) {
 			o.who, o.of = c.payer.by.Describe()
 		}
 	case ctx.Err() != nil: // the download goes on for a while
-	case errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt): // the bytes did come
+	case errors.Is(err, cache.ErrMismatch) || errors.Is(err, registry.ErrCorrupt):
+		// The bytes did come, so they count.
 	default:
 		c.guard.giveBack(c.payer.job, c.spent)
 		c.spent = 0

@@ -7,24 +7,26 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// Bounded keeps the things that were used last, bounded in bytes: a manifest, or a list of
-// tags, may have two kilobytes or eight million. A Bounded is safe for concurrent use.
+// Bounded keeps the values that were used last, up to a number of bytes. It counts bytes and not
+// values, because a manifest or a list of tags may have two kilobytes or eight million bytes. A
+// Bounded is safe for concurrent use.
 type Bounded[K comparable, V any] struct {
-	max  int         // bytes
-	cost func(V) int // the bytes that a value takes
+	max  int         // in bytes
+	cost func(V) int // the size of a value in bytes
 
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards the fields below
 	lru   *simplelru.LRU[K, V]
 	bytes int // the cost of all values
 }
 
-// NewBounded gives a Bounded of max bytes. cost gives the bytes that a value takes, and is
-// called with a lock held.
+// NewBounded makes a Bounded of max bytes. cost gives the size of a value in bytes. It is called
+// with a lock held.
 func NewBounded[K comparable, V any](max int, cost func(V) int) *Bounded[K, V] {
 	return &Bounded[K, V]{max: max, cost: cost, lru: newLRU[K, V](math.MaxInt, nil)}
 }
 
-// newLRU gives an LRU of a positive size. evicted is called with what goes; nil: nothing is.
+// newLRU makes an LRU of a positive size. evicted is called with each value that is dropped; nil:
+// no call.
 func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K, V] {
 	l, err := simplelru.NewLRU[K, V](size, evicted)
 	if err != nil {
@@ -33,7 +35,7 @@ func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K,
 	return l
 }
 
-// Get gives what is kept under k, or the zero value.
+// Get gives the value of k, or the zero value.
 func (b *Bounded[K, V]) Get(k K) V {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -41,14 +43,15 @@ func (b *Bounded[K, V]) Get(k K) V {
 	return v
 }
 
-// Add keeps v, and drops what was used longest ago. The last one stays, however large it is.
+// Add stores v, and drops the values that were used longest ago. It always keeps at least one
+// value, however large that is.
 func (b *Bounded[K, V]) Add(k K, v V) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.add(k, v)
 }
 
-// add is Add. mu is held.
+// add is Add for callers that hold mu.
 func (b *Bounded[K, V]) add(k K, v V) {
 	if old, ok := b.lru.Peek(k); ok {
 		b.bytes -= b.cost(old)
@@ -60,7 +63,7 @@ func (b *Bounded[K, V]) add(k K, v V) {
 	}
 }
 
-// addUnless is Add, unless something says no in the same moment. It is called with a lock held.
+// addUnless stores v, unless no says yes at the same moment. no is called with a lock held.
 func (b *Bounded[K, V]) addUnless(k K, v V, no func() bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,8 +72,8 @@ func (b *Bounded[K, V]) addUnless(k K, v V, no func() bool) {
 	}
 }
 
-// update changes what is kept under k: change is given it, or the zero value, and gives what
-// is kept from now on. It is called with a lock held.
+// update changes the value of k. change gets the value, or the zero value, and gives the new one.
+// It is called with a lock held.
 func (b *Bounded[K, V]) update(k K, change func(V) V) V {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +83,7 @@ func (b *Bounded[K, V]) update(k K, change func(V) V) V {
 	return v
 }
 
-// Remove drops what is kept under k.
+// Remove drops the value of k.
 func (b *Bounded[K, V]) Remove(k K) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,14 +93,14 @@ func (b *Bounded[K, V]) Remove(k K) {
 	}
 }
 
-// len counts what is kept.
+// len counts the values.
 func (b *Bounded[K, V]) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.lru.Len()
 }
 
-// values calls each with what is kept.
+// values calls each with every value. A lock is held.
 func (b *Bounded[K, V]) values(each func(V)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,16 +109,16 @@ func (b *Bounded[K, V]) values(each func(V)) {
 	}
 }
 
-// table is the answers that were used last, a bounded number of them. It is safe for
+// table keeps the answers that were used last, up to a number of answers. It is safe for
 // concurrent use.
 type table[K comparable, V any] struct {
-	size int // the most answers
+	size int // the largest number of answers
 
 	mu  sync.Mutex // guards lru
 	lru *simplelru.LRU[K, V]
 }
 
-// newTable gives a table of so many answers.
+// newTable makes a table of size answers.
 func newTable[K comparable, V any](size int) *table[K, V] {
 	return &table[K, V]{size: size, lru: newLRU[K, V](size, nil)}
 }
@@ -126,7 +129,7 @@ func (t *table[K, V]) get(k K) (V, bool) {
 	return t.lru.Get(k)
 }
 
-// peek is get that doesn't count as use.
+// peek is get without counting as a use.
 func (t *table[K, V]) peek(k K) (V, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,8 +142,8 @@ func (t *table[K, V]) set(k K, v V) {
 	t.lru.Add(k, v)
 }
 
-// update changes the answer for k: change is given the last one, or ok = false, and gives the
-// new one, or keep = false for none. It is called with a lock held.
+// update changes the answer for k. change gets the last one, or ok = false. It gives the new one,
+// or keep = false to remove it. It is called with a lock held.
 func (t *table[K, V]) update(k K, change func(v V, ok bool) (changed V, keep bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -164,14 +167,14 @@ func (t *table[K, V]) len() int {
 	return t.lru.Len()
 }
 
-// full says whether an answer was dropped for want of room, or may be at any moment.
+// full says whether an answer may have been dropped for lack of room.
 func (t *table[K, V]) full() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.lru.Len() == t.size
 }
 
-// each calls do with all answers, the oldest first, until it says no. A lock is held.
+// each calls do with the answers, the oldest first, until do gives false. A lock is held.
 func (t *table[K, V]) each(do func(K, V) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,17 +8,17 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// maxChanged is how many repositories are remembered with their last change.
+// maxChanged is how many repositories are kept with their last change.
 const maxChanged = 1024
 
-// changes tells whether this mount changed a repository since a moment: an answer that is on
-// its way from the registry may be of before. It is safe for concurrent use.
+// changes says whether this mount changed a repository after some moment. An answer of the
+// registry that was on its way then may be older than the change. It is safe for concurrent use.
 type changes struct {
-	mu    sync.Mutex // guards all below
-	count uint64     // of all changes
+	mu    sync.Mutex // guards the fields below
+	count uint64     // counts all changes
 	last  *simplelru.LRU[ref.Repository, uint64]
-	// dropped is the highest count that last ever dropped. A repository that isn't in last was
-	// changed no later than that.
+	// dropped is the highest count that last ever dropped. A repository that isn't in last
+	// wasn't changed later than that.
 	dropped uint64
 }
 
@@ -28,7 +28,7 @@ func newChanges() *changes {
 	return c
 }
 
-// changed notes that this mount changes a repository.
+// changed notes a change of a repository by this mount.
 func (c *changes) changed(r ref.Repository) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,14 +36,14 @@ func (c *changes) changed(r ref.Repository) {
 	c.last.Add(r, c.count)
 }
 
-// now gives the moment for since.
+// now gives the present moment, for since.
 func (c *changes) now() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.count
 }
 
-// since says whether a repository was changed since a moment, or may have been.
+// since says whether a repository was changed, or may have been, after a moment.
 func (c *changes) since(r ref.Repository, moment uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,28 +7,28 @@ import (
 	"sync"
 )
 
-// flight does work once for all who want it at the same time. The work lives for as long as
-// anyone waits for it: a caller that is interrupted leaves at once, and the work is cancelled
-// when the last has left. It is safe for concurrent use.
+// flight does work once for all callers that want it at the same time. The work lives as long as
+// anybody waits for it: an interrupted caller leaves at once, and the work is cancelled when the
+// last one has left. It is safe for concurrent use.
 type flight[K comparable, V any] struct {
-	// panicked is told of a panic in the work, with its stack; nil: nobody is.
+	// panicked is called with a panic in the work and its stack; nil: no call.
 	panicked func(cause any, stack []byte)
 
-	mu    sync.Mutex     // guards calls, and the waiters of each
-	calls map[K]*call[V] // under way, by what is wanted
+	mu    sync.Mutex     // guards calls, and the waiters of each call
+	calls map[K]*call[V] // the work under way, by key
 }
 
 // call is work under way.
 type call[V any] struct {
 	cancel  context.CancelFunc
 	waiters int           // callers that wait; guarded by flight.mu
-	done    chan struct{} // closed when value and err are there
+	done    chan struct{} // closed when value and err are set
 	value   V
 	err     error
 }
 
-// do gives the result of work for key: of the work under way, or of work that begins now. The
-// wait ends with ctx.
+// do gives the result of the work for key. It joins the work under way, or starts it. The wait
+// ends with ctx.
 func (f *flight[K, V]) do(ctx context.Context, key K, work func(context.Context) (V, error)) (V, error) {
 	var none V
 	if err := ctx.Err(); err != nil {
@@ -37,8 +37,8 @@ func (f *flight[K, V]) do(ctx context.Context, key K, work func(context.Context)
 	f.mu.Lock()
 	c, ok := f.calls[key]
 	if !ok {
-		// The work outlives the caller that asked first, so it isn't under its context: it ends
-		// when it is done, or when nobody waits any more.
+		// The work may outlive the caller that asked first, so it isn't under that
+		// caller's context. It ends when it is done, or when nobody waits any more.
 		wctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		c = &call[V]{cancel: cancel, done: make(chan struct{})}
 		if f.calls == nil {
@@ -74,8 +74,8 @@ func (f *flight[K, V]) do(ctx context.Context, key K, work func(context.Context)
 	}
 }
 
-// catch calls a function, and makes an error of its panic: a bug fails those who wait, and not
-// the mount. panicked is told of it, with the stack; nil: nobody is.
+// catch calls a function, and returns its panic as an error. So a bug fails those who wait, and
+// not the mount. panicked is called with the panic and its stack; nil: no call.
 func catch(panicked func(cause any, stack []byte), do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -88,7 +88,7 @@ func catch(panicked func(cause any, stack []byte), do func() error) (err error) 
 	return do()
 }
 
-// leave lets the next caller that wants key begin anew. mu is held.
+// leave makes the next caller for key start new work. mu is held.
 func (f *flight[K, V]) leave(key K, c *call[V]) {
 	if f.calls[key] == c {
 		delete(f.calls, key)

@@ -11,35 +11,35 @@ import (
 )
 
 const (
-	// refusedFor is how long a catalog that was refused isn't asked for again.
+	// refusedFor is how long a refused catalog is not asked for again.
 	refusedFor = 5 * time.Minute
-	// failedFor is how long a catalog that failed isn't asked for again by callers that can do
+	// failedFor is how long a failed catalog is not asked for again by callers that can do
 	// without it.
 	failedFor = 30 * time.Second
-	// catalogPatience is how long a caller that can do without it waits for a catalog.
+	// catalogPatience is how long a caller that can do without a catalog waits for it.
 	catalogPatience = 3 * time.Second
 )
 
-// Host is one registry as a mount knows it. It is a name alone, as a Repository is.
+// Host is one registry as a mount knows it. Like a Repository, it is only a name.
 type Host struct {
 	Name string
 	rs   *Registries
 }
 
-// hostState is what is known of a host that was asked for its catalog.
+// hostState is the state of a host that was asked for its catalog.
 type hostState struct {
 	answered bool      // it has been reached
 	failed   time.Time // when its catalog last failed; zero: it didn't
 }
 
-// catalog is the repositories that a registry names.
+// catalog has the repositories that a registry lists.
 type catalog struct {
 	Answer
 	paths paths
-	whole bool // a repository that it doesn't name isn't there
+	whole bool // all repositories are in it
 }
 
-// Hosts lists the hosts of which something was seen, sorted.
+// Hosts gives the sorted hosts of which something was seen.
 func (rs *Registries) Hosts() []string {
 	hosts := rs.visits.hosts()
 	rs.hosts.each(func(name string, s hostState) bool {
@@ -52,11 +52,11 @@ func (rs *Registries) Hosts() []string {
 	return slices.Compact(hosts)
 }
 
-// known is the catalog that was last told, or the zero value.
+// known gives the last catalog, believed or not, or the zero value.
 func (h Host) known() catalog { return h.rs.catalogs.Get(h.Name) }
 
-// catalog lists the repositories that the registry names, all pages. A registry that refuses
-// to is one that names none, or no more.
+// catalog lists the repositories in the registry's catalog, all pages. If the registry refuses,
+// the catalog has the names that came before the refusal.
 func (h Host) catalog(ctx context.Context) (catalog, error) {
 	if c := h.known(); c.Believed(h.rs.now()) {
 		return c, nil
@@ -70,7 +70,7 @@ func (h Host) catalog(ctx context.Context) (catalog, error) {
 	return c, err
 }
 
-// askPages asks for the catalog.
+// askPages asks the registry for the catalog.
 func (h Host) askPages(ctx context.Context) (catalog, error) {
 	named, err := h.pages(ctx)
 	c := catalog{paths: newPaths(h.Name, named), whole: err == nil}
@@ -103,7 +103,8 @@ func (h Host) askPages(ctx context.Context) (catalog, error) {
 	return c, nil
 }
 
-// pages gives the names of the catalog's pages, as far as these came.
+// pages gives the names on the pages of the catalog. After an error, it gives those that came
+// before.
 func (h Host) pages(ctx context.Context) (named []string, err error) {
 	for page, err := range h.rs.o.Client.Catalog(ctx, h.Name) {
 		if err != nil {
@@ -114,8 +115,8 @@ func (h Host) pages(ctx context.Context) (named []string, err error) {
 	return named, nil
 }
 
-// fails notes that the catalog failed, and says whether the names that came, so many, are
-// more than were known.
+// fails notes that the catalog failed. It says whether the number of names that came is larger
+// than what was known.
 func (h Host) fails(came int) bool {
 	h.rs.hosts.update(h.Name, func(s hostState, _ bool) (hostState, bool) {
 		s.failed = h.rs.now()
@@ -125,7 +126,8 @@ func (h Host) fails(came int) bool {
 	return !last.whole && came > len(last.paths)
 }
 
-// oldCatalog is the catalog as it was: the registry is out of reach, as err says.
+// oldCatalog gives the last catalog, because the registry is out of reach, as err says. ok is
+// false if there is none.
 func (h Host) oldCatalog(err error) (catalog, bool) {
 	last := h.known()
 	if !last.whole && len(last.paths) == 0 {
@@ -142,17 +144,18 @@ func (h Host) oldCatalog(err error) (catalog, bool) {
 	return c, true
 }
 
-// asking is a catalog that is on its way to a caller that may leave before.
+// asking is a request for a catalog. Its caller may leave before the catalog has come.
 type asking struct {
-	host   Host
-	cancel context.CancelFunc // nil: the catalog was at hand, or isn't asked for
-	came   chan struct{}      // closed when catalog and err are there
+	host Host
+	// cancel is nil if the catalog was known, or isn't asked for.
+	cancel context.CancelFunc
+	came   chan struct{} // closed when catalog and err are set
 	catalog
 	err error
 }
 
-// askCatalog asks for the catalog, if it isn't known, or failed moments ago. The answer is for
-// the next caller as well, whoever waits for it now.
+// askCatalog asks for the catalog, unless it is known or failed moments ago. If this caller stops
+// waiting, the answer is still there for the next caller.
 func (h Host) askCatalog() *asking {
 	a := &asking{host: h, came: make(chan struct{})}
 	state, _ := h.rs.hosts.get(h.Name)
@@ -173,7 +176,7 @@ func (h Host) askCatalog() *asking {
 	return a
 }
 
-// wait waits for the catalog, and asks for it where that wasn't done.
+// wait waits for the catalog. If askCatalog didn't ask for it, wait does.
 func (a *asking) wait(ctx context.Context) (catalog, error) {
 	if a.cancel == nil {
 		return a.host.catalog(ctx)
@@ -186,8 +189,8 @@ func (a *asking) wait(ctx context.Context) (catalog, error) {
 	}
 }
 
-// soon gives the catalog to a caller that can do without it: where it takes long, or failed
-// moments ago, the last that is known.
+// soon gives the catalog to a caller that can do without it. If the catalog takes long, or failed
+// moments ago, it gives the last one.
 func (a *asking) soon(ctx context.Context) (catalog, error) {
 	if a.cancel == nil {
 		return a.host.known(), nil
@@ -205,8 +208,8 @@ func (a *asking) soon(ctx context.Context) (catalog, error) {
 	}
 }
 
-// leave ends the asking for a caller that was interrupted. Where its patience alone ended, the
-// catalog is for the next caller.
+// leave cancels the request if the caller was interrupted. If only its patience is over, the
+// request goes on for the next caller.
 func (a *asking) leave(ctx context.Context) {
 	if a.cancel != nil && ctx.Err() != nil {
 		a.cancel()

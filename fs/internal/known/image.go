@@ -12,17 +12,16 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// Bounds of the pieces that are reachable from one index. Real ones have some dozens of
-// children and are nested twice at most. An image manifest isn't bounded by them: it has no
-// more layers than its bytes can name.
+// Limits on the pieces that are reachable from one index. Real indexes have some dozens of
+// children and are nested twice at most. For an image manifest the limits don't apply, because it
+// can't have more layers than its bytes can name.
 const (
 	maxReachable = 20_000
 	maxNesting   = 16
 )
 
-// Image is one manifest or index of a repository, which has shown that it has it. An Image is
-// a name alone, as a Repository is: the manifest comes from memory, from the cache, or once
-// more from the registry.
+// Image is one manifest or index that a repository has shown to have. Like a Repository, an Image
+// is only a name: the manifest comes from memory, from the cache, or from the registry.
 type Image struct {
 	Repository Repository
 	Descriptor v1.Descriptor // of the manifest: media type, digest and size
@@ -31,19 +30,19 @@ type Image struct {
 // Image gives the image of a manifest.
 func (r Repository) Image(m *registry.Manifest) Image { return Image{r, m.Descriptor()} }
 
-// Closure is all that is reachable from a manifest of a repository, itself included: each
-// digest once, and nothing that the registry lacks. Nobody changes it once it is made.
+// Closure has everything reachable from a manifest of a repository, with the manifest itself:
+// each digest once, and nothing that the registry lacks. It doesn't change after it is made.
 type Closure struct {
 	Pieces []Piece
-	at     map[digest.Digest]int // the index of each in Pieces
+	at     map[digest.Digest]int // the index in Pieces of each digest
 	until  time.Time             // the end of the belief in the registry's answers
 }
 
-// cost is the bytes that a closure takes.
+// cost gives the size of a closure in bytes.
 func (c *Closure) cost() int { return Overhead + len(c.Pieces)*256 }
 
-// add takes in a piece. One digest may be named as a blob here and as a manifest there; the
-// closure has it as the manifest, so that what that names is there as well.
+// add adds a piece. If one digest is named both as a blob and as a manifest, the closure has it
+// as the manifest, so that it also has what that manifest names.
 func (c *Closure) add(p Piece) {
 	k, twice := c.at[p.Digest]
 	switch {
@@ -60,7 +59,7 @@ func (i Image) Manifest(ctx context.Context) (*registry.Manifest, error) {
 	return i.Repository.ShownManifest(ctx, i.Descriptor.Digest)
 }
 
-// self is the image's own manifest as a piece.
+// self gives the image's own manifest as a piece.
 func (i Image) self() Piece {
 	return Piece{i.Descriptor.Digest, i.Descriptor.Size, i.Descriptor.MediaType, ManifestPiece}
 }
@@ -69,7 +68,7 @@ func (i Image) key() digestKey {
 	return digestKey{i.Repository.Repository, i.Descriptor.Digest}
 }
 
-// lastClosure gives the closure that was made before and is still believed, or nil.
+// lastClosure gives the last closure if it is still believed; nil: there is none.
 func (i Image) lastClosure() *Closure {
 	rs := i.Repository.rs
 	c := rs.closures.Get(i.key())
@@ -79,9 +78,9 @@ func (i Image) lastClosure() *Closure {
 	return c
 }
 
-// Reachable gives the closure of the image, which costs a GET for each child of an index that
-// isn't cached. Children that the registry lacks are left out, and asked for again when a
-// denial is no longer believed: mirrors hold sparse indexes, and fill them later.
+// Reachable gives the closure of the image. It sends a GET for each child of an index that isn't
+// cached. Children that the registry lacks are left out. They are requested again when the denial
+// has expired, because mirrors hold sparse indexes and fill them later.
 func (i Image) Reachable(ctx context.Context) (*Closure, error) {
 	if c := i.lastClosure(); c != nil {
 		return c, nil
@@ -133,7 +132,7 @@ func (i Image) Reachable(ctx context.Context) (*Closure, error) {
 	return c, nil
 }
 
-// free says whether nothing need be asked to know what is reachable from a manifest.
+// free says whether all pieces of a manifest are known to be there without a request.
 func free(m *registry.Manifest) bool {
 	for p := range Pieces(m) {
 		if p.Kind != BlobPiece {
@@ -143,8 +142,8 @@ func free(m *registry.Manifest) bool {
 	return true
 }
 
-// Find gives the piece with a digest; ok is false if none is reachable. The manifest itself
-// comes first, and then all that is reachable from it.
+// Find gives the piece with a digest; ok is false if none is reachable. It looks at the manifest
+// itself before it looks at everything reachable from it.
 func (i Image) Find(ctx context.Context, d digest.Digest) (p Piece, ok bool, err error) {
 	if d == i.Descriptor.Digest {
 		return i.self(), true, nil
@@ -170,8 +169,8 @@ func (i Image) Find(ctx context.Context, d digest.Digest) (p Piece, ok bool, err
 	return Piece{}, false, nil
 }
 
-// names gives the piece with a digest that the manifest m itself names: as a manifest rather
-// than as a blob, as in Closure.add.
+// names gives the piece with a digest that the manifest m itself names. As in Closure.add, a
+// manifest is preferred to a blob.
 func (i Image) names(ctx context.Context, m *registry.Manifest, d digest.Digest) (Piece, error) {
 	best := Piece{}
 	for p := range Pieces(m) {
@@ -189,7 +188,7 @@ func (i Image) names(ctx context.Context, m *registry.Manifest, d digest.Digest)
 	return best, nil
 }
 
-// Uses says whether a piece whose digest has an algorithm is reachable from the image.
+// Uses says whether the image reaches a piece whose digest has the algorithm a.
 func (i Image) Uses(ctx context.Context, a digest.Algorithm) (bool, error) {
 	if i.Descriptor.Digest.Algorithm() == a {
 		return true, nil

@@ -12,8 +12,8 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// Manifest gives a manifest by digest: a GET once, ever, and a HEAD where the cache has it and
-// this repository hasn't confirmed it.
+// Manifest gives a manifest by digest. It sends a GET if the cache lacks the manifest, and a HEAD
+// if the cache has it but this repository hasn't confirmed it.
 func (r Repository) Manifest(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
 	p, confirmed := r.has(r.manifestObject(d))
 	if confirmed && p.missing() {
@@ -40,8 +40,8 @@ func (r Repository) Manifest(ctx context.Context, d digest.Digest) (*registry.Ma
 	})
 }
 
-// LookUpManifest is Manifest for callers that look: where the registry is out of reach, its
-// last word counts, which old says.
+// LookUpManifest is Manifest for lookups. If the registry is out of reach, its last answer
+// counts. Then old is true.
 func (r Repository) LookUpManifest(ctx context.Context, d digest.Digest) (m *registry.Manifest, old bool, err error) {
 	m, err = r.Manifest(ctx, d)
 	if err == nil {
@@ -55,10 +55,10 @@ func (r Repository) LookUpManifest(ctx context.Context, d digest.Digest) (m *reg
 	return nil, false, err
 }
 
-// ShownManifest gives a manifest that this repository showed before, as an image directory of
-// it is there: from memory, from the cache, or by a GET. The registry isn't asked whether the
-// repository still has it. While that is believed, the pieces that the manifest names are
-// known from then on.
+// ShownManifest gives a manifest that this repository has shown before, so that it has an image
+// directory: from memory, from the cache, or by a GET. It doesn't ask whether the repository
+// still has the manifest. If the repository is believed to have it, the pieces of the manifest
+// are known from then on.
 func (r Repository) ShownManifest(ctx context.Context, d digest.Digest) (*registry.Manifest, error) {
 	p, confirmed := r.has(r.manifestObject(d))
 	confirmed = confirmed && !p.missing()
@@ -77,7 +77,7 @@ func (r Repository) ShownManifest(ctx context.Context, d digest.Digest) (*regist
 	})
 }
 
-// Child is ShownManifest for a manifest that another names with its size.
+// Child is ShownManifest for a manifest whose size another manifest gives.
 func (r Repository) Child(ctx context.Context, d v1.Descriptor) (*registry.Manifest, error) {
 	m, err := r.ShownManifest(ctx, d.Digest)
 	if err != nil {
@@ -102,7 +102,7 @@ func (r Repository) fetch(ctx context.Context, d digest.Digest) (*registry.Manif
 	return m, nil
 }
 
-// cachedManifest reads a manifest from the cache; nil where that hasn't it.
+// cachedManifest reads a manifest from memory or the cache; nil: neither has it.
 func (r Repository) cachedManifest(d digest.Digest) *registry.Manifest {
 	if m := r.rs.manifests.Get(d); m != nil {
 		return m
@@ -127,11 +127,11 @@ func (r Repository) cachedManifest(d digest.Digest) *registry.Manifest {
 	return m
 }
 
-// confirm believes that the repository has the manifest d, as its tag said so.
+// confirm notes that the repository has the manifest d, because one of its tags points at it.
 func (r Repository) confirm(d digest.Digest) { r.saw(r.manifestObject(d), -1) }
 
-// admit takes in a manifest that the repository showed. The manifest can be had here, and so
-// can its pieces, but for those of which only the registry can tell.
+// admit notes a manifest that the repository has shown. The repository is then known to have the
+// manifest and its pieces, except those of which only the registry can tell.
 func (r Repository) admit(m *registry.Manifest) {
 	for piece := range Pieces(m) {
 		o, ok := r.promise(piece)
@@ -151,11 +151,11 @@ func (r Repository) admit(m *registry.Manifest) {
 	r.rs.manifests.Add(m.Digest, m)
 }
 
-// keep is admit for a manifest that came from the registry: it goes to the cache as well.
+// keep admits a manifest that came from the registry, and stores it in the cache.
 func (r Repository) keep(m *registry.Manifest) {
 	r.admit(m)
 	if err := r.rs.o.Store.Put(m.Digest, m.Raw); err != nil {
-		// It was shown all the same; the next mount asks again.
+		// The manifest is shown all the same. The next mount asks for it again.
 		r.rs.log.Debug("manifest not cached", "digest", m.Digest, "cause", err)
 	}
 }

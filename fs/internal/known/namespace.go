@@ -11,17 +11,17 @@ import (
 
 // Namespace is what is known of a path of a host.
 type Namespace struct {
-	// IsRepository says that the registry has a repository of this path, or may have one that
-	// can't be asked for now.
+	// IsRepository says that the registry has a repository with this path, or may have one
+	// but can't be asked now.
 	IsRepository bool
-	// Below is the components right below the path, sorted, of repositories that the catalog
-	// names or this mount has visited.
+	// Below has the sorted components directly below the path, of repositories in the catalog
+	// and of those that this mount has visited.
 	Below []string
 }
 
-// Look tells what is at a path of the host, and below it. "" is the host itself. A repository
-// that is there doesn't wait long for the catalog, which may be slow, or fail. A path that is
-// no repository doesn't exist if a whole catalog names nothing below it.
+// Look finds out what is at a path of the host, and below it. "" is the host itself. If the path
+// is a repository, Look doesn't wait long for the catalog, which may be slow or fail. If it isn't
+// one, the path doesn't exist if a complete catalog has nothing below it.
 func (h Host) Look(ctx context.Context, path string) (Namespace, error) {
 	r, err := ref.NewRepository(h.Name, path)
 	if path == "" || err != nil || h.hubNamespace(path) {
@@ -31,7 +31,7 @@ func (h Host) Look(ctx context.Context, path string) (Namespace, error) {
 	asking := h.askCatalog()
 	defer asking.leave(ctx)
 	var c catalog
-	var failed error // the catalog
+	var failed error // of the catalog
 	absent := repo.confirmed(ctx)
 	if absent == nil {
 		c, failed = asking.soon(ctx)
@@ -50,10 +50,10 @@ func (h Host) Look(ctx context.Context, path string) (Namespace, error) {
 	case failed != nil && (onTheWay || absent == nil):
 		h.listVisited(r.Path, failed)
 	case failed != nil && errors.Is(absent, registry.ErrNotFound):
-		return Namespace{}, failed // there may be something that it would have named
+		return Namespace{}, failed // the catalog might have named something there
 	}
-	// A path that isn't found may be on the way to repositories that nothing lists, unless a
-	// whole catalog is at hand.
+	// A path that isn't found may lead to repositories that nothing lists, unless a complete
+	// catalog is at hand.
 	mayBeOnTheWay := errors.Is(absent, registry.ErrNotFound) && (!c.whole || c.Old)
 	if absent == nil || onTheWay || mayBeOnTheWay {
 		return ns, nil
@@ -61,7 +61,7 @@ func (h Host) Look(ctx context.Context, path string) (Namespace, error) {
 	return Namespace{}, absent
 }
 
-// lookBelow is Look for a path that can be no repository.
+// lookBelow is Look for a path that can't be a repository.
 func (h Host) lookBelow(ctx context.Context, path string) (Namespace, error) {
 	c, err := h.catalog(ctx)
 	if ctx.Err() != nil {
@@ -77,7 +77,7 @@ func (h Host) lookBelow(ctx context.Context, path string) (Namespace, error) {
 	return ns, nil
 }
 
-// listVisited tells that the catalog failed, and that a path shows what was visited.
+// listVisited reports that the catalog failed, so that a path shows only what was visited.
 func (h Host) listVisited(path string, err error) {
 	h.rs.o.Notify(Notice{
 		Host: h.Name, Path: path, Op: "opendir",
@@ -85,7 +85,7 @@ func (h Host) listVisited(path string, err error) {
 	})
 }
 
-// below gives the components right below a path, sorted.
+// below gives the sorted components directly below a path.
 func (h Host) below(c catalog, path string) []string {
 	names := h.rs.visits.below(h.Name, path)
 	for component := range c.paths.below(path) {
@@ -95,6 +95,6 @@ func (h Host) below(c catalog, path string) []string {
 	return slices.Compact(names)
 }
 
-// hubNamespace says whether a path is that of Docker Hub's official images, which as a
-// repository would be library/library.
+// hubNamespace says whether a path is the namespace of Docker Hub's official images. As a
+// repository it would mean library/library.
 func (h Host) hubNamespace(path string) bool { return h.Name == ref.DockerHub && path == "library" }

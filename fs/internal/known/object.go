@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// knownFor is how long it is believed that a repository has what it named or showed.
+	// knownFor is how long a repository is believed to have what it named or showed.
 	knownFor = time.Hour
-	// missingFor is how long it is believed that a repository doesn't have what it denied.
+	// missingFor is how long a repository is believed to lack what it denied.
 	missingFor = 5 * time.Second
 )
 
-// object is something that a repository may have. Manifests and blobs are apart: a registry
-// answers for each at an endpoint of its own, and what isn't there as the one may be there as
-// the other.
+// object is something that a repository may have. Manifests and blobs are different objects,
+// because a registry has an endpoint for each: a digest that is missing at one may exist at the
+// other.
 type object struct {
 	repository ref.Repository
 	kind       objectKind
@@ -41,42 +41,43 @@ func (r Repository) manifestObject(d digest.Digest) object {
 	return object{r.Repository, manifestKind, d}
 }
 
-// presence is whether the repository has an object.
+// presence says whether the repository has an object.
 type presence struct {
 	Answer
 	size int64 // in bytes; -1: not known
-	// admitted says that the pieces which the manifest names are known.
+	// admitted says that the pieces of the manifest are known.
 	admitted bool
-	// asked says that the registry itself answered for the object; else a manifest names it.
+	// asked says that the registry itself answered for the object; false: a manifest names
+	// it.
 	asked bool
 }
 
 // Blob is a blob that a repository has.
 type Blob struct {
 	Size int64 // in bytes
-	// Old says that the registry can't be asked, and had the blob before.
+	// Old says that the registry can't be asked now, and had the blob before.
 	Old bool
 }
 
-// missing says whether the registry denied the object when it was last asked.
+// missing says whether the registry's last answer is that it lacks the object.
 func (p presence) missing() bool { return !p.Denied.IsZero() }
 
-// has gives the last word of the registry on o. ok says that it is believed; it may be a
-// denial.
+// has gives the last answer of the registry on o, which may be a denial. ok says that the answer
+// is believed.
 func (r Repository) has(o object) (presence, bool) {
 	p, ok := r.rs.objects.get(o)
 	return p, ok && p.Believed(r.rs.now())
 }
 
-// deny remembers that the repository doesn't have o.
+// deny notes that the repository lacks o.
 func (r Repository) deny(o object) { r.rs.objects.set(o, presence{Answer: r.rs.denied()}) }
 
-// saw remembers that the registry answered for o. size is in bytes; -1: the last known one.
+// saw notes that the registry has o. size is in bytes; -1: keep the last known size.
 func (r Repository) saw(o object, size int64) presence {
 	return r.know(o, presence{size: size, asked: true})
 }
 
-// promised remembers that a manifest of the repository names o.
+// promised notes that a manifest of the repository names o.
 func (r Repository) promised(o object, size int64) { r.know(o, presence{size: size}) }
 
 func (r Repository) know(o object, p presence) presence {
@@ -94,11 +95,11 @@ func (r Repository) know(o object, p presence) presence {
 	return p
 }
 
-// hadManifest remembers that the repository had the manifest of a tag when that was last
-// checked, where nothing newer is known.
+// hadManifest notes that the repository had the manifest of a tag when the tag was last checked,
+// unless something newer is known.
 func (r Repository) hadManifest(p pointer) {
 	at := p.Since
-	if now := r.rs.now(); at.After(now) { // by a clock that was set back
+	if now := r.rs.now(); at.After(now) { // the clock was set back
 		at = now
 	}
 	r.rs.objects.update(r.manifestObject(p.digest), func(v presence, ok bool) (presence, bool) {
@@ -109,9 +110,8 @@ func (r Repository) hadManifest(p pointer) {
 	})
 }
 
-// DoubtBlob drops what was believed of a blob whose bytes turned out not to have the digest
-// and the size that it was told to have. The next lookup asks again. False: something else is
-// believed by now.
+// DoubtBlob drops what is known of a blob whose bytes didn't have the expected digest and size.
+// The next lookup asks again. dropped is false if something else is known by now.
 func (r Repository) DoubtBlob(d digest.Digest, size int64) (dropped bool) {
 	r.rs.objects.update(r.blobObject(d), func(p presence, ok bool) (presence, bool) {
 		dropped = ok && !p.missing() && p.size == size
@@ -120,9 +120,9 @@ func (r Repository) DoubtBlob(d digest.Digest, size int64) (dropped bool) {
 	return dropped
 }
 
-// had says what the repository had when its registry could be asked, which it can't be now, as
-// err says. A person is told. What was denied since isn't there. It is for callers that look:
-// a push mustn't rely on it.
+// had gives what the repository had when its registry could be asked. err says that it can't be
+// asked now; a person is told. What was denied since isn't there. It is for lookups; a push
+// mustn't rely on it.
 func (r Repository) had(o object, err error) (presence, bool) {
 	p, ok := r.rs.objects.peek(o)
 	if !ok || p.missing() || !registry.OutOfReach(err) {
@@ -137,27 +137,27 @@ func (r Repository) had(o object, err error) (presence, bool) {
 	return p, true
 }
 
-// deniedBefore says whether a registry that is out of reach now, as err says, denied o when it
-// was last asked.
+// deniedBefore says whether the registry is out of reach, as err says, and denied o when it was
+// last asked.
 func (r Repository) deniedBefore(o object, err error) bool {
 	last, ok := r.rs.objects.peek(o)
 	return ok && last.missing() && registry.OutOfReach(err)
 }
 
-// Lacks says, from memory alone, that the repository denied a blob moments ago.
+// Lacks says, from memory alone, whether the repository denied a blob moments ago.
 func (r Repository) Lacks(d digest.Digest) bool {
 	p, ok := r.has(r.blobObject(d))
 	return ok && p.missing()
 }
 
-// HasManifest says, from memory alone, that the repository has a manifest.
+// HasManifest says, from memory alone, whether the repository has a manifest.
 func (r Repository) HasManifest(d digest.Digest) bool {
 	p, ok := r.has(r.manifestObject(d))
 	return ok && !p.missing()
 }
 
-// BlobSize gives the size of a blob that the repository has, in bytes: a HEAD where nothing
-// named it yet. A manifest that the repository showed counts as a blob.
+// BlobSize gives the size in bytes of a blob that the repository has. It sends a HEAD if no
+// manifest named the blob. A manifest that the repository has shown counts as a blob.
 func (r Repository) BlobSize(ctx context.Context, d digest.Digest) (int64, error) {
 	if p, ok := r.has(r.manifestObject(d)); ok && !p.missing() && p.size >= 0 {
 		return p.size, nil
@@ -166,8 +166,7 @@ func (r Repository) BlobSize(ctx context.Context, d digest.Digest) (int64, error
 	return p.size, err
 }
 
-// LookUpBlob is BlobSize for callers that look: where the registry is out of reach, its last
-// word counts.
+// LookUpBlob is BlobSize for lookups. If the registry is out of reach, its last answer counts.
 func (r Repository) LookUpBlob(ctx context.Context, d digest.Digest) (Blob, error) {
 	size, err := r.BlobSize(ctx, d)
 	if err == nil {
@@ -183,7 +182,7 @@ func (r Repository) LookUpBlob(ctx context.Context, d digest.Digest) (Blob, erro
 	return Blob{}, err
 }
 
-// probe asks the endpoint of blobs whether the repository has a blob, where that isn't known.
+// probe asks the endpoint of blobs whether the repository has a blob, unless that is known.
 func (r Repository) probe(ctx context.Context, d digest.Digest) (presence, error) {
 	o := r.blobObject(d)
 	p, ok := r.has(o)
@@ -205,7 +204,7 @@ func (r Repository) probe(ctx context.Context, d digest.Digest) (presence, error
 	})
 }
 
-// notFound is the error of a digest that the repository denied moments ago.
+// notFound makes the error for a digest that the repository denied moments ago.
 func (r Repository) notFound(d digest.Digest) error {
 	return fmt.Errorf("%s@%s: %w", r, d, registry.ErrNotFound)
 }

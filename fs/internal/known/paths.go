@@ -8,12 +8,12 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// paths is the paths of repositories of one host, sorted bytewise, each once and valid. The
-// paths below a directory stand together, and are found without a look at the others. A path
-// takes its own bytes of memory and 16 more: 3.2 MB for the 100,000 of the benchmark.
+// paths are the paths of repositories of one host: sorted bytewise, each once, and valid. The
+// paths below a directory are next to each other, so they are found without a scan. A path takes
+// its own bytes of memory and 16 more: 3.2 MB for the 100,000 paths of the benchmark.
 type paths []string
 
-// newPaths takes the valid paths that a registry named: the others can't be entered.
+// newPaths takes the valid paths among those that a registry named. Others can't be entered.
 func newPaths(host string, named []string) paths {
 	ps := make(paths, 0, len(named))
 	for _, p := range named {
@@ -45,8 +45,8 @@ func (ps *paths) remove(path string) {
 	}
 }
 
-// below gives the components right below a directory of the host; "" is the host's own. A
-// component that is a repository and has others below it comes twice.
+// below gives the components directly below a directory of the host; "" is the host's own
+// directory. A component that is a repository and has others below it comes twice.
 func (ps paths) below(dir string) iter.Seq[string] {
 	prefix := ""
 	if dir != "" {
@@ -60,7 +60,9 @@ func (ps paths) below(dir string) iter.Seq[string] {
 				return
 			}
 			i++
-			if more { // the others below the component end where "/" does
+			// The other paths below the component sort before the character after
+			// "/".
+			if more {
 				skip, _ := slices.BinarySearch(ps[i:], prefix+component+string('/'+1))
 				i += skip
 			}

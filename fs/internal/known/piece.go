@@ -22,27 +22,28 @@ type Piece struct {
 	Kind      PieceKind
 }
 
-// PieceKind tells how a registry has a piece. The place of the descriptor decides it: a layer
-// is a blob, even one that is typed as an index.
+// PieceKind says how a registry has a piece. The place of the descriptor decides it: a layer is a
+// blob, even if its media type is that of an index.
 type PieceKind int
 
 const (
 	// AbsentPiece is a piece that the registry lacks.
 	AbsentPiece PieceKind = iota
-	// BlobPiece is a config or a layer: the manifest says that it is there.
+	// BlobPiece is a config or a layer. The manifest says that it is there.
 	BlobPiece
 	// ForeignPiece is a layer that the registry may lack; see registry.IsForeign.
 	ForeignPiece
-	// ManifestPiece is a child of an index. A sparse index names some that its registry lacks.
+	// ManifestPiece is a child of an index. A sparse index names children that its registry
+	// lacks.
 	ManifestPiece
-	// StrangePiece is a child of an index whose media type is no manifest's, or a layer whose
-	// media type is one's. BuildKit's caches name blobs so (BuildKit without
-	// image-manifest=true, seen 2026), others manifests of kinds that aren't known here.
+	// StrangePiece is a child of an index whose media type isn't that of a manifest, or a
+	// layer whose media type is. BuildKit's caches name blobs in this way (BuildKit without
+	// image-manifest=true, seen 2026). Others name manifests of unknown types.
 	StrangePiece
 )
 
-// Pieces gives the pieces that a manifest names, in order, without those whose digest has an
-// unknown algorithm: nobody can ask for them.
+// Pieces gives the pieces that a manifest names, in order. It leaves out those whose digest has
+// an unknown algorithm, because nobody can ask for them.
 func Pieces(m *registry.Manifest) iter.Seq[Piece] {
 	return func(yield func(Piece) bool) {
 		for _, d := range m.Manifests {
@@ -61,7 +62,7 @@ func Pieces(m *registry.Manifest) iter.Seq[Piece] {
 // CanBeAsked says whether the algorithm of a digest from a manifest is known.
 func CanBeAsked(d digest.Digest) bool { return ref.ValidAlgorithm(d.Algorithm().String()) }
 
-// ChildPiece is a piece that an index names among its manifests.
+// ChildPiece gives the piece that an index names among its manifests.
 func ChildPiece(d v1.Descriptor) Piece {
 	kind := StrangePiece
 	if registry.IsManifestType(d.MediaType) {
@@ -70,7 +71,7 @@ func ChildPiece(d v1.Descriptor) Piece {
 	return Piece{d.Digest, d.Size, d.MediaType, kind}
 }
 
-// LayerPiece is a piece that a manifest names as its config or among its layers.
+// LayerPiece gives the piece that a manifest names as its config or among its layers.
 func LayerPiece(d v1.Descriptor) Piece {
 	kind := BlobPiece
 	switch {
@@ -87,8 +88,8 @@ func (p Piece) Descriptor() v1.Descriptor {
 	return v1.Descriptor{MediaType: p.MediaType, Digest: p.Digest, Size: p.Size}
 }
 
-// promise gives the object that the repository has by the word of a manifest that names p. ok
-// is false if only the registry can tell.
+// promise gives the object that the repository has if one of its manifests names p. ok is false
+// if only the registry can say whether it has it.
 func (r Repository) promise(p Piece) (o object, ok bool) {
 	switch p.Kind {
 	case BlobPiece:
@@ -99,9 +100,10 @@ func (r Repository) promise(p Piece) (o object, ok bool) {
 	return object{}, false
 }
 
-// Seek asks how the repository has a piece of one of its manifests: the kind of the answer is
-// BlobPiece, ManifestPiece or AbsentPiece. A manifest comes along. A blob costs nothing, a
-// foreign layer and a strange piece a HEAD once, a manifest the GET that its bytes need anyway.
+// Seek finds out how the repository has a piece of one of its manifests. The kind of the result
+// is BlobPiece, ManifestPiece or AbsentPiece. For a manifest, it also gives the manifest. A blob
+// sends no request. A foreign layer and a strange piece send a HEAD once, and a manifest the GET
+// that its bytes need anyway.
 func (r Repository) Seek(ctx context.Context, p Piece) (Piece, *registry.Manifest, error) {
 	kind := p.Kind
 	if kind == ForeignPiece || kind == StrangePiece {
@@ -134,7 +136,7 @@ func (r Repository) Seek(ctx context.Context, p Piece) (Piece, *registry.Manifes
 // seekAtOnce is how many pieces of one manifest are sought at the same time.
 const seekAtOnce = 8
 
-// seekAll is Seek of many. After an error, pieces that weren't sought in time keep their kind.
+// seekAll seeks many pieces. After an error, pieces that weren't sought keep their kind.
 func (r Repository) seekAll(ctx context.Context, ps []Piece) ([]Piece, []*registry.Manifest, error) {
 	found, manifests := make([]Piece, len(ps)), make([]*registry.Manifest, len(ps))
 	copy(found, ps)
@@ -154,8 +156,8 @@ func (r Repository) seekAll(ctx context.Context, ps []Piece) ([]Piece, []*regist
 	return found, manifests, g.Wait()
 }
 
-// hasBlob says whether the repository has a blob that isn't sure to be there. Where the
-// registry is out of reach, its last word counts.
+// hasBlob says whether the repository has a blob that may be missing. If the registry is out of
+// reach, its last answer counts.
 func (r Repository) hasBlob(ctx context.Context, d digest.Digest) (bool, error) {
 	_, err := r.probe(ctx, d)
 	if err == nil {
@@ -171,8 +173,8 @@ func (r Repository) hasBlob(ctx context.Context, d digest.Digest) (bool, error) 
 	return false, err
 }
 
-// seekChild gives a child of an index. A child that the registry denied a moment ago isn't
-// asked for again.
+// seekChild gives a child of an index. A child that the registry denied moments ago isn't
+// requested again.
 func (r Repository) seekChild(ctx context.Context, p Piece) (*registry.Manifest, error) {
 	o := r.manifestObject(p.Digest)
 	if known, ok := r.has(o); ok && known.missing() {
@@ -185,9 +187,9 @@ func (r Repository) seekChild(ctx context.Context, p Piece) (*registry.Manifest,
 	return m, err
 }
 
-// NotDenied marks as absent the pieces that the repository lacks, for a directory that only
-// names them. A manifest costs a HEAD once: a GET counts as a pull at registries that limit
-// those. Where the registry can't be asked, a piece is listed.
+// NotDenied marks the pieces that the repository lacks as absent, for a directory that only names
+// them. A manifest sends a HEAD once, because a GET counts as a pull at registries that limit
+// pulls. If the registry can't be asked, the piece is listed.
 func (r Repository) NotDenied(ctx context.Context, ps []Piece) ([]Piece, error) {
 	found := slices.Clone(ps)
 	g, gctx := errgroup.WithContext(ctx)
@@ -207,7 +209,7 @@ func (r Repository) NotDenied(ctx context.Context, ps []Piece) ([]Piece, error) 
 	return found, g.Wait()
 }
 
-// askManifest says whether the repository has a manifest that an index names: it does until
+// askManifest says whether the repository has a manifest that an index names. It has it unless
 // the registry denies that.
 func (r Repository) askManifest(ctx context.Context, d digest.Digest) bool {
 	o := r.manifestObject(d)

@@ -10,19 +10,19 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// Changed is what a push or a deletion changed of what is shown.
+// Changed says what a push or a deletion changed in the tree.
 type Changed struct {
-	Tags     []string      // that are new, gone, or point elsewhere
-	TagList  bool          // the list of tags is another one
-	Subject  digest.Digest // whose referrers are others; "": none
-	Manifest digest.Digest // the manifest that is new, or gone
+	Tags     []string      // new, gone, or pointing elsewhere
+	TagList  bool          // the list of tags has changed
+	Subject  digest.Digest // its referrers have changed; "": none
+	Manifest digest.Digest // new, or gone
 }
 
 // PushedBlob notes that the repository has a blob from now on.
 func (r Repository) PushedBlob(d digest.Digest, size int64) { r.saw(r.blobObject(d), size) }
 
-// PushedManifest notes that the repository has a manifest from now on, and that tags point at
-// it. Listings name them at once.
+// PushedManifest notes that the repository has a manifest from now on, and that tags point at it.
+// Listings name them at once.
 func (r Repository) PushedManifest(m *registry.Manifest, tags ...string) Changed {
 	r.keep(m)
 	c := Changed{Manifest: m.Digest}
@@ -31,7 +31,7 @@ func (r Repository) PushedManifest(m *registry.Manifest, tags ...string) Changed
 	for _, tag := range tags {
 		before, known := r.rs.tags.peek(r.tagKey(tag))
 		r.remember(tag, m.Digest, asked)
-		if !known || before.digest != m.Digest { // else whoever stands in it is left alone
+		if !known || before.digest != m.Digest { // an unchanged tag keeps its directory
 			c.Tags = append(c.Tags, tag)
 		}
 		appeared = appeared || !known
@@ -47,8 +47,8 @@ func (r Repository) PushedManifest(m *registry.Manifest, tags ...string) Changed
 	return c
 }
 
-// referrersChanged notes that a manifest refers to its subject from now on, or no longer does,
-// and gives that subject.
+// referrersChanged notes that a manifest was added to the referrers of its subject, or removed.
+// It gives the subject.
 func (r Repository) referrersChanged(m *registry.Manifest) digest.Digest {
 	if m.Subject == nil {
 		return ""
@@ -57,7 +57,7 @@ func (r Repository) referrersChanged(m *registry.Manifest) digest.Digest {
 	return m.Subject.Digest
 }
 
-// DeleteTag deletes a tag at the registry, and leaves what it points at.
+// DeleteTag deletes a tag at the registry. The manifest stays.
 func (r Repository) DeleteTag(ctx context.Context, tag string) (Changed, error) {
 	if err := r.rs.o.Client.DeleteTag(ctx, r.Repository, tag); err != nil {
 		return Changed{}, err
@@ -66,9 +66,9 @@ func (r Repository) DeleteTag(ctx context.Context, tag string) (Changed, error) 
 	return Changed{Tags: []string{tag}, TagList: true}, nil
 }
 
-// DeleteManifest deletes a manifest at the registry, and with it the tags that point at it.
+// DeleteManifest deletes a manifest at the registry, and all tags that point at it.
 func (r Repository) DeleteManifest(ctx context.Context, d digest.Digest) (Changed, error) {
-	m, err := r.Manifest(ctx, d) // for what it refers to
+	m, err := r.Manifest(ctx, d) // to know its subject
 	if err != nil {
 		return Changed{}, err
 	}
@@ -97,7 +97,7 @@ func (r Repository) DeleteBlob(ctx context.Context, d digest.Digest) error {
 	return nil
 }
 
-// TagsGone notes that the registry has some tags no more. None means that any may be gone.
+// TagsGone notes that the registry no longer has these tags. Without tags, any tag may be gone.
 func (r Repository) TagsGone(tags ...string) {
 	for _, tag := range tags {
 		r.dropTag(tag)
@@ -105,7 +105,8 @@ func (r Repository) TagsGone(tags ...string) {
 	r.changeTagList(len(tags) > 0, func(names []string) []string {
 		return slices.DeleteFunc(names, func(s string) bool { return slices.Contains(tags, s) })
 	})
-	mayBeMore := len(tags) == 0 || r.rs.tags.full() // that aren't known here
+	// Tags that aren't known here may be gone too.
+	mayBeMore := len(tags) == 0 || r.rs.tags.full()
 	if mayBeMore && r.rs.lists.Get(r.Repository).Names != nil {
 		r.rs.lists.update(r.Repository, func(l TagList) TagList {
 			l.Until = time.Time{}
@@ -115,10 +116,10 @@ func (r Repository) TagsGone(tags ...string) {
 }
 
 // changeTagList changes the list of tags in memory as this mount changed it at the registry.
-// changed says that the list is another one. Where no list is in memory, nobody can tell, and
-// the answer is likely.
+// changed says whether the list is another one now. If no list is in memory, that isn't known,
+// and changed is likely.
 func (r Repository) changeTagList(likely bool, change func(names []string) []string) (changed bool) {
-	r.rs.changes.changed(r.Repository) // a list that is on its way here may be older
+	r.rs.changes.changed(r.Repository) // a list on its way here may be older
 	known := r.rs.lists.Get(r.Repository).Names != nil
 	var before, after TagList
 	if known {

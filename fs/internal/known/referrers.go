@@ -11,15 +11,15 @@ import (
 	"github.com/ocifs/ocifs/registry"
 )
 
-// Referrers is what refers to a digest.
+// Referrers are the referrers of a digest.
 type Referrers struct {
 	Answer
-	Index       []byte          // the index.json of them all; nil: not known
+	Index       []byte          // an index.json with all of them; nil: not known
 	Digest      digest.Digest   // of Index
 	Descriptors []v1.Descriptor // as in Index
 }
 
-// newReferrers makes one index of the referrers that a registry named.
+// newReferrers makes one index of the referrers that a registry gave.
 func newReferrers(a Answer, ds []v1.Descriptor) (Referrers, error) {
 	if ds == nil {
 		ds = []v1.Descriptor{}
@@ -36,7 +36,7 @@ func newReferrers(a Answer, ds []v1.Descriptor) (Referrers, error) {
 	return Referrers{a, index, digest.FromBytes(index), ds}, nil
 }
 
-// Referrers gives what refers to a digest. Where the registry is out of reach, its last word
+// Referrers gives the referrers of a digest. If the registry is out of reach, its last answer
 // counts, and a person is told.
 func (r Repository) Referrers(ctx context.Context, subject digest.Digest) (Referrers, error) {
 	key := digestKey{r.Repository, subject}
@@ -64,7 +64,7 @@ func (r Repository) Referrers(ctx context.Context, subject digest.Digest) (Refer
 	return rs, err
 }
 
-// oldReferrers gives what was known, for a moment more; the zero value: nothing was.
+// oldReferrers shows the last answer for a moment more; zero: there is none.
 func (r Repository) oldReferrers(subject digest.Digest, err error) Referrers {
 	key := digestKey{r.Repository, subject}
 	if known := r.rs.referrers.Get(key); known.Index == nil {
@@ -82,8 +82,7 @@ func (r Repository) oldReferrers(subject digest.Digest, err error) Referrers {
 	return old
 }
 
-// dropReferrers drops what is known of a subject, as something refers to it now, or no longer
-// does.
+// dropReferrers drops the known referrers of a subject, because they have changed.
 func (r Repository) dropReferrers(subject digest.Digest) {
 	r.rs.changes.changed(r.Repository)
 	r.rs.referrers.Remove(digestKey{r.Repository, subject})

@@ -14,8 +14,8 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Bounds of what is known of all registries together, so that a mount that shows a million
-// names stays small. The numbers count answers; a tag or an object takes some 300 bytes.
+// Limits on what is known of all registries together, so that a mount that shows a million names
+// stays small. These numbers count answers; a tag or an object takes some 300 bytes.
 const (
 	maxTags      = 1 << 14
 	maxObjects   = 1 << 15
@@ -30,36 +30,38 @@ const (
 	maxReferrerBytes = 4 << 20
 	maxClosureBytes  = 8 << 20
 
-	// Overhead is what one thing of a Bounded costs beside its bytes.
+	// Overhead is the memory of one value of a Bounded besides its own bytes.
 	Overhead = 1 << 10
 )
 
-// Options says what is asked, and for how long answers are believed. Client and Store are
+// Options says how to ask registries, and how long to believe the answers. Client and Store are
 // required.
 type Options struct {
 	Client *registry.Client
 	Store  *cache.Store
 
-	TagTTL  time.Duration // how long it is believed what a tag points at
-	ListTTL time.Duration // how long lists of tags, repositories and referrers are
+	TagTTL  time.Duration // how long a tag's digest is believed
+	ListTTL time.Duration // how long lists of tags, repositories and referrers are believed
 
 	// Epoch is the time of a list that nobody has seen.
 	Epoch time.Time
-	// Notify is told what a person has to know and no errno tells; nil: nobody is.
+	// Notify is called with what a person must know and no errno says; nil: no call.
 	Notify func(Notice)
-	// Panicked is told of a panic in work that several wait for, with its stack; nil: nobody
-	// is.
+	// Panicked is called with a panic in shared work and its stack; nil: no call.
 	Panicked func(cause any, stack []byte)
 	Logger   *slog.Logger     // nil: silent
 	Now      func() time.Time // nil: time.Now
 }
 
-// Notice is a sentence for a person of something that no errno tells.
+// Notice is a message for a person about something that no errno says.
 type Notice struct {
-	Host  string
-	Path  string // of the repository; "": it is of the host
-	Below string // the path below the repository, as "tags/v1"; "": it is of the repository itself
-	Op    string // what was being done, as "opendir"
+	Host string
+	// Path is that of the repository; "": the notice is about the host.
+	Path string
+	// Below is the path below the repository, such as "tags/v1"; "": the notice is about the
+	// repository itself.
+	Below string
+	Op    string // the operation, such as "opendir"
 	Hint  string // what to do next
 	Err   error
 }
@@ -81,7 +83,7 @@ type Registries struct {
 	closures  *Bounded[digestKey, *Closure]
 	changes   *changes
 	times     *listTimes
-	patience  time.Duration // catalogPatience, but in tests
+	patience  time.Duration // catalogPatience, except in tests
 
 	listing     flight[string, catalog]
 	listingTags flight[ref.Repository, TagList]
@@ -90,18 +92,18 @@ type Registries struct {
 	probing     flight[digestKey, presence]
 	referring   flight[digestKey, Referrers]
 
-	life    context.Context // until Close
+	life    context.Context // ends with Close
 	end     context.CancelFunc
-	errands sync.WaitGroup // goroutines that nobody waits for, under life
+	errands sync.WaitGroup // goroutines under life that no caller waits for
 }
 
-// digestKey is a digest in a repository.
+// digestKey is the key of a digest in a repository.
 type digestKey struct {
 	repository ref.Repository
 	digest     digest.Digest
 }
 
-// New makes a Registries that knows nothing. It asks nobody.
+// New makes an empty Registries. It sends no request.
 func New(o Options) *Registries {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -136,7 +138,7 @@ func New(o Options) *Registries {
 	return rs
 }
 
-// namesCost is the bytes that a list of names takes.
+// namesCost gives the size of a list of names in bytes.
 func namesCost[S ~[]string](names S) int {
 	n := Overhead
 	for _, name := range names {
@@ -145,27 +147,27 @@ func namesCost[S ~[]string](names S) int {
 	return n
 }
 
-// Close ends what is asked for nobody.
+// Close ends the requests for which no caller waits.
 func (rs *Registries) Close() {
 	rs.end()
 	rs.errands.Wait()
 }
 
-// Repository gives a repository.
+// Repository gives a repository by its reference.
 func (rs *Registries) Repository(r ref.Repository) Repository { return Repository{r, rs} }
 
-// Host gives a host.
+// Host gives a host by its name.
 func (rs *Registries) Host(name string) Host { return Host{name, rs} }
 
-// Held is how much is held in memory.
+// Held counts what is in memory.
 type Held struct {
 	Names        int `json:"names"`        // in lists of tags and repositories
 	Repositories int `json:"repositories"` // of which something was seen
-	Tags         int `json:"tags"`         // of which it is known what they point at
+	Tags         int `json:"tags"`         // whose digest is known
 	Manifests    int `json:"manifests"`
 }
 
-// Held counts what is held in memory.
+// Held counts what is in memory.
 func (rs *Registries) Held() Held {
 	h := Held{Repositories: rs.visits.len(), Tags: rs.tags.len(), Manifests: rs.manifests.len()}
 	rs.lists.values(func(l TagList) { h.Names += len(l.Names) })
@@ -173,14 +175,14 @@ func (rs *Registries) Held() Held {
 	return h
 }
 
-// showing tells that something is shown as it was, and why.
+// showing tells a person that something is shown as it was before, and why.
 func (rs *Registries) showing(at Notice, what string, since time.Time, err error) {
 	at.Hint = "nothing to do: what was known is shown until the registry can be reached"
 	at.Err = fmtShowing(what, rs.now().Sub(since), err)
 	rs.o.Notify(at)
 }
 
-// descriptorOf gives the descriptor of a digest and a size.
+// descriptorOf makes a descriptor of a digest and a size.
 func descriptorOf(d digest.Digest, size int64) v1.Descriptor {
 	return v1.Descriptor{Digest: d, Size: size}
 }

@@ -16,34 +16,34 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// Repository is one repository as a mount knows it. It decides what is asked of the registry,
-// and what is answered from memory and the cache. It is a name alone: all Repositories of a
-// name share what is known, and one that nobody uses takes no memory.
+// Repository is one repository as a mount knows it. It decides what to ask the registry, and what
+// to answer from memory and the cache. It is only a name: all Repositories with one name share
+// what is known, and an unused one takes no memory.
 //
-// A blob in the cache says nothing about whether this repository may show it: content comes
-// from the cache only where the repository has confirmed the digest, by naming it in a
-// manifest or by answering for it.
+// A blob in the cache doesn't mean that this repository may show it. Content comes from the cache
+// only if the repository has confirmed the digest, by naming it in a manifest or by answering for
+// it.
 type Repository struct {
 	ref.Repository
 	rs *Registries
 }
 
-// notice gives a Notice of something in the repository.
+// notice makes a Notice about the repository.
 func (r Repository) notice(op, below string) Notice {
 	return Notice{Host: r.Host, Path: r.Path, Op: op, Below: below}
 }
 
-// fmtShowing is the sentence of what is shown as it was some time ago.
+// fmtShowing makes the message for something that is shown as it was some time ago.
 func fmtShowing(what string, ago time.Duration, err error) error {
 	return fmt.Errorf("showing %s as it was %s ago: %w", what, ago.Round(time.Second), err)
 }
 
-// visit notes that the repository exists: its registry just showed something of it. Listings
-// name it from now on.
+// visit notes that the repository exists, because its registry just showed something of it.
+// Listings name it from now on.
 func (r Repository) visit() { r.rs.visits.set(r.Repository, r.rs.answered(r.rs.o.ListTTL)) }
 
-// exists asks the registry whether there is such a repository, unless it has shown something
-// of it already: one page of tags tells.
+// exists asks the registry whether the repository exists, with one page of its tags. It doesn't
+// ask if the repository has already shown something.
 func (r Repository) exists(ctx context.Context) error {
 	if r.rs.visits.get(r.Repository).Believed(r.rs.now()) || r.knownTags().Names != nil {
 		return nil
@@ -67,8 +67,8 @@ func (r Repository) exists(ctx context.Context) error {
 	return nil
 }
 
-// confirmed is exists. Where the registry is out of reach, or doesn't list tags, its last word
-// counts, and a person is told that it is out of reach.
+// confirmed is exists, except that the last answer counts if the registry is out of reach or
+// doesn't list tags. If it is out of reach, a person is told.
 func (r Repository) confirmed(ctx context.Context) error {
 	err := r.exists(ctx)
 	out := registry.OutOfReach(err)
@@ -87,8 +87,8 @@ func (r Repository) confirmed(ctx context.Context) error {
 	return nil
 }
 
-// Want tells the cache how to get a blob of the repository. A blob that a mirror has wrong is
-// got from the registry itself.
+// Want tells the cache how to get a blob of the repository. If a mirror's bytes are wrong, the
+// blob is got from the registry itself.
 func (r Repository) Want(d digest.Digest, size int64) cache.Want {
 	var mirrored atomic.Bool
 	client := r.rs.o.Client
@@ -118,7 +118,7 @@ func (r Repository) Want(d digest.Digest, size int64) cache.Want {
 	}
 }
 
-// mirroredBody notes, when it is closed, whether any of it came from a mirror.
+// mirroredBody notes in Close whether any of its bytes came from a mirror.
 type mirroredBody struct {
 	*registry.Body
 	mirrored *atomic.Bool

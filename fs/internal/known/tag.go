@@ -13,19 +13,18 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// ErrUnlisted is the kind of error of a tag that the registry's list of tags doesn't name,
-// which is believed.
+// ErrUnlisted is the error of a tag that isn't in a believed list of tags.
 var ErrUnlisted = errors.New("it isn't in the list of tags")
 
-// Tag is what is known of a tag that there is.
+// Tag is what is known of a tag that exists.
 type Tag struct {
-	// Digest is what the tag points at; "": a list names the tag, and nobody has asked yet.
+	// Digest is that of the tag; "": a list names the tag, and nobody has asked yet.
 	Digest   digest.Digest
 	Manifest *registry.Manifest // nil: nobody needed it yet
 	Until    time.Time          // the end of the belief
 }
 
-// tagKey is a tag of a repository.
+// tagKey is the key of a tag in a repository.
 type tagKey struct {
 	repository ref.Repository
 	tag        string
@@ -33,18 +32,18 @@ type tagKey struct {
 
 func (r Repository) tagKey(tag string) tagKey { return tagKey{r.Repository, tag} }
 
-// cacheKey is what a tag's pointer is kept under in the cache.
+// cacheKey is the key of a tag's pointer in the cache.
 func (k tagKey) cacheKey() string { return k.repository.String() + ":" + k.tag }
 
-// pointer is what a tag points at, as the registry last said.
+// pointer is the digest of a tag, as the registry last gave it.
 type pointer struct {
 	Answer
 	digest digest.Digest
 }
 
-// LookUpTag finds a tag. A tag of which nothing is known costs one GET, one whose time is over
-// one HEAD. A tag that a list names costs nothing: what it points at is asked for by the first
-// look into it. A name that a whole list lacks is ErrUnlisted, unless the tag was seen since.
+// LookUpTag finds a tag. An unknown tag sends one GET, an expired one sends one HEAD. A tag that
+// a list names sends nothing: the first look into it asks for its digest. A name that isn't in a
+// complete list is ErrUnlisted, unless the tag was seen since.
 func (r Repository) LookUpTag(ctx context.Context, name string) (Tag, error) {
 	l := r.knownTags()
 	_, remembered := r.recall(ctx, name)
@@ -59,14 +58,14 @@ func (r Repository) LookUpTag(ctx context.Context, name string) (Tag, error) {
 	t, err := r.Tag(ctx, name)
 	if registry.OutOfReach(err) {
 		if l := r.oldTags(err); l.has(name) {
-			return r.Listed(l, name), nil // what it points at isn't known, but that it's there
+			return r.Listed(l, name), nil // its digest isn't known, but it exists
 		}
 	}
 	return t, err
 }
 
-// Listed gives a tag that a list names. It asks nobody, and looks at no disk, as listings of
-// many tags call it.
+// Listed gives a tag that a list names. It sends no request and reads no disk, because listings
+// call it for many tags.
 func (r Repository) Listed(l TagList, name string) Tag {
 	if p, fresh := r.fresh(name); fresh {
 		return Tag{Digest: p.digest, Until: p.Until}
@@ -78,9 +77,9 @@ func (r Repository) Listed(l TagList, name string) Tag {
 	return Tag{Until: until}
 }
 
-// Tag gives the manifest that a tag points at. Cold it costs one GET, later one HEAD where the
-// time is over, else nothing. Where the registry can't be asked, what is known is better than
-// nothing, and a person is told.
+// Tag gives the manifest of a tag. It sends one GET for an unknown tag, one HEAD for an expired
+// one, and else nothing. If the registry can't be asked, the last known manifest is shown, and a
+// person is told.
 func (r Repository) Tag(ctx context.Context, tag string) (Tag, error) {
 	if p, ok := r.fresh(tag); ok && p.Old {
 		if m := r.cachedManifest(p.digest); m != nil {
@@ -96,7 +95,7 @@ func (r Repository) Tag(ctx context.Context, tag string) (Tag, error) {
 	return t, err
 }
 
-// resolve asks for what isn't known of a tag, or isn't believed any more.
+// resolve asks the registry for what isn't known of a tag, or isn't believed any more.
 func (r Repository) resolve(ctx context.Context, tag string) (Tag, error) {
 	asked := r.rs.now()
 	p, ok := r.recall(ctx, tag)
@@ -111,8 +110,8 @@ func (r Repository) resolve(ctx context.Context, tag string) (Tag, error) {
 	return Tag{p.digest, m, p.Until}, err
 }
 
-// deniedSince says whether the registry denied the manifest of a tag, or this mount deleted
-// it, since it said that the tag points there.
+// deniedSince says whether the manifest of a tag was denied by the registry, or deleted by this
+// mount, after the registry said that the tag points at it.
 func (r Repository) deniedSince(p pointer) bool {
 	last, _ := r.rs.objects.peek(r.manifestObject(p.digest))
 	return last.Denied.After(p.Since)
@@ -128,7 +127,7 @@ func (r Repository) getTag(ctx context.Context, tag string, asked time.Time) (Ta
 	return Tag{m.Digest, m, r.remember(tag, m.Digest, asked)}, nil
 }
 
-// Revalidate asks the registry whether a tag still points where it did: by a HEAD.
+// Revalidate asks the registry with a HEAD for the present digest of a tag.
 func (r Repository) Revalidate(ctx context.Context, tag string) (Tag, error) {
 	asked := r.rs.now()
 	res, err := r.rs.o.Client.ResolveManifest(registry.Impatient(ctx), r.Repository, tag)
@@ -138,14 +137,14 @@ func (r Repository) Revalidate(ctx context.Context, tag string) (Tag, error) {
 	if err != nil {
 		return Tag{}, err
 	}
-	m := res.Manifest // of a registry that has no HEAD
+	m := res.Manifest // from a registry without HEAD
 	if m != nil {
 		r.keep(m)
 		return Tag{m.Digest, m, r.remember(tag, m.Digest, asked)}, nil
 	}
 	r.confirm(res.Digest)
 	m, err = r.Manifest(ctx, res.Digest)
-	if errors.Is(err, registry.ErrNotFound) { // its HEAD was wrong, or it moved just now
+	if errors.Is(err, registry.ErrNotFound) { // its HEAD was wrong, or the tag moved just now
 		return r.getTag(ctx, tag, asked)
 	}
 	if err != nil {
@@ -154,8 +153,8 @@ func (r Repository) Revalidate(ctx context.Context, tag string) (Tag, error) {
 	return Tag{res.Digest, m, r.remember(tag, res.Digest, asked)}, nil
 }
 
-// oldTag gives what a tag was last known to point at, where the cache has that: its registry
-// is out of reach, as err says.
+// oldTag gives the last known manifest of a tag, if the cache has it. The registry is out of
+// reach, as err says. ok is false if there is none, or if the tag points elsewhere by now.
 func (r Repository) oldTag(ctx context.Context, tag string, err error) (Tag, bool) {
 	p, ok := r.recall(ctx, tag)
 	if !ok {
@@ -176,12 +175,12 @@ func (r Repository) oldTag(ctx context.Context, tag string, err error) (Tag, boo
 	return Tag{p.digest, m, now.Until}, now.digest == p.digest
 }
 
-// showTagOn has a tag shown as it was for a moment more, unless it points elsewhere by now,
-// and gives what it points at. tell says that a person is to be told.
+// showTagOn shows a tag with its old digest for a moment more, unless it points elsewhere by now.
+// It gives the present pointer. tell says that a person must be told.
 func (r Repository) showTagOn(tag string, p pointer) (now pointer, tell bool) {
 	r.rs.tags.update(r.tagKey(tag), func(v pointer, ok bool) (pointer, bool) {
 		if !ok {
-			v = p // it was dropped from memory meanwhile
+			v = p // dropped from memory meanwhile
 		}
 		if v.digest == p.digest {
 			tell = v.showOn(r.rs.now())
@@ -192,8 +191,8 @@ func (r Repository) showTagOn(tag string, p pointer) (now pointer, tell bool) {
 	return now, tell
 }
 
-// recall gives what is remembered of a tag, over restarts. What a registry told one account
-// says nothing about what it tells another who shares the cache.
+// recall gives what is known of a tag, in memory or on disk from earlier mounts. What a registry
+// told one account isn't used for another account that shares the cache.
 func (r Repository) recall(ctx context.Context, tag string) (pointer, bool) {
 	k := r.tagKey(tag)
 	if p, ok := r.rs.tags.get(k); ok {
@@ -213,9 +212,9 @@ func (r Repository) recall(ctx context.Context, tag string) (pointer, bool) {
 	return p, true
 }
 
-// remember keeps what the registry says of a tag, and gives the end of the belief. asked is
-// when the registry was asked, or told. An answer that is older than what a push did since
-// isn't kept, and is over at once.
+// remember stores the digest of a tag that the registry gave. It gives the end of the belief.
+// asked is when the registry was asked, or told by a push. An answer that is older than a later
+// push isn't stored, and expires at once.
 func (r Repository) remember(tag string, d digest.Digest, asked time.Time) (until time.Time) {
 	k := r.tagKey(tag)
 	p := pointer{r.rs.answered(r.rs.o.TagTTL), d}
@@ -236,25 +235,25 @@ func (r Repository) remember(tag string, d digest.Digest, asked time.Time) (unti
 	return p.Until
 }
 
-// dropTag drops what is remembered of a tag: the registry doesn't have it.
+// dropTag drops what is known of a tag, because the registry lacks the tag.
 func (r Repository) dropTag(tag string) {
 	k := r.tagKey(tag)
 	r.rs.tags.remove(k)
 	r.rs.o.Store.Forget(k.cacheKey())
 }
 
-// fresh gives what a tag points at where the registry needn't be asked. It looks at no disk.
+// fresh gives the pointer of a tag, and whether it is believed. It reads no disk.
 func (r Repository) fresh(tag string) (pointer, bool) {
 	p, ok := r.rs.tags.get(r.tagKey(tag))
 	return p, ok && p.Believed(r.rs.now())
 }
 
-// eachTag calls do with what is in memory of the tags of the repository, until it says no.
+// eachTag calls do with the tags of the repository in memory, until do gives false.
 func (r Repository) eachTag(do func(tag string, p pointer) bool) {
 	r.rs.tags.each(func(k tagKey, p pointer) bool { return k.repository != r.Repository || do(k.tag, p) })
 }
 
-// answersForATag says whether the registry still has the tag that it was asked for last. Some
+// answersForATag says whether the registry still has the tag that was asked for last. Some
 // registries answer a list of tags with 404 for repositories that they serve.
 func (r Repository) answersForATag(ctx context.Context) bool {
 	tag, last := "", pointer{}

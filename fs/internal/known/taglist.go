@@ -13,12 +13,12 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// TagList is the tags of a repository, sorted and each once.
+// TagList has the tags of a repository, sorted, each once.
 type TagList struct {
 	Answer
 	Names   []string      // nil: not known
 	Content digest.Digest // the fingerprint of the names
-	whole   bool          // the registry itself gave it: it names all tags
+	whole   bool          // it names all tags, and came from the registry itself
 }
 
 // with gives the list with other names.
@@ -32,14 +32,14 @@ func (l TagList) has(name string) bool {
 	return ok
 }
 
-// lacks says whether there is no tag of a name: the list is whole, and the registry was in
-// reach.
+// lacks says whether the tag is known not to exist: the list is complete and not old, and doesn't
+// name it.
 func (l TagList) lacks(name string) bool {
 	return l.Names != nil && l.whole && !l.Old && !l.has(name)
 }
 
-// Tags lists the tags, all pages. Names that no path can have are left out. Where the registry
-// doesn't list them, those that this mount has seen are listed.
+// Tags lists the tags, all pages. It leaves out names that no path can have. If the registry
+// doesn't list tags, it lists those that this mount has seen.
 func (r Repository) Tags(ctx context.Context) (TagList, error) {
 	if l := r.knownTags(); l.Names != nil {
 		return l, nil
@@ -56,7 +56,7 @@ func (r Repository) Tags(ctx context.Context) (TagList, error) {
 	return l, err
 }
 
-// askTags asks for the list of tags, unless that was refused a moment ago.
+// askTags asks for the list of tags, unless the registry refused that moments ago.
 func (r Repository) askTags(ctx context.Context) (TagList, error) {
 	if err := r.refused(); err != nil {
 		return TagList{}, err
@@ -80,8 +80,8 @@ func (r Repository) askTags(ctx context.Context) (TagList, error) {
 	})
 }
 
-// oldTags is the list as it was, else the zero value: the registry is out of reach, as err
-// says.
+// oldTags gives the last list, because the registry is out of reach, as err says. The zero value
+// means that there is none.
 func (r Repository) oldTags(err error) TagList {
 	l := r.rs.lists.Get(r.Repository)
 	if l.Names == nil {
@@ -98,7 +98,7 @@ func (r Repository) oldTags(err error) TagList {
 	return l
 }
 
-// knownTags is the list where it is still believed, else the zero value.
+// knownTags gives the list if it is still believed, else the zero value.
 func (r Repository) knownTags() TagList {
 	if l := r.rs.lists.Get(r.Repository); l.Believed(r.rs.now()) {
 		return l
@@ -110,15 +110,15 @@ func (r Repository) knownTags() TagList {
 type refusal struct {
 	err      error
 	until    time.Time // the registry isn't asked again before
-	reported bool      // a person knows that the tags that were seen are listed in its place
+	reported bool      // a person was told that the seen tags are listed instead
 }
 
-// refuses says whether err is a registry's refusal to list tags: there may be tags.
+// refuses says whether err is a refusal to list tags. There may still be tags.
 func refuses(err error) bool {
 	return errors.Is(err, registry.ErrUnsupported) || errors.Is(err, registry.ErrDenied)
 }
 
-// refused gives the refusal of a moment ago; nil: there is none.
+// refused gives the refusal of moments ago; nil: there is none.
 func (r Repository) refused() error {
 	last, _ := r.rs.refusals.get(r.Repository)
 	if r.rs.now().Before(last.until) {
@@ -127,7 +127,7 @@ func (r Repository) refused() error {
 	return nil
 }
 
-// noteRefusal remembers a refusal, unless there is one of a moment ago.
+// noteRefusal notes a refusal, unless there is one of moments ago.
 func (r Repository) noteRefusal(err error) {
 	r.rs.refusals.update(r.Repository, func(last refusal, _ bool) (refusal, bool) {
 		if now := r.rs.now(); !now.Before(last.until) {
@@ -137,7 +137,8 @@ func (r Repository) noteRefusal(err error) {
 	})
 }
 
-// reportRefusal says, once for each refusal, that a person has to know of it.
+// reportRefusal says whether a person must be told of the refusal. It says so once for each
+// refusal.
 func (r Repository) reportRefusal() (report bool) {
 	r.rs.refusals.update(r.Repository, func(last refusal, _ bool) (refusal, bool) {
 		report = !last.reported
@@ -147,9 +148,9 @@ func (r Repository) reportRefusal() (report bool) {
 	return report
 }
 
-// seenTags gives the list of the tags that this mount looked up or pushed, for a registry that
-// doesn't list tags, as err says. The zero value says that err stands: no tag was seen, or
-// there is no such repository.
+// seenTags lists the tags that this mount looked up or pushed, for a registry that doesn't list
+// tags, as err says. The zero value means that the caller gets err: no tag was seen, or there is
+// no such repository.
 func (r Repository) seenTags(ctx context.Context, err error) TagList {
 	if !refuses(err) && !(errors.Is(err, registry.ErrNotFound) && r.answersForATag(ctx)) {
 		return TagList{}

@@ -11,10 +11,10 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// visits is the repositories of which this mount saw something, those that were seen last. It
-// is safe for concurrent use.
+// visits has the repositories of which this mount saw something, as many as were seen last. It is
+// safe for concurrent use.
 type visits struct {
-	mu     sync.Mutex // guards all below
+	mu     sync.Mutex // guards the fields below
 	seen   *simplelru.LRU[ref.Repository, Answer]
 	byHost map[string]paths // the paths of all in seen, by host
 }
@@ -25,7 +25,7 @@ func newVisits() *visits {
 	return v
 }
 
-// drop takes a repository out of byHost, as it isn't in seen any more. mu is held.
+// drop removes a repository from byHost, because it isn't in seen any more. mu is held.
 func (v *visits) drop(r ref.Repository) {
 	ps := v.byHost[r.Host]
 	if ps.remove(r.Path); len(ps) == 0 {
@@ -47,8 +47,8 @@ func (v *visits) set(r ref.Repository, a Answer) {
 	v.seen.Add(r, a)
 }
 
-// deny notes that the registry denied a repository. Listings that named it still do, as it
-// may be entered all the same.
+// deny notes that the registry denied a repository. Listings that named it still do, because it
+// can be entered all the same.
 func (v *visits) deny(r ref.Repository, a Answer) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -57,8 +57,8 @@ func (v *visits) deny(r ref.Repository, a Answer) {
 	}
 }
 
-// get gives the last word of the registry on a repository. A denial isn't believed: a
-// repository may come to be at any time.
+// get gives the last answer of the registry on a repository. It gives no denial, because a
+// repository may be made at any time.
 func (v *visits) get(r ref.Repository) Answer {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -69,8 +69,8 @@ func (v *visits) get(r ref.Repository) Answer {
 	return a
 }
 
-// showOn gives the last word on a repository whose registry is out of reach, and whether a
-// person is to be told.
+// showOn gives the last answer on a repository whose registry is out of reach. tell says that a
+// person must be told.
 func (v *visits) showOn(r ref.Repository, now time.Time) (a Answer, tell bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -83,7 +83,7 @@ func (v *visits) showOn(r ref.Repository, now time.Time) (a Answer, tell bool) {
 	return a, tell
 }
 
-// below gives the components right below a directory of a host.
+// below gives the components directly below a directory of a host.
 func (v *visits) below(host, dir string) []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
