@@ -31,10 +31,10 @@ func (n *dirNode) writable(ctx context.Context) (Writable, syscall.Errno) {
 	return d, n.may(ctx, fuse.W_OK)
 }
 
-// toAdd is writable for a call that gives something a name.
+// toAdd is writable for a call that adds a name.
 func (n *dirNode) toAdd(ctx context.Context, name string) (Writable, syscall.Errno) {
 	d, errno := n.writable(ctx)
-	if errno == 0 && forMac(name) { // the Finder goes on without them
+	if errno == 0 && forMac(name) { // the Finder goes on without these files
 		return nil, syscall.EACCES
 	}
 	return d, errno
@@ -57,7 +57,7 @@ func (n *dirNode) Create(ctx context.Context, name string, flags uint32, mode ui
 	return inode, h, opened, 0
 }
 
-// Tmpfile refuses: a file without a name can't be pushed.
+// Tmpfile refuses, because a file without a name can't be pushed.
 func (n *dirNode) Tmpfile(ctx context.Context, _ uint32, _ uint32, _ *fuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	if _, errno := n.writable(ctx); errno != 0 {
 		return nil, nil, 0, errno
@@ -84,7 +84,7 @@ func (n *dirNode) Link(ctx context.Context, target gofs.InodeEmbedder, name stri
 	})
 }
 
-// addChild makes a child of the directory, and shows it.
+// addChild makes a child of the directory, and shows it to the kernel.
 func (n *dirNode) addChild(ctx context.Context, op, name string, out *fuse.EntryOut, do func(context.Context, Writable) (Child, error)) (*gofs.Inode, syscall.Errno) {
 	d, errno := n.toAdd(ctx, name)
 	if errno != 0 {
@@ -99,7 +99,7 @@ func (n *dirNode) addChild(ctx context.Context, op, name string, out *fuse.Entry
 	return n.show(ctx, c, out), 0
 }
 
-// Mknod refuses: pipes, sockets and devices can't be pushed.
+// Mknod refuses, because pipes, sockets and devices can't be pushed.
 func (n *dirNode) Mknod(ctx context.Context, _ string, _ uint32, _ uint32, _ *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if _, errno := n.writable(ctx); errno != 0 {
 		return nil, errno
@@ -115,7 +115,7 @@ func (n *dirNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	return n.remove(ctx, "rmdir", name, remover.RemoveDir, Writable.Rmdir)
 }
 
-// remove deletes a child at the registry, or removes what is staged.
+// remove deletes a child at the registry, or removes it from the staging area.
 func (n *dirNode) remove(ctx context.Context, op, name string, del func(remover, context.Context, string) error, remove func(Writable, context.Context, string) error) syscall.Errno {
 	do := func(ctx context.Context) error { return del(n.dir.(remover), ctx, name) }
 	if _, ok := n.dir.(remover); !ok {
@@ -133,7 +133,7 @@ func (n *dirNode) remove(ctx context.Context, op, name string, del func(remover,
 	return 0
 }
 
-// renameNoReplace is RENAME_NOREPLACE of renameat2(2), the one flag that is known here.
+// renameNoReplace is RENAME_NOREPLACE of renameat2(2). No other flag is supported.
 const renameNoReplace = 1
 
 func (n *dirNode) Rename(ctx context.Context, name string, newParent gofs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
@@ -149,7 +149,7 @@ func (n *dirNode) Rename(ctx context.Context, name string, newParent gofs.InodeE
 		return errno
 	}
 	if flags&^renameNoReplace != 0 {
-		return syscall.EINVAL // as file systems say that can't exchange
+		return syscall.EINVAL // as from file systems that can't exchange names
 	}
 	by := callerOf(ctx)
 	ctx, stop := by.Heed(ctx)
@@ -160,8 +160,8 @@ func (n *dirNode) Rename(ctx context.Context, name string, newParent gofs.InodeE
 	return 0
 }
 
-// Fsync has nothing to do: what a directory tells is kept for as long as the mount lives, and
-// files sync themselves.
+// Fsync does nothing: the content of a directory is kept as long as the mount lives, and files
+// sync themselves.
 func (n *dirNode) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno {
 	if _, ok := n.dir.(Writable); !ok {
 		return syscall.ENOTSUP

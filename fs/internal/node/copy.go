@@ -10,21 +10,23 @@ import (
 	"github.com/ocifs/ocifs/fs/internal/caller"
 )
 
-// Bounds of one copy_file_range, in bytes.
+// Limits on one copy_file_range, in bytes.
 const (
-	// maxCopy is the most that one call says it copied: its answer has 32 bits, and the kernel
+	// maxCopy is the most that one call may report: its answer has 32 bits, and the kernel
 	// wants whole pages.
 	maxCopy = 1<<32 - 1<<12
-	// maxCopyHere is the most that one call copies byte by byte, so that it can be interrupted.
+	// maxCopyHere is the most that one call copies byte by byte, so that it can be
+	// interrupted.
 	maxCopyHere = 16 << 20
-	// copyBuffer is the buffer of a copy byte by byte.
+	// copyBuffer is the size of the buffer for that.
 	copyBuffer = 1 << 20
 )
 
 var _ gofs.NodeCopyFileRanger = (*fileNode)(nil)
 
-// CopyFileRange is what cp does. A blob is copied without its bytes: the registry may take it
-// from one repository into another by itself. Anything else is copied by reading.
+// CopyFileRange is the call that cp makes. A blob is copied without its bytes, because the
+// registry may be able to mount it from one repository into another. Everything else is copied by
+// reading.
 func (n *fileNode) CopyFileRange(ctx context.Context, in gofs.FileHandle, offIn uint64, out *gofs.Inode, fhOut gofs.FileHandle, offOut, size, _ uint64) (uint32, syscall.Errno) {
 	to, ok := out.Operations().(*fileNode)
 	if !ok {
@@ -54,12 +56,12 @@ func (n *fileNode) CopyFileRange(ctx context.Context, in gofs.FileHandle, offIn 
 	return uint32(copied), 0
 }
 
-// reading is a handle that can be read.
+// reading is a handle that can read.
 type reading interface{ opened() Content }
 
 func (h *fileHandle) opened() Content { return h.content }
 
-// copyBytes copies up to size bytes. It has copied some where it gives an error besides.
+// copyBytes copies up to size bytes. After an error, done says how many were copied.
 func (h *writeHandle) copyBytes(ctx context.Context, by caller.Caller, from Content, off, at, size int64) (done int64, err error) {
 	buf := make([]byte, min(size, copyBuffer))
 	for done < size {

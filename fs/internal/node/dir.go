@@ -11,7 +11,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// dirNode is a directory as the kernel has it.
+// dirNode is the node of a directory.
 type dirNode struct {
 	base
 	dir Directory
@@ -22,8 +22,8 @@ var (
 	_ gofs.NodeOpendirHandler = (*dirNode)(nil)
 )
 
-// Lookup finds a name. A name that a Writable lacks may be there in a moment, so the kernel
-// doesn't keep that it is missing.
+// Lookup finds a name. The kernel doesn't keep a missing name of a Writable, because it may exist
+// a moment later.
 func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	n.use()
 	if errno := n.may(ctx, fuse.X_OK); errno != 0 {
@@ -39,8 +39,8 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 		c, err = n.dir.Lookup(bounded, name)
 	}
 	if _, writable := n.dir.(Writable); writable && errors.Is(err, fs.ErrNotExist) {
-		// A time-out of its own, however short, makes go-fuse say ENOENT without one, which
-		// the kernel doesn't keep.
+		// With a timeout of its own, however short, go-fuse answers ENOENT without a
+		// timeout. The kernel doesn't keep such an answer.
 		out.SetEntryTimeout(time.Nanosecond)
 		n.misses(name)
 		return nil, syscall.ENOENT
@@ -55,9 +55,9 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	return n.show(ctx, c, out), 0
 }
 
-// OpendirHandle takes the whole listing: a directory that can't be listed says so here, where
-// every program looks, and all that follows sends nothing. A listing may move the directory's
-// time: the kernel forgets the old one before anybody has the new names.
+// OpendirHandle makes the whole listing. So a directory that can't be listed fails here, where
+// every program looks for errors, and all later calls send no request. If the listing changes the
+// directory's time, the kernel forgets the old time before anybody gets the new names.
 func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	n.use()
 	if errno := n.may(ctx, fuse.R_OK); errno != 0 {
@@ -74,8 +74,8 @@ func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle,
 	return &dirHandle{node: n, listing: l}, 0, 0
 }
 
-// dirHandle is an open directory: the listing as it was when it was opened. go-fuse calls one
-// method of a handle at a time.
+// dirHandle is an open directory, with the listing of the moment at which it was opened. go-fuse
+// calls one method of a handle at a time.
 type dirHandle struct {
 	node    *dirNode
 	listing Listing
@@ -110,8 +110,8 @@ func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) 
 	return e, 0
 }
 
-// Lookup answers from the listing alone. The names of a Writable may mean something else by
-// now, and are looked up.
+// Lookup answers from the listing alone. The names of a Writable are looked up, because they may
+// mean something else by now.
 func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
 	if _, ok := h.node.dir.(Writable); ok {
 		return h.node.Lookup(ctx, name, out)

@@ -10,22 +10,22 @@ import (
 	"github.com/ocifs/ocifs/fs/internal/caller"
 )
 
-// Entry is one thing in the tree. Its methods may be called concurrently.
+// Entry is a directory, a file or a symlink in the tree. Its methods may be called concurrently.
 type Entry interface {
-	// Attr gives the attributes of this moment.
+	// Attr gives the present attributes.
 	Attr() Attr
 	// Path gives the path below the mountpoint, for a person; "" is the root.
 	Path() string
 }
 
-// Attr is the attributes of an Entry.
+// Attr has the attributes of an Entry.
 type Attr struct {
 	Identity
 	Mode     uint32 // file type and permissions
-	Size     int64  // in bytes; of a directory 0
+	Size     int64  // in bytes; 0 for a directory
 	Mtime    time.Time
 	UID, GID uint32
-	Nlink    uint32        // the number of hard links; 0 counts as 1
+	Nlink    uint32        // the number of hard links; 0 means 1
 	Rdev     uint32        // the number of a device
 	TTL      time.Duration // how long the kernel may keep the attributes; 0: not at all
 }
@@ -33,7 +33,7 @@ type Attr struct {
 // Directory is an Entry that has children.
 type Directory interface {
 	Entry
-	// Lookup finds one child. A name that can't exist is ErrNotExist.
+	// Lookup finds one child. It fails with ErrNotExist for a name that can't exist.
 	Lookup(ctx context.Context, name string) (Child, error)
 	// List gives all children, in byte order of their names.
 	List(ctx context.Context) (Listing, error)
@@ -42,7 +42,7 @@ type Directory interface {
 // File is an Entry with bytes.
 type File interface {
 	Entry
-	// Open mustn't wait for the network longer than a manifest takes.
+	// Open mustn't wait for the network longer than the download of a manifest takes.
 	Open(ctx context.Context, by caller.Caller) (Content, error)
 }
 
@@ -52,7 +52,7 @@ type Symlink interface {
 	Target() string
 }
 
-// Child is an Entry under its name.
+// Child is an Entry and its name.
 type Child struct {
 	Name string
 	Entry
@@ -63,45 +63,44 @@ type Child struct {
 type (
 	// attributed is an Entry that has extended attributes.
 	attributed interface{ Xattrs() map[string]string }
-	// forgettable is an Entry that wants to know whether the kernel has its node. After
-	// Forgotten a later lookup makes another node, unless one came at the same moment: that is
-	// told by Remembered. Both may be told more than once.
+	// forgettable is an Entry that must know whether the kernel has its node. After
+	// Forgotten, a later lookup makes another node. If a lookup came at the same moment, it
+	// gets the old node, and Remembered is called. Both may be called more than once.
 	forgettable interface {
 		Forgotten()
 		Remembered()
 	}
-	// remover is a Directory whose children can be deleted at the registry. A child that
-	// can't be is ErrReadOnly.
+	// remover is a Directory whose children can be deleted at the registry. For a child that
+	// can't be deleted, it fails with ErrReadOnly.
 	remover interface {
 		RemoveDir(ctx context.Context, name string) error
 		RemoveFile(ctx context.Context, name string) error
 	}
-	// lookuper is a Directory whose lookups depend on the program that asks.
+	// lookuper is a Directory whose lookups depend on the program that makes them.
 	lookuper interface {
 		LookupFor(ctx context.Context, by caller.Caller, name string) (Child, error)
 	}
 )
 
-// Errors that need no telling: the errno says all.
+// Errors that aren't reported, because the errno says everything.
 var (
-	// ErrNotExist is the error of a name that can't exist, or doesn't, as is known without
-	// asking.
+	// ErrNotExist is the error of a name that doesn't exist, as is known without a request.
 	ErrNotExist = errors.New("no such name")
-	// ErrReadOnly is the error of a change where nothing can be changed.
+	// ErrReadOnly is the error of a change to something that nobody can change.
 	ErrReadOnly = errors.New("nothing can be written here")
 )
 
-// Listing is the children of a directory at one moment. A child is made when somebody looks
-// at it, so a directory of 100,000 names costs the names alone.
+// Listing has the children of a directory at one moment. A child is made when somebody looks at
+// it, so that a directory of 100,000 names costs only the names.
 type Listing struct {
 	Names []string // sorted
 	Child func(name string) Child
-	// Identity gives the identity of a child without making it, where all children are
-	// directories. Nil: the children say.
+	// Identity gives the identity of a child without making it, if all children are
+	// directories. Nil: the children give their identities.
 	Identity func(name string) Identity
 }
 
-// List makes a listing of children at hand.
+// List makes a listing of children in memory.
 func List(cs []Child) Listing {
 	byName := make(map[string]Child, len(cs))
 	names := make([]string, 0, len(cs))

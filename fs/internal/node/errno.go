@@ -7,22 +7,22 @@ import (
 	"syscall"
 )
 
-// Verdict is what an error means to a program and to a person.
+// Verdict says what an error means to a program and to a person.
 type Verdict struct {
-	Is    error // the kind of error, for errors.Is
+	Is    error // for errors.Is
 	Errno syscall.Errno
 	Hint  string // what to do next
 }
 
-// ordinary are the errnos of what can't be done as it was asked for: they say all that there
-// is to say, and programs ask for such things all the time.
+// ordinary are the errnos of requests that can't be done as they were asked. Such an errno says
+// everything, and programs make such requests all the time.
 var ordinary = []syscall.Errno{
 	syscall.ENOENT, syscall.EEXIST, syscall.ENOTEMPTY, syscall.EISDIR, syscall.ENOTDIR, syscall.EXDEV, syscall.EINVAL,
 	syscall.EPERM, syscall.EBADF, syscall.ESTALE, syscall.EROFS,
 }
 
-// Judge gives what an error means. ctx is the caller's: once that was interrupted, all errors
-// are EINTR.
+// Judge gives the verdict on an error. ctx is that of the request: after an interrupt, each error
+// is EINTR.
 func (k *Kernel) Judge(ctx context.Context, err error) Verdict {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return Verdict{Errno: syscall.EINTR}
@@ -46,8 +46,8 @@ func (k *Kernel) Judge(ctx context.Context, err error) Verdict {
 	return Verdict{Errno: syscall.EIO}
 }
 
-// Fail gives the errno of an operation that failed at a path, and leaves its sentence where a
-// person will find it. An ordinary errno without a hint, and an interrupt, say all.
+// Fail gives the errno of an operation that failed at a path, and reports the failure to a
+// person. It reports neither an interrupt nor an ordinary errno without a hint.
 func (k *Kernel) Fail(ctx context.Context, path, op string, err error) syscall.Errno {
 	v := k.Judge(ctx, err)
 	said := v.Hint == "" && slices.Contains(ordinary, v.Errno)
@@ -57,8 +57,8 @@ func (k *Kernel) Fail(ctx context.Context, path, op string, err error) syscall.E
 	return v.Errno
 }
 
-// Tell leaves the sentence of a failure that no program sees, as something else is shown in
-// place of what couldn't be asked for.
+// Tell reports a failure that no program sees, because something else is shown in place of what
+// couldn't be requested.
 func (k *Kernel) Tell(path, op, hint string, err error) {
 	k.failures.add(path, op, k.Judge(context.Background(), err).Errno, hint, err)
 }

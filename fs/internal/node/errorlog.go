@@ -7,29 +7,29 @@ import (
 )
 
 const (
-	// maxFailures is how many lines .ocifs/errors.jsonl has when it is opened: enough for a
-	// person to read.
+	// maxFailures is how many lines .ocifs/errors.jsonl has at most when it is opened. A
+	// person can read that many.
 	maxFailures = 500
-	// maxLag is how many bytes of the log stay in memory for programs that opened it before.
-	// Lines have 300 to 500 bytes. tail -f looks at the log each second, so it falls behind
-	// when 10,000 lines come within one.
+	// maxLag is how many bytes of the log stay in memory at least, for programs that opened
+	// it earlier. Lines have 300 to 500 bytes. tail -f reads the log each second, so it falls
+	// behind if 10,000 lines come within a second.
 	maxLag = 4 << 20
 )
 
-// Log is the text of the failures since the mount began, of which the last part is in memory.
-// It is safe for concurrent use.
+// Log is the text of the failures since the mount began. The last part of it is in memory. It is
+// safe for concurrent use.
 //
-// A file that shows it starts at one line for good, and ends where the log ends. All readers
-// see the same bytes at the same offsets and the same size, whenever they opened it. The
-// kernel needs that: it asks for the size of an inode, and doesn't say for which handle. Old
-// lines don't vanish below a reader: when there are too many, the next lookup finds another
-// file, which starts at a later line.
+// A file that shows the log starts at one line, which never changes, and ends where the log ends.
+// All its readers see the same bytes at the same offsets and the same size, whenever they opened
+// it. The kernel needs that, because it asks for the size of an inode and doesn't say for which
+// handle. Old lines don't vanish under a reader: when there are too many, the next lookup finds
+// another file, which starts at a later line.
 type Log struct {
-	mu      sync.Mutex // guards all below
+	mu      sync.Mutex // guards the fields below
 	text    []byte     // the log from front on
-	front   int64      // the offset in the log of text
-	start   int64      // the offset in the log of the line that a new file starts at
-	lines   int        // how many lines there are from start on
+	front   int64      // the offset of text in the log, in bytes
+	start   int64      // the offset of a new file's first line in the log
+	lines   int        // counts the lines from start on
 	changed time.Time  // when the last line came
 }
 
@@ -50,14 +50,14 @@ func (l *Log) add(line []byte, now time.Time) {
 	}
 }
 
-// Start gives the offset of the line that a file starts at which is looked up now.
+// Start gives the offset of the first line of a file that is looked up now.
 func (l *Log) Start() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.start
 }
 
-// From tells of the file that starts at an offset: its size in bytes, when the last line came
+// From describes the file that starts at an offset: its size in bytes, when the last line came
 // (zero: none did), and whether all of it is still in memory.
 func (l *Log) From(start int64) (size int64, changed time.Time, whole bool) {
 	l.mu.Lock()
@@ -65,8 +65,7 @@ func (l *Log) From(start int64) (size int64, changed time.Time, whole bool) {
 	return l.front + int64(len(l.text)) - start, l.changed, start >= l.front
 }
 
-// ReadAt reads at an offset of the whole log. lost says that the line isn't in memory any
-// more.
+// ReadAt reads at an offset of the whole log. lost says that the bytes aren't in memory any more.
 func (l *Log) ReadAt(p []byte, off int64) (n int, lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,18 +21,19 @@ type Failure struct {
 	Hint  string    `json:"hint"`
 }
 
-// Failures is the last maxFailures failures, a count of all, and their text. It is safe for
+// Failures has the last maxFailures failures, counts of all, and their text. It is safe for
 // concurrent use.
 type Failures struct {
 	log   *slog.Logger
-	quiet func(error) bool // nil: all are told
+	quiet func(error) bool // nil: all are reported
 	now   func() time.Time
 	text  Log
 
-	mu     sync.Mutex       // guards all below; before text.mu
-	last   []Failure        // a ring once it is full
-	next   int              // the index of the oldest in a full ring
-	counts map[string]int64 // by errno, of all that were ever added
+	// mu guards the fields below. It comes before text.mu in the lock order.
+	mu     sync.Mutex
+	last   []Failure        // a ring when it is full
+	next   int              // the index of the oldest one in a full ring
+	counts map[string]int64 // by errno; counts all that were ever added
 }
 
 func newFailures(log *slog.Logger, quiet func(error) bool, now func() time.Time) *Failures {
@@ -42,8 +43,8 @@ func newFailures(log *slog.Logger, quiet func(error) bool, now func() time.Time)
 // Log gives the text of the failures, a line of JSON each.
 func (f *Failures) Log() *Log { return &f.text }
 
-// add adds the failure of an operation at a path. One that repeats the last, and one that is
-// quiet, is counted and not told.
+// add adds the failure of an operation at a path. A failure that repeats the last one, or is
+// quiet, is counted and not reported.
 func (f *Failures) add(path, op string, errno syscall.Errno, hint string, err error) {
 	line := Failure{f.now().UTC(), path, op, ErrnoName(errno), err.Error(), hint}
 	f.mu.Lock()
@@ -62,18 +63,18 @@ func (f *Failures) add(path, op string, errno syscall.Errno, hint string, err er
 	f.next = (f.next + 1) % maxFailures
 }
 
-// json is the failure as a line of JSON.
+// json gives the failure as a line of JSON.
 func (f Failure) json() []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	// A failure is made of strings and a time: encoding can't fail.
+	// A failure has only strings and a time, so encoding can't fail.
 	_ = e.Encode(f)
 	return b.Bytes()
 }
 
-// ErrnoName gives the name of an errno. EOPNOTSUPP and ENOTSUP have one number on Linux: the
-// first is said everywhere here.
+// ErrnoName gives the name of an errno. EOPNOTSUPP and ENOTSUP are the same number on Linux. It
+// is always called EOPNOTSUPP here.
 func ErrnoName(errno syscall.Errno) string {
 	if errno == syscall.EOPNOTSUPP {
 		return "EOPNOTSUPP"
@@ -81,9 +82,8 @@ func ErrnoName(errno syscall.Errno) string {
 	return unix.ErrnoName(errno)
 }
 
-// repeats says whether a failure is the same as the one a moment before: a thousand readers
-// that wait for one download fail as one, and mustn't push out what else went wrong. mu is
-// held.
+// repeats says whether a failure is the same as the last one, less than a second ago. A thousand
+// readers that wait for one download all fail, and mustn't push out other failures. mu is held.
 func (f *Failures) repeats(line Failure) bool {
 	if len(f.last) == 0 {
 		return false
@@ -105,7 +105,7 @@ func (f *Failures) Count() map[string]int64 {
 	return c
 }
 
-// LastAt gives the cause of the last failure at a path, or "".
+// LastAt gives the cause of the last failure at a path; "": there was none.
 func (f *Failures) LastAt(path string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

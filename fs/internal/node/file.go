@@ -9,19 +9,20 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// fileNode is a file as the kernel has it.
+// fileNode is the node of a file.
 //
-// The kernel wants all open handles of an inode to be of one mode: an inode that is open by
-// way of the page cache can't be opened to pass through, nor the other way round. So the first
-// handle chooses the mode, which stays until the last one is gone.
+// The kernel wants the same mode for all open handles of an inode: an inode that is open through
+// the page cache can't be opened with passthrough, nor the other way round. So the first handle
+// sets the mode, which stays until the last handle is gone.
 type fileNode struct {
 	base
 	file File
 
-	mu      sync.Mutex // guards all below
-	handles int        // open handles
+	mu      sync.Mutex // guards the fields below
+	handles int        // counts the open handles
 	mode    Mode       // of the open handles
-	pages   uint64     // Way.Pages of the pages that the kernel may have; 0: it has none
+	// pages is the Way.Pages of the pages that the kernel may have; 0: it has none.
+	pages uint64
 }
 
 var _ gofs.NodeOpener = (*fileNode)(nil)
@@ -46,7 +47,7 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 	return h, flags | fuse.FOPEN_NOFLUSH, 0
 }
 
-// opened counts a handle, and says how the kernel reads through it.
+// opened counts a new handle, and gives the flags that say how the kernel reads through it.
 func (n *fileNode) opened(c Content) (h *fileHandle, flags uint32) {
 	way := c.Way()
 	n.mu.Lock()
@@ -63,11 +64,12 @@ func (n *fileNode) opened(c Content) (h *fileHandle, flags uint32) {
 	case !keep:
 		return h, 0
 	}
-	return h, fuse.FOPEN_KEEP_CACHE // go-fuse passes reads through if the handle has a descriptor for it
+	// go-fuse passes reads through if the handle has a descriptor for that.
+	return h, fuse.FOPEN_KEEP_CACHE
 }
 
-// keepPages says whether the kernel may keep the pages that it has of the file, as they are
-// those of what is opened now. mu is held.
+// keepPages says whether the kernel may keep its pages of the file, because they have the bytes
+// that are opened now. mu is held.
 func (n *fileNode) keepPages(way Way) bool {
 	if way.Pages == 0 {
 		return true
@@ -93,8 +95,8 @@ var (
 
 func (h *fileHandle) PassthroughFd() (int, bool) { return h.way.Fd, h.through }
 
-// Read reads. Neither a deadline nor a lock is over it: the content bounds its own waits, and
-// an interrupt ends them.
+// Read reads without a deadline and without a lock. The content limits its own waits, and an
+// interrupt ends them.
 func (h *fileHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	n, err := h.content.ReadAt(ctx, callerOf(ctx), dest, off)
 	if err != nil {

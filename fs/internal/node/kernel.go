@@ -18,39 +18,38 @@ import (
 
 // Options says how entries are shown.
 type Options struct {
-	// Verdicts decides errnos, in this order; see Verdict.
+	// Verdicts maps errors to errnos. The first match counts; see Verdict.
 	Verdicts []Verdict
-	// Quiet says of an error that it is counted and not told; nil: all are told.
+	// Quiet says whether an error is only counted, and not reported; nil: all are reported.
 	Quiet func(error) bool
-	// LookupBound is the longest that a lookup or an open waits; 0: for ever.
+	// LookupBound is how long a lookup or an open waits at most; 0: for ever.
 	LookupBound time.Duration
-	// MaxNodes bounds the nodes that the kernel holds, where it can be asked to forget some;
-	// 0: nothing does.
+	// MaxNodes is how many nodes the kernel may hold, if it can be asked to forget some; 0:
+	// no limit.
 	MaxNodes int
 
 	Owner      uint32 // the user who may change what is Changeable
-	ReadOnly   bool   // the whole mount is
+	ReadOnly   bool   // the whole mount is read-only
 	AllowOther bool   // other users may look into it
 	Xattr      bool   // entries have extended attributes
-	// Usage tells how full the file system is, in bytes.
+	// Usage gives how full the file system is, in bytes.
 	Usage  func() (Usage, error)
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
 }
 
-// Kernel is the kernel that the entries of one tree are shown to. It is safe for concurrent
-// use.
+// Kernel is the kernel to which the entries of one tree are shown. It is safe for concurrent use.
 type Kernel struct {
 	o        Options
 	log      *slog.Logger
 	failures *Failures
 	panics   atomic.Int64
-	through  atomic.Bool // reads pass through to the cache files
+	through  atomic.Bool // the kernel reads cache files by itself
 	pruner   pruner
 
-	life    context.Context // until Close
+	life    context.Context // ends with Close
 	end     context.CancelFunc
-	telling sync.WaitGroup // the goroutines that notify the kernel
+	telling sync.WaitGroup // counts the goroutines that notify the kernel
 
 	mu  sync.Mutex  // guards top
 	top *gofs.Inode // the mountpoint; nil: not mounted yet
@@ -70,27 +69,27 @@ func New(o Options) *Kernel {
 	return k
 }
 
-// Failures gives what went wrong.
+// Failures gives the failures so far.
 func (k *Kernel) Failures() *Failures { return k.failures }
 
 // Panics counts the panics.
 func (k *Kernel) Panics() int64 { return k.panics.Load() }
 
-// Panicked counts a panic, and leaves its stack in the log. A panic below a request is told by
-// all who recover one.
+// Panicked counts a panic, and writes its stack to the log. Everybody who recovers a panic in
+// work for a request calls it.
 func (k *Kernel) Panicked(cause any, stack []byte) {
 	k.panics.Add(1)
 	k.log.Error("panic", "cause", cause, "stack", string(stack))
 }
 
-// PassesThrough says whether the kernel reads cache files without asking.
+// PassesThrough says whether the kernel reads cache files by itself.
 func (k *Kernel) PassesThrough() bool { return k.through.Load() }
 
 // Nodes counts the nodes that the kernel holds.
 func (k *Kernel) Nodes() int64 { return k.pruner.count.Load() }
 
-// Close ends what is done for the kernel. The goroutines that notify it are waited for until
-// ctx ends: the kernel lets them go once nothing holds up the lookups that they wait for.
+// Close ends the work for the kernel. It waits until ctx ends for the goroutines that notify the
+// kernel. The kernel lets them go when the lookups for which they wait can end.
 func (k *Kernel) Close(ctx context.Context) {
 	k.end()
 	done := make(chan struct{})
@@ -104,7 +103,7 @@ func (k *Kernel) Close(ctx context.Context) {
 	}
 }
 
-// notify does something in a goroutine that notifies the kernel.
+// notify calls do in a goroutine that may notify the kernel.
 func (k *Kernel) notify(do func()) {
 	k.telling.Go(func() {
 		defer func() {
@@ -116,7 +115,7 @@ func (k *Kernel) notify(do func()) {
 	})
 }
 
-// bound is ctx with the longest wait of a lookup over it.
+// bound gives ctx with the time limit of a lookup.
 func (k *Kernel) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if k.o.LookupBound == 0 {
 		return context.WithCancel(ctx)
@@ -138,7 +137,8 @@ const (
 	permissions = 0o7777
 )
 
-// base is what all nodes have. The kernel's node of an Entry is the one that came first.
+// base is the common part of all nodes. Of several entries with one identity, the node has the
+// first one.
 type base struct {
 	gofs.Inode
 	kernel *Kernel
@@ -148,7 +148,7 @@ type base struct {
 
 func (b *base) common() *base { return b }
 
-// shown is a node of this package.
+// shown is any node of this package.
 type shown interface {
 	gofs.InodeEmbedder
 	common() *base
@@ -200,7 +200,7 @@ func (b *base) show(ctx context.Context, c Child, out *fuse.EntryOut) *gofs.Inod
 	return inode
 }
 
-// fill tells the kernel attributes.
+// fill gives attributes to the kernel.
 func fill(a Attr, out *fuse.Attr) {
 	out.Ino = a.Ino
 	out.Mode = a.Mode
@@ -213,7 +213,7 @@ func fill(a Attr, out *fuse.Attr) {
 	out.SetTimes(&a.Mtime, &a.Mtime, &a.Mtime)
 }
 
-// getattr tells the kernel the attributes of this moment.
+// getattr gives the present attributes to the kernel.
 func (b *base) getattr(out *fuse.AttrOut) {
 	a := b.entry.Attr()
 	fill(a, &out.Attr)
@@ -227,18 +227,19 @@ func (b *base) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) 
 	return 0
 }
 
-// fail gives the errno of a failed operation on this node.
+// fail gives the errno of a failed operation on this node, and reports the failure.
 func (b *base) fail(ctx context.Context, op string, err error) syscall.Errno {
 	return b.kernel.Fail(ctx, b.entry.Path(), op, err)
 }
 
-// failAt gives the errno of a failed operation on a name in this directory.
+// failAt gives the errno of a failed operation on a name in this directory, and reports the
+// failure.
 func (b *base) failAt(ctx context.Context, name, op string, err error) syscall.Errno {
 	return b.kernel.Fail(ctx, Join(b.entry.Path(), name), op, err)
 }
 
-// Join joins paths of the tree, either of which may be "". Their components are names that
-// Lookup and List admit, so there is nothing to clean, which path.Join spends its time on.
+// Join joins paths of the tree. Either may be "". It cleans nothing, as path.Join does with much
+// work, because the components are names that Lookup and List admit.
 func Join(dir, name string) string {
 	switch {
 	case dir == "":
@@ -249,7 +250,7 @@ func Join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// linkNode is a symlink as the kernel has it.
+// linkNode is the node of a symlink.
 type linkNode struct {
 	base
 	link Symlink

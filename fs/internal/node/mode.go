@@ -9,20 +9,22 @@ import (
 
 // Content is an open file. It is safe for concurrent use.
 type Content interface {
-	// ReadAt reads for a caller: less than len(p) bytes is the end of the file. It may wait for
-	// the network, bounds its own waits, and ends with ctx.
+	// ReadAt reads for a caller. Less than len(p) bytes is the end of the file. It may wait
+	// for the network, limits its own waits, and ends with ctx.
 	ReadAt(ctx context.Context, by caller.Caller, p []byte, off int64) (int, error)
-	// Way gives how the kernel reads the file; it is asked once.
+	// Way gives how the kernel reads the file. It is called once.
 	Way() Way
 	Close()
 }
 
-// Way is how the kernel reads an open file.
+// Way says how the kernel reads an open file.
 type Way struct {
 	Mode Mode
-	Fd   int // the descriptor of the file that reads pass through to, in mode Passthrough
-	// Pages tells the pages that the kernel keeps of this file from those of another one that
-	// stood here, such as a cache file that was damaged. 0: any pages will do.
+	// Fd is the descriptor of the file to which reads pass through, in mode Passthrough.
+	Fd int
+	// Pages is different for each file that stood here, such as a cache file that was
+	// damaged. The kernel keeps its pages of the file as long as Pages is the same. 0: any
+	// pages will do.
 	Pages uint64
 }
 
@@ -30,21 +32,21 @@ type Way struct {
 type Mode int
 
 const (
-	// Direct asks for each read. The kernel keeps nothing, and a read that waits can be
-	// interrupted: for what isn't there yet, and for what grows.
+	// Direct sends each read to this process. The kernel keeps nothing, and a waiting read
+	// can be interrupted. It is for bytes that aren't there yet, and for files that grow.
 	Direct Mode = iota
-	// Cached reads through the kernel's page cache, which outlives the handle: for what can't
-	// change.
+	// Cached reads through the kernel's page cache, which outlives the handle. It is for
+	// bytes that don't change.
 	Cached
-	// Passthrough lets the kernel read the cache file without asking.
+	// Passthrough lets the kernel read the cache file without this process.
 	Passthrough
 )
 
-// UnverifiedPages is the Way.Pages of what is shown before it was verified: a program that
-// maps it brings pages into the cache that mustn't be kept.
+// UnverifiedPages is the Way.Pages of bytes that are shown before they are verified. A program
+// that maps such bytes brings pages into the cache that the kernel mustn't keep.
 const UnverifiedPages = math.MaxUint64
 
-// Bytes is Content that is at hand, and can't change.
+// Bytes is a Content in memory that doesn't change.
 type Bytes []byte
 
 func (b Bytes) ReadAt(_ context.Context, _ caller.Caller, p []byte, off int64) (int, error) {

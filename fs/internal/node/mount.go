@@ -10,23 +10,23 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// FSType is what the kernel lists the file system as: fuse.ocifs.
+// FSType is the type under which the kernel lists the file system: fuse.ocifs.
 const FSType = "ocifs"
 
-// negativeTTL is how long the kernel believes that a name doesn't exist. Only ENOENT is kept,
-// so never a registry that was out of reach.
+// negativeTTL is how long the kernel believes that a name doesn't exist. It keeps only ENOENT, so
+// it never keeps the error of a registry out of reach.
 const negativeTTL = 5 * time.Second
 
-// maxRequest is the largest request to read or to write, in bytes, which is the most that the
-// kernel has. Programs that ask how much they should read or write at once, as cat and cp do,
-// are told as much.
+// maxRequest is the largest read or write request, in bytes. The kernel has no larger ones.
+// Programs such as cat and cp, which ask for the best size of a read or write, get the same
+// number.
 const maxRequest = 1 << 20
 
-// Mount shows a directory at a mountpoint and returns when the kernel can use it. The caller
-// unmounts the server that it gets and waits for it.
+// Mount shows a directory at a mountpoint, and returns when the kernel can use it. The caller
+// unmounts the server and waits for it.
 //
-// passthroughFile is a file beside the cache's blobs, or "": with it, the kernel is asked once
-// whether it may read cache files without asking.
+// passthroughFile is a file next to the cache's blobs, or "". With it, Mount tries once whether
+// the kernel may read cache files without this process.
 func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse.Server, error) {
 	root, o := k.bridge(top)
 	o.MountOptions = fuse.MountOptions{
@@ -34,7 +34,7 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 		FsName:     FSType,
 		AllowOther: k.o.AllowOther,
 		Options:    mountOptions(k.o.ReadOnly),
-		// Reads that wait for a download mustn't keep others from being sent.
+		// Reads that wait for a download mustn't keep other requests from being sent.
 		MaxBackground:        512,
 		MaxWrite:             maxRequest,
 		MaxStackDepth:        stackDepth(passthroughFile),
@@ -42,8 +42,8 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 		DisableSplice:        true, // no faster than copying, and its pipes stay open
 		DirectMountStrict:    directMount,
 		DirectMountFlags:     directMountFlags(k.o.ReadOnly),
-		// Only who looks at the entries of a directory, as ls -l does, is given more than
-		// their names.
+		// Only programs that look at the entries of a directory, such as ls -l, get more
+		// than the names.
 		ExtraCapabilities: fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_READDIRPLUS_AUTO,
 		Logger:            slog.NewLogLogger(k.log.Handler(), slog.LevelDebug),
 		PanicHandler: func(p any) fuse.Status {
@@ -64,18 +64,19 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 	return server, nil
 }
 
-// Bridge gives the file system that Mount mounts, and its root, without a kernel: for tests.
+// Bridge gives the file system that Mount mounts, and its root, without a kernel. It is for
+// tests.
 func (k *Kernel) Bridge(top Directory) (fuse.RawFileSystem, *gofs.Inode) {
 	root, o := k.bridge(top)
 	return gofs.NewNodeFS(root, o), root.EmbeddedInode()
 }
 
-// bridge says how go-fuse shows a directory.
+// bridge gives the root node of a directory, and the options for go-fuse.
 func (k *Kernel) bridge(top Directory) (root shown, o *gofs.Options) {
 	negative, stable := negativeTTL, top.Attr().stable()
 	return k.newNode(top), &gofs.Options{
-		// Entry and attribute time-outs are each entry's own: a global one would stand in for
-		// a zero.
+		// Each entry has timeouts of its own for entry and attributes. Global timeouts
+		// would replace a timeout of zero.
 		NegativeTimeout: &negative,
 		NullPermissions: true,
 		RootStableAttr:  &stable,
@@ -83,5 +84,5 @@ func (k *Kernel) bridge(top Directory) (root shown, o *gofs.Options) {
 	}
 }
 
-// EntryOf gives the Entry that a node shows, for tests.
+// EntryOf gives the Entry that a node shows. It is for tests.
 func EntryOf(n *gofs.Inode) Entry { return n.Operations().(shown).common().entry }

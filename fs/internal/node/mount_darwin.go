@@ -15,7 +15,7 @@ func mountOptions(readOnly bool) []string {
 
 func closeOnExec() {}
 
-// stackDepth and canPassThrough: macOS passes no reads through.
+// stackDepth and canPassThrough say that macOS has no passthrough.
 func stackDepth(string) int { return 1 }
 
 func canPassThrough(*fuse.Server, string) bool { return false }

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Root mounts without a helper; everyone else by fusermount3.
+// directMount says that mount(2) is called directly, which only root may do. Others use
+// fusermount3.
 var directMount = os.Geteuid() == 0
 
-// directMountFlags are for mount(2), which takes them for what fusermount3 takes as
-// options.
+// directMountFlags are the flags for mount(2) that correspond to the options for fusermount3.
 func directMountFlags(readOnly bool) uintptr {
 	const flags = syscall.MS_NOSUID | syscall.MS_NODEV
 	if readOnly {
@@ -23,9 +23,9 @@ func directMountFlags(readOnly bool) uintptr {
 	return flags
 }
 
-// mountOptions leaves the checks of permissions to the kernel where nothing can be
-// written. Where something can, its nodes check: in a directory of mode 0555 the
-// kernel tells a user EACCES, and what is true is EROFS.
+// mountOptions leaves permission checks to the kernel if nothing can be written. In a writable
+// mount the nodes check permissions, because the kernel would answer EACCES for a directory of
+// mode 0555, and the true answer is EROFS.
 func mountOptions(readOnly bool) []string {
 	switch {
 	case !readOnly:
@@ -36,8 +36,8 @@ func mountOptions(readOnly bool) []string {
 	return []string{"ro", "default_permissions"}
 }
 
-// closeOnExec keeps /dev/fuse from children: one that outlives the daemon would
-// keep the dead mount waiting instead of failing.
+// closeOnExec keeps /dev/fuse from child processes. If a child outlived the daemon, the dead
+// mount would wait instead of failing.
 func closeOnExec() {
 	const fds = "/proc/self/fd"
 	entries, err := os.ReadDir(fds)
@@ -53,11 +53,11 @@ func closeOnExec() {
 	}
 }
 
-// stackDepth gives how many file systems, this one counted, are stacked on the one that
-// file is on, if reads of file pass through. The kernel allows two (FILESYSTEM_MAX_STACK_DEPTH):
-// at a depth of two it mounts no overlayfs over this mount, at a depth of one it refuses to
-// pass reads through to a file system that is itself stacked. statfs doesn't tell whether
-// a FUSE file system is stacked, so any is taken to be.
+// stackDepth gives how many file systems, with this one, are stacked on that of file, if reads of
+// file pass through. The kernel allows two (FILESYSTEM_MAX_STACK_DEPTH). At a depth of two it
+// mounts no overlayfs over this mount. At a depth of one it refuses to pass reads through to a
+// file system that is stacked itself. statfs doesn't say whether a FUSE file system is stacked,
+// so it counts as stacked.
 func stackDepth(file string) int {
 	var st unix.Statfs_t
 	if err := unix.Statfs(file, &st); err != nil {
@@ -70,7 +70,7 @@ func stackDepth(file string) int {
 	return 1
 }
 
-// canPassThrough asks the kernel whether it may read file without asking us.
+// canPassThrough tries whether the kernel may read file without this process.
 func canPassThrough(s *fuse.Server, file string) bool {
 	if file == "" {
 		return false

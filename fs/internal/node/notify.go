@@ -6,18 +6,18 @@ import (
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 )
 
-// Stale is something of which the kernel may believe what isn't so any more: a name in a
-// directory, or without a name the directory's own attributes.
+// Stale is something of which the kernel may have old information: a name in a directory or, if
+// Name is "", the attributes of the directory.
 type Stale struct {
 	Dir  string // the path of the directory below the mountpoint
 	Name string
-	// Appeared says that the kernel can believe no more than that the name doesn't exist.
+	// Appeared says that the kernel can at most believe that the name doesn't exist.
 	Appeared bool
 }
 
-// Outdate makes the kernel ask anew. done is closed when it is going to. The caller may have
-// a directory locked in the kernel, or be in the way of someone who has, so done must be
-// waited for with a bound, or not at all.
+// Outdate makes the kernel ask again. done is closed when the kernel has been told. The caller
+// may hold the lock of a directory in the kernel, or hold up somebody who does. So a caller must
+// wait for done with a time limit, or not at all.
 func (k *Kernel) Outdate(stale []Stale) (done <-chan struct{}) {
 	told := make(chan struct{})
 	k.notify(func() {
@@ -41,11 +41,11 @@ func (k *Kernel) outdate(s Stale) {
 	}
 }
 
-// forgetAttr makes the kernel ask for the attributes of a node anew. Unlike NotifyEntry, the
-// notification waits for no lock of the kernel. A negative offset leaves the pages alone.
+// forgetAttr makes the kernel ask again for the attributes of a node. Unlike NotifyEntry, this
+// notification waits for no lock of the kernel. A negative offset keeps the pages.
 func forgetAttr(n *gofs.Inode) { _ = n.NotifyContent(-1, 0) }
 
-// find gives the node at a path; nil: the kernel doesn't know it.
+// find gives the node at a path; nil: the kernel doesn't know the path.
 func (k *Kernel) find(path string) *gofs.Inode {
 	k.mu.Lock()
 	n := k.top

@@ -31,9 +31,9 @@ func (b *base) Access(ctx context.Context, mask uint32) syscall.Errno {
 	return 0
 }
 
-// may says whether the caller of a request has the permissions of a mask of access(2) here.
-// Everybody may look at what can't be changed. The permissions of a group aren't looked at:
-// the kernel doesn't tell all groups of a caller.
+// may says whether the caller of a request has the permissions in a mask of access(2) here.
+// Everybody may read what can't be changed. Group permissions don't count, because the kernel
+// doesn't send all groups of a caller.
 func (b *base) may(ctx context.Context, mask uint32) syscall.Errno {
 	if _, ok := b.entry.(Changeable); !ok {
 		return 0
@@ -48,8 +48,7 @@ func (b *base) may(ctx context.Context, mask uint32) syscall.Errno {
 	return 0
 }
 
-// Setattr changes what a chmod, chown, utimens or truncate asks for. Access times aren't
-// kept.
+// Setattr makes the changes of chmod, chown, utimens or truncate. Access times aren't kept.
 func (b *base) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	b.use()
 	e, ok := b.entry.(Changeable)
@@ -64,9 +63,9 @@ func (b *base) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.SetAttrI
 	if v, ok := in.GetMode(); ok {
 		c.Mode = &v
 	}
-	// A disk says EPERM to a user who gives a file away and isn't root. Here that changes
-	// nothing instead: umoci and tar end at that error, and cp -p may not change the
-	// permissions of a file that it gave away.
+	// A disk answers EPERM to a user who gives a file away and isn't root. Here such a change
+	// is ignored. An error would stop umoci and tar. If the owner did change, cp -p could no
+	// longer set the permissions of the file.
 	if v, ok := in.GetUID(); ok && by.IsRoot() {
 		c.UID = &v
 	}
@@ -90,8 +89,8 @@ func (b *base) Setattr(ctx context.Context, _ gofs.FileHandle, in *fuse.SetAttrI
 	return 0
 }
 
-// Setxattr refuses. ENOTSUP, where things can be changed, is what cp, install and rsync do
-// without.
+// Setxattr refuses. In a writable place it fails with ENOTSUP, which cp, install and rsync
+// ignore.
 func (b *base) Setxattr(_ context.Context, attr string, _ []byte, _ uint32) syscall.Errno {
 	return b.changeXattr(attr)
 }
@@ -99,9 +98,9 @@ func (b *base) Setxattr(_ context.Context, attr string, _ []byte, _ uint32) sysc
 // Removexattr refuses as Setxattr does.
 func (b *base) Removexattr(_ context.Context, attr string) syscall.Errno { return b.changeXattr(attr) }
 
-// changeXattr gives the answer to a change of an extended attribute. Container runtimes that
-// relabel a volume (podman -v …:z, seen 2020) take EROFS for a failure, and pass over ENOTSUP:
-// a file system that has no labels.
+// changeXattr gives the errno for a change of an extended attribute. Container runtimes that
+// relabel a volume (podman -v …:z, seen 2020) fail after EROFS. They ignore ENOTSUP, which means
+// a file system without labels.
 func (b *base) changeXattr(attr string) syscall.Errno {
 	if _, ok := b.entry.(Changeable); ok || strings.HasPrefix(attr, "security.") {
 		return syscall.ENOTSUP
@@ -109,5 +108,5 @@ func (b *base) changeXattr(attr string) syscall.Errno {
 	return syscall.EROFS
 }
 
-// forMac says whether a name is one that macOS puts beside every file.
+// forMac says whether a name is one that macOS puts next to every file.
 func forMac(name string) bool { return name == ".DS_Store" || strings.HasPrefix(name, "._") }

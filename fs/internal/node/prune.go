@@ -12,53 +12,59 @@ import (
 
 const (
 	// pruneBatch is how many nodes the kernel is asked to forget at once. The request is one
-	// write of 8 bytes a node.
+	// write of 8 bytes for each node.
 	pruneBatch = 1024
-	// prunePause is the wait for the kernel's FORGETs after a request. They come within a
-	// millisecond where the nodes are free.
+	// prunePause is how long to wait for the kernel's FORGETs after a request. They come
+	// within a millisecond if the nodes are free.
 	prunePause = time.Millisecond
-	// dropBound is the longest wait for the kernel to drop missing names. One takes some
-	// microseconds where no lookup is under way.
+	// dropBound is how long to wait at most for the kernel to drop missing names. One name
+	// takes some microseconds if no lookup is under way.
 	dropBound = 100 * time.Millisecond
-	// pruneRest is the wait after a round through all nodes that freed none: they are in use.
+	// pruneRest is how long to wait after a round that freed no node, because all are in use.
 	pruneRest = time.Second
 )
 
 // held is what the pruner knows of a node.
 type held struct {
-	above    *base       // the directory that it was shown in, for good; nil: it is the root
-	used     atomic.Bool // a request came for it since the pruner last looked
-	gone     atomic.Bool // the kernel has forgotten it; changed under pruner.mu
-	children int         // nodes that were shown in it, and aren't forgotten; guarded by pruner.mu
-	counted  bool        // it is in pruner.count; guarded by pruner.mu
-	queued   bool        // it is in pruner.queue; guarded by pruner.mu
-	alone    bool        // it had no parent at the last look; guarded by pruner.mu
-	asked    bool        // the kernel was asked to forget it before; guarded by pruner.mu
-	// missing are names in it that the kernel may hold as missing, the last maxMissing; guarded
-	// by pruner.mu.
+	// above is the directory in which it was shown, which never changes; nil: it is the root.
+	above *base
+	used  atomic.Bool // a request came for it since the pruner last looked
+	gone  atomic.Bool // the kernel has forgotten it; changed under pruner.mu
+	// children counts the nodes that were shown in it and aren't forgotten; guarded by
+	// pruner.mu.
+	children int
+	counted  bool // it is in pruner.count; guarded by pruner.mu
+	queued   bool // it is in pruner.queue; guarded by pruner.mu
+	alone    bool // it had no parent at the last look; guarded by pruner.mu
+	// asked says that the kernel was asked to forget it before; guarded by pruner.mu.
+	asked bool
+	// missing are the last maxMissing names in it that the kernel may hold as missing;
+	// guarded by pruner.mu.
 	missing []string
 }
 
-// maxMissing bounds held.missing: programs look for a few names wherever they come.
+// maxMissing is how many missing names a node keeps. Programs look for a few names in every
+// directory.
 const maxMissing = 32
 
-// pruner asks the kernel to forget nodes when there are more than Options.MaxNodes
-// (FUSE_NOTIFY_PRUNE, from Linux 6.18 on). The oldest go first. A node for which a request
-// came since the last look gets another turn, and a directory stays as long as the kernel has
-// anything below it. The kernel keeps what a program has open or stands in.
+// pruner asks the kernel to forget nodes if there are more than Options.MaxNodes
+// (FUSE_NOTIFY_PRUNE, since Linux 6.18). The oldest nodes go first. A node that got a request
+// since the last look gets another turn. A directory stays as long as the kernel has anything
+// below it. The kernel keeps what a program has open, or has as its working directory.
 //
-// A name that the kernel holds as missing holds its directory, too. The kernel is told to look
-// such names up anew, which drops them, before it is asked for their directory once more.
+// A name that the kernel holds as missing keeps its directory in the kernel too. Before the
+// pruner asks for such a directory again, it makes the kernel drop the missing names.
 //
-// Forgetting costs a lookup when the name is used again, and no request to a registry that
-// the lookup wouldn't send anyway.
+// A forgotten name costs a lookup when it is used again. That sends no request to a registry that
+// another lookup wouldn't send.
 type pruner struct {
 	kernel *Kernel
-	ask    func([]*gofs.Inode) syscall.Errno // asks the kernel to forget nodes: Kernel.forget, but in tests
-	count  atomic.Int64                      // nodes that the kernel holds; changed under mu
-	never  atomic.Bool                       // this kernel can't be asked
+	// ask asks the kernel to forget nodes. It is Kernel.forget, except in tests.
+	ask   func([]*gofs.Inode) syscall.Errno
+	count atomic.Int64 // nodes that the kernel holds; changed under mu
+	never atomic.Bool  // this kernel can't be asked
 
-	mu      sync.Mutex // guards all below; held for no call to the kernel
+	mu      sync.Mutex // guards the fields below; not held over a call to the kernel
 	queue   []*base    // the nodes, the oldest first; some are gone by now
 	running bool       // a goroutine prunes
 }
@@ -78,7 +84,8 @@ func (p *pruner) add(n *base) {
 	if p.kernel.o.MaxNodes == 0 || p.never.Load() || n.queued {
 		return
 	}
-	if len(p.queue) > 2*int(count)+pruneBatch { // most are gone: the kernel forgot them by itself
+	// Most of the queue is gone, because the kernel forgot the nodes by itself.
+	if len(p.queue) > 2*int(count)+pruneBatch {
 		p.queue = slices.DeleteFunc(p.queue, p.unqueues)
 	}
 	n.queued = true
@@ -89,7 +96,7 @@ func (p *pruner) add(n *base) {
 	}
 }
 
-// drop takes a node that the kernel doesn't have out of the count. mu is held.
+// drop uncounts a node that the kernel doesn't have. mu is held.
 func (p *pruner) drop(n *base) {
 	n.gone.Store(true)
 	n.missing = nil
@@ -100,8 +107,8 @@ func (p *pruner) drop(n *base) {
 	}
 }
 
-// unqueues says whether a node is to leave the queue: the kernel has forgotten it, or never
-// had it, as another node was there first under its identity. mu is held.
+// unqueues says whether a node leaves the queue: the kernel has forgotten it, or never had it,
+// because another node with its identity came first. mu is held.
 func (p *pruner) unqueues(n *base) bool {
 	if !n.gone.Load() {
 		_, parent := n.Parent()
@@ -126,7 +133,7 @@ func (b *base) use() {
 	}
 }
 
-// OnForget is told by go-fuse that the kernel has forgotten the node.
+// OnForget is called by go-fuse when the kernel has forgotten the node.
 func (b *base) OnForget() {
 	b.kernel.pruner.forgotten(b)
 	if f, ok := b.entry.(forgettable); ok {
@@ -159,7 +166,8 @@ func (b *base) misses(name string) {
 	b.missing = append(b.missing, name)
 }
 
-// prune prunes until there are few enough nodes. After a round that freed none it rests.
+// prune asks the kernel to forget nodes until there are few enough. It rests after a round that
+// freed none.
 func (p *pruner) prune() {
 	few := int64(p.kernel.o.MaxNodes) * 7 / 8
 	for !p.stop(few) {
@@ -171,7 +179,7 @@ func (p *pruner) prune() {
 	}
 }
 
-// round asks the kernel to forget all nodes that may be free, until there are few enough.
+// round asks the kernel once to forget each node that may be free, until there are few enough.
 func (p *pruner) round(few int64) {
 	looked := 0
 	for total := p.length(); looked < total && !p.enough(few); {
@@ -189,12 +197,12 @@ func (p *pruner) round(few int64) {
 	}
 }
 
-// enough says whether there is nothing to prune any more.
+// enough says whether the pruning can end.
 func (p *pruner) enough(few int64) bool {
 	return p.count.Load() <= few || p.never.Load() || p.kernel.life.Err() != nil
 }
 
-// stop ends the pruning if that is enough.
+// stop ends the pruning if it can end.
 func (p *pruner) stop(few int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,9 +222,9 @@ func (p *pruner) length() int {
 	return len(p.queue)
 }
 
-// next gives the nodes at the front of the queue that may be free, and how many it looked at.
-// again are the missing names below those that were asked for before. Nodes that are still
-// there go to the back of the queue.
+// next gives the nodes at the front of the queue that may be free, and how many nodes it looked
+// at. again are the missing names in those nodes that were asked for before. Nodes that still
+// exist go to the back of the queue.
 func (p *pruner) next() (free []*gofs.Inode, again []missingName, looked int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -250,8 +258,8 @@ type missingName struct {
 	name string
 }
 
-// dropMissing has the kernel look up missing names anew. Each waits for the lookups that are
-// under way in its directory, so all are waited for with a bound.
+// dropMissing makes the kernel look up missing names again. Each notification waits for the
+// lookups under way in its directory, so dropMissing waits for all of them with a time limit.
 func (k *Kernel) dropMissing(names []missingName) {
 	if len(names) == 0 {
 		return
@@ -272,7 +280,7 @@ func (k *Kernel) dropMissing(names []missingName) {
 	}
 }
 
-// pause waits, unless the tree is closed.
+// pause waits for d, or until the tree is closed.
 func (k *Kernel) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -8,21 +8,21 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// Usage is how full a disk is, in bytes.
+// Usage says how full a disk is, in bytes.
 type Usage struct {
 	Size int64
 	Used int64
-	Free int64 // what can be had; it may be less than Size-Used
+	Free int64 // what can be used; it may be less than Size-Used
 }
 
-// measured is an Entry that stands on a disk of its own.
+// measured is an Entry with a disk of its own.
 type measured interface{ Usage() (Usage, error) }
 
 var _ gofs.NodeStatfser = (*base)(nil)
 
-// Statfs tells how full the file system is: by Options.Usage, or by the Entry's own disk. A
-// disk that can't be asked has the size 0: reads go on. The number of inodes is made up, as
-// registries have any number of names: kubelet takes 0 for a full disk.
+// Statfs gives how full the file system is: from the Entry's own disk, else from Options.Usage.
+// If the disk can't be asked, the size is 0, and reads go on. The number of inodes is made up,
+// because registries have any number of names, and kubelet takes 0 for a full disk.
 func (b *base) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
 	const block, inodes = 4096, 1 << 30
 	out.Bsize, out.Frsize, out.NameLen = block, block, 255

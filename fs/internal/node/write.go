@@ -8,9 +8,9 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// openToWrite opens the file for a program that writes, or empties it. It waits for a hash of
-// the bytes that is under way, and for the cache to take them over, as long as that takes:
-// the program can be interrupted.
+// openToWrite opens the file for a program that writes, or truncates it. It waits for a hash of
+// the bytes that is under way, and for the cache to take the bytes over, as long as that takes.
+// The program can be interrupted.
 func (n *fileNode) openToWrite(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	f, ok := n.file.(WritableFile)
 	if !ok {
@@ -34,14 +34,14 @@ func (n *fileNode) openToWrite(ctx context.Context, flags uint32) (gofs.FileHand
 	return h, opened, 0
 }
 
-// openedToWrite counts a handle that can write. Reads and writes are direct: the disk that
-// they go to has a page cache of its own.
+// openedToWrite counts a handle that can write. Reads and writes are direct, because the staging
+// disk has a page cache of its own.
 func (n *fileNode) openedToWrite(c WritableContent) (*writeHandle, uint32) {
 	h, flags := n.opened(c)
 	return &writeHandle{fileHandle: *h, content: c}, flags
 }
 
-// writeHandle is a file that is open to write.
+// writeHandle is a file that is open for writing.
 type writeHandle struct {
 	fileHandle
 	content WritableContent
@@ -53,19 +53,19 @@ var (
 	_ gofs.FileFsyncer = (*fileHandle)(nil)
 )
 
-// Write writes. It may wait for the blob that the file stands for.
+// Write writes. It may wait for the bytes of the blob that the file stands for.
 func (h *writeHandle) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
 	ctx, stop := callerOf(ctx).Heed(ctx)
 	defer stop()
 	n, err := h.content.WriteAt(ctx, data, off)
-	if err != nil && n == 0 { // else the next write says so
+	if err != nil && n == 0 { // else the next write fails
 		return 0, h.node.fail(ctx, "write", err)
 	}
 	return uint32(n), 0
 }
 
-// Flush is a close, that of a program which was killed included: what that wrote isn't known
-// to be whole, and isn't pushed.
+// Flush is a close, also that of a program that was killed. What a killed program wrote may be
+// incomplete, so Flush doesn't push it.
 func (h *writeHandle) Flush(ctx context.Context) syscall.Errno {
 	by := callerOf(ctx)
 	if by.Killed() {
@@ -79,7 +79,7 @@ func (h *writeHandle) Flush(ctx context.Context) syscall.Errno {
 	return 0
 }
 
-// Fsync is fsync(2). sync(1) opens a file to read and calls it.
+// Fsync is fsync(2). sync(1) opens a file for reading and calls it.
 func (h *fileHandle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
 	c, ok := h.content.(syncer)
 	if !ok {

@@ -9,9 +9,9 @@ import (
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 )
 
-// Extended attributes are there only with Options.Xattr. Without it the first program that
-// asks for one is told ENOSYS, and the kernel asks no more. (go-fuse can say that by itself,
-// but says it to setxattr as well, where EROFS is true.)
+// Extended attributes exist only with Options.Xattr. Without it, the first program that reads one
+// gets ENOSYS, and the kernel asks no more. (go-fuse can answer that by itself, but would answer
+// it to setxattr too, for which EROFS is the true answer.)
 var (
 	_ gofs.NodeGetxattrer  = (*base)(nil)
 	_ gofs.NodeListxattrer = (*base)(nil)
@@ -39,8 +39,8 @@ func (b *base) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno)
 	return fillXattr(dest, all)
 }
 
-// xattrs gives the attributes of the Entry. user.ocifs.error is the last failure there. What
-// can be changed has none.
+// xattrs gives the attributes of the Entry. user.ocifs.error is the last failure there. Entries
+// that can be changed have none.
 func (b *base) xattrs() map[string]string {
 	if _, ok := b.entry.(Changeable); ok {
 		return nil
@@ -55,7 +55,7 @@ func (b *base) xattrs() map[string]string {
 	return x
 }
 
-// fillXattr gives a value, or just its size where dest has no room for it.
+// fillXattr gives a value. If dest is too small, it gives only the size.
 func fillXattr(dest []byte, v string) (uint32, syscall.Errno) {
 	if len(dest) < len(v) {
 		return uint32(len(v)), syscall.ERANGE
