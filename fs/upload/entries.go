@@ -145,7 +145,8 @@ func readEntry(d v1.Descriptor, kind layoutKind, all []v1.Descriptor) *entry {
 		e.sign = true
 	}
 	tag, err := tagOf(refName)
-	if kind == oneImage && err == nil && cosignTag.MatchString(tag) { // of regctl image copy --digest-tags
+	// regctl image copy --digest-tags writes such names.
+	if kind == oneImage && err == nil && cosignTag.MatchString(tag) {
 		e.sign, e.target, e.tag = true, tag, tag
 		return e
 	}

@@ -54,7 +54,8 @@ func chooseImage(es []*entry, name string, load loader) (choice, error) {
 	for _, e := range es {
 		switch {
 		case e.subject != "" && e.target == name:
-			return choice{sure: sure}, nil // the directory is the fallback tag, which is pushed as one
+			// The directory is the fallback tag itself, which is pushed as one.
+			return choice{sure: sure}, nil
 		case isDigest && e.desc.Digest == own && e.err == nil:
 			return choice{tagged: &entry{target: own.String(), desc: e.desc}, sure: sure}, nil
 		case e.err != nil, e.sign, e.subject != "", !canBeManifest(e.desc):
