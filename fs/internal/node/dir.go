@@ -71,6 +71,7 @@ func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle,
 	if !n.dir.Attr().Mtime.Equal(before) {
 		forgetAttr(n.EmbeddedInode())
 	}
+	n.kernel.pruner.opened(len(l.Names))
 	return &dirHandle{node: n, listing: l}, 0, 0
 }
 
@@ -86,6 +87,7 @@ var (
 	_ gofs.FileReaddirenter = (*dirHandle)(nil)
 	_ gofs.FileLookuper     = (*dirHandle)(nil)
 	_ gofs.FileSeekdirer    = (*dirHandle)(nil)
+	_ gofs.FileReleasedirer = (*dirHandle)(nil)
 )
 
 func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
@@ -122,4 +124,8 @@ func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 func (h *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	h.next = int(min(off, uint64(len(h.listing.Names)+2)))
 	return 0
+}
+
+func (h *dirHandle) Releasedir(context.Context, uint32) {
+	h.node.kernel.pruner.closed(len(h.listing.Names))
 }

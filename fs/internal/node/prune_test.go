@@ -146,6 +146,33 @@ func TestNodesHaveABound(t *testing.T) {
 	f.looks("dir0/name0")
 }
 
+// No more nodes go than have to: a program may have listed the newest, and not looked at them
+// yet.
+func TestTheNewestNodesStay(t *testing.T) {
+	const most, newest = 1000, 500
+	f := newFakeKernel(t, most)
+	lag := f.prunes
+	f.k.pruner.ask = func(nodes []*gofs.Inode) syscall.Errno { // FORGETs come later
+		go func() {
+			time.Sleep(3 * time.Millisecond)
+			lag(nodes)
+		}()
+		return 0
+	}
+	for i := range 20 * most {
+		f.looks(fmt.Sprint("name", i))
+		for k := max(0, i-newest); k < i; k += newest / 5 {
+			if _, gone := f.forgotten.Load(fmt.Sprint("name", k)); gone {
+				t.Fatalf("of %d names the one before the last %d is forgotten", i, i-k)
+			}
+		}
+		if i%50 == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	f.settles(most)
+}
+
 // Nodes that are all in use are asked for in vain, and not all the time. They go when they can.
 func TestNodesInUseAreLeftAlone(t *testing.T) {
 	const most = 100
