@@ -51,7 +51,7 @@ unit:
 
 .PHONY: integration
 integration: build race
-	$(GO) -C integration test -race -p 2 -count=1 -timeout 18m ./...
+	$(GO) -C integration test -race -p 2 -count=1 -timeout 20m ./...
 
 .PHONY: demo
 demo: ## a registry, a mount and a short tour (ARGS=--once ends after the tour)

@@ -30,7 +30,7 @@ const (
 	mostNames        = 200_000
 	mostRepositories = 100_000
 	mostTags         = 50_000
-	mostManifests    = 10_000 // readTags has 25,000
+	mostManifests    = 8_000 // of the 10,000 that readTags has
 	mostNodes        = 200_000
 )
 
