@@ -68,20 +68,11 @@ func deleteBlob(ctx context.Context, t *Tree, r known.Repository, d digest.Diges
 
 // deleted tells the staging area and the kernel what was deleted.
 func (t *Tree) deleted(r known.Repository, c known.Changed) {
-	var entries []node.Stale
-	if c.TagList {
-		entries = append(entries, staleTagList)
-	}
 	if c.Manifest != "" {
 		t.area.Deleted(r.Repository, c.Manifest.String())
-		entries = append(entries, staleDigest(manifestsName, c.Manifest), staleDigest(blobsName, c.Manifest))
 	}
 	for _, tag := range c.Tags {
 		t.area.Deleted(r.Repository, tag)
-		entries = append(entries, staleTag(tag))
 	}
-	if c.Subject != "" {
-		entries = append(entries, staleDigest(referrersName, c.Subject))
-	}
-	t.outdate(r.Repository, entries...)
+	t.outdate(r.Repository, staleAfter(c, staleDigest)...)
 }

@@ -75,18 +75,7 @@ func (t pushTree) PushedManifest(r ref.Repository, m *registry.Manifest, tags ..
 		awaited = awaited || t.area.Deferred(r, tag)
 	}
 	c := t.repository(r).PushedManifest(m, tags...)
-	var entries []node.Stale
-	if c.TagList {
-		entries = append(entries, staleTagList)
-	}
-	entries = append(entries, newDigest(manifestsName, c.Manifest), newDigest(blobsName, c.Manifest))
-	for _, tag := range c.Tags {
-		entries = append(entries, staleTag(tag))
-	}
-	if c.Subject != "" {
-		entries = append(entries, staleDigest(referrersName, c.Subject))
-	}
-	outdated := t.outdate(r, entries...)
+	outdated := t.outdate(r, staleAfter(c, newDigest)...)
 	// A lookup that waits for a deferred push has tags/ locked in the kernel. The kernel
 	// takes nothing in before that lookup ends, so waiting for the kernel would only delay
 	// the lookup.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/ref"
 )
@@ -30,6 +31,24 @@ func newDigest(in string, d digest.Digest) node.Stale {
 	e := staleDigest(in, d)
 	e.Appeared = true
 	return e
+}
+
+// staleAfter gives the names that a push or a deletion made stale: the list of tags before its
+// tags. manifest makes the name of the manifest, which has appeared or is gone.
+func staleAfter(c known.Changed, manifest func(in string, d digest.Digest) node.Stale) (entries []node.Stale) {
+	if c.TagList {
+		entries = append(entries, staleTagList)
+	}
+	if c.Manifest != "" {
+		entries = append(entries, manifest(manifestsName, c.Manifest), manifest(blobsName, c.Manifest))
+	}
+	for _, tag := range c.Tags {
+		entries = append(entries, staleTag(tag))
+	}
+	if c.Subject != "" {
+		entries = append(entries, staleDigest(referrersName, c.Subject))
+	}
+	return entries
 }
 
 // outdate makes the kernel look up names of a repository again, under all spellings of the

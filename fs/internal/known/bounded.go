@@ -73,7 +73,7 @@ func (b *Bounded[K, V]) addUnless(k K, v V, no func() bool) {
 }
 
 // update changes the value of k. change gets the value, or the zero value, and gives the new one.
-// It is called with a lock held.
+// change is called with a lock held.
 func (b *Bounded[K, V]) update(k K, change func(V) V) V {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,8 +142,8 @@ func (t *table[K, V]) set(k K, v V) {
 	t.lru.Add(k, v)
 }
 
-// update changes the answer for k. change gets the last one, or ok = false. It gives the new one,
-// or keep = false to remove it. It is called with a lock held.
+// update changes the answer for k. change gets the last one, or ok = false. change gives the new one,
+// or keep = false to remove it, and is called with a lock held.
 func (t *table[K, V]) update(k K, change func(v V, ok bool) (changed V, keep bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
