@@ -207,7 +207,7 @@ func (t *Tree) stats() map[string]any {
 // hostStates gives the state of each registry that was asked, by host.
 func (t *Tree) hostStates() map[string]registry.HostState {
 	states := map[string]registry.HostState{}
-	for _, s := range t.opts.Client.Hosts() {
+	for _, s := range t.opts.Client.State() {
 		states[s.Host] = s
 	}
 	return states

@@ -161,7 +161,7 @@ func TestDockerHubInBothSpellings(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "docker.io", "hosts.toml"), []byte(fmt.Sprintf("server = %q\n", s.URL)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client := registry.New(registry.Options{Hosts: hosts.New(hosts.Options{Containerd: []string{dir}})})
+	client := registry.New(registry.Options{Config: hosts.New(hosts.Options{Containerd: []string{dir}})})
 	t.Cleanup(client.Close)
 	store, err := cache.Open(t.TempDir(), cache.Options{})
 	if err != nil {

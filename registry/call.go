@@ -29,10 +29,10 @@ type call struct {
 	what   string  // what is asked for, for errors: "tags"
 	name   string  // of what, for errors
 
-	at      *endpoint // who is asked; nil: the registry itself, or where it is written
-	bulk    bool      // it carries a blob
-	insists bool      // the server is asked although it was out of reach a moment ago
-	foreign bool      // the address is another server's: no credential goes there
+	plan    transport.Plan // how it is sent; its server, and whether that is tried once, are up to do
+	at      *endpoint      // who is asked; nil: the registry itself, or where it is written
+	insists bool           // the server is asked although it was out of reach a moment ago
+	foreign bool           // the address is another server's: no credential goes there
 
 	anonymous bool // no credential goes along
 	mirrored  bool // a list that mirrors are asked for where the registry is out of reach
@@ -61,7 +61,7 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 		return nil, k.down(err)
 	}
 	if reads && !k.insists && k.at.health.failing() {
-		ctx = transport.Once(ctx)
+		k.plan.Once = true
 	}
 	req, err := k.request(ctx)
 	if err != nil {
@@ -104,13 +104,12 @@ func (k call) request(ctx context.Context) (*http.Request, error) {
 	if u == nil {
 		u = k.at.url(k.path, k.query)
 	}
+	plan := k.plan
+	plan.Impatient = transport.PlanOf(ctx).Impatient
 	if !k.foreign {
-		ctx = by(ctx, k.at)
+		plan.Server = k.at.sends
 	}
-	if k.bulk {
-		ctx = inBulk(ctx)
-	}
-	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), nil)
+	req, err := http.NewRequestWithContext(transport.WithPlan(ctx, plan), k.method, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -126,25 +125,15 @@ func (k call) request(ctx context.Context) (*http.Request, error) {
 	return req, nil
 }
 
-// maxWarnings bounds the texts that are remembered as logged.
-const maxWarnings = 100
-
 // heed takes note of the limits that a registry tells, and logs what it warns of
 // (spec, "Warnings"), each text once.
 func (c *Client) heed(resp *http.Response, e *endpoint) {
 	if !e.mirror {
-		c.limited(e.registry, resp.Header)
+		c.learnt.limited(e.registry, resp.Header)
 	}
 	for _, w := range resp.Header.Values("Warning") {
 		text, ok := strings.CutPrefix(w, "299 ")
-		key := resp.Request.URL.Host + " " + text
-		c.mu.Lock()
-		known := c.warned[key] || len(c.warned) >= maxWarnings
-		if ok && !known {
-			c.warned[key] = true
-		}
-		c.mu.Unlock()
-		if ok && !known {
+		if ok && c.learnt.isNews(resp.Request.URL.Host, text) {
 			c.opts.Logger.Warn("the registry warns", "host", resp.Request.URL.Host, "warning", plain(text))
 		}
 	}

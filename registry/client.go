@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/hosts"
 	"github.com/ocifs/ocifs/registry/internal/transport"
@@ -31,33 +33,26 @@ type Options struct {
 	RetryMaxWait time.Duration // the longest wait that a registry may ask for; 0: 30 s
 	Downloads    int           // blob bodies open at once, per host; 0: 8
 	Uploads      int           // blob bodies sent at once, per host; 0: 4
-	Hosts        *hosts.Finder // mirrors and certificates that people configured; nil: none
+	Config       *hosts.Finder // mirrors and certificates that people configured; nil: none
 	Logger       *slog.Logger  // nil: silent
 }
 
 // Client reads from registries and writes to them. It is safe for concurrent use.
 type Client struct {
-	opts   Options
-	bounds bounds
-	wires  *wires
-	auth   *auth.Authorizer
+	opts       Options
+	bounds     bounds
+	transports *serverTransports
+	auth       *auth.Authorizer
+	learnt     *learnt
+	downloads  *limiters // of blob bodies that are read
+	uploads    *limiters // of blob bodies that are sent
 
-	mu       sync.Mutex
-	slots    map[string]*line             // of blob bodies that are read, by host
-	places   map[string]*line             // of those that are sent
-	warned   map[string]bool              // what was logged of warnings, by host and text
-	noAPI    map[ref.Repository]time.Time // those without the referrers API, and until when that is believed
-	noTags   map[string]time.Time         // hosts that don't take several tags at once, likewise
-	inChunks map[string]chunked           // hosts that don't take a blob in one piece, likewise
-	notAhead map[string]time.Time         // hosts that don't take a blob while it is written, likewise
-	turns    map[string]*turn             // fallback tags that are written
-	leaving  int                          // sessions that are being cancelled
-	left     sync.Cond                    // on mu: leaving fell
-	hosts    map[string]*host             // by the registry's host
-	healths  map[string]*health           // by the server's host:port
-	plain    map[string]bool              // servers that were configured to speak http, by host:port
-	limits   map[string]RateLimit         // by the registry's host
-	doubted  map[doubt]time.Time          // what mirrors sent that wasn't right, and until when they aren't asked for it
+	// mu guards the fields below it. learnt.mu and serverTransports.mu come after it.
+	mu         sync.Mutex
+	hosts      *simplelru.LRU[string, *host] // the records of registries, by host
+	turns      map[string]*turn              // the fallback tags that are written now, by name
+	cancelling int                           // sessions that are being cancelled
+	cancelled  sync.Cond                     // on mu: cancelling fell
 }
 
 // bounds are the times and sizes of a client that tests change.
@@ -94,23 +89,24 @@ func newClient(o Options, b bounds) *Client {
 		return slices.ContainsFunc(o.PlainHTTP, func(p string) bool { return ref.APIHost(p) == host })
 	}
 	c := &Client{
-		opts: o, bounds: b,
-		slots: map[string]*line{}, places: map[string]*line{}, warned: map[string]bool{},
-		noAPI: map[ref.Repository]time.Time{}, noTags: map[string]time.Time{}, inChunks: map[string]chunked{}, notAhead: map[string]time.Time{}, turns: map[string]*turn{},
-		hosts: map[string]*host{}, healths: map[string]*health{}, plain: map[string]bool{}, limits: map[string]RateLimit{}, doubted: map[doubt]time.Time{},
+		opts: o, bounds: b, learnt: newLearnt(), downloads: newLimiters(o.Downloads), uploads: newLimiters(o.Uploads),
+		turns: map[string]*turn{},
 	}
-	c.left.L = &c.mu
-	c.wires = &wires{endpoint: c.ofServer, usual: newWire(hosts.Endpoint{}), all: map[*wire]bool{}}
+	var err error
+	c.hosts, err = simplelru.NewLRU(maxLearnt, func(_ string, h *host) { c.gone(h) })
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	c.cancelled.L = &c.mu
+	c.transports = &serverTransports{endpoint: c.ofServer, usual: newTransports(hosts.Endpoint{}), all: map[*transports]bool{}}
 	c.auth = &auth.Authorizer{
 		Next: &agent{o.UserAgent, &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
 			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback,
-				Next: &transport.Idle{Next: c.wires, Limit: b.idle, Answer: b.answer}}}}},
+				Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer}}}}},
 		Source: o.Credentials,
 		Log:    o.Logger,
 		PlainOK: func(host string) bool {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return c.plain[host] || named(host) || ref.IsLoopback(host)
+			return c.learnt.isPlain(host) || named(host) || ref.IsLoopback(host)
 		},
 	}
 	return c
@@ -171,11 +167,11 @@ func (a *agent) RoundTrip(req *http.Request) (*http.Response, error) {
 // cancelled, and closes the connections that aren't in use.
 func (c *Client) Close() {
 	c.mu.Lock()
-	for c.leaving > 0 {
-		c.left.Wait()
+	for c.cancelling > 0 {
+		c.cancelled.Wait()
 	}
 	c.mu.Unlock()
-	c.wires.closeIdle()
+	c.transports.closeIdle()
 	// A connection of HTTP/2 whose last exchange is just ending isn't idle yet.
-	time.AfterFunc(time.Second, c.wires.closeIdle)
+	time.AfterFunc(time.Second, c.transports.closeIdle)
 }

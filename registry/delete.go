@@ -38,7 +38,7 @@ func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, m *Manife
 	if err != nil || m.Subject == nil {
 		return err
 	}
-	if c.hasReferrers(r) {
+	if c.learnt.hasReferrers(r) {
 		if _, err := c.referrersAPI(ctx, r, m.Subject.Digest); !errors.Is(err, errNoAPI) {
 			return nil // its own list is its own business
 		}
@@ -61,7 +61,8 @@ func (c *Client) delete(ctx context.Context, k call) error {
 	k.access.Do = auth.Delete
 	k.header = nil
 	repeats := 0
-	resp, err := c.do(transport.Repeatable(ctx, &repeats), k, http.StatusAccepted, http.StatusNoContent, http.StatusOK)
+	k.plan.Repeats = &repeats
+	resp, err := c.do(ctx, k, http.StatusAccepted, http.StatusNoContent, http.StatusOK)
 	var e *Error
 	switch {
 	case err == nil:

@@ -41,8 +41,8 @@
 // body, and the whole of what isn't a blob. What can be repeated is, a few times, with growing pauses; a
 // Retry-After is kept to up to Options.RetryMaxWait, and beyond that the call
 // fails at once. A body that breaks off or falls silent is continued by Range.
-// Blob bodies take one of Options.Downloads places per host, so metadata never
-// stands behind layers; those that are sent one of Options.Uploads.
+// Options.Downloads limits the blob bodies that are open at once per host, so metadata never
+// stands behind layers; Options.Uploads limits those that are sent.
 //
 // A server that didn't answer isn't asked again for as long as it took to find that
 // out, and one that refused at once not for a moment: reads fail at once then, with the

@@ -41,7 +41,7 @@ func knowing(t *testing.T, o Options, b bounds, servers ...*registrytest.Server)
 			t.Fatal(err)
 		}
 	}
-	o.Hosts = hosts.New(hosts.Options{Certs: []string{dir}})
+	o.Config = hosts.New(hosts.Options{Certs: []string{dir}})
 	if o.RetryMaxWait == 0 {
 		o.RetryMaxWait = 2 * time.Second
 	}
@@ -62,7 +62,7 @@ func lead(c *Client, to map[string]*registrytest.Server) {
 		}
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
-	c.wires.usual.meta.DialContext, c.wires.usual.bulk.DialContext = dial, dial
+	c.transports.usual.meta.DialContext, c.transports.usual.bulk.DialContext = dial, dial
 }
 
 // janes is a registry that only jane may use.

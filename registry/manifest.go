@@ -179,12 +179,12 @@ func one(d *v1.Descriptor) []v1.Descriptor {
 // fields show, so that the same bytes are the same at every registry. What the
 // answer said must agree; where it named no type of a manifest, it said nothing.
 func manifestType(contentType, own string, fields map[string]json.RawMessage) (string, error) {
-	told := bareType(contentType)
-	if !IsManifestType(told) {
-		told = ""
+	answered := bareType(contentType)
+	if !IsManifestType(answered) {
+		answered = ""
 	}
-	if own != "" && told != "" && own != told {
-		return "", corrupt("the registry calls the manifest %s, and it calls itself %s", told, own)
+	if own != "" && answered != "" && own != answered {
+		return "", corrupt("the registry calls the manifest %s, and it calls itself %s", answered, own)
 	}
 	has := func(name string) bool {
 		v, ok := fields[name]
@@ -207,7 +207,7 @@ func manifestType(contentType, own string, fields map[string]json.RawMessage) (s
 	if own != "" && !IsManifestType(own) {
 		return own, nil // of a kind that isn't known here: shown as it is
 	}
-	for _, t := range []string{own, told} {
+	for _, t := range []string{own, answered} {
 		if t != "" && kindOfManifest(t) != kindOfManifest(shown) {
 			return "", corrupt("it is called %s, and its fields are not those of one", t)
 		}

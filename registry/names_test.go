@@ -244,7 +244,7 @@ func TestDockerHubIsAskedByItsOwnNames(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "docker.io", "hosts.toml"), []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := New(Options{Hosts: hosts.New(hosts.Options{Containerd: []string{dir}})})
+	c := New(Options{Config: hosts.New(hosts.Options{Containerd: []string{dir}})})
 	defer c.Close()
 	for _, name := range []string{"docker.io/alpine", "docker.io/library/alpine", "index.docker.io/alpine", "registry-1.docker.io/library/alpine"} {
 		at, err := ref.Parse(name + ":3")

@@ -131,9 +131,7 @@ func (c *Client) RateLimit(ctx context.Context, r ref.Repository, reference stri
 		return RateLimit{}, false, err
 	}
 	resp.Body.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	l, ok := c.limits[r.Host]
+	l, ok := c.learnt.limit(r.Host)
 	return l, ok, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -15,11 +14,6 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// noAPIFor is how long it is believed that there is no referrers API. It is
-// believed of a repository: some registries answer the same for one that they
-// don't have.
-const noAPIFor = 5 * time.Minute
-
 // Referrers lists what refers to d: by the API, all pages, or by the tag schema
 // where the registry has none (spec, "Listing Referrers" and "Referrers Tag
 // Schema"). The sizes in the descriptors are the registry's word alone.
@@ -27,30 +21,13 @@ func (c *Client) Referrers(ctx context.Context, r ref.Repository, d digest.Diges
 	if err := checkDigest(r, d); err != nil {
 		return nil, err
 	}
-	if c.hasReferrers(r) {
+	if c.learnt.hasReferrers(r) {
 		ds, err := c.referrersAPI(ctx, r, d)
 		if !errors.Is(err, errNoAPI) {
 			return ds, err
 		}
 	}
 	return c.referrersTag(ctx, r, d)
-}
-
-func (c *Client) hasReferrers(r ref.Repository) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().After(c.noAPI[r])
-}
-
-func (c *Client) lacksReferrers(r ref.Repository) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for old, until := range c.noAPI { // bounded by what was asked within the time
-		if time.Now().After(until) {
-			delete(c.noAPI, old)
-		}
-	}
-	c.noAPI[r] = time.Now().Add(noAPIFor)
 }
 
 // errNoAPI is of a registry without the referrers API.
@@ -61,10 +38,11 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 		method: http.MethodGet, repo: r, path: r.Path + "/referrers/" + d.String(),
 		header: http.Header{"Accept": {v1.MediaTypeImageIndex}},
 		what:   "referrers", name: named(r, d.String()), mirrored: true,
+		plan: transport.Plan{Here: true},
 	}
 	all := []v1.Descriptor{}
 	first := true
-	for p, err := range c.pages(transport.Here(ctx, true), k) {
+	for p, err := range c.pages(ctx, k) {
 		var e *Error
 		if first && errors.As(err, &e) {
 			switch e.Status {
@@ -72,7 +50,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 				if e.has("NAME_UNKNOWN") { // the API is there, the repository isn't
 					return nil, err
 				}
-				c.lacksReferrers(r)
+				c.learnt.lacksReferrers(r)
 				return nil, errNoAPI
 			}
 		}
@@ -81,7 +59,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 		}
 		ds, ok := parseIndex(p.body, p.header.Get("Content-Type"))
 		if !ok && first {
-			c.lacksReferrers(r)
+			c.learnt.lacksReferrers(r)
 			return nil, errNoAPI
 		}
 		if !ok {

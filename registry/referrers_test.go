@@ -83,13 +83,11 @@ func TestWithoutAnAPITheTagIsRead(t *testing.T) {
 
 			api.End()
 			s.Forget()
-			c.mu.Lock()
-			if left := time.Until(c.noAPI[r]); left < 2*time.Minute || left > time.Hour {
-				t.Errorf("it is believed for %s", left)
+			if until, _ := c.learnt.noReferrers.Peek(r); !minutes(until) {
+				t.Errorf("it is believed until %s", until)
 			}
-			c.noAPI[r] = time.Now() // the minutes are over
-			c.mu.Unlock()
-			refer(t, c, r, subject) // which nothing refers to, as the registry knows it
+			c.learnt.noReferrers.Add(r, time.Now()) // the minutes are over
+			refer(t, c, r, subject)                 // which nothing refers to, as the registry knows it
 			s.Want("GET referrers")
 		})
 	}
@@ -125,11 +123,9 @@ func TestAFailureSaysNothingOfTheAPI(t *testing.T) {
 			if n := s.Count("* manifest"); n > 0 {
 				t.Errorf("%q", s.Asked())
 			}
-			c.mu.Lock()
-			if len(c.noAPI) > 0 {
+			if c.learnt.noReferrers.Len() > 0 {
 				t.Error("it is remembered as missing")
 			}
-			c.mu.Unlock()
 			failing.End()
 			if name == "too long" {
 				return // the wait that was asked for is kept to

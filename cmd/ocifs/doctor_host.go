@@ -42,7 +42,7 @@ func (d *diagnosis) examineHost(ctx context.Context, t target, s settings, sourc
 	v := &visit{target: t, plain: slices.Contains(s.plainHTTP, t.host), cred: cred}
 	v.client = registry.New(registry.Options{
 		UserAgent: "ocifs/" + versionString(), Credentials: source, PlainHTTP: s.plainHTTP, RetryMaxWait: patience,
-		Hosts: s.finder(nil, ""),
+		Config: s.finder(nil, ""),
 	})
 	defer v.client.Close()
 	if t.typed != "" {

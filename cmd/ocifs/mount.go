@@ -106,7 +106,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		UserAgent:    "ocifs/" + versionString(),
 		Credentials:  credentials,
 		PlainHTTP:    s.plainHTTP,
-		Hosts:        finder,
+		Config:       finder,
 		RetryMaxWait: max(s.retryMaxWait, 1), // zero is the client's own choice
 		Downloads:    s.connections,
 		Logger:       log,

@@ -91,6 +91,7 @@ func (a *Authorizer) ask(ctx context.Context, method string, realm *url.URL, for
 	} else {
 		body = strings.NewReader(form.Encode())
 	}
+	ctx = transport.WithPlan(ctx, transport.PlanOf(ctx).ForToken())
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return "", 0, err
@@ -102,9 +103,7 @@ func (a *Authorizer) ask(ctx context.Context, method string, realm *url.URL, for
 	if cred.Username != "" || cred.Password != "" {
 		req.Header.Set("Authorization", basic(cred))
 	}
-	// What is so of the request that needs the token isn't of this one.
-	own := transport.Here(transport.Work(transport.Repeatable(ctx, nil), 0), false)
-	resp, err := a.Next.RoundTrip(req.WithContext(own))
+	resp, err := a.Next.RoundTrip(req)
 	if err != nil {
 		return "", 0, err
 	}

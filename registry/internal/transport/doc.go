@@ -7,6 +7,6 @@
 //	Idle     ends exchanges that fall silent
 //
 // What is repeated or redirected needs a body that can be had again, by GetBody.
-// Only GET, HEAD and what Repeatable marks is repeated. Every RoundTripper is safe
+// Only GET, HEAD and what has Plan.Repeats is repeated. Every RoundTripper is safe
 // for concurrent use.
 package transport

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -81,14 +80,6 @@ func redact(s string) string {
 	return s
 }
 
-type hereKey struct{}
-
-// Here makes requests with this context give a 303 back, or no longer: it leads to
-// something else than what was asked for, which matters to some.
-func Here(ctx context.Context, here bool) context.Context {
-	return context.WithValue(ctx, hereKey{}, here)
-}
-
 // Elsewhere is of a request that failed at a server where another had led it.
 type Elsewhere struct {
 	Host string
@@ -129,7 +120,7 @@ func (t *Follow) RoundTrip(req *http.Request) (*http.Response, error) {
 				return resp, nil
 			}
 		case http.StatusSeeOther:
-			if !reads || req.Context().Value(hereKey{}) == true {
+			if !reads || PlanOf(req.Context()).Here {
 				return resp, nil
 			}
 		default:

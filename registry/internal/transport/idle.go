@@ -14,7 +14,7 @@ import (
 // ErrStalled; so does a request of whose body nothing was taken for that long. The
 // time that the reader, or the source of the request's body, takes in between
 // doesn't count. A request that was sent as a whole and isn't answered within Answer
-// (longer, where Work says so) ends with ErrLate.
+// (longer by Plan.Work) ends with ErrLate.
 type Idle struct {
 	Next   http.RoundTripper
 	Limit  time.Duration
@@ -31,7 +31,7 @@ func (t *Idle) RoundTrip(req *http.Request) (*http.Response, error) {
 	w := &watch{end: cancel}
 	answer := t.Answer
 	if answer > 0 {
-		answer = answerWithin(ctx, answer+work(ctx))
+		answer = PlanOf(ctx).answerWithin(answer)
 	}
 	sent := req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(info httptrace.WroteRequestInfo) {

@@ -19,7 +19,7 @@ import (
 // Together they are short: a person waits for a file.
 var DefaultPauses = []time.Duration{200 * time.Millisecond, 600 * time.Millisecond, 1800 * time.Millisecond}
 
-// Retry repeats GET and HEAD requests, and those that Repeatable marks, when they
+// Retry repeats GET and HEAD requests, and those that have Plan.Repeats, when they
 // failed in a way that may pass: 408, 429, 500, 502, 503, 504, and connections that
 // were reset or refused. A Retry-After is kept to, by all requests to the host that
 // asked for it, as long as all waits of one request stay within MaxWait; beyond that
@@ -85,18 +85,10 @@ func (t *Retry) hold(host string, wait time.Duration) {
 	t.asked[host] = asked{time.Now().Add(wait), time.Now()}
 }
 
-type repeatKey struct{}
-
-// Repeatable marks requests with this context as such that may be sent again, as
-// that changes nothing. repeats is how often it was; with nil none is marked.
-func Repeatable(ctx context.Context, repeats *int) context.Context {
-	return context.WithValue(ctx, repeatKey{}, repeats)
-}
-
 // repeatable gives where to count the repeats of a request, or nil where there must
 // be none.
 func repeatable(req *http.Request) *int {
-	if repeats, ok := req.Context().Value(repeatKey{}).(*int); ok && repeats != nil && canRewind(req) {
+	if repeats := PlanOf(req.Context()).Repeats; repeats != nil && canRewind(req) {
 		return repeats
 	}
 	if req.Method == http.MethodGet || req.Method == http.MethodHead {
@@ -132,7 +124,8 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	if pauses == nil {
 		pauses = DefaultPauses
 	}
-	if hurried(ctx) {
+	plan := PlanOf(ctx)
+	if plan.Hurried {
 		pauses, maxWait = pauses[:min(len(pauses), 1)], min(maxWait, hurryWait)
 	}
 	var waited time.Duration
@@ -159,7 +152,7 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 		if asked {
 			t.hold(req.URL.Host, pause)
 		}
-		if refused := errors.Is(err, syscall.ECONNREFUSED) && once(ctx); refused || !again || waited+pause > maxWait || repeats == nil {
+		if refused := errors.Is(err, syscall.ECONNREFUSED) && plan.Once; refused || !again || waited+pause > maxWait || repeats == nil {
 			return resp, err
 		}
 		if resp != nil {

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"io"
 	"sync"
 	"time"
@@ -16,22 +15,6 @@ type late struct{}
 func (late) Error() string   { return "no answer came in time" }
 func (late) Timeout() bool   { return true }
 func (late) Temporary() bool { return true }
-
-// workRate is how many bytes a slow registry hashes and stores in a second.
-const workRate = 10 << 20
-
-type workKey struct{}
-
-// Work makes the answers to requests with this context be waited for longer: by
-// what a registry needs to hash so many bytes, which some do before they answer.
-func Work(ctx context.Context, bytes int64) context.Context {
-	return context.WithValue(ctx, workKey{}, bytes)
-}
-
-func work(ctx context.Context) time.Duration {
-	n, _ := ctx.Value(workKey{}).(int64)
-	return time.Duration(n/workRate) * time.Second
-}
 
 // watch ends one request, until its answer begins, when it is late. It leaves no
 // timer behind once it has ended.

@@ -83,7 +83,7 @@ func TestOnlyTheNetworkIsTimed(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}))
 	defer s.Close()
-	ctx := Work(context.Background(), 2*workRate)
+	ctx := WithPlan(context.Background(), Plan{Work: 2 * workRate})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.URL, &slowSource{3})
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestAWriteIsRepeatedWhereItIsMarked(t *testing.T) {
 		got = nil
 		repeats, ctx := 0, context.Background()
 		if marked {
-			ctx = Repeatable(ctx, &repeats)
+			ctx = WithPlan(ctx, Plan{Repeats: &repeats})
 		}
 		req, _ := http.NewRequestWithContext(ctx, http.MethodPut, s.URL, bytes.NewReader([]byte("bytes")))
 		resp, err := (&Retry{Next: http.DefaultTransport, MaxWait: time.Second, Pauses: []time.Duration{1, 1, 1}}).RoundTrip(req)

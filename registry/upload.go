@@ -65,7 +65,7 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 	if desc.Size < 0 {
 		return done, fmt.Errorf("%s: %w", named(r, desc.Digest.String()), corrupt("a blob of %d bytes", desc.Size))
 	}
-	u := &upload{c: c, r: r, desc: desc, access: auth.Access{Do: auth.Push}, told: p.Sent, done: &done}
+	u := &upload{c: c, r: r, desc: desc, access: auth.Access{Do: auth.Push}, progress: p.Sent, done: &done}
 	if p.Ahead != nil {
 		err = u.goOn(ctx, p.Ahead, open)
 		return done, err
@@ -102,7 +102,7 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 
 // inPlace takes one of the places of the host, and sends the blob.
 func (u *upload) inPlace(ctx context.Context, open func(context.Context) (Source, error)) error {
-	release, err := u.c.take(ctx, u.c.places, u.r.Host, u.c.opts.Uploads)
+	release, err := u.c.uploads.take(ctx, u.r.Host)
 	if err != nil {
 		return fmt.Errorf("%s: %w", u.name(), err)
 	}
@@ -130,13 +130,13 @@ func (u *upload) goOn(ctx context.Context, a *Ahead, open func(context.Context) 
 // upload is a blob on its way to a repository, and the session that it goes by. It
 // isn't safe for concurrent use.
 type upload struct {
-	c      *Client
-	r      ref.Repository
-	desc   v1.Descriptor
-	access auth.Access
-	told   func(int64)
-	src    Source
-	done   *Pushed
+	c        *Client
+	r        ref.Repository
+	desc     v1.Descriptor
+	access   auth.Access
+	progress func(int64) // is given the bytes sent so far; nil: nobody is
+	src      Source
+	done     *Pushed
 
 	// The session.
 	at      *url.URL // nil: there is none

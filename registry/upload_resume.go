@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
 )
@@ -14,16 +13,6 @@ import (
 // large, in bytes: proxies take 1 MiB if nobody told them otherwise.
 const leastChunk = 256 << 10
 
-// chunksFor is how long it is believed that a host doesn't take blobs in one piece.
-const chunksFor = 5 * time.Minute
-
-// chunked is what is known of a host that doesn't take blobs in one piece.
-type chunked struct {
-	until time.Time
-	over  int64 // bytes of the smallest that was refused
-	chunk int64 // bytes of a part that was taken
-}
-
 // run sends the blob until the repository has it, or nothing helps.
 func (u *upload) run(ctx context.Context, open func(context.Context) (Source, error)) error {
 	defer func() {
@@ -31,11 +20,7 @@ func (u *upload) run(ctx context.Context, open func(context.Context) (Source, er
 			u.src.Close()
 		}
 	}()
-	u.c.mu.Lock()
-	if known := u.c.inChunks[u.r.Host]; time.Now().Before(known.until) && u.desc.Size >= known.over && u.desc.Size > 0 {
-		u.chunk = known.chunk
-	}
-	u.c.mu.Unlock()
+	u.chunk = u.c.learnt.chunk(u.r.Host, u.desc.Size)
 	for {
 		err := u.attempt(ctx, open)
 		if err == nil {
@@ -58,9 +43,7 @@ func (u *upload) remember() {
 	if errors.Is(u.refusal, ErrTooLarge) {
 		over = u.desc.Size
 	}
-	u.c.mu.Lock()
-	defer u.c.mu.Unlock()
-	u.c.inChunks[u.r.Host] = chunked{time.Now().Add(chunksFor), over, u.chunk}
+	u.c.learnt.wantsChunks(u.r.Host, over, u.chunk)
 }
 
 // attempt goes as far as nothing goes wrong.

@@ -45,7 +45,7 @@ func configure(t *testing.T, toml string, o Options, certs map[string][]byte) *C
 	for name, b := range certs {
 		write("certs/"+name, b)
 	}
-	o.Hosts = hosts.New(hosts.Options{Containerd: []string{filepath.Join(dir, "containerd")}, Certs: []string{filepath.Join(dir, "certs")}})
+	o.Config = hosts.New(hosts.Options{Containerd: []string{filepath.Join(dir, "containerd")}, Certs: []string{filepath.Join(dir, "certs")}})
 	if o.RetryMaxWait == 0 {
 		o.RetryMaxWait = 2 * time.Second
 	}
@@ -223,10 +223,10 @@ func TestAMirrorThatIsGoneIsLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s := c.Hosts(); len(s) != 1 || len(s[0].Servers) != 3 || s[0].Servers[0].Down == "" || !s[0].Servers[0].Mirror || s[0].Servers[2].Down != "" || s[0].Servers[2].Mirror {
+	if s := c.State(); len(s) != 1 || len(s[0].Servers) != 3 || s[0].Servers[0].Down == "" || !s[0].Servers[0].Mirror || s[0].Servers[2].Down != "" || s[0].Servers[2].Mirror {
 		t.Errorf("%+v", s)
 	}
-	h := c.healths[f.first.Host]
+	h := c.learnt.health(f.first.Host)
 	h.at, h.until = time.Time{}, time.Time{}
 	f.first.Back()
 	f.first.Image(mirrored.Path, "v1", []byte(layer))

@@ -2,18 +2,14 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
-	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // Bounds of a list: a server may link page after page without end. The largest
@@ -25,109 +21,6 @@ const (
 	maxNoNews    = 16       // pages on end that have no name, or the names of the page before
 	maxListTime  = 5 * time.Minute
 )
-
-// TagPage is a page of the tags of a repository.
-type TagPage struct {
-	Tags []string
-	// Mirrored says that a mirror gave the page. A mirror may list no more tags than it was
-	// asked for before.
-	Mirrored bool
-}
-
-// Tags lists the tags of a repository, a page a step and a GET a page (spec,
-// "Listing Tags"). Order and duplicates are the registry's. An error ends it:
-// ErrNotFound where there is no such repository, ErrUnsupported where the registry has no
-// list of its tags.
-func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[TagPage, error] {
-	if err := checkRepository(r); err != nil {
-		return func(yield func(TagPage, error) bool) { yield(TagPage{}, err) }
-	}
-	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String(), mirrored: true}
-	return func(yield func(TagPage, error) bool) {
-		for p, err := range c.names(ctx, k, "tags") {
-			if !yield(TagPage{p.names, p.mirrored}, unlisted(err)) {
-				return
-			}
-		}
-	}
-}
-
-// unlisted makes ErrUnsupported of an answer to a list of tags that doesn't tell whether the
-// repository is there: a 404 of the endpoint, or the code UNSUPPORTED (spec, "Error Codes").
-// Harbor says NOT_FOUND of a repository in place of NAME_UNKNOWN (seen in
-// 2024).
-func unlisted(err error) error {
-	var e *Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	noEndpoint := e.Kind == ErrNotFound && !e.has("NAME_UNKNOWN", "NAME_INVALID", "NOT_FOUND")
-	if noEndpoint || e.has("UNSUPPORTED") {
-		e.Kind = ErrUnsupported
-	}
-	return err
-}
-
-// Catalog lists the repositories of a registry, a page a step. Registries that
-// don't offer it give ErrUnsupported or ErrDenied.
-func (c *Client) Catalog(ctx context.Context, host string) iter.Seq2[[]string, error] {
-	k := call{method: http.MethodGet, repo: ref.Repository{Host: host}, path: "_catalog", what: "catalog", name: host}
-	return func(yield func([]string, error) bool) {
-		if _, err := ref.ParseHost(host); err != nil {
-			yield(nil, fmt.Errorf("%w: %w", ErrNotFound, err))
-			return
-		}
-		for p, err := range c.names(ctx, k, "repositories") {
-			var e *Error
-			if errors.As(err, &e) && e.Status == http.StatusNotFound {
-				e.Kind = ErrUnsupported
-			}
-			if !yield(p.names, err) {
-				return
-			}
-		}
-	}
-}
-
-// namePage is a page of a list of names.
-type namePage struct {
-	names    []string
-	mirrored bool // a mirror told it
-}
-
-// names lists the strings in a field of each page.
-func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[namePage, error] {
-	return func(yield func(namePage, error) bool) {
-		var before []string
-		noNews := 0
-		for page, err := range c.pages(ctx, k) {
-			var fields map[string]json.RawMessage
-			var names []string // null is none
-			if err == nil {
-				err = json.Unmarshal(page.body, &fields)
-				if err == nil && fields[field] != nil {
-					err = json.Unmarshal(fields[field], &names)
-				}
-				if err != nil {
-					err = k.nonsense("the answer is no list: %w", err)
-				}
-			}
-			if noNews++; len(names) > 0 && !slices.Equal(names, before) {
-				noNews = 0
-			}
-			if before = names; err == nil && noNews > maxNoNews {
-				err = k.nonsense("its pages go on without anything new")
-			}
-			if err != nil {
-				yield(namePage{}, err)
-				return
-			}
-			if !yield(namePage{names, page.mirrored}, nil) {
-				return
-			}
-		}
-	}
-}
 
 // page is one page of a list.
 type page struct {
@@ -196,6 +89,7 @@ func (c *Client) firstPage(ctx context.Context, k call) (_ call, p page, at, nex
 		p, at, next, err = c.page(ctx, k)
 		return k, err
 	})
+	k.plan.Hurried = false // the pages after it are had nowhere else
 	return k, p, at, next, err
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // Resolved is what a HEAD tells of a manifest or a blob. Size is -1 where that
-// wasn't told.
+// is unknown.
 type Resolved struct {
 	v1.Descriptor
 	// Manifest is set where a GET was needed, so that nobody sends another.
@@ -100,9 +100,9 @@ func (c *Client) getManifest(ctx context.Context, k call, want digest.Digest) (*
 	}
 	if want == "" {
 		// The digest that came along is what there is to compare with.
-		told := resp.Header.Get("Docker-Content-Digest")
-		if algo, _, _ := strings.Cut(told, ":"); ref.ValidAlgorithm(algo) {
-			if want, err = ref.ParseDigest(told); err != nil {
+		named := resp.Header.Get("Docker-Content-Digest")
+		if algo, _, _ := strings.Cut(named, ":"); ref.ValidAlgorithm(algo) {
+			if want, err = ref.ParseDigest(named); err != nil {
 				return nil, &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: err}
 			}
 		}
@@ -178,47 +178,4 @@ func (c *Client) resolveManifest(ctx context.Context, k call, want digest.Digest
 		return Resolved{}, err
 	}
 	return Resolved{m.Descriptor(), m}, nil
-}
-
-func blobCall(method string, r ref.Repository, d digest.Digest) call {
-	return call{
-		method: method, repo: r, path: r.Path + "/blobs/" + d.String(),
-		header: http.Header{"Accept": {"*/*"}},
-		what:   "blob", name: named(r, d.String()),
-	}
-}
-
-// ResolveBlob tells whether a repository has a blob, and its size: one HEAD, and
-// the head of a GET where the registry has no HEAD or leaves the size out.
-func (c *Client) ResolveBlob(ctx context.Context, r ref.Repository, d digest.Digest) (Resolved, error) {
-	if err := checkDigest(r, d); err != nil {
-		return Resolved{}, err
-	}
-	k := blobCall(http.MethodHead, r, d)
-	es, err := c.able(r.Host, hosts.Pull)
-	if err != nil {
-		return Resolved{}, k.failed(ctx, err, "")
-	}
-	return try(ctx, c, k, es, anything, func(ctx context.Context, k call) (Resolved, error) { return c.resolveBlob(ctx, k, d) })
-}
-
-func (c *Client) resolveBlob(ctx context.Context, k call, d digest.Digest) (Resolved, error) {
-	resp, err := c.do(ctx, k, http.StatusOK, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
-	if err != nil {
-		return Resolved{}, err
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 {
-		k.method = http.MethodGet
-		if resp, err = c.do(ctx, k, http.StatusOK); err != nil {
-			return Resolved{}, err
-		}
-		resp.Body.Close()
-		if resp.ContentLength < 0 {
-			return Resolved{}, k.nonsense("the registry doesn't tell the blob's size")
-		}
-	}
-	return Resolved{
-		Descriptor: v1.Descriptor{MediaType: bareType(resp.Header.Get("Content-Type")), Digest: d, Size: resp.ContentLength},
-	}, nil
 }

@@ -60,14 +60,17 @@ func TestSettingsAreOfOneHost(t *testing.T) {
 	}
 	c := knowing(t, Options{}, quick(), a)
 	_, before := c.Manifest(context.Background(), in(a), "v1")
-	wire := c.hosts[a.Host].server.wire
+	of := func(host string) *transports {
+		h, _ := c.hosts.Peek(host)
+		return h.server.transports
+	}
+	first := of(a.Host)
 	_, unknown := c.Manifest(context.Background(), in(b), "v1")
 	_, after := c.Manifest(context.Background(), in(a), "v1")
 	if before != nil || after != nil || !errors.Is(unknown, ErrUnreachable) {
 		t.Errorf("%v, %v, %v", before, unknown, after)
 	}
-	other := c.hosts[b.Host].server.wire
-	if c.hosts[a.Host].server.wire != wire || wire == other || wire.meta == wire.bulk || wire.meta.TLSClientConfig == wire.bulk.TLSClientConfig {
+	if of(a.Host) != first || first == of(b.Host) || first.meta == first.bulk || first.meta.TLSClientConfig == first.bulk.TLSClientConfig {
 		t.Error("connections of different settings are the same")
 	}
 	if n := b.Count("* *"); n != 0 {
@@ -102,7 +105,7 @@ func TestMetadataNeverWaitsBehindBlobs(t *testing.T) {
 				t.Cleanup(c.Close)
 				r.Host = h2.Listener.Addr().String()
 				tls := h2.Client().Transport.(*http.Transport).TLSClientConfig
-				c.wires.usual.meta.TLSClientConfig, c.wires.usual.bulk.TLSClientConfig = tls.Clone(), tls.Clone()
+				c.transports.usual.meta.TLSClientConfig, c.transports.usual.bulk.TLSClientConfig = tls.Clone(), tls.Clone()
 			}
 			// So that the bodies are under way until the end, whatever buffers there are.
 			s.On("GET blob "+d.String(), registrytest.Stall(1000))

@@ -1,12 +1,8 @@
 package registry
 
 import (
-	"maps"
-	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -37,19 +33,19 @@ type RateLimit struct {
 	Seen      time.Time `json:"seen"`
 }
 
-// Hosts tells how the registries are doing that this client was used for, sorted by
-// host.
-func (c *Client) Hosts() []HostState {
+// State tells how the registries are doing that this client was used for, sorted by
+// host: the last few thousand of them. It asks nobody.
+func (c *Client) State() []HostState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []HostState
-	for _, name := range slices.Sorted(maps.Keys(c.hosts)) {
-		h := c.hosts[name]
+	for _, name := range slices.Sorted(slices.Values(c.hosts.Keys())) {
+		h, _ := c.hosts.Peek(name)
 		s := HostState{Host: name}
 		for _, e := range h.servers() {
 			s.Servers = append(s.Servers, e.state())
 		}
-		if l, ok := c.limits[name]; ok {
+		if l, ok := c.learnt.limit(name); ok {
 			s.Limit = &l
 		}
 		all = append(all, s)
@@ -92,33 +88,4 @@ func (e *endpoint) state() ServerState {
 		s.Down, s.Since = e.health.err.Error(), &since
 	}
 	return s
-}
-
-// limited takes note of the limits that an answer tells.
-func (c *Client) limited(registry string, h http.Header) {
-	limit, window, ok := parseLimit(h.Get("RateLimit-Limit"))
-	remaining, _, ok2 := parseLimit(h.Get("RateLimit-Remaining"))
-	if !ok || !ok2 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.limits[registry] = RateLimit{limit, remaining, window, plain(h.Get("Docker-RateLimit-Source")), time.Now().UTC()}
-}
-
-// parseLimit reads "100;w=21600": a number, and the seconds that it is for.
-func parseLimit(v string) (n, window int, ok bool) {
-	number, params, _ := strings.Cut(v, ";")
-	n, err := strconv.Atoi(strings.TrimSpace(number))
-	if err != nil || n < 0 {
-		return 0, 0, false
-	}
-	for p := range strings.SplitSeq(params, ";") {
-		if w, is := strings.CutPrefix(strings.TrimSpace(p), "w="); is {
-			if window, err = strconv.Atoi(w); err != nil || window < 0 {
-				window = 0
-			}
-		}
-	}
-	return n, window, true
 }

@@ -121,7 +121,7 @@ func TestStorageThatIsDownIsNotTheRegistry(t *testing.T) {
 	if _, err := c.Manifest(context.Background(), in(s), "v1"); err != nil {
 		t.Error(err)
 	}
-	for _, h := range c.Hosts() {
+	for _, h := range c.State() {
 		if h.Host == s.Host && h.Servers[0].Down != "" {
 			t.Errorf("%+v", h)
 		}

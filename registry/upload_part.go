@@ -102,7 +102,7 @@ func (r *partReader) Close() error { return nil }
 func (u *upload) sent(upTo int64, n int) {
 	u.high = max(u.high, upTo)
 	u.done.Sent += int64(n)
-	if u.told != nil {
-		u.told(upTo)
+	if u.progress != nil {
+		u.progress(upTo)
 	}
 }

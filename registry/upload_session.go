@@ -52,7 +52,8 @@ func (u *upload) startCall(query string) call {
 func (u *upload) start(ctx context.Context) error {
 	u.phase = starting
 	k := u.startCall("")
-	resp, err := u.c.do(transport.Repeatable(ctx, new(int)), k, http.StatusAccepted)
+	k.plan.Repeats = new(int)
+	resp, err := u.c.do(ctx, k, http.StatusAccepted)
 	if err != nil {
 		return err
 	}
@@ -100,9 +101,9 @@ func (u *upload) sessionCall(method string, at *url.URL) call {
 
 // send sends a call with a part.
 func (u *upload) send(ctx context.Context, k call, p *part, ok ...int) (*http.Response, error) {
-	k.sends, k.bulk = p, true
+	k.sends, k.plan.Bulk, k.plan.Work = p, true, p.work()
 	k.header.Set("Content-Type", octets)
-	resp, err := u.c.do(transport.Work(ctx, p.work()), k, ok...)
+	resp, err := u.c.do(ctx, k, ok...)
 	if broken := p.end(); broken != nil && err != nil && ctx.Err() == nil {
 		return nil, lasting{fmt.Errorf("%s: reading the blob: %w", u.name(), broken)}
 	}
@@ -138,7 +139,7 @@ func (u *upload) patch(ctx context.Context, k call, p *part) error {
 	if err != nil {
 		return err
 	}
-	told := resp.Header.Get("Range")
+	progress := resp.Header.Get("Range")
 	if err := u.heed(resp, k); err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func (u *upload) patch(ctx context.Context, k call, p *part) error {
 		return k.nonsense("it answers before it was sent the end")
 	}
 	end := from + n
-	if has, ok := parseSessionRange(told); ok && has != end && !u.frozen {
+	if has, ok := parseSessionRange(progress); ok && has != end && !u.frozen {
 		// Some never move it (ECR). Others did take less.
 		at := u.at
 		has, ok, err := u.ask(ctx)
@@ -187,7 +188,8 @@ func (u *upload) finish(ctx context.Context) error {
 	u.phase = finishing
 	k := u.sessionCall(http.MethodPut, withDigest(u.at, u.desc.Digest))
 	k.header.Set("Content-Type", octets)
-	resp, err := u.c.do(transport.Work(ctx, u.desc.Size), k, http.StatusCreated, http.StatusOK, http.StatusNoContent)
+	k.plan.Work = u.desc.Size
+	resp, err := u.c.do(ctx, k, http.StatusCreated, http.StatusOK, http.StatusNoContent)
 	if err != nil {
 		return err
 	}
@@ -203,12 +205,12 @@ func (u *upload) finished(resp *http.Response, k call) error {
 
 // checkDigest compares the digest that an answer to a write names, if it does.
 func (k call) checkDigest(resp *http.Response, want digest.Digest) error {
-	told := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
-	algo, _, _ := strings.Cut(string(told), ":")
-	if told == want || algo != want.Algorithm().String() {
+	named := digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+	algo, _, _ := strings.Cut(string(named), ":")
+	if named == want || algo != want.Algorithm().String() {
 		return nil
 	}
-	return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: fmt.Errorf("the registry has it as %s", plain(string(told)))}
+	return &Error{Op: k.op(), Name: k.name, Kind: ErrCorrupt, Err: fmt.Errorf("the registry has it as %s", plain(string(named)))}
 }
 
 // ask asks the session how much of the blob it has (spec, "Getting the status of an
@@ -258,7 +260,7 @@ func (u *upload) abandon() {
 	u.at = nil
 	c := u.c
 	c.mu.Lock()
-	c.leaving++
+	c.cancelling++
 	c.mu.Unlock()
 	go func() {
 		defer func() {
@@ -267,8 +269,8 @@ func (u *upload) abandon() {
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.leaving--
-			c.left.Broadcast()
+			c.cancelling--
+			c.cancelled.Broadcast()
 		}()
 		ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 		defer cancel()

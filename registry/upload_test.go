@@ -325,7 +325,7 @@ func TestASessionStaysEncrypted(t *testing.T) {
 	s.Change(func(tr *registrytest.Traits) { tr.Sessions = "http://" + s.Host })
 	c := New(Options{})
 	t.Cleanup(c.Close)
-	c.wires.usual = newWire(hosts.Endpoint{TLS: s.ClientTLS()})
+	c.transports.usual = newTransports(hosts.Endpoint{TLS: s.ClientTLS()})
 	r := ref.Repository{Host: s.Host, Path: "a/b"}
 	src := &bytesSource{Reader: strings.NewReader(blob)}
 	_, err := c.PushBlob(context.Background(), r, v1.Descriptor{Digest: digest.FromString(blob), Size: 10}, src.open, Push{Absent: true})
@@ -396,7 +396,7 @@ func TestACancellationMayFail(t *testing.T) {
 func TestUploadsTakeTheirPlaces(t *testing.T) {
 	s, _ := newFixture(t)
 	c := s.client(t, Options{Uploads: 1})
-	release, err := c.take(context.Background(), c.places, s.repo.Host, 1)
+	release, err := c.uploads.take(context.Background(), s.repo.Host)
 	if err != nil {
 		t.Fatal(err)
 	}

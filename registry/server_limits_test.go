@@ -224,7 +224,7 @@ func TestLimitsAreKept(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	s.Image("a/b", "v1", []byte(layer))
 	c := knowing(t, Options{}, quick(), s)
-	if h := c.Hosts(); len(h) != 0 {
+	if h := c.State(); len(h) != 0 {
 		t.Errorf("before anything was asked: %+v", h)
 	}
 	for _, told := range []struct {
@@ -254,7 +254,7 @@ func TestLimitsAreKept(t *testing.T) {
 		if (err == nil) != (told.status == 200) {
 			t.Errorf("%v: %v", told, err)
 		}
-		h := c.Hosts()
+		h := c.State()
 		if len(h) != 1 || h[0].Host != s.Host || (h[0].Limit == nil) != (told.want == nil) {
 			t.Errorf("%v: %+v", told, h)
 			continue

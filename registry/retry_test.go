@@ -155,7 +155,7 @@ func dials(c *Client, dialer *net.Dialer) *atomic.Int64 {
 		n.Add(1)
 		return dialer.DialContext(ctx, network, address)
 	}
-	c.wires.usual.meta.DialContext, c.wires.usual.bulk.DialContext = dial, dial
+	c.transports.usual.meta.DialContext, c.transports.usual.bulk.DialContext = dial, dial
 	return &n
 }
 
@@ -192,11 +192,11 @@ func TestAHostThatIsDownIsLeftAlone(t *testing.T) {
 			if most := c.tries + int64(time.Since(began)/moment); n.Load() > most || n.Load() == 0 {
 				t.Errorf("%d connections were begun, at most %d may be", n.Load(), most)
 			}
-			if h := cl.Hosts(); len(h) != 1 || h[0].Servers[0].Down == "" || h[0].Servers[0].Since == nil {
+			if h := cl.State(); len(h) != 1 || h[0].Servers[0].Down == "" || h[0].Servers[0].Since == nil {
 				t.Errorf("%+v", h)
 			}
 			// Those who ask at the same time find out together, and nobody after them.
-			cl.healths[c.host].answered()
+			cl.learnt.health(c.host).answered()
 			n.Store(0)
 			var all sync.WaitGroup
 			for range 100 {
@@ -207,7 +207,7 @@ func TestAHostThatIsDownIsLeftAlone(t *testing.T) {
 				})
 			}
 			all.Wait()
-			cl.healths[c.host].failed(cl.healths[c.host].err, downAtMost)
+			cl.learnt.health(c.host).failed(cl.learnt.health(c.host).err, downAtMost)
 			if n.Swap(0) > 100*c.tries {
 				t.Error("more was tried than each would by itself")
 			}
@@ -250,7 +250,7 @@ func TestAHostThatHangsIsLeftAlone(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, mirrored.Host, "hosts.toml"), []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := newClient(Options{Hosts: hosts.New(hosts.Options{Containerd: []string{dir}})}, quick())
+	c := newClient(Options{Config: hosts.New(hosts.Options{Containerd: []string{dir}})}, quick())
 	t.Cleanup(c.Close)
 	began := time.Now()
 	for range 25 {
@@ -283,7 +283,7 @@ func TestAHostThatIsBackIsAsked(t *testing.T) {
 	if _, err := c.Manifest(context.Background(), in(s), "v1"); !errors.Is(err, ErrUnreachable) {
 		t.Fatal(err)
 	}
-	h := c.healths[s.Host]
+	h := c.learnt.health(s.Host)
 	h.failed(h.err, time.Hour) // for as long as can be
 	s.Back()
 	if _, err := c.Manifest(context.Background(), in(s), "v1"); !errors.Is(err, ErrUnreachable) || s.Count("* *") != 0 {
@@ -292,7 +292,7 @@ func TestAHostThatIsBackIsAsked(t *testing.T) {
 	if err := c.DeleteTag(context.Background(), in(s), "v2"); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
 	}
-	if _, err := c.Manifest(context.Background(), in(s), "v1"); err != nil || c.Hosts()[0].Servers[0].Down != "" {
+	if _, err := c.Manifest(context.Background(), in(s), "v1"); err != nil || c.State()[0].Servers[0].Down != "" {
 		t.Error(err)
 	}
 	if h.failed(errors.New("x"), time.Hour); time.Until(h.until) > downAtMost {
@@ -300,14 +300,17 @@ func TestAHostThatIsBackIsAsked(t *testing.T) {
 	}
 }
 
+// minutes says whether a time is some minutes from now.
+func minutes(until time.Time) bool {
+	return until.After(time.Now().Add(time.Minute)) && until.Before(time.Now().Add(30*time.Minute))
+}
+
 // What a registry seemed to lack is looked for again after some minutes: it may have
 // been brought up to date.
 //
 // Behaviour: fail.relearn
 func TestWhatARegistryLacksIsLookedForAgain(t *testing.T) {
-	ctx, minutes := context.Background(), func(until time.Time) bool {
-		return until.After(time.Now().Add(time.Minute)) && until.Before(time.Now().Add(30*time.Minute))
-	}
+	ctx := context.Background()
 	s := registrytest.Start(t, registrytest.Options{})
 	c := knowing(t, Options{}, quick(), s)
 	d := s.Image("a/b", "v1", []byte(layer))
@@ -328,22 +331,22 @@ func TestWhatARegistryLacksIsLookedForAgain(t *testing.T) {
 	referrers := func() error { _, err := c.Referrers(ctx, in(s), d); return err }
 	ask(1, "GET referrers", referrers)
 	ask(0, "GET referrers", referrers)
-	if !minutes(c.noAPI[in(s)]) {
-		t.Errorf("until %s", c.noAPI[in(s)])
+	if until, _ := c.learnt.noReferrers.Peek(in(s)); !minutes(until) {
+		t.Errorf("until %s", until)
 	}
 	s.Change(func(t *registrytest.Traits) { t.Referrers = true })
-	c.noAPI[in(s)] = time.Now().Add(-time.Second)
+	c.learnt.noReferrers.Add(in(s), time.Now().Add(-time.Second))
 	ask(1, "GET referrers", referrers)
 	ask(1, "GET referrers", referrers)
 
 	tags := func() error { return c.PushManifest(ctx, in(s), m, "a", "b") }
 	ask(3, "PUT manifest", tags) // at once, and one by one
 	ask(2, "PUT manifest", tags)
-	if !minutes(c.noTags[s.Host]) {
-		t.Errorf("until %s", c.noTags[s.Host])
+	if until, _ := c.learnt.noTagList.Peek(s.Host); !minutes(until) {
+		t.Errorf("until %s", until)
 	}
 	s.Change(func(t *registrytest.Traits) { t.OCITag = true })
-	c.noTags[s.Host] = time.Now().Add(-time.Second)
+	c.learnt.noTagList.Add(s.Host, time.Now().Add(-time.Second))
 	ask(1, "PUT manifest", tags)
 	ask(1, "PUT manifest", tags)
 
@@ -361,13 +364,13 @@ func TestWhatARegistryLacksIsLookedForAgain(t *testing.T) {
 	})
 	ask(2, "PUT upload", upload) // in one piece, and to close
 	ask(1, "PUT upload", upload)
-	if !minutes(c.inChunks[s.Host].until) {
-		t.Errorf("until %s", c.inChunks[s.Host].until)
+	known, _ := c.learnt.chunked.Peek(s.Host)
+	if !minutes(known.until) {
+		t.Errorf("until %s", known.until)
 	}
 	refused.End()
-	known := c.inChunks[s.Host]
 	known.until = time.Now().Add(-time.Second)
-	c.inChunks[s.Host] = known
+	c.learnt.chunked.Add(s.Host, known)
 	ask(0, "PATCH upload", upload)
 	ask(0, "PATCH upload", upload)
 }

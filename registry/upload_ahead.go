@@ -70,13 +70,10 @@ func (c *Client) PushAhead(ctx context.Context, r ref.Repository, d digest.Diges
 	if err := checkDigest(r, d); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	known := time.Now().Before(c.notAhead[r.Host]) || time.Now().Before(c.inChunks[r.Host].until)
-	c.mu.Unlock()
-	if known {
+	if !c.learnt.takesAhead(r.Host) {
 		return nil, fmt.Errorf("%s: %w", named(r, d.String()), ErrNotAhead)
 	}
-	u := &upload{c: c, r: r, desc: v1.Descriptor{Digest: d}, access: auth.Access{Do: auth.Push}, told: p.Sent, done: new(Pushed), src: src}
+	u := &upload{c: c, r: r, desc: v1.Descriptor{Digest: d}, access: auth.Access{Do: auth.Push}, progress: p.Sent, done: new(Pushed), src: src}
 	if !p.Absent {
 		existed, err := u.exists(ctx)
 		if err != nil || existed {
@@ -87,13 +84,11 @@ func (c *Client) PushAhead(ctx context.Context, r ref.Repository, d digest.Diges
 		u.abandon()
 		if u.phase != starting && ctx.Err() == nil {
 			// Whatever it was, the next blob needn't be sent twice for it.
-			c.mu.Lock()
-			c.notAhead[r.Host] = time.Now().Add(chunksFor)
-			c.mu.Unlock()
+			c.learnt.lacksAhead(r.Host)
 		}
 		return nil, err
 	}
-	u.src, u.told = nil, nil
+	u.src, u.progress = nil, nil
 	// What it has is what we sent, which may not be what became of the blob.
 	u.resumed = true
 	return &Ahead{u: u}, nil
@@ -107,7 +102,7 @@ func (u *upload) follow(ctx context.Context, src Growing) error {
 			return nil
 		}
 		if u.acked == 0 && size > 0 || size-u.acked >= u.c.bounds.piece {
-			if release, wanted, ok := u.c.spare(u.c.places, u.r.Host, u.c.opts.Uploads); ok {
+			if release, wanted, ok := u.c.uploads.spare(u.r.Host); ok {
 				err := u.next(ctx, src, size, wanted)
 				release()
 				if err != nil {

@@ -1,8 +1,6 @@
 package registry
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -17,10 +15,11 @@ import (
 // isn't changed once made, but for its health.
 type endpoint struct {
 	hosts.Endpoint
-	registry string // the host of the registry, as people spell it
-	mirror   bool
-	wire     *wire
-	health   *health
+	registry   string // the host of the registry, as people spell it
+	mirror     bool
+	transports *transports
+	sends      *transport.Server // by its transports, with its headers
+	health     *health
 }
 
 // host is the one record of a registry: the servers that speak for it.
@@ -39,15 +38,15 @@ func (h *host) servers() []*endpoint {
 // changed.
 func (c *Client) host(name string) (*host, error) {
 	var record *hosts.Record
-	if c.opts.Hosts != nil {
+	if c.opts.Config != nil {
 		var err error
-		if record, err = c.opts.Hosts.Record(name); err != nil {
+		if record, err = c.opts.Config.Record(name); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrConfigured, err)
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	before := c.hosts[name]
+	before, _ := c.hosts.Get(name)
 	if before != nil && before.record == record {
 		return before, nil
 	}
@@ -64,31 +63,35 @@ func (c *Client) host(name string) (*host, error) {
 		h.server = c.endpoint(name, record.Server)
 	}
 	if before != nil {
-		for _, e := range before.servers() {
-			c.wires.drop(e.wire)
-		}
+		c.gone(before)
 	}
-	c.hosts[name] = h
+	c.hosts.Add(name, h)
 	return h, nil
+}
+
+// gone gives up the transports of a host whose record isn't used any more.
+func (c *Client) gone(h *host) {
+	for _, e := range h.servers() {
+		c.transports.drop(e.transports)
+	}
 }
 
 // endpoint makes an endpoint. mu is held.
 func (c *Client) endpoint(registry string, e hosts.Endpoint) *endpoint {
-	h := c.healths[e.Base.Host]
-	if h == nil {
-		h = &health{}
-		c.healths[e.Base.Host] = h
-	}
 	if e.Base.Scheme == "http" {
-		c.plain[e.Base.Host] = true
+		c.learnt.speaksPlain(e.Base.Host)
 	}
-	return &endpoint{Endpoint: e, registry: registry, wire: c.wires.take(e), health: h}
+	ts := c.transports.take(e)
+	return &endpoint{
+		Endpoint: e, registry: registry, transports: ts, health: c.learnt.health(e.Base.Host),
+		sends: &transport.Server{Base: e.Base, Header: e.Header, Meta: ts.meta, Bulk: ts.bulk},
+	}
 }
 
 // ofServer gives the endpoint of a server host:port itself, whatever it was that led
 // there; nil where nobody configured anything of it.
 func (c *Client) ofServer(server string) *endpoint {
-	if c.opts.Hosts == nil {
+	if c.opts.Config == nil {
 		return nil
 	}
 	name, err := ref.ParseHost(server)
@@ -199,62 +202,4 @@ func (c *Client) of(k call) (*endpoint, error) {
 		return nil, err
 	}
 	return h.server, nil
-}
-
-// OutOfReach says whether an error is of a registry that can't be asked now, as
-// opposed to one that said no.
-func OutOfReach(err error) bool {
-	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrTimeout) || errors.Is(err, ErrServer) ||
-		errors.Is(err, ErrTooManyRequests) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// Impatient makes reads with this context wait less for an answer: something older can
-// be shown instead.
-func Impatient(ctx context.Context) context.Context { return transport.Impatient(ctx) }
-
-// anything passes over whatever failed: what is verified may come from anywhere.
-func anything(error) bool { return true }
-
-// try asks one endpoint after the other, until one has an answer that holds, or fails
-// in a way that isn't passed over. What those before had to say is in the last one's
-// error.
-func try[T any](ctx context.Context, c *Client, k call, es []*endpoint, passes func(error) bool, ask func(context.Context, call) (T, error)) (T, error) {
-	var passed []error
-	for i, e := range es {
-		k.at = e
-		if i == len(es)-1 {
-			v, err := ask(ctx, k)
-			return v, after(err, passed)
-		}
-		if err := e.health.spared(); err != nil {
-			passed = append(passed, k.down(err))
-			continue
-		}
-		v, err := ask(transport.Hurry(ctx), k)
-		if err == nil || ctx.Err() != nil || !passes(err) {
-			return v, after(err, passed)
-		}
-		passed = append(passed, err)
-		c.passed(k, err)
-	}
-	var none T
-	return none, errNobody // es is never empty
-}
-
-// passed tells of an endpoint that is passed over.
-func (c *Client) passed(k call, err error) {
-	level := c.opts.Logger.Info
-	if errors.Is(err, ErrNotFound) {
-		level = c.opts.Logger.Debug
-	}
-	level("a server is passed over", "server", k.at.name(), "of", k.name, "cause", err)
-}
-
-// after is the error of the last endpoint, with those of the ones before.
-func after(err error, passed []error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		e.passed = passed
-	}
-	return err
 }

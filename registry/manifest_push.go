@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -18,12 +17,8 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-const (
-	// maxTags is how many tags a registry must take at once.
-	maxTags = 10
-	// noTagsFor is how long it is believed that a host takes one tag at a time.
-	noTagsFor = 5 * time.Minute
-)
+// maxTags is how many tags a registry must take at once.
+const maxTags = 10
 
 // PushManifest puts a manifest into a repository, under tags, or by its digest
 // where there are none (spec, "Pushing Manifests"). Several tags go in one request
@@ -45,8 +40,8 @@ func (c *Client) PushManifest(ctx context.Context, r ref.Repository, m *Manifest
 	if err := checkManifest(r, m); err != nil {
 		return err
 	}
-	told, err := c.putTags(ctx, r, m, tags)
-	if err == nil && m.Subject != nil && !told {
+	listed, err := c.putTags(ctx, r, m, tags)
+	if err == nil && m.Subject != nil && !listed {
 		err = c.addReferrer(ctx, r, m)
 	}
 	return err
@@ -60,7 +55,7 @@ func (c *Client) putTags(ctx context.Context, r ref.Repository, m *Manifest, tag
 	}
 	// A tag alone doesn't say which algorithm its digest is to be of: registries take SHA-256.
 	inOne := len(tags) > 1 || m.Digest.Algorithm() != digest.Canonical
-	for inOne && len(tags) > 0 && c.takesTags(r.Host) {
+	for inOne && len(tags) > 0 && c.learnt.takesTags(r.Host) {
 		n := min(len(tags), maxTags)
 		k := putCall(r, m, m.Digest.String())
 		for _, t := range tags[:n] {
@@ -74,12 +69,12 @@ func (c *Client) putTags(ctx context.Context, r ref.Repository, m *Manifest, tag
 		}
 		listed = err == nil && h.Get("OCI-Subject") != ""
 		set := confirmedTags(h)
-		left := slices.DeleteFunc(slices.Clone(tags[:n]), func(t string) bool { return slices.Contains(set, t) })
-		if len(left) > 0 {
+		missing := slices.DeleteFunc(slices.Clone(tags[:n]), func(t string) bool { return slices.Contains(set, t) })
+		if len(missing) > 0 {
 			if len(set) == 0 {
-				c.lacksTags(r.Host)
+				c.learnt.lacksTags(r.Host)
 			}
-			tags = append(left, tags[n:]...)
+			tags = append(missing, tags[n:]...)
 			break
 		}
 		tags = tags[n:]
@@ -114,18 +109,6 @@ func confirmedTags(h http.Header) []string {
 		}
 	}
 	return set
-}
-
-func (c *Client) takesTags(host string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().After(c.noTags[host])
-}
-
-func (c *Client) lacksTags(host string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.noTags[host] = time.Now().Add(noTagsFor)
 }
 
 func (c *Client) putDigest(ctx context.Context, r ref.Repository, m *Manifest) (listed bool, err error) {
@@ -183,7 +166,8 @@ func putCall(r ref.Repository, m *Manifest, reference string) call {
 // know yet of what was pushed just before.
 func (c *Client) put(ctx context.Context, k call, m *Manifest) (http.Header, error) {
 	for attempt := 0; ; attempt++ {
-		resp, err := c.do(transport.Repeatable(ctx, new(int)), k, http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusNoContent)
+		k.plan.Repeats = new(int)
+		resp, err := c.do(ctx, k, http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusNoContent)
 		if err == nil {
 			transport.Aside(resp)
 			return resp.Header, k.checkDigest(resp, m.Digest)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry/hosts"
@@ -33,7 +31,7 @@ const (
 
 // Body is a blob, or its rest, on its way. It isn't safe for concurrent use.
 type Body struct {
-	Size int64 // of the whole blob; -1: not told
+	Size int64 // of the whole blob; -1: unknown
 
 	c       *Client
 	ctx     context.Context // of the call that this body is the answer of
@@ -69,7 +67,7 @@ func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descri
 	if err != nil {
 		return nil, err
 	}
-	if b.release, err = c.slot(ctx, r.Host); err != nil {
+	if b.release, err = c.downloads.take(ctx, r.Host); err != nil {
 		return nil, err
 	}
 	return b.begin()
@@ -84,7 +82,7 @@ func (c *Client) BlobPart(ctx context.Context, r ref.Repository, desc v1.Descrip
 		return nil, err
 	}
 	var spare bool
-	if b.release, _, spare = c.spare(c.slots, r.Host, c.opts.Downloads); !spare {
+	if b.release, _, spare = c.downloads.spare(r.Host); !spare {
 		return nil, fmt.Errorf("%s: %w", b.call.name, ErrNoPlace)
 	}
 	b.strict = true
@@ -97,7 +95,7 @@ func (c *Client) newBody(ctx context.Context, r ref.Repository, desc v1.Descript
 		return nil, err
 	}
 	k := blobCall(http.MethodGet, r, desc.Digest)
-	k.bulk = true
+	k.plan.Bulk = true
 	from, err := c.able(r.Host, hosts.Pull)
 	if err != nil {
 		return nil, k.failed(ctx, err, "")
@@ -159,11 +157,7 @@ func (b *Body) pass(err error) {
 
 // openAt asks one endpoint for what is left.
 func (b *Body) openAt(at *endpoint) error {
-	ctx := b.ctx
-	if len(b.from) > 1 {
-		ctx = transport.Hurry(ctx)
-	}
-	b.call.at, b.call.insists = at, b.begun
+	b.call.at, b.call.insists, b.call.plan.Hurried = at, b.begun, len(b.from) > 1
 	k := b.call
 	part := !b.whole && b.Size != 0 && (b.offset > 0 || b.end >= 0)
 	if part {
@@ -174,7 +168,7 @@ func (b *Body) openAt(at *endpoint) error {
 		}
 		k.header.Set("Range", fmt.Sprintf("bytes=%d-%s", b.offset, last))
 	}
-	resp, err := b.c.do(ctx, k, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
+	resp, err := b.c.do(b.ctx, k, http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable)
 	var e *Error
 	if part && errors.As(err, &e) && (e.Kind == ErrUnsupported || e.Status == http.StatusBadRequest) {
 		return b.openWhole(err)
@@ -348,43 +342,3 @@ func (b *Body) Close() error {
 
 // Mirrored says whether bytes came from a mirror.
 func (b *Body) Mirrored() bool { return b.mirrors }
-
-// Blob gets a whole blob and verifies it: its reader ends with io.EOF only when
-// digest and size matched, else with ErrCorrupt, and it never gives more bytes
-// than desc has. Close must be called.
-func (c *Client) Blob(ctx context.Context, r ref.Repository, desc v1.Descriptor) (io.ReadCloser, error) {
-	b, err := c.BlobRange(ctx, r, desc, 0, -1)
-	if err != nil {
-		return nil, err
-	}
-	return &verified{b, desc, desc.Digest.Algorithm().Hash(), 0}, nil
-}
-
-type verified struct {
-	*Body
-	want v1.Descriptor
-	hash hash.Hash
-	n    int64
-}
-
-func (v *verified) Read(p []byte) (int, error) {
-	n, err := v.Body.Read(p)
-	v.hash.Write(p[:n])
-	v.n += int64(n)
-	switch {
-	case v.n > v.want.Size:
-		return 0, v.mismatch("it is longer than its %d bytes", v.want.Size)
-	case err != io.EOF:
-		return n, err
-	case v.n < v.want.Size:
-		return 0, v.mismatch("it ended after %d of %d bytes", v.n, v.want.Size)
-	}
-	if got := digest.NewDigest(v.want.Digest.Algorithm(), v.hash); got != v.want.Digest {
-		return 0, v.mismatch("its digest is %s", got)
-	}
-	return n, io.EOF
-}
-
-func (v *verified) mismatch(format string, args ...any) error {
-	return &Error{Op: v.call.op(), Name: v.call.name, Kind: ErrCorrupt, Err: fmt.Errorf(format, args...)}
-}

@@ -188,7 +188,7 @@ func TestWhoWaitsForAPlaceIsGivenThatOfASlowWriter(t *testing.T) {
 func TestWithoutAPlaceNothingIsSentAhead(t *testing.T) {
 	s, _ := streamed(t)
 	c := s.client(t, Options{Uploads: 1})
-	release, err := c.take(t.Context(), c.places, s.repo.Host, 1)
+	release, err := c.uploads.take(t.Context(), s.repo.Host)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func TestSecretsAreInNoLogAndNoError(t *testing.T) {
 			write(filepath.Join(dir, mirrored.Host, "hosts.toml"), fmt.Sprintf("server = %q\n[header]\nX-Key = \"s3cret\"\n", s.URL))
 			c := newClient(Options{
 				Logger: logger, Credentials: auth.FromFiles(logger, config), RetryMaxWait: time.Second,
-				Hosts: hosts.New(hosts.Options{Containerd: []string{dir}, Log: logger}),
+				Config: hosts.New(hosts.Options{Containerd: []string{dir}, Log: logger}),
 			}, quick())
 			t.Cleanup(c.Close)
 			var errs []error
@@ -173,7 +173,7 @@ func TestSecretsAreInNoLogAndNoError(t *testing.T) {
 				silentOn(t, err.Error())
 				silentOn(t, fmt.Sprintf("%v %+v", errs, errs))
 			}
-			silentOn(t, fmt.Sprintf("%+v", c.Hosts()))
+			silentOn(t, fmt.Sprintf("%+v", c.State()))
 		})
 	}
 }
