@@ -72,6 +72,12 @@ func Reset() Quirk {
 	}
 }
 
+// ResetStream ends a request of HTTP/2 by RST_STREAM with INTERNAL_ERROR, before headers
+// and before anything is done. The connection stays. Of HTTP/1 it is the connection that ends.
+func ResetStream() Quirk {
+	return func(*Exchange, func() *Answer) *Answer { return nil }
+}
+
 // ResetAfter sends n bytes of the body, and resets the connection. n is few: what a
 // client hasn't read may be lost by a reset.
 func ResetAfter(n int) Quirk { return ends(n, func(x *Exchange) { x.flushed(); x.reset() }) }

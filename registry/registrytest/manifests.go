@@ -39,7 +39,10 @@ func (s *Server) getManifest(x *Exchange) *Answer {
 		d = asked
 	}
 	a := Plain(http.StatusOK, string(o.raw), "Content-Type", o.mediaType, "Docker-Content-Digest", d.String())
-	if s.Traits().ETags {
+	switch traits := s.Traits(); {
+	case traits.WeakETags:
+		a.Header.Set("ETag", "W/"+etag(o))
+	case traits.ETags:
 		a.Header.Set("ETag", etag(o))
 	}
 	return a
@@ -115,7 +118,11 @@ func (s *Server) putManifest(x *Exchange) *Answer {
 	s.content.mu.Lock()
 	defer s.content.mu.Unlock()
 	r := s.content.repo(x.Repository)
-	if match := x.Header.Get("If-Match"); match != "" && match != etag(r.find(x.Reference)) {
+	match, noneMatch := x.Header.Get("If-Match"), x.Header.Get("If-None-Match")
+	switch there := r.find(x.Reference); {
+	case traits.Conditions != 0 && match+noneMatch != "":
+		return refuse(traits.Conditions, "UNSUPPORTED")
+	case match != "" && match != etag(there), noneMatch == "*" && there != nil:
 		return Plain(http.StatusPreconditionFailed, "")
 	}
 	if !r.complete(m, traits.Sparse) {

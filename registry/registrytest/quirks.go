@@ -143,6 +143,17 @@ func Presign(to *Server, n int) Quirk {
 	}
 }
 
+// PresignGet is Presign by a registry that signs for GET whatever the method was, for any
+// number of requests: HEAD is 403 there, as S3 says it.
+func PresignGet(to *Server) Quirk {
+	presign := Presign(to, -1)
+	return func(x *Exchange, next func() *Answer) *Answer {
+		a := presign(x, next)
+		a.Header.Set("Location", a.Header.Get("Location")+"&"+signedForGet)
+		return a
+	}
+}
+
 // EndlessPages gives every answer a Link to another page, which never came before.
 func EndlessPages() Quirk {
 	var n atomic.Int64

@@ -30,9 +30,13 @@ type Traits struct {
 	NoFilter    bool   // the referrers API doesn't filter
 	OCITag      bool   // ?tag= is done and confirmed
 	ETags       bool   // manifests have one
+	WeakETags   bool   // manifests have a weak one, which no If-Match matches (RFC 9110, section 13.1.1)
+	Conditions  int    // the status of a PUT with If-Match or If-None-Match; 0: it is done as the condition says
 	Sparse      bool   // an index may name manifests that aren't there
 	Keep        bool   // nothing is deleted: 405
 	ChunkMin    int    // bytes of a part but the last (OCI-Chunk-Min-Length); 0: any
+	PartMax     int    // the most bytes of a PATCH; 0: any
+	TooLarge    int    // the status of a PATCH beyond PartMax: GHCR's is 416 (seen in 2024); 0: 413
 	Streamed    bool   // PATCH is taken without a length and a Content-Range, as docker sends it
 	FrozenRange bool   // a session's Range never moves, and PATCH is answered 201
 	Sessions    string // where sessions are: the URL of another address; "": here
@@ -257,6 +261,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // answer does what is asked, as a registry.
 func (s *Server) answer(x *Exchange) *Answer {
 	if x.URL.Query().Has(signature) {
+		if x.Method == http.MethodHead && x.URL.Query().Has(signedForGet) {
+			return Plain(http.StatusForbidden, "<Error><Code>SignatureDoesNotMatch</Code></Error>")
+		}
 		if !s.tokens.signed(x.URL.Query().Get(signature)) {
 			return Plain(http.StatusForbidden, "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
 		}

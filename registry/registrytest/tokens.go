@@ -13,6 +13,9 @@ import (
 // signature is the field of a presigned address's query that makes it one.
 const signature = "X-Signature"
 
+// signedForGet is the field of one that was signed for GET: HEAD is 403 there.
+const signedForGet = "X-Signed-For-Get"
+
 // tokens are what was given out: tokens, and presigned addresses.
 type tokens struct {
 	mu       sync.Mutex

@@ -151,6 +151,9 @@ func (s *Server) patch(x *Exchange, u *session) *Answer {
 		return nil
 	}
 	traits := s.Traits()
+	if traits.PartMax > 0 && len(b) > traits.PartMax {
+		return tooLarge(traits)
+	}
 	s.sessions.mu.Lock()
 	streamed := traits.Streamed && x.ContentLength < 0 && x.Header.Get("Content-Range") == ""
 	ok := (streamed || u.follows(x.Header.Get("Content-Range"), len(b))) && !u.short
@@ -166,6 +169,16 @@ func (s *Server) patch(x *Exchange, u *session) *Answer {
 		return s.told(x, x.Reference, http.StatusCreated)
 	}
 	return s.told(x, x.Reference, http.StatusAccepted)
+}
+
+// tooLarge refuses a part in GHCR's words.
+func tooLarge(traits Traits) *Answer {
+	status := traits.TooLarge
+	if status == 0 {
+		status = http.StatusRequestEntityTooLarge
+	}
+	body := fmt.Sprintf(`{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"the request body is too large and exceeds the maximum permissible limit of %d bytes"}]}`, traits.PartMax)
+	return Plain(status, body, "Content-Type", "application/json")
 }
 
 func (s *Server) take(u *session, b []byte) {
