@@ -25,7 +25,7 @@ func StartNames(t testing.TB, fails int) *Names {
 		t.Fatal(err)
 	}
 	n := &Names{at: c.LocalAddr().String()}
-	n.fails.Store(int64(fails))
+	n.Fail(fails)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -37,6 +37,9 @@ func StartNames(t testing.TB, fails int) *Names {
 	})
 	return n
 }
+
+// Fail has it answer SERVFAIL to the next questions, so many of them.
+func (n *Names) Fail(questions int) { n.fails.Store(int64(questions)) }
 
 // Resolver asks this name server alone.
 func (n *Names) Resolver() *net.Resolver {

@@ -16,7 +16,7 @@ func TestANameServerFailsForAWhile(t *testing.T) {
 	if !errors.As(err, &dns) || !dns.IsTemporary || dns.IsNotFound {
 		t.Errorf("%#v", err)
 	}
-	n.fails.Store(0)
+	n.Fail(0)
 	got, err := n.Resolver().LookupHost(t.Context(), "registry.example.")
 	if err != nil || !slices.Contains(got, "127.0.0.1") || n.Asked() == 0 {
 		t.Errorf("%q, %v after %d questions", got, err, n.Asked())

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,10 +18,10 @@ import (
 var DefaultPauses = []time.Duration{200 * time.Millisecond, 600 * time.Millisecond, 1800 * time.Millisecond}
 
 // Retry repeats GET and HEAD requests, and those that have Plan.Repeats, when they
-// failed in a way that may pass: 408, 429, 500, 502, 503, 504, and connections that
-// were reset or refused. A Retry-After is kept to, by all requests to the host that
-// asked for it, as long as all waits of one request stay within MaxWait; beyond that
-// the answer is given back at once.
+// failed in a way that may pass: isPassingStatus and isPassingError say which these
+// are, and a connection that was refused is tried once more. A Retry-After is kept
+// to, by all requests to the host that asked for it, as long as all waits of one
+// request stay within MaxWait; beyond that the answer is given back at once.
 type Retry struct {
 	Next    http.RoundTripper
 	MaxWait time.Duration
@@ -179,30 +177,13 @@ func wantsAgain(resp *http.Response, err error, attempt int, pauses []time.Durat
 	// Jitter only makes a pause longer: what a server asked for is the least.
 	pause = pauses[attempt]
 	pause += rand.N(pause/4 + 1)
-	if err != nil {
-		switch {
-		case errors.Is(err, syscall.ECONNREFUSED):
-			return pause, false, attempt == 0
-		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-			lostHTTP2(err):
-			return pause, false, true
-		}
-		return 0, false, false
+	switch {
+	case err != nil && errors.Is(err, syscall.ECONNREFUSED):
+		return pause, false, attempt == 0
+	case err != nil:
+		return pause, false, isPassingError(err)
 	}
-	switch resp.StatusCode {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable,
-		http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return pause, false, true
-	}
-	return 0, false, false
-}
-
-// lostHTTP2 says whether a connection of HTTP/2 was lost, with all requests that it
-// carried. The library has no other sign of that than its texts.
-func lostHTTP2(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "server sent GOAWAY") || strings.Contains(text, "http2: client connection lost") ||
-		strings.Contains(text, "http2: client connection force closed")
+	return pause, false, isPassingStatus(resp.StatusCode)
 }
 
 // maxAsked is the longest wait that is understood: nobody waits for it, and it

@@ -33,7 +33,8 @@ func TestChanceOnlyMakesPausesLonger(t *testing.T) {
 func TestWhatMayPassIsTriedAgain(t *testing.T) {
 	pauses := []time.Duration{1, 1}
 	for status := 200; status < 600; status++ {
-		want := status == 408 || status == 429 || status == 500 || status == 502 || status == 503 || status == 504
+		want := status == 408 || status == 429 || status == 500 || status == 502 || status == 503 || status == 504 ||
+			status == 499 || status >= 520 && status <= 524
 		if _, _, again := wantsAgain(&http.Response{StatusCode: status}, nil, 0, pauses); again != want {
 			t.Errorf("%d is tried again: %v", status, again)
 		}
