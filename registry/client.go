@@ -100,9 +100,9 @@ func newClient(o Options, b bounds) *Client {
 	c.cancelled.L = &c.mu
 	c.transports = &serverTransports{endpoint: c.ofServer, usual: newTransports(hosts.Endpoint{}), all: map[*transports]bool{}}
 	c.auth = &auth.Authorizer{
-		Next: &agent{o.UserAgent, &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
+		Next: &agent{o.UserAgent, &transport.Identity{Next: &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
 			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback,
-				Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer}}}}},
+				Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer}}}}}},
 		Source: o.Credentials,
 		Log:    o.Logger,
 		PlainOK: func(host string) bool {
@@ -151,7 +151,7 @@ func (c *Client) HasAccount(ctx context.Context, r ref.Repository, account strin
 	})
 }
 
-// agent names this program in every request, and asks for bytes as they are.
+// agent names this program in every request.
 type agent struct {
 	name string
 	next http.RoundTripper
@@ -159,7 +159,6 @@ type agent struct {
 
 func (a *agent) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Set("User-Agent", a.name)
-	req.Header.Set("Accept-Encoding", "identity")
 	return a.next.RoundTrip(req)
 }
 
