@@ -85,7 +85,7 @@ behaviours: ## what registries do in the wild, and which tests show what happens
 	@$(GO) -C integration run ./cmd/behaviours $(CURDIR)
 
 .PHONY: lint
-lint: ## gofmt, go vet for linux and darwin, staticcheck
+lint: ## gofmt, go vet for linux and darwin (the registry client: windows too), staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard -- '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:" $$unformatted >&2; exit 1; fi
 	@integration/setup.sh lint
@@ -94,6 +94,7 @@ lint: ## gofmt, go vet for linux and darwin, staticcheck
 		GOOS=$$system $(GO) -C $$module vet ./... || exit 1; \
 		(cd $$module && GOOS=$$system $(TOOLS)/staticcheck ./...) || exit 1; \
 	done; done
+	@echo "vet of the registry client, a library, for windows"; GOOS=windows $(GO) vet ./registry/...
 
 .PHONY: clean
 clean: ## remove what was built

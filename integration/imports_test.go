@@ -27,10 +27,11 @@ const (
 	goFuse = "github.com/hanwen/go-fuse/v2"
 )
 
-// listed gives the packages of the product, as built for a system.
-func listed(t *testing.T, goos string) []goPackage {
+// listed gives the packages of the product, or of it those below a directory, as built for a
+// system.
+func listed(t *testing.T, goos string, below ...string) []goPackage {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-json", "./...")
+	cmd := exec.Command("go", "list", "-json", "./"+filepath.Join(append(below, "...")...))
 	cmd.Dir = root
 	cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
 	out, err := cmd.Output()
@@ -95,6 +96,39 @@ func TestImportRules(t *testing.T) {
 			if below(p.ImportPath, module+"/integration") {
 				t.Errorf("%s is a package of the product's module", p.ImportPath)
 			}
+		}
+	}
+}
+
+// The client of registries is a library for Windows too: it builds there, without FUSE, and its
+// probe needs nothing that others can't import.
+func TestTheClientIsALibraryEverywhere(t *testing.T) {
+	t.Parallel()
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		packages := listed(t, goos, "registry")
+		if len(packages) < 5 {
+			t.Fatalf("%s: go list found %d packages", goos, len(packages))
+		}
+		for _, p := range packages {
+			for _, dep := range p.Deps {
+				if below(dep, goFuse) || below(dep, module) && !below(dep, module+"/registry") {
+					t.Errorf("%s: %s depends on %s", goos, p.ImportPath, dep)
+				}
+			}
+			if p.ImportPath != module+"/registry/probe" {
+				continue
+			}
+			for _, i := range p.Imports {
+				if below(i, module) && strings.Contains(i, "/internal/") {
+					t.Errorf("%s: %s imports %s, as no other program can", goos, p.ImportPath, i)
+				}
+			}
+		}
+		cmd := exec.Command("go", "vet", "./registry/...")
+		cmd.Dir = root
+		cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: go vet: %v\n%s", goos, err, out)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -101,7 +100,7 @@ func alive(t *testing.T, file string) bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !errors.Is(syscall.Kill(n, 0), syscall.ESRCH) && !zombie(n) {
+		if !gone(n) && !zombie(n) {
 			return true
 		}
 	}
@@ -169,7 +168,7 @@ func TestAHelperThatLeavesAChildHasAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	id, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err := syscall.Kill(id, syscall.SIGKILL); err != nil {
+	if err := kill(id); err != nil {
 		t.Errorf("the child was ended: %v", err)
 	}
 }

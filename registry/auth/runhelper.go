@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -26,7 +25,7 @@ const (
 // lookHelper finds a helper's program on PATH. Directories that lead into one of
 // within are passed over, and so are relative ones, as everywhere in Go.
 func lookHelper(helper string, within []string) (string, error) {
-	name := "docker-credential-" + helper
+	name := "docker-credential-" + helper + programSuffix
 	if strings.ContainsAny(helper, "/\x00") {
 		return "", fmt.Errorf("%q is no name of a program", name)
 	}
@@ -40,7 +39,7 @@ func lookHelper(helper string, within []string) (string, error) {
 			inside = path
 			continue
 		}
-		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() && isProgram(st) {
 			return path, nil
 		}
 	}
@@ -52,18 +51,14 @@ func lookHelper(helper string, within []string) (string, error) {
 
 // runHelper asks a helper for what it has for a key (docker's credential helper
 // protocol). That it has nothing is no error. No error holds what may be a secret.
-//
-// The helper runs in a session of its own, so that what it starts is ended with it
-// when it takes too long, and nothing waits at a terminal.
 func runHelper(ctx context.Context, path, key string, limit time.Duration) (Credential, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var out, complaint output
 	cmd := exec.CommandContext(ctx, path, "get")
-	cmd.Dir = "/"
+	cmd.Dir = filepath.VolumeName(path) + string(filepath.Separator)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(key), &out, &complaint
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	alone(cmd)
 	cmd.WaitDelay = lingers
 	err := cmd.Run()
 	var exit *exec.ExitError

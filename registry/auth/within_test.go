@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/ocifs/ocifs/registry/ref"
@@ -60,7 +59,7 @@ func TestNothingIsReadOrRunByWayOfTheMount(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Whoever reads of a pipe waits.
-	if err := syscall.Mkfifo(filepath.Join(mount, "config.json"), 0o600); err != nil {
+	if err := mkfifo(filepath.Join(mount, "config.json")); err != nil {
 		t.Fatal(err)
 	}
 	for name, dir := range map[string]string{"by name": mount, "by a link": link} {
