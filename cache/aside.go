@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ocifs/ocifs/cache/internal/ingest"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -86,7 +87,7 @@ func (s *Store) spoiledLocked(d digest.Digest) bool {
 // couldn't be told.
 func damage(ctx context.Context, d digest.Digest, r io.ReaderAt) (why string, err error) {
 	h := d.Algorithm().Hash()
-	switch n, err := hashFrom(ctx, r, h, 0); {
+	switch n, err := ingest.Hash(ctx, h, r, 0); {
 	case errors.Is(err, syscall.EIO):
 		return fmt.Sprintf("the disk can't read it: %v", err), nil
 	case err != nil:

@@ -8,11 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/ocifs/ocifs/cache/internal/ingest"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -41,20 +40,14 @@ type Want struct {
 	Doubt func() bool
 }
 
-// buffers are what downloads copy through, so that memory doesn't grow with
-// their sizes.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
-
 // download is a download of a digest, the only one in this process but where that
 // was too slow for someone. It is there until what came has its place.
 type download struct {
 	want    Want
 	alone   bool // another is under way
 	started time.Time
-	done    atomic.Int64           // bytes that are on disk
-	in      atomic.Pointer[intake] // nil: nothing has begun to come
-	moved   signal                 // what has come, or is going to, has changed
-	ended   chan struct{}          // closed when it failed, or can be read
+	in      *ingest.Ingest // brings the bytes
+	ended   chan struct{}  // closed when it failed, or can be read
 	cancel  context.CancelFunc
 
 	// Guarded by Store.mu.
@@ -129,7 +122,7 @@ func (s *Store) wait(ctx context.Context, dl *download, w Want) (slow bool, err 
 		defer t.Stop()
 		tick = t.C
 	}
-	for last := dl.done.Load(); ; last = dl.done.Load() {
+	for last := dl.in.Done(); ; last = dl.in.Done() {
 		select {
 		case <-dl.ended:
 			return false, nil
@@ -137,7 +130,7 @@ func (s *Store) wait(ctx context.Context, dl *download, w Want) (slow bool, err 
 			s.leave(dl)
 			return false, ctx.Err()
 		case <-tick:
-			if dl.done.Load()-last < fast {
+			if dl.in.Done()-last < fast {
 				s.leave(dl)
 				return true, nil
 			}
@@ -168,7 +161,7 @@ func (s *Store) join(ctx context.Context, w Want, alone bool) (dl *download, beg
 			}
 		}
 		ctx, cancel := context.WithCancel(s.ctx) // not the caller's: others may come to wait
-		dl = &download{want: w, alone: alone, started: s.now(), ended: make(chan struct{}), cancel: cancel}
+		dl = &download{want: w, alone: alone, started: s.now(), in: s.ingest(w), ended: make(chan struct{}), cancel: cancel}
 		s.downloads[w.Digest] = append(s.downloads[w.Digest], dl)
 		s.stats.Misses++
 		s.work.Add(1)
@@ -188,6 +181,16 @@ func (s *Store) join(ctx context.Context, w Want, alone bool) (dl *download, beg
 	}
 	dl.waiters++
 	return dl, began, nil
+}
+
+// ingest gives the way of a blob into its file.
+func (s *Store) ingest(w Want) *ingest.Ingest {
+	return ingest.New(
+		ingest.Blob{Digest: w.Digest, Size: w.Size, Fetch: ingest.Fetch(w.Fetch), Part: ingest.Fetch(w.Part), Doubt: w.Doubt},
+		ingest.Options{
+			Parts: s.parts, Write: s.write, Arrived: &s.came, Catch: s.catch, Log: s.log,
+			Emptied: func() { step("begun anew") },
+		})
 }
 
 // leave ends one wait. When it was the last, the download has the grace period
@@ -288,7 +291,7 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 	}
 	var size int64
 	err = s.catch(func() (err error) {
-		size, err = s.fill(ctx, dl, p, func() {
+		size, err = dl.in.Run(ctx, p.f, func() {
 			// Not before the bytes are on their way: a promise alone makes nothing go. What
 			// is larger than the bound isn't kept, and nothing has to go for it either.
 			if n := dl.want.Size; n > 0 && n <= s.limit() && p.path != "" {
@@ -351,37 +354,6 @@ func (s *Store) keep(dl *download, p *partial, f *shared) {
 	s.brought(f.size)
 	s.reserved -= dl.reserved // it isn't counted twice
 	dl.reserved = 0
-}
-
-// fill brings the whole blob into the partial file, besides what that has, and verifies
-// it. It calls coming when the registry has begun to send.
-func (s *Store) fill(ctx context.Context, dl *download, p *partial, coming func()) (int64, error) {
-	for first := true; ; first = false {
-		in, err := s.newIntake(dl, p, coming)
-		if err != nil {
-			return 0, err
-		}
-		had := dl.done.Load() > 0
-		parts := s.parts
-		if !first {
-			parts = 1
-		}
-		size, err := in.run(ctx, parts)
-		if !errors.Is(err, ErrMismatch) {
-			return size, err
-		}
-		dl.in.Store(nil) // what was seen of it was wrong
-		// The fault may be what was left, how it was put together, or where it came from.
-		doubted := dl.want.Doubt != nil && dl.want.Doubt()
-		if !doubted && !(first && (had || in.divided())) {
-			return 0, err
-		}
-		s.log.Warn("what came of a blob didn't fit, and is fetched anew", "digest", dl.want.Digest, "cause", err)
-		if err := p.f.Truncate(0); err != nil {
-			return 0, err
-		}
-		step("begun anew")
-	}
 }
 
 // write writes at offset. A full disk is tried once more, after eviction.

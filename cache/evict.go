@@ -89,7 +89,7 @@ func (s *Store) limitOnLocked(free, size int64) int64 {
 // reserved.
 func (s *Store) arrivedLocked() (n int64) {
 	for dl := range s.underWay() {
-		n += min(dl.done.Load(), dl.reserved)
+		n += min(dl.in.Done(), dl.reserved)
 	}
 	return n
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -126,49 +124,6 @@ func named(f *os.File, path string) bool {
 	}
 	b, err := os.Lstat(path)
 	return err == nil && os.SameFile(a, b)
-}
-
-// have gives what an earlier download left of a blob. More than the blob has is of no
-// use, nor is anything where its size isn't known: it may be all of it, and nothing can
-// be asked for from its end on.
-func (p *partial) have(size int64) (spans, error) {
-	st, err := p.f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if size < 0 || st.Size() > size {
-		return nil, p.f.Truncate(0)
-	}
-	return written(p.f)
-}
-
-// hashRange hashes what f has from an offset up to another.
-func hashRange(ctx context.Context, h hash.Hash, f io.ReaderAt, from, to int64) error {
-	n, err := hashFrom(ctx, io.NewSectionReader(f, 0, to), h, from)
-	if err == nil && n < to {
-		err = fmt.Errorf("hashing a blob: %w", io.ErrUnexpectedEOF)
-	}
-	return err
-}
-
-// hashFrom hashes what r has from an offset on, and gives where it ends.
-func hashFrom(ctx context.Context, r io.ReaderAt, h hash.Hash, offset int64) (int64, error) {
-	bp := buffers.Get().(*[]byte)
-	defer buffers.Put(bp)
-	for {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		n, err := r.ReadAt(*bp, offset)
-		h.Write((*bp)[:n])
-		offset += int64(n)
-		if err == io.EOF {
-			return offset, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
 }
 
 // abandon gives a partial file up: its bytes are kept for the next to continue, and

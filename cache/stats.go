@@ -65,7 +65,7 @@ func (s *Store) Transfers() []Transfer {
 	defer s.mu.Unlock()
 	ts := []Transfer{}
 	for dl := range s.underWay() {
-		ts = append(ts, Transfer{"download", dl.want.Digest, dl.want.From, dl.done.Load(), dl.want.Size, dl.waiters, dl.started.UTC()})
+		ts = append(ts, Transfer{"download", dl.want.Digest, dl.want.From, dl.in.Done(), dl.want.Size, dl.waiters, dl.started.UTC()})
 	}
 	slices.SortFunc(ts, func(a, b Transfer) int {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Digest, b.Digest))

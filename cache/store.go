@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/ocifs/ocifs/cache/internal/ingest"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -22,7 +23,9 @@ import (
 var (
 	// ErrMismatch: the bytes that came don't have the digest or the size that
 	// they should. Nothing of them was kept or shown.
-	ErrMismatch = errors.New("content doesn't match its digest")
+	ErrMismatch = ingest.ErrMismatch
+	// ErrNoPlace is what Want.Part gives where no connection is free. It is asked again.
+	ErrNoPlace = ingest.ErrNoPlace
 	// ErrNoSpace: the disk is full, even after eviction. It is also
 	// syscall.ENOSPC.
 	ErrNoSpace = fmt.Errorf("no space for the cache: %w", syscall.ENOSPC)
@@ -214,7 +217,7 @@ func (s *Store) examine(ctx context.Context, w Want) error {
 	}
 	defer f.Close()
 	h := w.Digest.Algorithm().Hash()
-	n, err := hashFrom(ctx, f, h, 0)
+	n, err := ingest.Hash(ctx, h, f, 0)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/ocifs/ocifs/cache/internal/ingest"
 )
 
 // heldBack is how much of a blob's end is shown only when all of it has matched, at
@@ -19,10 +21,10 @@ type Stream struct {
 	w Want
 
 	mu     sync.Mutex
-	dl     *download // that it waits for
-	shown  *intake   // what some of it was read from
-	file   *File     // once all of it is there
-	err    error     // for good
+	dl     *download       // that it waits for
+	shown  *ingest.Attempt // what some of it was read from
+	file   *File           // once all of it is there
+	err    error           // for good
 	closed bool
 }
 
@@ -45,7 +47,7 @@ func (st *Stream) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 		// Nothing of the end before it is verified: the file has it then.
 		end := min(off+int64(len(p)), st.w.Size)
 		early := off < end && end <= (st.w.Size-1)/heldBack*heldBack
-		in, err := dl.readable(ctx, span{off, end}, early)
+		in, err := dl.readable(ctx, off, end, early)
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -55,8 +57,8 @@ func (st *Stream) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 		if in == nil {
 			continue
 		}
-		n, err := in.f.ReadAt(p[:end-off], off)
-		if dl.in.Load() == in && err == nil {
+		n, err := in.ReadAt(p[:end-off], off)
+		if dl.in.Attempt() == in && err == nil {
 			return n, nil
 		}
 		// It was given up meanwhile: the next turn tells why.
@@ -91,7 +93,7 @@ func (st *Stream) source(ctx context.Context) (*download, *File, error) {
 }
 
 // show takes note of what is going to be shown, or of the download's end.
-func (st *Stream) show(dl *download, in *intake, err error) (*intake, error) {
+func (st *Stream) show(dl *download, in *ingest.Attempt, err error) (*ingest.Attempt, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {
@@ -104,7 +106,7 @@ func (st *Stream) show(dl *download, in *intake, err error) (*intake, error) {
 		return nil, err
 	case err != nil:
 		st.err = err
-	case st.shown != nil && dl.in.Load() != st.shown: // it was fetched anew since
+	case st.shown != nil && dl.in.Attempt() != st.shown: // it was fetched anew since
 		st.err = fmt.Errorf("%w: %s: what was shown of it", ErrMismatch, st.w.Digest)
 	case in != nil:
 		st.shown = in
@@ -133,15 +135,15 @@ func (st *Stream) Close() error {
 
 // readable waits for a download's end, or, where early, for bytes of it to have come,
 // and gives what they can be read from then: nil where all of it is verified.
-func (dl *download) readable(ctx context.Context, s span, early bool) (*intake, error) {
+func (dl *download) readable(ctx context.Context, from, to int64, early bool) (*ingest.Attempt, error) {
 	for {
-		moved := dl.moved.next()
+		moved := dl.in.Changed()
 		select {
 		case <-dl.ended:
 			return nil, dl.err
 		default:
 		}
-		if in := dl.in.Load(); early && in != nil && in.has(s) {
+		if in := dl.in.Attempt(); early && in != nil && in.Has(from, to) {
 			return in, nil
 		}
 		if !early {
@@ -155,16 +157,4 @@ func (dl *download) readable(ctx context.Context, s span, early bool) (*intake, 
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// has says whether bytes have come.
-func (in *intake) has(s span) bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for c := range in.claims {
-		if (spans{c.span}).meets(s) {
-			return false
-		}
-	}
-	return !in.gaps.meets(s)
 }

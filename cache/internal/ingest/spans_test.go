@@ -1,6 +1,7 @@
-package cache
+package ingest
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -57,7 +58,7 @@ func TestHolesTellWhatWasntWritten(t *testing.T) {
 	defer f.Close()
 	const block = 4096
 	for _, w := range []span{{0, 10*block + 100}, {64 * block, 80 * block}, {128 * block, 128*block + 5}} {
-		if _, err := f.WriteAt(content(1, int(w.len())), w.from); err != nil {
+		if _, err := f.WriteAt(bytes.Repeat([]byte{1}, int(w.len())), w.from); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -68,8 +69,5 @@ func TestHolesTellWhatWasntWritten(t *testing.T) {
 	want := spans{{0, 10 * block}, {64 * block, 79 * block}, {128 * block, 128*block + 5}}
 	if !slices.Equal(got, want) {
 		t.Errorf("%v, not %v", got, want)
-	}
-	if st, err := f.Stat(); err != nil || allocated(st) >= st.Size() || allocated(st) < 26*block {
-		t.Errorf("%d bytes of the disk, %v", allocated(st), err)
 	}
 }

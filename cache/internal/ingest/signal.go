@@ -1,15 +1,14 @@
-package cache
+package ingest
 
 import "sync"
 
 // signal wakes those who wait for a change. The zero value is ready.
 type signal struct {
-	mu sync.Mutex
-	ch chan struct{} // nil: nobody waits
+	mu sync.Mutex    // guards ch
+	ch chan struct{} // closed with the next change; nil: nobody waits
 }
 
-// next is closed with the next change. Who waits takes it before looking at what may
-// change.
+// next is closed with the next change. Take it before looking at what may change.
 func (s *signal) next() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-package cache
+package ingest
 
 import (
 	"context"
@@ -28,12 +28,9 @@ const (
 	partAlign = 1 << 20 // so that no block of the disk has bytes of two parts
 )
 
-// ErrNoPlace is what Want.Part gives where no connection is free. It is asked for again.
-var ErrNoPlace = errors.New("no connection is free")
-
 // help has others bring parts, until ctx ends, and waits for them.
-func (in *intake) help(ctx context.Context, most int) {
-	if in.dl.want.Part == nil || most < 2 || !in.large() {
+func (a *Attempt) help(ctx context.Context, most int) {
+	if a.in.blob.Part == nil || most < 2 || !a.large() {
 		return
 	}
 	var (
@@ -45,7 +42,7 @@ func (in *intake) help(ctx context.Context, most int) {
 	tick := time.NewTicker(moment)
 	defer tick.Stop()
 	var (
-		last   = in.figures()
+		last   = a.figures()
 		whole  = false // the moment that is over was whole
 		slow   = 0     // moments on end that were
 		before = 0.    // bytes a second, when their number was changed
@@ -57,7 +54,7 @@ func (in *intake) help(ctx context.Context, most int) {
 			return
 		case <-tick.C:
 		}
-		now := in.figures()
+		now := a.figures()
 		rate := float64(now.came-last.came) / moment.Seconds()
 		all := float64(now.all-last.all) / moment.Seconds()
 		waited := float64(now.waited-last.waited) / float64(moment) / float64(1+under.Load())
@@ -71,21 +68,21 @@ func (in *intake) help(ctx context.Context, most int) {
 		case rate == 0 || !whole:
 			whole, slow = rate > 0, 0
 			continue
-		case in.soon(rate):
+		case a.soon(rate):
 		case number < most && slow > 0 && (slow > 1 || number > 1) && rate >= before*paysOff:
 			before, number, whole = rate, min(most, number*growth), false
-			in.divide(most)
+			a.divide(most)
 		}
 		for range number - 1 - int(under.Load()) {
-			if in.soon(rate) {
+			if a.soon(rate) {
 				break
 			}
 			under.Add(1)
 			helpers.Go(func() {
 				defer under.Add(-1)
-				if err := in.s.catch(func() error { return in.bringParts(ctx) }); err != nil && !errors.Is(err, ErrNoPlace) {
+				if err := a.in.o.Catch(func() error { return a.bringParts(ctx) }); err != nil && !errors.Is(err, ErrNoPlace) {
 					refused.Store(true)
-					in.s.log.Debug("a blob isn't had in parts", "digest", in.dl.want.Digest, "cause", err)
+					a.in.o.Log.Debug("a blob isn't had in parts", "digest", a.in.blob.Digest, "cause", err)
 				}
 			})
 		}
@@ -98,54 +95,54 @@ type figures struct {
 	waited    int64 // nanoseconds
 }
 
-func (in *intake) figures() figures {
-	return figures{in.dl.done.Load(), in.s.came.Load(), in.waited.Load()}
+func (a *Attempt) figures() figures {
+	return figures{a.in.done.Load(), a.in.o.Arrived.Load(), a.waited.Load()}
 }
 
-func (in *intake) large() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.size >= 0 && in.left() >= partsFrom
+func (a *Attempt) large() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.size >= 0 && a.left() >= partsFrom
 }
 
 // soon says whether the rest comes within a while anyway.
-func (in *intake) soon(rate float64) bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return float64(in.left()) < rate*aWhile.Seconds()
+func (a *Attempt) soon(rate float64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return float64(a.left()) < rate*aWhile.Seconds()
 }
 
 // divide has parts be claimed from now on, and leaves one to the fetch that is under
 // way.
-func (in *intake) divide(most int) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.part > partAlign {
+func (a *Attempt) divide(most int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.part > partAlign {
 		return // long ago
 	}
-	in.part = min(max(in.left()/int64(2*most), leastPart), mostPart)
-	for c := range in.claims {
-		in.extend(c, math.MaxInt64)
+	a.part = min(max(a.left()/int64(2*most), leastPart), mostPart)
+	for c := range a.claims {
+		a.extend(c, math.MaxInt64)
 	}
 }
 
 // bringParts brings parts until there are none left. An error is nobody's but its own:
 // what it didn't bring others do.
-func (in *intake) bringParts(ctx context.Context) error {
+func (a *Attempt) bringParts(ctx context.Context) error {
 	for {
-		c, _ := in.take()
+		c, _ := a.take()
 		if c == nil {
 			return nil
 		}
-		if err := in.bring(ctx, c, in.dl.want.Part, c.len(), c.to); err != nil {
+		if err := a.bring(ctx, c, a.in.blob.Part, c.len(), c.to); err != nil {
 			return err
 		}
 	}
 }
 
 // divided says whether some of it came in parts.
-func (in *intake) divided() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.part > partAlign
+func (a *Attempt) divided() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.part > partAlign
 }

@@ -1,0 +1,115 @@
+package ingest
+
+import "math"
+
+// claim is bytes that one fetch is to bring, and hasn't brought yet. Attempt.mu guards it.
+type claim struct{ span }
+
+// take claims the first gap, or as much of it as is claimed at once. Where there is no
+// gap, others says whether there are those who bring something.
+func (a *Attempt) take() (c *claim, others bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.gaps) == 0 {
+		return nil, len(a.claims) > 0
+	}
+	c = &claim{span{a.gaps[0].from, a.gaps[0].from}}
+	a.claims[c] = true
+	a.extend(c, a.gaps[0].to)
+	return c, true
+}
+
+// extend has a claim go on into the gap behind it, if there is one, but not beyond end.
+// mu is held.
+func (a *Attempt) extend(c *claim, end int64) {
+	for _, g := range a.gaps {
+		if g.from == c.to {
+			if end = min(end, g.to); end-g.from > a.part {
+				end = min(end, (g.from+a.part+partAlign-1)/partAlign*partAlign)
+			}
+			c.to = end
+			a.gaps = a.gaps.without(span{g.from, end})
+			return
+		}
+	}
+}
+
+// reach is up to where a claim's fetch asks: to the claim's end, where others bring what
+// follows, and else to what is there. whole says that it is the blob's end.
+func (a *Attempt) reach(c *claim) (end int64, whole bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	end = c.to
+	for _, g := range a.gaps {
+		if g.from == end && len(a.claims) == 1 {
+			end = g.to
+		}
+	}
+	return end, a.size < 0 || end == a.size
+}
+
+// room is how much may be read for a claim, and whether it ends where the blob does.
+func (a *Attempt) room(c *claim, end int64) (n int64, last bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.len() == 0 && c.to < end {
+		a.extend(c, end)
+	}
+	return c.len(), c.to == a.size
+}
+
+// came takes note of bytes that were claimed.
+func (a *Attempt) came(c *claim, n int) {
+	a.in.done.Add(int64(n))
+	a.in.o.Arrived.Add(int64(n))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c.from += int64(n)
+	a.in.changed.tell()
+}
+
+// ends says whether a claim's body may end now. Where the size isn't known, it is now.
+func (a *Attempt) ends(c *claim) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.size < 0 {
+		a.size, a.gaps, c.to = c.from, nil, c.from
+		a.in.changed.tell()
+	}
+	return c.len() == 0
+}
+
+// release gives back what wasn't brought.
+func (a *Attempt) release(c *claim) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.claims, c)
+	a.gaps = a.gaps.with(c.span)
+	a.in.changed.tell()
+}
+
+// front is up to where everything has come. mu is held.
+func (a *Attempt) front() int64 {
+	front := a.size
+	if front < 0 {
+		front = math.MaxInt64
+	}
+	if len(a.gaps) > 0 {
+		front = a.gaps[0].from
+	}
+	for c := range a.claims {
+		if c.len() > 0 {
+			front = min(front, c.from)
+		}
+	}
+	return front
+}
+
+// left is how much is to come; mu is held.
+func (a *Attempt) left() int64 {
+	n := a.gaps.len()
+	for c := range a.claims {
+		n += c.len()
+	}
+	return n
+}
