@@ -169,7 +169,7 @@ func (u *upload) name() string { return named(u.r, u.desc.Digest.String()) }
 func (u *upload) exists(ctx context.Context) (bool, error) {
 	k := blobCall(http.MethodHead, u.r, u.desc.Digest)
 	k.access = u.access
-	resp, err := u.c.do(ctx, k, http.StatusOK)
+	resp, err := u.c.head(ctx, k)
 	if err == nil {
 		resp.Body.Close()
 		return true, nil
