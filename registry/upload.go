@@ -147,7 +147,9 @@ type upload struct {
 	resumed bool     // acked is what the registry said, not what was counted
 
 	// How it is sent.
-	chunk   int64 // bytes of one part; 0: in one piece
+	inParts bool  // not in one piece
+	chunk   int64 // bytes of one part, 0: all that is left
+	shrunk  bool  // chunk is smaller than a part that was refused
 	least   int64 // of a part but the last, as the registry wants it
 	frozen  bool  // what the registry says of its progress is nonsense
 	noPatch bool  // the registry doesn't take parts
