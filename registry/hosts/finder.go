@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,71 +17,40 @@ import (
 // lookAgain is how long files are believed to be as they were.
 const lookAgain = time.Second
 
-// Options say where a Finder looks.
-type Options struct {
-	// Containerd are directories of hosts.toml files (containerd's certs.d, or what its
-	// config_path names). The first that has something for a host counts.
-	Containerd []string
-	// Certs are certificate directories of docker and podman. All of them count.
-	Certs []string
-	// Log gets what people should know and is no error. nil: nobody.
-	Log *slog.Logger
-}
-
 // Finder finds what is configured about registries. It is safe for concurrent use, and
 // holds no file open.
 type Finder struct {
-	containerd, certs []string
-	log               *slog.Logger
-	now               func() time.Time
+	containerd     []string
+	registriesConf []RegistriesConf
+	daemonJSON     []string
+	certs          []string
+	log            *slog.Logger
+	now            func() time.Time
 
-	mu     sync.Mutex // guards the maps, and is never held while files are read
-	hosts  map[string]*host
-	warned map[string]bool
+	mu     sync.Mutex       // guards the maps; it is innermost, and not held while files are read
+	hosts  map[string]*host // by the registry's host, as ref.ParseHost spells it
+	warned map[string]bool  // the warnings that were logged
 }
 
-// host is what is known of one registry.
+// host is the Record of one registry, and when its files were last looked at.
 type host struct {
-	mu     sync.Mutex // held while its files are looked at, so that one does it for all who ask
+	mu     sync.Mutex // guards all fields; held while files are read, so that one caller does it for all
 	looked time.Time
-	last   *reading // nil at first
-	record *Record
+	loader *loader // what made the record; nil before the first time
+	record *Record // nil if err isn't
 	err    error
 }
 
 // New makes a Finder.
 func New(o Options) *Finder {
-	f := &Finder{containerd: slices.Clone(o.Containerd), certs: slices.Clone(o.Certs), log: o.Log, now: time.Now, hosts: map[string]*host{}, warned: map[string]bool{}}
+	f := &Finder{
+		containerd: slices.Clone(o.Containerd), registriesConf: slices.Clone(o.RegistriesConf), daemonJSON: slices.Clone(o.DaemonJSON), certs: slices.Clone(o.Certs),
+		log: o.Log, now: time.Now, hosts: map[string]*host{}, warned: map[string]bool{},
+	}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
 	return f
-}
-
-// Usual are the directories where containerd, docker and podman keep their files: below
-// $XDG_CONFIG_HOME (or ~/.config), and below /etc. Podman has no other than ~/.config, and
-// Docker Desktop keeps its certificates in ~/.docker.
-func Usual() Options {
-	var o Options
-	home, _ := os.UserHomeDir() // without one, /etc counts
-	config := os.Getenv("XDG_CONFIG_HOME")
-	if !filepath.IsAbs(config) && home != "" { // a relative one is to be ignored, by its specification
-		config = filepath.Join(home, ".config")
-	}
-	if filepath.IsAbs(config) {
-		o.Containerd = append(o.Containerd, filepath.Join(config, "containerd", "certs.d"))
-		o.Certs = append(o.Certs, filepath.Join(config, "docker", "certs.d"))
-	}
-	o.Containerd = append(o.Containerd, "/etc/containerd/certs.d")
-	if home != "" {
-		o.Certs = append(o.Certs, filepath.Join(home, ".docker", "certs.d"))
-	}
-	o.Certs = append(o.Certs, "/etc/docker/certs.d")
-	if home != "" {
-		o.Certs = append(o.Certs, filepath.Join(home, ".config", "containers", "certs.d"))
-	}
-	o.Certs = append(o.Certs, "/etc/containers/certs.d")
-	return o
 }
 
 // Record gives what is configured about the registry called name. A registry that nobody
@@ -105,20 +75,21 @@ func (f *Finder) Record(name string) (*Record, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := f.now()
-	if since := now.Sub(h.looked); h.last != nil && since >= 0 && since < lookAgain {
+	if since := now.Sub(h.looked); h.loader != nil && since >= 0 && since < lookAgain {
 		return h.record, h.err
 	}
 	// An error is tried again even where no file changed, as it may be the system's.
-	if h.last == nil || h.err != nil || h.last.changed() {
-		h.last = &reading{finder: f}
-		h.record, h.err = h.last.record(name)
+	if h.loader == nil || h.err != nil || h.loader.changed() {
+		h.loader = &loader{finder: f}
+		h.record, h.err = h.loader.record(name)
 	}
 	h.looked = now
 	return h.record, h.err
 }
 
-// Hosts gives the registries that have a directory with a hosts.toml or with
-// certificates, sorted, as ref.ParseHost spells them.
+// Hosts gives the registries that a file is about, sorted, as ref.ParseHost spells them: those
+// that have a directory with a hosts.toml or with certificates, and those that registries.conf
+// or daemon.json name.
 func (f *Finder) Hosts() []string {
 	found := map[string]bool{}
 	add := func(roots []string, names func(string) []string) {
@@ -137,6 +108,24 @@ func (f *Finder) Hosts() []string {
 	}
 	add(f.containerd, tomlNames)
 	add(f.certs, certNames)
+	l := &loader{finder: f}
+	conf, err := l.loadRegistriesConf()
+	if err != nil {
+		f.warn("registries.conf not read: its registries aren't listed", "", "cause", err)
+		conf = &registriesConf{}
+	}
+	for _, e := range conf.entries {
+		if !e.blocked && !strings.HasPrefix(e.host, ".") {
+			found[e.host] = true
+		}
+	}
+	docker := l.loadDaemonJSON()
+	if len(docker.mirrors) > 0 {
+		found[ref.DockerHub] = true
+	}
+	for _, h := range docker.insecure {
+		found[h] = true
+	}
 	return slices.Sorted(maps.Keys(found))
 }
 

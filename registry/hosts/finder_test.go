@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -46,7 +47,7 @@ func TestNothingConfiguredIsTheRegistryItself(t *testing.T) {
 		if parsed, _ := ref.ParseHost(host); r.Host != parsed || len(r.Mirrors) != 0 || len(r.Files) != 0 {
 			t.Errorf("%s: got %+v", host, r)
 		}
-		if s.Base.String() != want || s.Can != Pull|Resolve|Push || s.Header != nil || s.TLS != nil || s.DialTimeout != 0 || s.From != "" {
+		if s.Base.String() != want || s.Can != allCapabilities || s.HTTPFallback || s.Header != nil || s.TLS != nil || s.DialTimeout != 0 || s.From != "" {
 			t.Errorf("%s: got %+v", host, s)
 		}
 	}
@@ -88,8 +89,10 @@ func TestTheFirstDirectoryOfAHostCounts(t *testing.T) {
 	}
 }
 
-// A mirror gets pushes only where somebody wrote that it does; a server that stands in for
-// the registry gets all, unless somebody wrote what it gets.
+// A mirror gets pushes, and is asked for referrers first, only where somebody wrote so. A
+// server that stands in for the registry gets all, unless somebody wrote what it gets: that
+// takes a server (containerd, core/remotes/docker/config/hosts.go). An unknown capability costs
+// itself alone.
 //
 // Behaviour: mirror.settings
 func TestCapabilitiesThatNobodyNamed(t *testing.T) {
@@ -102,16 +105,29 @@ capabilities = []
 capabilities = ["pull", "resolve", "push"]
 [host."https://blobs.example".header]
 X-A = ["b"]
-`, "toml/b.example/hosts.toml": "capabilities = ['pull']"})
+[host."https://signed.example"]
+capabilities = ["pull", "REFERRERS", "sign"]
+[host."https://new.example"]
+capabilities = ["sign"]
+`, "toml/b.example/hosts.toml": "capabilities = ['pull']\nserver = 'b.example'", "toml/c.example/hosts.toml": "capabilities = ['pull']"})
+	logged := logTo(f)
 	r := record(t, f, "a.example")
 	var got []string
-	for _, e := range append(slices.Clone(r.Mirrors), r.Server, record(t, f, "b.example").Server) {
+	for _, e := range append(slices.Clone(r.Mirrors), r.Server, record(t, f, "b.example").Server, record(t, f, "c.example").Server) {
 		got = append(got, e.Base.String()+" "+e.Can.String())
 	}
 	want := []string{"https://reads.example/v2 pull, resolve", "https://none.example/v2 pull, resolve", "https://writes.example/v2 pull, resolve, push",
-		"https://blobs.example/v2 pull, resolve", "https://all.example/v2 pull, resolve, push", "https://b.example/v2 pull"}
+		"https://blobs.example/v2 pull, resolve", "https://signed.example/v2 pull, referrers", "https://new.example/v2 ",
+		"https://all.example/v2 pull, resolve, push, referrers", "https://b.example/v2 pull", "https://c.example/v2 pull, resolve, push, referrers"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, want := range []string{
+		`capability \"sign\" isn't known`, "toml/_default/hosts.toml line=11", "toml/_default/hosts.toml line=13", "toml/c.example/hosts.toml line=1",
+	} {
+		if !strings.Contains(logged.String(), want) {
+			t.Errorf("no warning says %s:\n%s", want, logged)
+		}
 	}
 	if r.Server.From != filepath.Join(dir, "toml/_default/hosts.toml") || r.Mirrors[3].Header.Get("x-a") != "b" || r.Server.Header != nil {
 		t.Errorf("got %+v", r)
@@ -228,17 +244,17 @@ func TestAnErrorIsTriedAgain(t *testing.T) {
 // Keys that mean nothing here are told once, with their line: other programs have some
 // of their own. So are certificates for plain http.
 func TestUnknownKeysAreToldOnce(t *testing.T) {
-	f, dir := finder(t, files{"toml/_default/hosts.toml": "[host.'http://m.example']\nskip_verify = true\n[host.'http://m.example'.rewrite]\na = 'b'\n"})
+	f, dir := finder(t, files{"toml/_default/hosts.toml": "[host.'http://m.example:80']\nskip_verify = true\n[host.'http://m.example:80'.rewrite]\na = 'b'\n"})
 	logged := logTo(f)
 	for i := range 3 {
 		for _, host := range []string{"a.example", "b.example"} {
 			record(t, f, host)
 		}
-		files{"toml/_default/hosts.toml": "[host.'http://m.example']\nskip_verify = true\n[host.'http://m.example'.rewrite]\na = 'b'\n" + strings.Repeat("# again\n", i)}.write(t, dir)
+		files{"toml/_default/hosts.toml": "[host.'http://m.example:80']\nskip_verify = true\n[host.'http://m.example:80'.rewrite]\na = 'b'\n" + strings.Repeat("# again\n", i)}.write(t, dir)
 		later(f)
 	}
 	file := "file=" + filepath.Join(dir, "toml/_default/hosts.toml")
-	if got := logged.String(); strings.Count(got, `rewrite`) != 1 || !strings.Contains(got, file+" line=3") || strings.Count(got, "host=m.example") != 1 {
+	if got := logged.String(); strings.Count(got, `rewrite`) != 1 || !strings.Contains(got, file+" line=3") || strings.Count(got, "host=m.example:80") != 1 {
 		t.Error(got)
 	}
 }
@@ -299,23 +315,34 @@ func TestHostsAreThoseThatSomebodyConfigured(t *testing.T) {
 	}
 }
 
-// The usual directories are those of containerd, docker and podman, the user's before the
-// system's.
+// The usual files are those of containerd, podman and docker, the user's before the system's.
 func TestTheUsualDirectoriesAreThoseOfOthers(t *testing.T) {
 	t.Setenv("HOME", "/home/jane")
+	t.Setenv("CONTAINERS_REGISTRIES_CONF", "")
 	for config, dir := range map[string]string{"": "/home/jane/.config", "/conf": "/conf", "relative": "/home/jane/.config"} {
 		t.Setenv("XDG_CONFIG_HOME", config)
-		f := Usual()
-		if want := []string{dir + "/containerd/certs.d", "/etc/containerd/certs.d"}; !slices.Equal(f.Containerd, want) {
-			t.Errorf("containerd's: %q, want %q", f.Containerd, want)
+		want := Options{
+			Containerd: []string{dir + "/containerd/certs.d", "/etc/containerd/certs.d"},
+			RegistriesConf: []RegistriesConf{
+				{dir + "/containers/registries.conf", []string{dir + "/containers/registries.conf.d"}},
+				{"/etc/containers/registries.conf", []string{"/etc/containers/registries.conf.d", dir + "/containers/registries.conf.d"}},
+			},
+			DaemonJSON: []string{dir + "/docker/daemon.json", "/home/jane/.docker/daemon.json", "/etc/docker/daemon.json"},
+			Certs:      []string{dir + "/docker/certs.d", "/home/jane/.docker/certs.d", "/etc/docker/certs.d", "/home/jane/.config/containers/certs.d", "/etc/containers/certs.d"},
 		}
-		if want := []string{dir + "/docker/certs.d", "/home/jane/.docker/certs.d", "/etc/docker/certs.d", "/home/jane/.config/containers/certs.d", "/etc/containers/certs.d"}; !slices.Equal(f.Certs, want) {
-			t.Errorf("docker's and podman's: %q, want %q", f.Certs, want)
+		if got := Usual(); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
 		}
+	}
+	t.Setenv("CONTAINERS_REGISTRIES_CONF", "/x/mine.conf")
+	want := []RegistriesConf{{"/x/mine.conf", []string{"/etc/containers/registries.conf.d", "/home/jane/.config/containers/registries.conf.d"}}}
+	if got := Usual(); !reflect.DeepEqual(got.RegistriesConf, want) {
+		t.Errorf("podman's variable: %+v, want %+v", got.RegistriesConf, want)
 	}
 	t.Setenv("HOME", "")
 	t.Setenv("XDG_CONFIG_HOME", "")
-	if f := Usual(); !slices.Equal(f.Containerd, []string{"/etc/containerd/certs.d"}) || len(f.Certs) != 2 {
-		t.Errorf("without a home: %q, %q", f.Containerd, f.Certs)
+	t.Setenv("CONTAINERS_REGISTRIES_CONF", "")
+	if got := Usual(); !slices.Equal(got.Containerd, []string{"/etc/containerd/certs.d"}) || len(got.RegistriesConf) != 1 || len(got.DaemonJSON) != 1 || len(got.Certs) != 2 {
+		t.Errorf("without a home: %+v", got)
 	}
 }

@@ -2,6 +2,7 @@ package hosts
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,15 +16,26 @@ type Capability uint8
 // The capabilities of hosts.toml. A server that may not resolve isn't trusted with what
 // a tag points at; content by its digest is verified whoever sends it.
 const (
-	Pull    Capability = 1 << iota // content by its digest
-	Resolve                        // what a tag points at, and what there is
-	Push                           // writing and deleting
+	Pull      Capability = 1 << iota // content by its digest
+	Resolve                          // what a tag points at, and what there is
+	Push                             // writing and deleting
+	Referrers                        // what refers to a digest; of a mirror: before the registry is asked
 )
 
 var capabilities = []struct {
 	name string
 	can  Capability
-}{{"pull", Pull}, {"resolve", Resolve}, {"push", Push}}
+}{{"pull", Pull}, {"resolve", Resolve}, {"push", Push}, {"referrers", Referrers}}
+
+// parseCapability gives the capability of a name, 0 for a name that isn't known.
+func parseCapability(name string) Capability {
+	for _, k := range capabilities {
+		if strings.EqualFold(name, k.name) {
+			return k.can
+		}
+	}
+	return 0
+}
 
 // String names the capabilities as hosts.toml does: "pull, resolve".
 func (c Capability) String() string {
@@ -43,18 +55,22 @@ type Endpoint struct {
 	// and path, without a slash at its end. "https://mirror.example/v2". The path may be
 	// empty (override_path), and may have a RawPath: JoinPath heeds both.
 	Base *url.URL
-	// Can is what it may be asked for. A mirror whose capabilities aren't written is good
-	// for Pull and Resolve (containerd would push to it as well, and a push that ends
-	// at a mirror is lost for all others); a registry's server is good for everything.
+	// Can is what it may be asked for. A mirror has Pull and Resolve if its file names no
+	// capabilities. A registry's own server then has all.
 	Can Capability
-	// Header is sent along to it, and to nobody else. Its values may be secrets. nil: none.
+	// Header is sent along to it, and to the token server that it names, for its tokens. No
+	// other server gets it. Its values may be secrets. nil: none.
 	Header http.Header
 	// TLS holds the certificates of this server alone, beside those of the system. Who
 	// needs another changes a Clone. nil: the system's.
 	TLS *tls.Config
+	// HTTPFallback says that the server may be asked by http, with credentials, if it doesn't
+	// speak TLS. Base is https then, and https is tried first. A Base without a port means
+	// port 443, then 80.
+	HTTPFallback bool
 	// DialTimeout is how long connecting may take. 0: as usual.
 	DialTimeout time.Duration
-	// From is the file that says so, for people; "" for what nobody configured.
+	// From is the file that names it; "" if no file does.
 	From string
 }
 
@@ -66,9 +82,12 @@ type Record struct {
 	Mirrors []Endpoint
 	// Server is the registry itself, or what stands in for it ("server" in hosts.toml).
 	Server Endpoint
-	// Files are all files that were read for it, in the order of reading.
+	// Files are the files that count for it, in the order of reading.
 	Files []string
 }
+
+// ErrBlocked is matched by the error of a registry that a registries.conf blocks.
+var ErrBlocked = errors.New("is blocked")
 
 // Error says what is wrong with a file. It holds no value of a header and no secret.
 type Error struct {

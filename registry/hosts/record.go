@@ -11,105 +11,138 @@ import (
 
 const tomlName = "hosts.toml"
 
-// record makes the Record of a registry.
-func (r *reading) record(host string) (*Record, error) {
-	said, err := r.containerd(host)
+// Capabilities that a server has if no file names others.
+const (
+	mirrorCapabilities = Pull | Resolve
+	allCapabilities    = Pull | Resolve | Push | Referrers
+)
+
+// record makes the Record of a registry: from its hosts.toml, else from registries.conf, else
+// from daemon.json.
+func (l *loader) record(host string) (*Record, error) {
+	dir, err := l.containerdDir(host)
 	if err != nil {
 		return nil, err
 	}
+	file, server, mirrors := dir.file, dir.content.server, dir.content.mirrors
+	if file == "" {
+		entry, err := l.registryEntry(host)
+		if err != nil {
+			return nil, err
+		}
+		if entry != nil {
+			file, server, mirrors = entry.file, entry.server, entry.mirrors
+		}
+	}
+	docker := l.loadDaemonJSON()
+	if file == "" && host == ref.DockerHub && len(docker.mirrors) > 0 {
+		file, mirrors = docker.file, docker.mirrors
+		l.counts(file)
+	}
+
 	rec := &Record{Host: host}
-	for _, s := range said.mirrors {
-		s.can = cmp.Or(s.can, Pull|Resolve)
-		e, err := r.endpoint(said.file, s, material{})
+	for _, s := range mirrors {
+		if !s.canNamed {
+			s.can = mirrorCapabilities
+		}
+		if file == docker.file && s.base.Scheme == "https" && docker.names(s.base) {
+			s.skipVerify = true
+		}
+		e, err := l.endpoint(file, s, certificates{})
 		if err != nil {
 			return nil, err
 		}
 		rec.Mirrors = append(rec.Mirrors, e)
 	}
-	s, file := said.server, said.file
-	if !s.said {
-		file = "" // which is about mirrors alone
+	if !server.any {
+		file = "" // it is about mirrors alone
 	}
-	s.can = cmp.Or(s.can, Pull|Resolve|Push)
-	if s.base == nil {
-		s.base = &url.URL{Scheme: "https", Host: ref.APIHost(host), Path: "/v2"}
+	if !server.canNamed {
+		server.can = allCapabilities
 	}
-	if rec.Server, err = r.endpoint(file, s, said.own); err != nil {
+	if server.base == nil {
+		server.base = &url.URL{Scheme: "https", Host: ref.APIHost(host), Path: "/v2"}
+	}
+	if !server.any && docker.names(server.base) {
+		file = docker.file
+		l.counts(file)
+		server.skipVerify, server.httpFallback = true, true
+	}
+	if rec.Server, err = l.endpoint(file, server, dir.certificates); err != nil {
 		return nil, err
 	}
-	rec.Files = r.files
+	rec.Files = l.files
 	return rec, nil
 }
 
-// endpoint makes an Endpoint of what file says of it. own is what lies beside the file
-// for it.
-func (r *reading) endpoint(file string, s settings, own material) (Endpoint, error) {
-	m, err := r.named(file, s)
+// endpoint makes an Endpoint of what a file says of a server. beside are the certificates that
+// lie beside the file for it.
+func (l *loader) endpoint(file string, s settings, beside certificates) (Endpoint, error) {
+	c, err := l.certificatesOf(file, s)
 	if err != nil {
 		return Endpoint{}, err
 	}
-	if s.base.Scheme == "http" && (len(m.roots) > 0 || len(m.pairs) > 0 || m.skipVerify) {
-		r.warn("ca, client and skip_verify mean nothing for an address of http", file, "host", s.base.Host)
+	if s.base.Scheme == "http" && (len(c.authorities) > 0 || len(c.clients) > 0 || c.skipVerify) {
+		l.warn("ca, client and skip_verify mean nothing for an address of http", file, "host", s.base.Host)
 	}
-	m.add(own)
-	certs, err := r.certs(s.base)
+	c.add(beside)
+	more, err := l.certificatesFor(s.base)
 	if err != nil {
 		return Endpoint{}, err
 	}
-	m.add(certs)
-	return Endpoint{Base: s.base, Can: s.can, Header: s.header, TLS: m.config(r), DialTimeout: s.dialTimeout, From: cmp.Or(file, m.from)}, nil
+	c.add(more)
+	return Endpoint{Base: s.base, Can: s.can, Header: s.header, TLS: c.config(l), HTTPFallback: s.httpFallback, DialTimeout: s.dialTimeout, From: cmp.Or(file, c.from)}, nil
 }
 
-// hostDir is what containerd's directory for a host says: a hosts.toml, or the
-// certificates that lie in its place.
-type hostDir struct {
-	config
-	file string
-	own  material
+// containerdDir is containerd's directory for a host: a hosts.toml, or the certificates in its
+// place.
+type containerdDir struct {
+	file         string // the hosts.toml; "": there is none
+	content      hostsTOML
+	certificates certificates
 }
 
-// containerd reads the directory that counts for a host, which may be none.
-func (r *reading) containerd(host string) (hostDir, error) {
-	for _, root := range r.finder.containerd {
+// containerdDir reads the directory that counts for a host, which may be none.
+func (l *loader) containerdDir(host string) (containerdDir, error) {
+	for _, root := range l.finder.containerd {
 		for _, name := range append(tomlNames(host), fallback) {
 			dir := filepath.Join(root, name)
-			switch s := r.look(dir, false); {
+			switch s := l.state(dir, false); {
 			case s.err == nil && s.info.IsDir():
-				if said, ok, err := r.hostDir(dir); ok || err != nil {
-					return said, err
+				read, ok, err := l.readContainerdDir(dir)
+				if ok || err != nil {
+					return read, err
 				}
 			case s.err != nil && forbidden(s.err):
-				r.closed(root)
+				l.warnClosed(root)
 			case s.err != nil && !absent(s.err):
-				return hostDir{}, &Error{File: dir, Err: s.err}
+				return containerdDir{}, &Error{File: dir, Err: s.err}
 			}
 		}
 	}
-	return hostDir{}, nil
+	return containerdDir{}, nil
 }
 
-// hostDir reads a host's directory. It isn't ok where the directory can't be looked into:
-// then it is as though it weren't there.
-func (r *reading) hostDir(dir string) (hostDir, bool, error) {
+// readContainerdDir reads a host's directory. ok is false if this user may not look into it:
+// then it counts for nothing.
+func (l *loader) readContainerdDir(dir string) (_ containerdDir, ok bool, _ error) {
 	file := filepath.Join(dir, tomlName)
-	text, err := r.file(file)
-	if err != nil && forbidden(err) && forbidden(look(file, false).err) {
-		r.closed(dir)
-		return hostDir{}, false, nil
+	text, err := l.file(file)
+	if err != nil && forbidden(err) && forbidden(stateOf(file, false).err) {
+		l.warnClosed(dir)
+		return containerdDir{}, false, nil
 	}
 	if err != nil && !absent(err) {
-		return hostDir{}, false, err
+		return containerdDir{}, false, err
 	}
-	if len(bytes.TrimSpace(text)) == 0 { // or it isn't there
-		own, err := r.found(dir)
-		return hostDir{own: own}, true, err
+	if len(bytes.TrimSpace(text)) == 0 { // or there is no such file
+		c, err := l.certificatesIn(dir)
+		return containerdDir{certificates: c}, true, err
 	}
-	c, err := parse(file, text)
+	content, err := parseHostsTOML(file, text)
 	if err != nil {
-		return hostDir{}, false, err
+		return containerdDir{}, false, err
 	}
-	for _, e := range c.ignored {
-		r.warn("hosts.toml: "+e.Err.Error(), file, "line", e.Line)
-	}
-	return hostDir{config: *c, file: file}, true, nil
+	l.warnOf(content.warnings)
+	return containerdDir{file: file, content: *content}, true, nil
 }

@@ -7,20 +7,20 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// maxDepth is how deep hosts.toml goes: host, address, header, name.
+// maxDepth is how many keys deep a hosts.toml goes: host, address, header, name.
 const maxDepth = 4
 
-// outline is what a map doesn't say of a TOML text: in which order the tables below
-// host came, and on which lines things stand.
-type outline struct {
-	hosts []string
-	lines map[string]int // by joined path
+// positions are the order and the lines of a TOML text, which its values don't tell.
+type positions struct {
+	hosts  []string         // the keys below host, in the order of the text
+	lines  map[string]int   // the first line of a key, by its joined path
+	arrays map[string][]int // the lines of [[KEY]], by its joined path
 }
 
 func joined(path []string) string { return fmt.Sprintf("%q", path) }
 
-// line gives the line of path, or of what it is in; 0 for what isn't there.
-func (o outline) line(path ...string) int {
+// line gives the line of a key, or of the table that it would be in; 0 if there is neither.
+func (o positions) line(path ...string) int {
 	for ; len(path) > 0; path = path[:len(path)-1] {
 		if n, ok := o.lines[joined(path)]; ok {
 			return n
@@ -29,22 +29,23 @@ func (o outline) line(path ...string) int {
 	return 0
 }
 
-// outlineOf walks a text that was decoded without an error.
-func outlineOf(text []byte) outline {
-	o := outline{lines: map[string]int{}}
+// positionsOf walks a text that was parsed without an error.
+func positionsOf(text []byte) positions {
+	o := positions{lines: map[string]int{}, arrays: map[string][]int{}}
 	var starts []int // of lines after the first
 	for i, c := range text {
 		if c == '\n' {
 			starts = append(starts, i+1)
 		}
 	}
+	lineOf := func(key *unstable.Node) int { return 1 + sort.SearchInts(starts, int(key.Raw.Offset)+1) }
 	note := func(path []string, key *unstable.Node) []string {
 		if len(path) == maxDepth {
 			return path
 		}
 		path = append(path[:len(path):len(path)], string(key.Data))
 		if _, known := o.lines[joined(path)]; !known {
-			o.lines[joined(path)] = 1 + sort.SearchInts(starts, int(key.Raw.Offset)+1)
+			o.lines[joined(path)] = lineOf(key)
 			if len(path) == 2 && path[0] == "host" {
 				o.hosts = append(o.hosts, path[1])
 			}
@@ -71,8 +72,13 @@ func outlineOf(text []byte) outline {
 		switch n := p.Expression(); n.Kind {
 		case unstable.Table, unstable.ArrayTable:
 			table = nil
+			line := 0
 			for it := n.Key(); it.Next(); {
 				table = note(table, it.Node())
+				line = lineOf(it.Node())
+			}
+			if n.Kind == unstable.ArrayTable {
+				o.arrays[joined(table)] = append(o.arrays[joined(table)], line)
 			}
 		case unstable.KeyValue:
 			value(table, n)

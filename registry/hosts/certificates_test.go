@@ -252,6 +252,7 @@ func TestCertificatesAreFoundByHostAndPort(t *testing.T) {
 // Behaviour: mirror.certs
 func TestAHostsDirectoryMayHoldCertificatesInstead(t *testing.T) {
 	authority := newIssuer("servers")
+	cert, key := authority.issue(t, "jane")
 	host := authority.serve(t, nil)
 	ca := string(authority.pem)
 	dir := "toml/" + strings.Replace(host, ":", "_", 1) + "_/"
@@ -262,12 +263,17 @@ func TestAHostsDirectoryMayHoldCertificatesInstead(t *testing.T) {
 		"certificates":        {files{dir + "ca.crt": ca}, true},
 		"an empty hosts.toml": {files{dir + "ca.crt": ca, dir + "hosts.toml": "\n"}, true},
 		"a hosts.toml":        {files{dir + "ca.crt": ca, dir + "hosts.toml": "capabilities = ['pull']"}, false},
+		"a pair in one file":  {files{dir + "ca.crt": ca, dir + "jane.cert": string(cert) + string(key)}, true},
 		"by default":          {files{"toml/_default/ca.crt": ca}, true},
 		"not the default's":   {files{"toml/_default/ca.crt": ca, dir + "README": ""}, false},
 	} {
 		f, _ := finder(t, c.files)
-		if _, err := get(t, record(t, f, host).Server); (err == nil) != c.opens {
+		server := record(t, f, host).Server
+		if _, err := get(t, server); (err == nil) != c.opens {
 			t.Errorf("%s: %v; want an answer: %v", name, err, c.opens)
+		}
+		if pair := server.TLS != nil && len(server.TLS.Certificates) == 1; pair != (name == "a pair in one file") {
+			t.Errorf("%s: the client certificates are %v", name, server.TLS)
 		}
 	}
 }

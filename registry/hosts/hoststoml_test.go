@@ -137,6 +137,36 @@ dial_timeout = "1m"
 server = "https://my-registry.io"
 proxy = "http://my-proxy:8080"
 `, []string{"server https://my-registry.io/v2", `3: "proxy" means nothing here`}},
+	{"http with TLS settings", `
+server = "http://r.example:5000"
+ca = "ca.pem"
+[host."http://none.example:5000"]
+[host."http://skips.example"]
+skip_verify = true
+[host."http://says.example:5000/x"]
+skip_verify = false
+[host."http://client.example"]
+client = "c.pem"
+[host."http://web.example:80"]
+skip_verify = true
+`, []string{
+		"http://none.example:5000/v2",
+		"https://skips.example/v2 or http skip",
+		"https://says.example:5000/x/v2 or http",
+		"https://client.example/v2 or http client c.pem ",
+		"http://web.example:80/v2 skip",
+		"server https://r.example:5000/v2 or http ca ca.pem",
+	}},
+	{"capabilities at the root without a server", `
+capabilities = ["pull"]
+[host."https://m.example"]
+capabilities = ["pull", "Referrers", "sign"]
+`, []string{
+		"https://m.example/v2 pull, referrers",
+		"server -",
+		`2: capabilities at the root are those of server, and it names none: they mean nothing`,
+		`4: the capability "sign" isn't known (pull, resolve, push, referrers are): going on with the others`,
+	}},
 	{"a comment", "# nothing yet\n", []string{"server -"}},
 }
 
@@ -147,6 +177,9 @@ func (s settings) spelled() string {
 		b.WriteString(s.base.String())
 	} else {
 		b.WriteString("-")
+	}
+	if s.httpFallback {
+		b.WriteString(" or http")
 	}
 	if s.can != 0 {
 		fmt.Fprintf(&b, " %v", s.can)
@@ -172,14 +205,14 @@ func (s settings) spelled() string {
 }
 
 // spelled writes what a hosts.toml says, a line for each server.
-func (c *config) spelled() []string {
+func (c *hostsTOML) spelled() []string {
 	var lines []string
 	for _, m := range c.mirrors {
 		lines = append(lines, m.spelled())
 	}
 	lines = append(lines, "server "+c.server.spelled())
-	for _, e := range c.ignored {
-		lines = append(lines, fmt.Sprintf("%d: %v", e.Line, e.Err))
+	for _, e := range c.warnings {
+		lines = append(lines, fmt.Sprintf("%d: %v", e.Line, strings.TrimPrefix(e.Err.Error(), "hosts.toml: ")))
 	}
 	return lines
 }
@@ -189,7 +222,7 @@ func (c *config) spelled() []string {
 // Behaviour: mirror.settings
 func TestWhatPeopleWriteIsUnderstood(t *testing.T) {
 	for _, w := range wild {
-		c, err := parse("hosts.toml", []byte(w.text))
+		c, err := parseHostsTOML("hosts.toml", []byte(w.text))
 		if err != nil {
 			t.Errorf("%s: %v", w.name, err)
 			continue
@@ -229,7 +262,7 @@ func TestMirrorsKeepTheOrderOfTheText(t *testing.T) {
 			[]string{"https://z.example/v2", "https://a.example/v2", "https://m.example/v2"}},
 		{"['host a.example']\n[\"host\\u0000a.example\"]\n[other.'a.example']\n[host.'z.example']\n[host.'a.example']\n", []string{"https://z.example/v2", "https://a.example/v2"}},
 	} {
-		parsed, err := parse("hosts.toml", []byte(c.text))
+		parsed, err := parseHostsTOML("hosts.toml", []byte(c.text))
 		if err != nil {
 			t.Error(err)
 			continue
@@ -262,7 +295,6 @@ func TestWhatIsWrongInATextIsSaidWithItsLine(t *testing.T) {
 		{"[host.'']\n", 1, "a mirror needs an address"},
 		{"server = 'ftp://a.example'\n", 1, "must begin with https:// or http://"},
 		{"\n[host.'https://']\n", 2, "names no host"},
-		{"[host.'https://a.example']\n\ncapabilities = ['pull', 'delete']\n", 3, `"delete" is no capability`},
 		{"capabilities = 'pull'\n", 1, "capabilities must be a list of strings"},
 		{"capabilities = [1]\n", 1, "capabilities must hold strings alone"},
 		{"capabilities = true\n", 1, "capabilities must be a string or a list"},
@@ -284,7 +316,7 @@ func TestWhatIsWrongInATextIsSaidWithItsLine(t *testing.T) {
 		{"[header]\nA = ['b', 3]\n", 2, "A must hold strings alone"},
 		{"[header]\nA = \"b\\r\\nC: d\"\n", 2, "the header A has a character that no header may have"},
 	} {
-		got, err := parse("/etc/hosts.toml", []byte(c.text))
+		got, err := parseHostsTOML("/etc/hosts.toml", []byte(c.text))
 		var e *Error
 		if !errors.As(err, &e) || got != nil {
 			t.Errorf("%q: got %v, %v", c.text, got, err)
@@ -312,7 +344,7 @@ func TestAnErrorTellsNoSecret(t *testing.T) {
 		"[header]\nAuthorization = ['Basic SECRET', 5]",
 		"[header]\nAuthorization = \"Basic SECRET\\n\"",
 	} {
-		if _, err := parse("hosts.toml", []byte(text)); err == nil || strings.Contains(err.Error(), "SECRET") {
+		if _, err := parseHostsTOML("hosts.toml", []byte(text)); err == nil || strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("%q gives %v", text, err)
 		}
 	}
@@ -355,14 +387,14 @@ func TestTheAPIIsBelowTheAddressOrAtIt(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
+func FuzzParseHostsTOML(f *testing.F) {
 	for _, w := range wild {
 		f.Add(w.text)
 	}
 	f.Add("host = { 'a.example' = { header = { A = ['b'] }, client = [['c', 'd'], 'e'] } }")
 	f.Add("host.\"a.example\".ca = '''\nx'''\n[[host]]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := parse("hosts.toml", []byte(text))
+		c, err := parseHostsTOML("hosts.toml", []byte(text))
 		if err != nil {
 			if e := (*Error)(nil); !errors.As(err, &e) || c != nil || e.Line < 0 || e.Line > strings.Count(text, "\n")+1 {
 				t.Fatalf("got %v, %v", c, err)
@@ -385,7 +417,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%q leads to %q", u, sub)
 			}
 		}
-		for _, e := range c.ignored {
+		for _, e := range c.warnings {
 			if e.Line < 1 {
 				t.Errorf("%v is on no line", e.Err)
 			}

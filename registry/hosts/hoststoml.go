@@ -1,78 +1,75 @@
 package hosts
 
 import (
-	"errors"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/pelletier/go-toml/v2"
 )
 
-// config is what a hosts.toml says.
-type config struct {
-	server  settings // with a nil base where the registry itself is meant
-	mirrors []settings
-	// ignored are the keys that mean nothing here, with their lines.
-	ignored []*Error
+// hostsTOML is the content of a hosts.toml.
+type hostsTOML struct {
+	server   settings // its base is nil if the file names no server
+	mirrors  []settings
+	warnings []*Error // keys and capabilities that mean nothing here
 }
 
-// settings are what a hosts.toml says of one server. Nothing that they name was read.
+// settings are what a file says of one server. The files that they name aren't read yet.
 type settings struct {
-	base        *url.URL
-	can         Capability // 0 where none is named
-	ca          []named
-	client      []pair
-	skipVerify  bool
-	header      http.Header
-	dialTimeout time.Duration
-	said        bool // anything at all
+	base         *url.URL
+	httpFallback bool       // Endpoint.HTTPFallback
+	can          Capability // what the file names; 0 also if it names none
+	canNamed     bool       // the file names capabilities, though maybe unknown ones alone
+	ca           []filePath
+	client       []clientPair
+	skipVerify   bool
+	header       http.Header
+	dialTimeout  time.Duration // 0: not named
+	any          bool          // the file says anything at all of the server
 }
 
-// named is a path as it stands in a file, and the line that it stands on.
-type named struct {
+// filePath is a path as it stands in a file.
+type filePath struct {
 	path string
 	line int
 }
 
-// pair is a client certificate and its key, which may be in the same file: then key is
-// empty.
-type pair struct {
+// clientPair is the paths of a client certificate and its key. key is empty if one file
+// holds both.
+type clientPair struct {
 	cert, key string
 	line      int
 }
 
-// keys are those of one server. At the top there are server and host as well.
-var keys = []string{"capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout"}
+// serverKeys are the keys for one server. The root of the file has server and host as well.
+var serverKeys = []string{"capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout"}
 
-// parse reads the text of the hosts.toml at file. An error is an *Error.
-func parse(file string, text []byte) (*config, error) {
-	values := map[string]any{}
-	if err := toml.Unmarshal(text, &values); err != nil {
-		line := 0
-		if d := (*toml.DecodeError)(nil); errors.As(err, &d) {
-			line, _ = d.Position()
-		}
-		return nil, &Error{File: file, Line: line, Err: errors.New(strings.TrimPrefix(err.Error(), "toml: "))}
-	}
-	top := table{file: file, outline: outlineOf(text), values: values}
-	c := &config{}
-	address, _, err := top.text("server")
+// parseHostsTOML parses the text of a hosts.toml. An error is an *Error.
+func parseHostsTOML(file string, text []byte) (*hostsTOML, error) {
+	root, err := parseTable(file, text)
 	if err != nil {
 		return nil, err
 	}
-	if c.server, err = top.settings(address, top, "server"); err != nil {
-		return nil, err
-	}
-	c.ignored = append(c.ignored, top.ignored("server", "host")...)
-	hosts, _, err := top.below("host")
+	c := &hostsTOML{}
+	address, _, err := root.text("server")
 	if err != nil {
 		return nil, err
 	}
-	for _, address := range hosts.outline.hosts {
+	if c.server, err = root.settings(address, root, "server"); err != nil {
+		return nil, err
+	}
+	c.warnings = append(root.unknownCapabilities(), root.unknownKeys("hosts.toml", append(serverKeys, "server", "host"))...)
+	if c.server.base == nil && c.server.canNamed {
+		c.server.can, c.server.canNamed = 0, false
+		c.warnings = append(c.warnings, root.errorf("capabilities", "hosts.toml: capabilities at the root are those of server, and it names none: they mean nothing"))
+	}
+	hosts, _, err := root.below("host")
+	if err != nil {
+		return nil, err
+	}
+	for _, address := range hosts.positions.hosts {
 		t, there, err := hosts.below(address)
 		if err != nil {
 			return nil, err
@@ -88,24 +85,13 @@ func parse(file string, text []byte) (*config, error) {
 			return nil, err
 		}
 		c.mirrors = append(c.mirrors, s)
-		c.ignored = append(c.ignored, t.ignored()...)
+		c.warnings = append(append(c.warnings, t.unknownCapabilities()...), t.unknownKeys("hosts.toml", serverKeys)...)
 	}
 	return c, nil
 }
 
-// ignored gives the keys that mean nothing here: neither those of a server nor more.
-func (t table) ignored(more ...string) []*Error {
-	var unknown []*Error
-	for _, k := range slices.Sorted(maps.Keys(t.values)) {
-		if !slices.Contains(keys, k) && !slices.Contains(more, k) {
-			unknown = append(unknown, t.errorf(k, "%q means nothing here", k))
-		}
-	}
-	return unknown
-}
-
-// settings reads what a table says of the server at address, which stands at a key of
-// another, or of the same; an empty address is the registry itself.
+// settings reads what a table says of the server at address, which stands at a key of in. An
+// empty address is the registry itself.
 func (t table) settings(address string, in table, key string) (settings, error) {
 	var s settings
 	override, err := t.flag("override_path")
@@ -125,27 +111,39 @@ func (t table) settings(address string, in table, key string) (settings, error) 
 	if s.skipVerify, err = t.flag("skip_verify"); err != nil {
 		return s, err
 	}
-	s.said = s.base != nil || s.can != 0 || s.ca != nil || s.client != nil || s.skipVerify || s.header != nil || s.dialTimeout != 0
+	// Also skip_verify = false is about TLS, to containerd.
+	_, skips := t.values["skip_verify"]
+	if (skips || s.ca != nil || s.client != nil) && s.base != nil && s.base.Scheme == "http" && s.base.Port() != "80" {
+		s.base.Scheme, s.httpFallback = "https", true
+	}
+	s.any = s.base != nil || s.canNamed || s.ca != nil || s.client != nil || s.skipVerify || s.header != nil || s.dialTimeout != 0
 	return s, nil
 }
 
+// readCapabilities adds the capabilities that are known. An empty list names none, as to
+// containerd.
 func (t table) readCapabilities(s *settings) error {
 	names, err := t.list("capabilities")
 	if err != nil {
 		return err
 	}
+	s.canNamed = len(names) > 0
 	for _, name := range names {
-		known := false
-		for _, k := range capabilities {
-			if strings.EqualFold(name, k.name) {
-				s.can, known = s.can|k.can, true
-			}
-		}
-		if !known {
-			return t.errorf("capabilities", "%q is no capability: there are pull, resolve and push", name)
-		}
+		s.can |= parseCapability(name)
 	}
 	return nil
+}
+
+// unknownCapabilities gives a warning for each capability that isn't known. The list was
+// read already.
+func (t table) unknownCapabilities() (warnings []*Error) {
+	names, _ := t.list("capabilities")
+	for _, name := range names {
+		if parseCapability(name) == 0 {
+			warnings = append(warnings, t.errorf("capabilities", "hosts.toml: the capability %q isn't known (%v are): going on with the others", name, allCapabilities))
+		}
+	}
+	return warnings
 }
 
 func (t table) readCA(s *settings) error {
@@ -157,7 +155,7 @@ func (t table) readCA(s *settings) error {
 		if p == "" {
 			return t.errorf("ca", "ca names no file")
 		}
-		s.ca = append(s.ca, named{p, t.errorf("ca", "").Line})
+		s.ca = append(s.ca, filePath{p, t.line("ca")})
 	}
 	return nil
 }
@@ -174,7 +172,7 @@ func (t table) readClient(s *settings) error {
 		items = []any{v}
 	}
 	for _, item := range items {
-		p := pair{line: t.errorf("client", "").Line}
+		p := clientPair{line: t.line("client")}
 		switch item := item.(type) {
 		case string:
 			p.cert = item
