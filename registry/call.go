@@ -36,6 +36,7 @@ type call struct {
 
 	anonymous bool // no credential goes along
 	mirrored  bool // a list that mirrors are asked for where the registry is out of reach
+	referrers bool // with mirrored: the list that some mirrors are asked for before the registry is
 }
 
 // unknownSize is of a payload whose end isn't known yet.

@@ -102,14 +102,15 @@ func newClient(o Options, b bounds) *Client {
 	c.transports = &serverTransports{endpoint: c.ofServer, usual: newTransports(hosts.Endpoint{}), all: map[*transports]bool{}}
 	c.auth = &auth.Authorizer{
 		Next: &agent{o.UserAgent, &transport.Identity{Next: &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
-			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback,
+			Next: &transport.Plain{Named: named, Fallback: c.fallsBack,
 				Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer}}}}}},
 		Source: o.Credentials,
 		Log:    o.Logger,
 		PlainOK: func(host string) bool {
-			return c.learnt.isPlain(host) || named(host) || ref.IsLoopback(host)
+			return named(host) || ref.IsLoopback(host) || c.isPlain(host)
 		},
 	}
+	c.transports.plainOK = c.auth.PlainOK
 	return c
 }
 

@@ -82,11 +82,20 @@ func (c *Client) firstPage(ctx context.Context, k call) (_ call, p page, at, nex
 		return k, p, at, next, err
 	}
 	es, err := c.listing(k.repo.Host)
+	if k.referrers {
+		es, err = c.referring(k.repo)
+	}
+	if errors.Is(err, errNoAPI) {
+		return k, p, nil, nil, err
+	}
 	if err != nil {
 		return k, p, nil, nil, k.failed(ctx, err, "")
 	}
 	k, err = try(ctx, c, k, es, OutOfReach, func(ctx context.Context, k call) (_ call, err error) {
 		p, at, next, err = c.page(ctx, k)
+		if err == nil && k.referrers && k.at.mirror && !isIndex(p) {
+			err = k.nonsense("it is no index")
+		}
 		return k, err
 	})
 	k.plan.Hurried = false // the pages after it are had nowhere else

@@ -21,11 +21,9 @@ func (c *Client) Referrers(ctx context.Context, r ref.Repository, d digest.Diges
 	if err := checkDigest(r, d); err != nil {
 		return nil, err
 	}
-	if c.learnt.hasReferrers(r) {
-		ds, err := c.referrersAPI(ctx, r, d)
-		if !errors.Is(err, errNoAPI) {
-			return ds, err
-		}
+	ds, err := c.referrersAPI(ctx, r, d)
+	if !errors.Is(err, errNoAPI) {
+		return ds, err
 	}
 	return c.referrersTag(ctx, r, d)
 }
@@ -37,13 +35,16 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 	k := call{
 		method: http.MethodGet, repo: r, path: r.Path + "/referrers/" + d.String(),
 		header: http.Header{"Accept": {v1.MediaTypeImageIndex}},
-		what:   "referrers", name: named(r, d.String()), mirrored: true,
+		what:   "referrers", name: named(r, d.String()), mirrored: true, referrers: true,
 		plan: transport.Plan{Here: true},
 	}
 	all := []v1.Descriptor{}
 	first := true
 	for p, err := range c.pages(ctx, k) {
 		var e *Error
+		if first && err != nil && ctx.Err() == nil && !c.learnt.hasReferrers(r) {
+			return nil, errNoAPI // only mirrors were asked, and the registry may have the tag
+		}
 		if first && errors.As(err, &e) {
 			switch e.Status {
 			case http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable, http.StatusMethodNotAllowed, http.StatusSeeOther:
@@ -69,6 +70,12 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 		first = false
 	}
 	return all, nil
+}
+
+// isIndex says whether a page of referrers is one.
+func isIndex(p page) bool {
+	_, ok := parseIndex(p.body, p.header.Get("Content-Type"))
+	return ok
 }
 
 // parseIndex reads an index and leaves out descriptors that can't be valid.

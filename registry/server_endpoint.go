@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/ocifs/ocifs/registry/auth"
@@ -53,7 +56,7 @@ func (c *Client) host(name string) (*host, error) {
 	h := &host{record: record}
 	if record == nil {
 		base := &url.URL{Scheme: "https", Host: ref.APIHost(name), Path: "/v2"}
-		h.server = c.endpoint(name, hosts.Endpoint{Base: base, Can: hosts.Pull | hosts.Resolve | hosts.Push})
+		h.server = c.endpoint(name, hosts.Endpoint{Base: base, Can: hosts.Pull | hosts.Resolve | hosts.Push | hosts.Referrers})
 	} else {
 		for _, m := range record.Mirrors {
 			e := c.endpoint(name, m)
@@ -78,13 +81,10 @@ func (c *Client) gone(h *host) {
 
 // endpoint makes an endpoint. mu is held.
 func (c *Client) endpoint(registry string, e hosts.Endpoint) *endpoint {
-	if e.Base.Scheme == "http" {
-		c.learnt.speaksPlain(e.Base.Host)
-	}
 	ts := c.transports.take(e)
 	return &endpoint{
 		Endpoint: e, registry: registry, transports: ts, health: c.learnt.health(e.Base.Host),
-		sends: &transport.Server{Base: e.Base, Header: e.Header, Meta: ts.meta, Bulk: ts.bulk},
+		sends: &transport.Server{Base: e.Base, Header: e.Header, Meta: ts.meta, Bulk: ts.bulk, HTTPFallback: e.HTTPFallback},
 	}
 }
 
@@ -103,6 +103,31 @@ func (c *Client) ofServer(server string) *endpoint {
 		return nil // what stands for it isn't it
 	}
 	return h.server
+}
+
+// fallsBack says whether a request may go by http if its server speaks no TLS: a loopback
+// host's may, and that of a server that somebody configured so.
+func (c *Client) fallsBack(req *http.Request) bool {
+	if ref.IsLoopback(req.URL.Host) {
+		return true
+	}
+	if s := transport.PlanOf(req.Context()).Server; s != nil && s.Is(req.URL) {
+		return s.HTTPFallback
+	}
+	e := c.ofServer(req.URL.Host)
+	return e != nil && e.HTTPFallback
+}
+
+// isPlain says whether a server host:port is configured to be asked by http, or to fall back
+// to it. Then credentials may go there by http.
+func (c *Client) isPlain(server string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.hosts.Values(), func(h *host) bool {
+		return slices.ContainsFunc(h.servers(), func(e *endpoint) bool {
+			return (e.Base.Scheme == "http" || e.HTTPFallback) && e.Base.Host == server
+		})
+	})
 }
 
 // url is the address of something below the API of the endpoint.
@@ -150,7 +175,7 @@ func (e *endpoint) access(a auth.Access) auth.Access {
 }
 
 // errNobody is of what no server may be asked for.
-var errNobody = fmt.Errorf("hosts.toml names no server that may be asked for it: %w", ErrUnsupported)
+var errNobody = fmt.Errorf("no server that is configured for the registry may be asked for it: %w", ErrUnsupported)
 
 // able gives the endpoints that can do what is needed, in the order in which they are
 // asked. What is written goes to one alone.
@@ -186,6 +211,29 @@ func (c *Client) listing(registry string) ([]*endpoint, error) {
 		es = append([]*endpoint{last}, es[:len(es)-1]...)
 	}
 	return es, nil
+}
+
+// referring gives the endpoints that are asked for referrers by the API: the mirrors whose
+// capabilities name them, and then those that are asked for any list, unless the registry is
+// known to have no such API.
+func (c *Client) referring(r ref.Repository) ([]*endpoint, error) {
+	able, err := c.able(r.Host, hosts.Referrers)
+	if err != nil && !errors.Is(err, errNobody) {
+		return nil, err
+	}
+	first := slices.DeleteFunc(able, func(e *endpoint) bool { return !e.mirror })
+	if !c.learnt.hasReferrers(r) {
+		if len(first) == 0 {
+			return nil, errNoAPI
+		}
+		return first, nil
+	}
+	es, err := c.listing(r.Host)
+	if err != nil && len(first) == 0 {
+		return nil, err
+	}
+	es = slices.DeleteFunc(es, func(e *endpoint) bool { return slices.Contains(first, e) })
+	return append(first, es...), nil
 }
 
 // of gives the endpoint of a call that names none.

@@ -39,7 +39,6 @@ const maxWarnings = 100
 type learnt struct {
 	mu          sync.Mutex
 	healths     *simplelru.LRU[string, *health]           // by the server's host:port
-	plain       *simplelru.LRU[string, bool]              // servers that were configured to speak http, by host:port
 	limits      *simplelru.LRU[string, RateLimit]         // by the registry's host
 	noReferrers *simplelru.LRU[ref.Repository, time.Time] // repositories without the referrers API, and until when that is believed
 	noTagList   *simplelru.LRU[string, time.Time]         // hosts that take one tag at a time, and until when
@@ -64,7 +63,7 @@ type chunked struct {
 
 func newLearnt() *learnt {
 	return &learnt{
-		healths: newLRU[string, *health](), plain: newLRU[string, bool](), limits: newLRU[string, RateLimit](),
+		healths: newLRU[string, *health](), limits: newLRU[string, RateLimit](),
 		noReferrers: newLRU[ref.Repository, time.Time](), noTagList: newLRU[string, time.Time](), chunked: newLRU[string, chunked](),
 		notAhead: newLRU[string, time.Time](), wrong: newLRU[hostAndDigest, time.Time](), warned: map[string]bool{},
 	}
@@ -88,20 +87,6 @@ func (l *learnt) health(server string) *health {
 		l.healths.Add(server, h)
 	}
 	return h
-}
-
-// speaksPlain takes note that a server host:port was configured to speak http.
-func (l *learnt) speaksPlain(server string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.plain.Add(server, true)
-}
-
-// isPlain says whether a server host:port was configured to speak http.
-func (l *learnt) isPlain(server string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.plain.Contains(server)
 }
 
 // hasReferrers says whether a repository may have the referrers API.

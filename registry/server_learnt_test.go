@@ -25,7 +25,6 @@ func TestWhatIsLearntIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		release()
-		c.learnt.speaksPlain(host)
 		c.learnt.limited(host, limits)
 		c.learnt.lacksReferrers(ref.Repository{Host: host, Path: "a"})
 		c.learnt.lacksTags(host)
@@ -36,7 +35,7 @@ func TestWhatIsLearntIsBounded(t *testing.T) {
 	}
 	l := c.learnt
 	for what, n := range map[string]int{
-		"hosts": c.hosts.Len(), "healths": l.healths.Len(), "plain": l.plain.Len(), "limits": l.limits.Len(), "referrers": l.noReferrers.Len(),
+		"hosts": c.hosts.Len(), "healths": l.healths.Len(), "limits": l.limits.Len(), "referrers": l.noReferrers.Len(),
 		"tags": l.noTagList.Len(), "ahead": l.notAhead.Len(), "chunks": l.chunked.Len(), "wrong": l.wrong.Len(),
 	} {
 		if n != maxLearnt {

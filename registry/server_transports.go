@@ -16,6 +16,7 @@ import (
 type serverTransports struct {
 	endpoint func(host string) *endpoint // of the server host:port itself; nil: as nobody configured
 	usual    *transports                 // of servers without a TLS setting of their own
+	plainOK  func(host string) bool      // whether secrets may go to host:port by http
 
 	mu  sync.Mutex
 	all map[*transports]bool // in use, but for usual; guarded by mu
@@ -57,24 +58,44 @@ func (w *transports) closeIdle() {
 func (w *serverTransports) RoundTrip(req *http.Request) (*http.Response, error) {
 	plan := transport.PlanOf(req.Context())
 	to := plan.Server
-	if to == nil || !transport.SameServer(to.Base, req.URL) {
+	if to == nil || !to.Is(req.URL) {
 		to = w.of(req.URL.Host)
-	}
-	if len(to.Header) > 0 {
-		// Its own, as a RoundTripper changes no request.
-		own := *req
-		own.Header = req.Header.Clone()
-		for name, v := range to.Header {
-			if name != "Authorization" || own.Header.Get(name) == "" {
-				own.Header[name] = v
-			}
+		if plan.Token && plan.Server != nil && w.isTokenServer(req) {
+			req = withHeader(req, plan.Server.Header)
 		}
-		req = &own
 	}
+	req = withHeader(req, to.Header)
 	if plan.Bulk {
 		return to.Bulk.RoundTrip(req)
 	}
 	return to.Meta.RoundTrip(req)
+}
+
+// isTokenServer says whether a request for a token goes to the server that was named for it, in
+// a way that is fit for secrets, and not to one where that leads.
+func (w *serverTransports) isTokenServer(req *http.Request) bool {
+	first := req
+	for first.Response != nil {
+		first = first.Response.Request
+	}
+	return transport.SameServer(first.URL, req.URL) && (req.URL.Scheme == "https" || w.plainOK(req.URL.Host))
+}
+
+// withHeader gives a request with headers that people configured, in place of its own. An
+// Authorization of its own is that of a credential, and stays. The request isn't changed, as
+// becomes a RoundTripper.
+func withHeader(req *http.Request, header http.Header) *http.Request {
+	if len(header) == 0 {
+		return req
+	}
+	own := *req
+	own.Header = req.Header.Clone()
+	for name, v := range header {
+		if name != "Authorization" || own.Header.Get(name) == "" {
+			own.Header[name] = v
+		}
+	}
+	return &own
 }
 
 // of gives the settings of a server host:port.

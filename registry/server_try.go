@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
 )
@@ -40,7 +41,7 @@ func try[T any](ctx context.Context, c *Client, k call, es []*endpoint, passes f
 		}
 		k.plan.Hurried = true
 		v, err := ask(ctx, k)
-		if err == nil || ctx.Err() != nil || !passes(err) {
+		if err == nil || ctx.Err() != nil || !passes(err) && !isAhead(e, es[i+1:]) {
 			return v, after(err, passed)
 		}
 		passed = append(passed, err)
@@ -48,6 +49,12 @@ func try[T any](ctx context.Context, c *Client, k call, es []*endpoint, passes f
 	}
 	var none T
 	return none, errNobody // es is never empty
+}
+
+// isAhead says whether an endpoint is a mirror that is asked before the registry is. Whatever it
+// says that is no answer, the registry may have one.
+func isAhead(e *endpoint, later []*endpoint) bool {
+	return e.mirror && slices.ContainsFunc(later, func(e *endpoint) bool { return !e.mirror })
 }
 
 // passed tells of an endpoint that is passed over.

@@ -334,6 +334,7 @@ func TestTheUsualDirectoriesAreThoseOfOthers(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
+	t.Setenv("XDG_CONFIG_HOME", "")
 	t.Setenv("CONTAINERS_REGISTRIES_CONF", "/x/mine.conf")
 	want := []RegistriesConf{{"/x/mine.conf", []string{"/etc/containers/registries.conf.d", "/home/jane/.config/containers/registries.conf.d"}}}
 	if got := Usual(); !reflect.DeepEqual(got.RegistriesConf, want) {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -12,15 +13,25 @@ import (
 	"syscall"
 )
 
-// Plain sends requests for hosts that speak plain HTTP by http: those that Named
-// names always, and those that Loopback allows once they answered https in plain
-// text. All requests come in as https.
+// Plain sends requests for hosts that speak plain HTTP by http: always those that Named names,
+// and those that Fallback allows if they speak no TLS. All requests come in as https.
+//
+// A host that Fallback allows is asked by https first. Once it spoke TLS it is asked by no http
+// any more: whoever can break its TLS would get a credential in clear.
 type Plain struct {
 	Next     http.RoundTripper
-	Named    func(host string) bool
-	Loopback func(host string) bool
+	Named    func(host string) bool       // hosts that are asked by http alone
+	Fallback func(req *http.Request) bool // whether the host of a request may be asked by http
+	found    hostSet                      // hosts that speak http, though asked by https
+	tls      hostSet                      // hosts that spoke TLS
+}
 
-	found sync.Map // host → struct{}: loopback hosts that speak http
+// hostSet is a set of host:port. It is safe for concurrent use.
+type hostSet struct{ hosts sync.Map }
+
+func (s *hostSet) has(host string) bool {
+	_, ok := s.hosts.Load(host)
+	return ok
 }
 
 // RoundTrip sends the request by the scheme that its host speaks.
@@ -32,14 +43,11 @@ func (t *Plain) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.Named(host) {
 		return t.Next.RoundTrip(byHTTP(req))
 	}
-	if _, ok := t.found.Load(host); ok {
-		resp, err := t.Next.RoundTrip(byHTTP(req))
-		if err == nil && resp.StatusCode == http.StatusBadRequest {
-			t.found.Delete(host) // it may speak TLS by now, and is asked anew next time
-		}
-		return resp, err
+	fallback := t.Fallback(req)
+	if fallback && t.found.has(host) {
+		return t.byHTTP(req)
 	}
-	var shook atomic.Bool // a handshake came to its end: the other side does speak TLS
+	var shook atomic.Bool // a handshake came to its end, so the server speaks TLS
 	trace := &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { shook.Store(true) },
 	}
@@ -47,14 +55,33 @@ func (t *Plain) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp != nil {
 		resp.Request = req
 	}
-	if err == nil || !t.Loopback(host) || shook.Load() || !answeredInPlain(err) {
+	if fallback && (err == nil || shook.Load()) {
+		t.tls.hosts.Store(host, struct{}{})
+	}
+	if err == nil || !fallback || t.tls.has(host) || !answeredInPlain(err) && !isClosed(err, req) {
 		return resp, err
 	}
-	resp, err = t.Next.RoundTrip(byHTTP(req))
-	if err == nil && resp.StatusCode != http.StatusBadRequest { // which is a TLS server's answer to plain text
-		t.found.Store(host, struct{}{})
+	return t.byHTTP(req)
+}
+
+// byHTTP sends a request by http, and takes note of a host that answers.
+func (t *Plain) byHTTP(req *http.Request) (*http.Response, error) {
+	host := req.URL.Host
+	resp, err := t.Next.RoundTrip(byHTTP(req))
+	switch {
+	case err == nil && resp.StatusCode == http.StatusBadRequest:
+		t.found.hosts.Delete(host) // it is a TLS server's answer to plain text
+	case err == nil:
+		t.found.hosts.Store(host, struct{}{})
 	}
 	return resp, err
+}
+
+// isClosed says whether nobody is at the port of https, where the address names no port and so
+// means another one by http.
+func isClosed(err error, req *http.Request) bool {
+	var dial *net.OpError
+	return req.URL.Port() == "" && errors.As(err, &dial) && dial.Op == "dial" && (errors.Is(err, syscall.ECONNREFUSED) || dial.Timeout())
 }
 
 // answeredInPlain says whether a TLS handshake failed because the other side

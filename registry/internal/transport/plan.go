@@ -32,14 +32,29 @@ type Plan struct {
 	// Here gives a 303 back, in place of going where it leads: to something else than what
 	// was asked for, which matters to some.
 	Here bool
+	// Token says that the request is for a token that Server wants, be it there or elsewhere.
+	Token bool
 }
 
 // Server is a server that requests are made for, by its settings.
 type Server struct {
 	Base   *url.URL          // of its API
-	Header http.Header       // that goes along with each request to it
+	Header http.Header       // that goes along with each request to it, and to its token server
 	Meta   http.RoundTripper // sends requests
 	Bulk   http.RoundTripper // sends requests that carry a blob
+	// HTTPFallback says that it may be asked by http if it doesn't speak TLS. Base is https then.
+	HTTPFallback bool
+}
+
+// Is says whether an address is of the server. With HTTPFallback and no port that is port 443 by
+// https and port 80 by http.
+func (s *Server) Is(u *url.URL) bool {
+	if s.HTTPFallback && s.Base.Port() == "" && u.Scheme == "http" {
+		base := *s.Base
+		base.Scheme = "http"
+		return SameServer(&base, u)
+	}
+	return SameServer(s.Base, u)
 }
 
 type planKey struct{}
@@ -56,10 +71,10 @@ func PlanOf(ctx context.Context) Plan {
 }
 
 // ForToken is the plan of the request for a token that a request of plan p needs. The patience
-// of p is of whoever waits for both, and its server's settings count where the tokens come
-// from there. All else is of the request itself.
+// of p is of whoever waits for both. The transports of its server count if the tokens come from
+// there, and its headers wherever they come from. All else is of the request itself.
 func (p Plan) ForToken() Plan {
-	return Plan{Server: p.Server, Hurried: p.Hurried, Impatient: p.Impatient}
+	return Plan{Server: p.Server, Hurried: p.Hurried, Impatient: p.Impatient, Token: true}
 }
 
 const (
