@@ -25,17 +25,17 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if err := s.settleFile(path, size); err != nil {
 		return fmt.Errorf("adopt %s: %w", d, err)
 	}
+	s.ledger.pin(d) // before it has its name: eviction mustn't come between
+	defer s.ledger.unpin(d)
 	step("adopted: synced")
 	to := s.blob(d)
 	if err := s.retry(filepath.Dir(to), func() error { return os.Rename(path, to) }); err != nil {
 		return fmt.Errorf("adopt %s: %w", d, noSpace(err))
 	}
 	step("adopted: renamed")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.note(d, size)
+	s.ledger.note(d, size)
 	s.brought(size)
-	s.evictLocked(s.limitLocked(), 0)
+	s.evict(0)
 	return nil
 }
 
@@ -64,13 +64,8 @@ func (s *Store) settleFile(path string, size int64) error {
 // MakeRoom frees n bytes on the disk, or less where the store hasn't that much. What
 // the disk has free anyway counts.
 func (s *Store) MakeRoom(n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	free, size, err := diskSpace(s.dir)
-	if err != nil {
-		return
-	}
-	if short := n + min(freeReserve, size/100*freePercent) - free; short > 0 {
-		s.evictLocked(s.limitLocked(), short)
+	_, disk := s.limitNow()
+	if short := n + keepFree(disk) - disk.Free; disk.Size > 0 && short > 0 {
+		s.evict(short)
 	}
 }

@@ -50,7 +50,7 @@ func (s *Store) setAside(d digest.Digest, f *os.File, why string) {
 	if err != nil {
 		s.log.Warn("damaged cache file not removed", "digest", d, "cause", err)
 	}
-	s.drop(d)
+	s.ledger.drop(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Quarantined++

@@ -48,6 +48,13 @@
 // Where the directory can't be written any more, blobs are served from unnamed
 // temporary files, and the log says so once.
 //
+// # Locks
+//
+// A lock is taken before those that stand behind it: Store.evicting, which an eviction holds
+// while it unlinks files; Store.mu, for downloads and the references of open files; ledger.mu,
+// for what the store takes of the disk. Nothing asks the disk under the latter two. Stream.mu
+// and the locks of cache/internal/ingest stand before Store.mu.
+//
 // # Layout
 //
 //	DIR/CACHEDIR.TAG              tells backups to leave it out

@@ -49,14 +49,14 @@ type download struct {
 	in      *ingest.Ingest // brings the bytes
 	ended   chan struct{}  // closed when it failed, or can be read
 	cancel  context.CancelFunc
+	room    reservation // of the bound; zero until bytes are on their way
 
 	// Guarded by Store.mu.
-	reserved int64 // of the bound
-	waiters  int
-	idle     *time.Timer // runs while nobody waits
-	over     bool
-	file     *shared // the outcome: with a reference for each waiter
-	err      error
+	waiters int
+	idle    *time.Timer // runs while nobody waits
+	over    bool
+	file    *shared // the outcome: with a reference for each waiter
+	err     error
 }
 
 const (
@@ -162,6 +162,7 @@ func (s *Store) join(ctx context.Context, w Want, alone bool) (dl *download, beg
 		}
 		ctx, cancel := context.WithCancel(s.ctx) // not the caller's: others may come to wait
 		dl = &download{want: w, alone: alone, started: s.now(), in: s.ingest(w), ended: make(chan struct{}), cancel: cancel}
+		dl.room.came = dl.in.Done
 		s.downloads[w.Digest] = append(s.downloads[w.Digest], dl)
 		s.stats.Misses++
 		s.work.Add(1)
@@ -247,8 +248,7 @@ func (s *Store) finish(dl *download, f *shared, err error) {
 	} else {
 		s.stats.Failures++
 		s.forget(dl)
-		s.reserved -= dl.reserved // before those who wait try again: nothing goes for both
-		dl.reserved = 0
+		s.ledger.release(&dl.room) // before those who wait try again: nothing goes for both
 	}
 	close(dl.ended)
 }
@@ -267,10 +267,8 @@ func (s *Store) run(ctx context.Context, dl *download) {
 		s.forget(dl)
 		s.mu.Unlock()
 		_ = f.release() // the download's own
-		s.mu.Lock()
-		s.reserved -= dl.reserved
-		s.evictLocked(s.limitLocked(), 0) // where its size wasn't known, or others came at the same time
-		s.mu.Unlock()
+		s.ledger.release(&dl.room)
+		s.evict(0) // where its size wasn't known, or others came at the same time
 	}
 	select {
 	case s.scans <- struct{}{}:
@@ -295,7 +293,7 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 			// Not before the bytes are on their way: a promise alone makes nothing go. What
 			// is larger than the bound isn't kept, and nothing has to go for it either.
 			if n := dl.want.Size; n > 0 && n <= s.limit() && p.path != "" {
-				s.reserveFor(dl, n)
+				s.reserve(&dl.room, n)
 			}
 		})
 		return err
@@ -309,7 +307,7 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 		s.abandon(p, true)
 		return nil, nil, err
 	}
-	s.pin(d)
+	s.ledger.pin(d) // before it has its name: eviction mustn't come between
 	step("verified")
 	return &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}, p, nil
 }
@@ -348,12 +346,8 @@ func (s *Store) keep(dl *download, p *partial, f *shared) {
 		return
 	}
 	step("renamed")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.note(f.digest, f.size)
+	s.ledger.settle(&dl.room, f.digest, f.size)
 	s.brought(f.size)
-	s.reserved -= dl.reserved // it isn't counted twice
-	dl.reserved = 0
 }
 
 // write writes at offset. A full disk is tried once more, after eviction.

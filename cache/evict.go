@@ -4,160 +4,106 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
-
-	"github.com/opencontainers/go-digest"
+	"time"
 )
 
-// Eviction goes down to lowWatermark percent of the bound, so that a full cache
-// isn't cleaned file by file. At most freeReserve, or freePercent of the disk if
-// that is less, is left free for others.
 const (
+	// lowWatermark is the percentage of the bound that an eviction goes down to, so that a
+	// full cache isn't cleaned file by file.
 	lowWatermark = 90
-	freeReserve  = 256 << 20
-	freePercent  = 2
+	// freeReserve is how much of the disk is left free for others, or freePercent of it if
+	// that is less.
+	freeReserve = 256 << 20
+	freePercent = 2
+	// limitFor is how long a limit is believed. What others write to the disk in that time,
+	// at 1 GB a second, is less than half of freeReserve.
+	limitFor = 100 * time.Millisecond
 )
 
-// pin keeps a digest from eviction.
-func (s *Store) pin(d digest.Digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pinned[d]++
+// keepFree is how many bytes of a disk are left free for others.
+func keepFree(disk Usage) int64 { return min(freeReserve, disk.Size/100*freePercent) }
+
+// limitSeen is the limit at a moment.
+type limitSeen struct {
+	at    time.Time
+	limit int64
 }
 
-func (s *Store) unpin(d digest.Digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pinned[d]--; s.pinned[d] <= 0 {
-		delete(s.pinned, d)
-		delete(s.unlinked, d)
-	}
-}
-
-// note puts a blob at the young end of the index. mu is held.
-func (s *Store) note(d digest.Digest, size int64) {
-	if old, ok := s.index.Peek(d); ok {
-		s.total -= old
-	}
-	s.index.Add(d, size)
-	s.total += size
-}
-
-// drop takes a blob out of the index.
-func (s *Store) drop(d digest.Digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropLocked(d)
-}
-
-func (s *Store) dropLocked(d digest.Digest) {
-	if size, ok := s.index.Peek(d); ok {
-		s.total -= size
-		s.index.Remove(d)
-		if s.pinned[d] > 0 { // the disk has it for as long as it is open
-			s.unlinked[d] += size
-		}
-	}
-}
-
-// limit is the bound of the moment: what was asked for, or less where the disk
-// hasn't that much.
+// limit is the bound of the moment: what was asked for, or less where the disk hasn't that
+// much. It doesn't change with what the store itself writes and removes, so that an answer of
+// the disk is believed for limitFor.
 func (s *Store) limit() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limitLocked()
+	if seen := s.seen.Load(); seen != nil && time.Since(seen.at) < limitFor {
+		return seen.limit
+	}
+	limit, _ := s.limitNow()
+	return limit
 }
 
-func (s *Store) limitLocked() int64 {
-	free, size, err := diskSpace(s.dir)
+// limitNow is limit by what the disk says now. It tells also how full the disk is; zero where
+// that can't be known.
+func (s *Store) limitNow() (limit int64, disk Usage) {
+	step("statfs")
+	disk, err := diskUsage(s.dir)
 	if err != nil {
-		return s.max
+		disk = Usage{}
 	}
-	return s.limitOnLocked(free, size)
+	limit = s.ledger.sums().limit(disk)
+	s.seen.Store(&limitSeen{time.Now(), limit})
+	return limit, disk
 }
 
-// limitOnLocked is limitLocked on a disk that has so many bytes free, and in all.
-func (s *Store) limitOnLocked(free, size int64) int64 {
-	return min(s.max, max(0, s.heldLocked()+s.arrivedLocked()+free-min(freeReserve, size/100*freePercent)))
-}
-
-// arrivedLocked is how many bytes downloads under way have brought, of those that they
-// reserved.
-func (s *Store) arrivedLocked() (n int64) {
-	for dl := range s.underWay() {
-		n += min(dl.in.Done(), dl.reserved)
-	}
-	return n
-}
-
-// heldLocked is how many bytes of the disk the store has, without those of downloads
-// under way.
-func (s *Store) heldLocked() int64 {
-	n := s.total + s.leftLocked()
-	for _, size := range s.unlinked {
-		n += size
-	}
-	return n
-}
-
-// reserve makes room for n bytes that are going to be downloaded.
-func (s *Store) reserve(n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reserved += n
-	s.evictLocked(s.limitLocked(), 0)
-}
-
-// reserveFor makes room for a download, until it has its place.
-func (s *Store) reserveFor(dl *download, n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reserved += n - dl.reserved // it may have begun anew
-	dl.reserved = n
-	s.evictLocked(s.limitLocked(), 0)
-}
-
-func (s *Store) unreserve(n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reserved -= n
-}
-
-// settle goes back below the bound, where open files had kept the store beyond.
-func (s *Store) settle() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.total > s.max { // the disk isn't asked at each close
-		s.evictLocked(s.limitLocked(), 0)
-	}
+// reserve makes room for n bytes that are going to be written.
+func (s *Store) reserve(r *reservation, n int64) {
+	s.ledger.reserve(r, n)
+	s.evict(0)
 }
 
 // shrink frees n bytes more than the bound asks for, where the disk is full, or so many
 // that it isn't done for each file.
 func (s *Store) shrink(n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.evictLocked(s.limitLocked(), max(n, s.total/100*(100-lowWatermark)))
+	s.evict(max(n, s.ledger.sums().kept/100*(100-lowWatermark)))
 }
 
-// leftLocked is how many bytes are left over by downloads.
-func (s *Store) leftLocked() (n int64) {
-	for _, size := range s.left {
-		n += size
+// settle goes back below the bound, where open files had kept the store beyond. Who closes a
+// file doesn't wait for the eviction of another, which goes on for both.
+func (s *Store) settle() {
+	if sums := s.ledger.sums(); sums.kept > sums.max {
+		s.closedMore.Store(true)
+		s.evictForClosed()
 	}
-	return n
 }
 
-// evictLocked unlinks what downloads left over, and then the oldest blobs that
-// nobody here has open, if the cache is beyond limit, or extra bytes are needed
-// besides.
-func (s *Store) evictLocked(limit, extra int64) {
-	used := func() int64 { return s.heldLocked() + s.reserved }
-	if used() <= limit && extra == 0 {
+func (s *Store) evictForClosed() {
+	for s.closedMore.Load() && s.evicting.TryLock() {
+		s.closedMore.Store(false)
+		s.evictAlone(0)
+		s.evicting.Unlock()
+	}
+}
+
+// evict unlinks partial files that downloads left over, and then the oldest blobs that nobody
+// here has open, if the cache is beyond its limit, or extra bytes are needed besides. One
+// eviction runs at a time; readers wait for none.
+func (s *Store) evict(extra int64) {
+	if extra == 0 && s.ledger.sums().used() <= s.limit() {
+		return
+	}
+	s.evicting.Lock()
+	s.evictAlone(extra)
+	s.evicting.Unlock()
+	s.evictForClosed()
+}
+
+// evictAlone is evict. evicting is held.
+func (s *Store) evictAlone(extra int64) {
+	limit, _ := s.limitNow()
+	sums := s.ledger.sums()
+	if sums.used() <= limit && extra == 0 {
 		return
 	}
 	if extra > 0 { // the disk is full: nobody needs what was set aside as much
@@ -166,35 +112,43 @@ func (s *Store) evictLocked(limit, extra int64) {
 				extra = max(0, extra-st.Size())
 			}
 		}
-		if used() <= limit && extra == 0 {
+		if sums.used() <= limit && extra == 0 {
 			return
 		}
 	}
-	goal := min(limit/100*lowWatermark, used()-extra)
-	for _, name := range slices.SortedFunc(maps.Keys(s.left), s.olderPartial) {
-		if used() <= goal {
+	goal := min(limit/100*lowWatermark, sums.used()-extra)
+	lefts := s.ledger.lefts()
+	slices.SortFunc(lefts, s.olderPartial)
+	for _, name := range lefts {
+		if s.ledger.sums().used() <= goal {
 			return
 		}
 		s.dropPartial(name)
 	}
-	for _, d := range s.index.Keys() {
-		if used() <= goal || s.total == 0 {
-			return
-		}
-		if s.pinned[d] > 0 {
-			continue
-		}
-		err := os.Remove(s.blob(d))
-		if err != nil && !gone(err) { // said once, not of each file
-			s.degrade(fmt.Errorf("evict %s: %w", d, err))
-		}
-		if errors.Is(err, syscall.EROFS) {
-			return
-		}
-		step("evicted")
-		s.dropLocked(d)
-		s.stats.Evictions++
+	for s.evictOne(goal) {
 	}
+}
+
+// evictOne unlinks the oldest blob, if more than goal bytes count. false: there is no more
+// to do.
+func (s *Store) evictOne(goal int64) bool {
+	d, bytes, ok := s.ledger.choose(goal)
+	if !ok {
+		return false
+	}
+	step("evicting")
+	err := os.Remove(s.blob(d))
+	if err != nil && !gone(err) { // said once, not of each file
+		s.degrade(fmt.Errorf("evict %s: %w", d, err))
+	}
+	s.ledger.gone(d)
+	if errors.Is(err, syscall.EROFS) {
+		s.ledger.note(d, bytes)
+		return false
+	}
+	step("evicted")
+	s.evictions.Add(1)
+	return true
 }
 
 // gone says that a file isn't there, or nothing is where it was.
@@ -214,8 +168,7 @@ func (s *Store) olderPartial(a, b string) int {
 	return cmp.Compare(written(a), written(b))
 }
 
-// dropPartial unlinks a partial file, unless another process continues it. mu is
-// held.
+// dropPartial unlinks a partial file, unless someone continues it.
 func (s *Store) dropPartial(name string) {
 	path := filepath.Join(s.partials(), name)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -231,5 +184,5 @@ func (s *Store) dropPartial(name string) {
 		s.degrade(fmt.Errorf("evict %s: %w", name, err))
 		return
 	}
-	delete(s.left, name)
+	s.ledger.takeUp(name)
 }

@@ -66,7 +66,7 @@ func (s *shared) release() error {
 		return nil
 	}
 	err := s.f.Close()
-	s.store.unpin(s.digest)
+	s.store.ledger.unpin(s.digest)
 	s.store.settle()
 	return err
 }

@@ -115,11 +115,7 @@ func TestWhatIsUnlinkedButOpenCounts(t *testing.T) {
 }
 
 // used is what counts against the bound.
-func (s *Store) used() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.heldLocked() + s.reserved
-}
+func (s *Store) used() int64 { return s.ledger.sums().used() }
 
 // What another process downloads that is larger than the bound makes nothing go here.
 func TestWhatAnotherServesAndDoesntKeepEvictsNothing(t *testing.T) {

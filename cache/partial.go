@@ -77,9 +77,7 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 			f.Close()
 			return &partial{found: found}, nil
 		}
-		s.mu.Lock()
-		delete(s.left, filepath.Base(path))
-		s.mu.Unlock()
+		s.ledger.takeUp(filepath.Base(path))
 		step("partial made")
 		return &partial{f: f, path: path}, nil
 	}
@@ -137,8 +135,6 @@ func (s *Store) abandon(p *partial, useless bool) {
 	if useless || p.path == "" || err != nil {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.left[filepath.Base(p.path)] = allocated(st)
-	s.evictLocked(s.limitLocked(), 0)
+	s.ledger.leave(filepath.Base(p.path), allocated(st))
+	s.evict(0)
 }

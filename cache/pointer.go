@@ -46,7 +46,7 @@ func (s *Store) Remember(key string, p Pointer) error {
 	if err != nil {
 		return fmt.Errorf("remember %q: %w", key, err)
 	}
-	return s.writeFile(s.pointer(key), b, false, nil)
+	return s.writeFile(s.pointer(key), b, false)
 }
 
 // Recall gives what Remember kept. A pointer that can't be read is none.

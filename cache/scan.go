@@ -62,21 +62,21 @@ func (s *Store) alone() bool {
 	return s.sentinel != nil && len(alive) <= 1 // which is this one
 }
 
-// brought takes note of bytes that are new in the directory, and has it read again where
-// they have become much and others may have brought as much. mu is held.
+// brought says that bytes are new in the directory. It is read again where they have become
+// much and others may have brought as much.
 func (s *Store) brought(n int64) {
-	if s.fresh += n; s.fresh <= s.max/100*scanPercent {
+	if !s.ledger.ofNote(n, scanPercent) {
 		return
 	}
 	select {
 	case s.much <- struct{}{}:
-		s.fresh = 0
 	default:
 	}
 }
 
-// scan brings the index in line with the disk.
+// scan brings the ledger in line with the disk.
 func (s *Store) scan() {
+	mark := s.ledger.scanBegins()
 	var found []blobEntry
 	on := map[digest.Digest]bool{}
 	err := s.walkBlobs(s.ctx, func(b blobEntry) error {
@@ -88,40 +88,25 @@ func (s *Store) scan() {
 		return
 	}
 	byUse(found, s.now())
+	slices.Reverse(found)
 	step("scanned")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	// The index knows better than a file's time what was used last: what it has
-	// stays younger than what is new to it.
-	var known []digest.Digest
-	for _, d := range s.index.Keys() {
+	for _, d := range s.ledger.known() {
 		if !on[d] {
 			if _, err := os.Lstat(s.blob(d)); err != nil { // not just downloaded: evicted by another
-				s.dropLocked(d)
-				continue
+				s.ledger.vanished(d, mark)
 			}
 		}
-		known = append(known, d)
 	}
-	for _, e := range found {
-		if !s.index.Contains(e.digest) {
-			s.note(e.digest, e.size)
-		}
-	}
-	for _, d := range known {
-		s.index.Get(d)
-	}
-	left := s.readPartials() // under the lock, as downloads leave some
+	s.ledger.found(found)
+	left := s.readPartials()
+	var underWay []string
+	s.mu.Lock()
 	for d := range s.downloads {
-		name := filepath.Base(s.partial(d))
-		if size, ok := s.left[name]; ok { // it has just failed
-			left[name] = size
-		} else { // it is counted as reserved
-			delete(left, name)
-		}
+		underWay = append(underWay, filepath.Base(s.partial(d)))
 	}
-	s.left = left
-	s.evictLocked(s.limitLocked(), 0)
+	s.mu.Unlock()
+	s.ledger.foundLeft(left, underWay)
+	s.evict(0)
 }
 
 // byUse brings blobs into the order in which they were used. What has a time that is to
@@ -171,6 +156,7 @@ func (l layout) walkBlobs(ctx context.Context, each func(blobEntry) error) error
 // downloads, by name.
 func (s *Store) readPartials() map[string]int64 {
 	left := map[string]int64{}
+	bound := s.ledger.sums().max
 	entries, err := os.ReadDir(s.partials())
 	if err != nil {
 		return left // made again when it is needed
@@ -182,7 +168,7 @@ func (s *Store) readPartials() map[string]int64 {
 		}
 		// What is larger than the bound another process serves and doesn't keep: nothing
 		// has to go for it.
-		if allocated(st) <= s.max || !locked(filepath.Join(s.partials(), e.Name())) {
+		if allocated(st) <= bound || !locked(filepath.Join(s.partials(), e.Name())) {
 			left[e.Name()] = allocated(st)
 		}
 	}

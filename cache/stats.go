@@ -27,11 +27,12 @@ type Stats struct {
 
 // Stats gives the counts of this moment.
 func (s *Store) Stats() Stats {
+	sums, limit := s.ledger.sums(), s.limit()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
-	st.Dir, st.Limit, st.Bytes, st.Partial = s.dir, s.limitLocked(), s.total, s.leftLocked()
-	st.Entries, st.Open = s.index.Len(), len(s.pinned)
+	st.Dir, st.Limit, st.Bytes, st.Partial = s.dir, limit, sums.kept, sums.left
+	st.Entries, st.Open, st.Evictions = sums.entries, sums.pinned, s.evictions.Load()
 	return st
 }
 

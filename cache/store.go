@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/ocifs/ocifs/cache/internal/ingest"
 	"github.com/opencontainers/go-digest"
 )
@@ -46,7 +44,6 @@ type Options struct {
 // processes may open one directory at the same time.
 type Store struct {
 	layout
-	max   int64
 	grace time.Duration
 	parts int
 	log   *slog.Logger
@@ -64,16 +61,15 @@ type Store struct {
 	doubt    atomic.Pointer[suspicion]
 	panicked func(cause any, stack []byte) // OnPanic's; nil: nobody is told
 
-	mu        sync.Mutex
+	ledger     *ledger                   // what the store takes of the disk
+	evicting   sync.Mutex                // held by the one eviction that runs; no reader takes it
+	closedMore atomic.Bool               // files were closed while an eviction ran, and the store is beyond its bound
+	evictions  atomic.Int64              // blobs that evictions unlinked
+	seen       atomic.Pointer[limitSeen] // the last limit; nil: none yet
+
+	mu        sync.Mutex // guards what follows; nothing asks the disk while it holds it
 	closed    bool
-	index     *simplelru.LRU[digest.Digest, int64] // sizes; the oldest is used longest ago
-	total     int64                                // bytes in index
-	reserved  int64                                // bytes of downloads under way
-	fresh     int64                                // bytes that came since much was told
-	pinned    map[digest.Digest]int                // open files of this process
-	unlinked  map[digest.Digest]int64              // sizes of those that have no name any more
 	downloads map[digest.Digest][]*download
-	left      map[string]int64              // sizes of partial files that nobody here continues, by name
 	damaged   map[digest.Digest][]time.Time // when a blob was set aside lately, the last few times
 	stats     Stats
 }
@@ -95,19 +91,16 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := l.open(); err != nil {
 		return nil, err
 	}
-	index, err := simplelru.NewLRU[digest.Digest, int64](math.MaxInt, nil)
-	if err != nil {
-		return nil, err
-	}
 	// The one context that no call hands in: what a store does behind its
 	// callers ends with the store.
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Store{
-		layout: l, max: o.MaxBytes, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
+		layout: l, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1), much: make(chan struct{}, 1),
-		index: index, pinned: map[digest.Digest]int{}, unlinked: map[digest.Digest]int64{}, downloads: map[digest.Digest][]*download{}, left: map[string]int64{},
+		ledger: newLedger(o.MaxBytes), downloads: map[digest.Digest][]*download{},
 	}
 	left := s.suspect()
+	var err error
 	if s.sentinel, err = l.enter(o.For); err != nil {
 		s.log.Debug("an unclean end couldn't be told from a clean one", "cause", err) // a full disk, or one without locks
 	}
@@ -154,13 +147,13 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	if f := s.arrived(d, size); f != nil {
 		return f, nil
 	}
-	s.pin(d) // before it is opened: eviction mustn't come between
+	s.ledger.pin(d) // before it is opened: eviction mustn't come between
 	path := s.blob(d)
 	f, err := os.Open(path)
 	if err != nil {
-		s.unpin(d)
+		s.ledger.unpin(d)
 		if errors.Is(err, fs.ErrNotExist) {
-			s.drop(d)
+			s.ledger.drop(d)
 		}
 		return nil, err
 	}
@@ -170,22 +163,20 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	}
 	if err != nil {
 		f.Close()
-		s.unpin(d)
+		s.ledger.unpin(d)
 		return nil, fmt.Errorf("%s: %w", d, err)
 	}
 	if why := s.doubtful(d, f, st); why != "" {
 		s.setAside(d, f, why)
 		f.Close()
-		s.unpin(d)
+		s.ledger.unpin(d)
 		return nil, fmt.Errorf("%s: %w", d, errDamaged)
 	}
 	now := s.now()
 	if age := now.Sub(st.ModTime()); age > time.Minute || age < 0 {
 		_ = os.Chtimes(path, now, now) // recency is a hint
 	}
-	s.mu.Lock()
-	s.note(d, st.Size())
-	s.mu.Unlock()
+	s.ledger.note(d, st.Size())
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), inode: inode(st), refs: 1}}, nil
 }
 
@@ -243,29 +234,27 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	if int64(len(b)) > s.limit() || s.spoiled(d) {
 		return nil
 	}
-	s.reserve(int64(len(b)))
-	defer s.unreserve(int64(len(b)))
-	return s.writeFile(s.blob(d), b, true, func() {
-		s.note(d, int64(len(b)))
-		s.brought(int64(len(b)))
-	})
+	var room reservation
+	s.reserve(&room, int64(len(b)))
+	defer s.ledger.release(&room)
+	s.ledger.pin(d) // before it has its name: eviction mustn't come between
+	defer s.ledger.unpin(d)
+	if err := s.writeFile(s.blob(d), b, true); err != nil {
+		return err
+	}
+	s.ledger.settle(&room, d, int64(len(b)))
+	s.brought(int64(len(b)))
+	return nil
 }
 
-// writeFile writes a file in one step, and calls done, under the lock, when it
-// is there. A full disk is tried once more, after eviction.
-func (s *Store) writeFile(path string, b []byte, sync bool, done func()) error {
+// writeFile writes a file in one step. A full disk is tried once more, after eviction.
+func (s *Store) writeFile(path string, b []byte, sync bool) error {
 	err := s.tryWriteFile(path, b, sync)
 	if errors.Is(err, ErrNoSpace) {
 		s.shrink(int64(len(b)))
 		err = s.tryWriteFile(path, b, sync)
 	}
-	if err != nil || done == nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	done()
-	return nil
+	return err
 }
 
 func (s *Store) tryWriteFile(path string, b []byte, sync bool) error {

@@ -12,17 +12,16 @@ type Usage struct {
 // Size while files are open. Free can be taken without an eviction. The error is the
 // disk's.
 func (s *Store) Usage() (Usage, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	free, size, err := diskSpace(s.dir)
+	disk, err := diskUsage(s.dir)
 	if err != nil {
 		return Usage{}, err
 	}
-	used := s.heldLocked() + s.arrivedLocked()
+	sums := s.ledger.sums()
+	used := sums.held() + sums.arrived
 	return Usage{
-		Size: min(s.max, size),
+		Size: min(sums.max, disk.Size),
 		Used: used,
-		Free: max(0, min(s.limitOnLocked(free, size)-used, free)),
+		Free: max(0, min(sums.limit(disk)-used, disk.Free)),
 	}, nil
 }
 

@@ -1,0 +1,412 @@
+package cache
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// ledger accounts for the bytes of the disk that a store takes, and decides which blob goes
+// next. It calls nothing that touches the disk.
+//
+// Invariant, whenever mu is free: total is the sum of index; no digest is in going and in
+// index; each digest in unlinked is in pinned; and a digest that was pinned before it went to
+// going isn't in it.
+//
+// A blob is pinned before its file is opened, and before a file gets its name. A pinned blob
+// isn't chosen. Who pins one that is going waits for one unlink, and then finds it missing.
+// So an open file is never unlinked by its own process, and nor is one that has just come.
+type ledger struct {
+	mu           sync.Mutex // guards what follows; a leaf: no other lock is taken under it
+	max          int64      // the bound, in bytes
+	index        lru        // blobs that have a name in the store
+	total        int64      // bytes in index
+	notes        uint64     // how often a blob was noted; tells a scan what is newer than it
+	fresh        int64      // bytes that came since ofNote last said true
+	reservations map[*reservation]bool
+	pinned       map[digest.Digest]int           // how often a blob is in use in this process
+	going        map[digest.Digest]chan struct{} // blobs being unlinked; closed when that is over
+	unlinked     map[digest.Digest]int64         // bytes of pinned blobs that have no name any more
+	left         map[string]int64                // bytes of partial files that nobody here continues, by name
+	leftChanged  map[string]bool                 // names in left that changed since the scan began; nil: no scan
+}
+
+// reservation is room for bytes that are going to be written. Its zero value reserves nothing.
+type reservation struct {
+	bytes int64        // guarded by ledger.mu
+	came  func() int64 // how many of them are on the disk; nil: not known
+}
+
+func newLedger(max int64) *ledger {
+	return &ledger{
+		max: max, index: lru{entries: map[digest.Digest]*entry{}}, reservations: map[*reservation]bool{},
+		pinned: map[digest.Digest]int{}, going: map[digest.Digest]chan struct{}{},
+		unlinked: map[digest.Digest]int64{}, left: map[string]int64{},
+	}
+}
+
+// pin keeps a blob from eviction until unpin.
+func (l *ledger) pin(d digest.Digest) {
+	l.mu.Lock()
+	l.pinned[d]++
+	going := l.going[d]
+	l.mu.Unlock()
+	if going != nil {
+		<-going
+	}
+}
+
+func (l *ledger) unpin(d digest.Digest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pinned[d]--; l.pinned[d] <= 0 {
+		delete(l.pinned, d)
+		delete(l.unlinked, d)
+	}
+}
+
+// note says that a blob is in the store, takes so many bytes, and was used just now.
+func (l *ledger) note(d digest.Digest, bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noteLocked(d, bytes)
+}
+
+func (l *ledger) noteLocked(d digest.Digest, bytes int64) {
+	l.notes++
+	e := l.index.use(d)
+	l.total += bytes - e.bytes
+	e.bytes, e.noted = bytes, l.notes
+}
+
+// drop says that a blob isn't in the store any more.
+func (l *ledger) drop(d digest.Digest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dropLocked(d)
+}
+
+func (l *ledger) dropLocked(d digest.Digest) {
+	e := l.index.entries[d]
+	if e == nil {
+		return
+	}
+	l.index.remove(e)
+	l.total -= e.bytes
+	if l.pinned[d] > 0 { // the disk has it for as long as it is open
+		l.unlinked[d] += e.bytes
+	}
+}
+
+// ofNote counts bytes that are new in the directory, and says true once they are more than
+// percent of the bound.
+func (l *ledger) ofNote(bytes, percent int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fresh += bytes; l.fresh <= l.max/100*percent {
+		return false
+	}
+	l.fresh = 0
+	return true
+}
+
+// reserve makes a reservation one of so many bytes.
+func (l *ledger) reserve(r *reservation, bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.bytes = bytes
+	l.reservations[r] = true
+}
+
+// release ends a reservation. A second call does nothing.
+func (l *ledger) release(r *reservation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.reservations, r)
+	r.bytes = 0
+}
+
+// settle notes a blob that has its name now, in place of its reservation: it isn't counted
+// twice.
+func (l *ledger) settle(r *reservation, d digest.Digest, bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noteLocked(d, bytes)
+	delete(l.reservations, r)
+	r.bytes = 0
+}
+
+// leave counts a partial file that nobody continues.
+func (l *ledger) leave(name string, bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left[name] = bytes
+	l.leftChangedLocked(name)
+}
+
+// takeUp ends the count of a partial file: it is continued, or gone.
+func (l *ledger) takeUp(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.left, name)
+	l.leftChangedLocked(name)
+}
+
+func (l *ledger) leftChangedLocked(name string) {
+	if l.leftChanged != nil {
+		l.leftChanged[name] = true
+	}
+}
+
+// lefts gives the names of partial files that nobody continues.
+func (l *ledger) lefts() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.left))
+}
+
+// sums are the ledger's sums at a moment, in bytes.
+type sums struct {
+	kept     int64 // blobs that have a name
+	left     int64 // partial files that nobody here continues
+	unlinked int64 // open files that have no name
+	reserved int64
+	arrived  int64 // of reserved: on the disk already
+	max      int64 // the bound
+	entries  int
+	pinned   int
+}
+
+// held is what the disk has for the store, without downloads under way.
+func (s sums) held() int64 { return s.kept + s.left + s.unlinked }
+
+// used is what counts against the bound.
+func (s sums) used() int64 { return s.held() + s.reserved }
+
+// limit is the bound on a disk that has so many bytes free, and in all.
+func (s sums) limit(disk Usage) int64 {
+	if disk.Size == 0 {
+		return s.max
+	}
+	return min(s.max, max(0, s.held()+s.arrived+disk.Free-keepFree(disk)))
+}
+
+func (l *ledger) sums() sums {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sumsLocked()
+}
+
+func (l *ledger) sumsLocked() sums {
+	s := sums{kept: l.total, max: l.max, entries: l.index.len(), pinned: len(l.pinned)}
+	for _, n := range l.left {
+		s.left += n
+	}
+	for _, n := range l.unlinked {
+		s.unlinked += n
+	}
+	for r := range l.reservations {
+		s.reserved += r.bytes
+		if r.came != nil {
+			s.arrived += min(r.came(), r.bytes)
+		}
+	}
+	return s
+}
+
+// choose gives the blob that wasn't used for longest, if more than goal bytes count against
+// the bound. It is going until gone is called. A blob that is open is passed over, and counts
+// as used now.
+func (l *ledger) choose(goal int64) (d digest.Digest, bytes int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sumsLocked().used() <= goal {
+		return "", 0, false
+	}
+	for range l.index.len() {
+		e := l.index.oldest()
+		if l.pinned[e.digest] > 0 {
+			l.index.use(e.digest)
+			continue
+		}
+		l.index.remove(e)
+		l.total -= e.bytes
+		l.going[e.digest] = make(chan struct{})
+		return e.digest, e.bytes, true
+	}
+	return "", 0, false
+}
+
+// gone ends what choose began.
+func (l *ledger) gone(d digest.Digest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.going[d])
+	delete(l.going, d)
+}
+
+// scanBegins says that the directory is going to be read. It gives the mark for vanished.
+func (l *ledger) scanBegins() (mark uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leftChanged = map[string]bool{}
+	return l.notes
+}
+
+// known gives the blobs that have a name, as far as is known, with the last used first.
+func (l *ledger) known() []digest.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ds := make([]digest.Digest, 0, l.index.len())
+	for e := range l.index.all() {
+		ds = append(ds, e.digest)
+	}
+	return ds
+}
+
+// vanished drops a blob that a scan didn't find, unless it was noted since.
+func (l *ledger) vanished(d digest.Digest, mark uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.index.entries[d]; e != nil && e.noted <= mark {
+		l.dropLocked(d)
+	}
+}
+
+// found takes up blobs that a scan found, the last used first. The index knows better than a
+// file's time what was used last: what it has stays younger than what is new to it.
+func (l *ledger) found(blobs []blobEntry) {
+	for part := range chunks(blobs, foundAtOnce) {
+		l.mu.Lock()
+		for _, b := range part {
+			if l.going[b.digest] != nil {
+				continue
+			}
+			e := l.index.entries[b.digest]
+			if e == nil {
+				e = l.index.addOldest(b.digest)
+			}
+			l.total += b.size - e.bytes
+			e.bytes = b.size
+		}
+		l.mu.Unlock()
+	}
+}
+
+// foundAtOnce is how many blobs found takes up before it lets others have the lock: they take
+// about a tenth of a millisecond.
+const foundAtOnce = 512
+
+func chunks[T any](all []T, n int) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		for len(all) > 0 {
+			part := all[:min(n, len(all))]
+			if !yield(part) {
+				return
+			}
+			all = all[len(part):]
+		}
+	}
+}
+
+// foundLeft replaces the partial files that nobody continues by those that a scan found. What
+// changed since the scan began is known better, and those of downloads under way are counted
+// as reserved.
+func (l *ledger) foundLeft(left map[string]int64, underWay []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name := range l.leftChanged {
+		delete(left, name)
+	}
+	for _, name := range underWay {
+		delete(left, name)
+		l.leftChanged[name] = true
+	}
+	for name := range l.leftChanged {
+		if n, ok := l.left[name]; ok { // its download has just failed
+			left[name] = n
+		}
+	}
+	l.left, l.leftChanged = left, nil
+}
+
+// lru are blobs in the order of their use. It isn't safe for concurrent use.
+type lru struct {
+	entries    map[digest.Digest]*entry
+	young, old *entry
+}
+
+// entry is a blob in the order of use. It takes about 200 bytes of memory with its digest and
+// its place in the map (BenchmarkIndexMemory).
+type entry struct {
+	digest         digest.Digest
+	bytes          int64  // of the disk
+	noted          uint64 // ledger.notes when it was noted last; 0: a scan found it
+	younger, older *entry
+}
+
+func (l *lru) len() int { return len(l.entries) }
+
+// oldest is the one that wasn't used for longest; nil: there is none.
+func (l *lru) oldest() *entry { return l.old }
+
+// use makes a blob the youngest, and adds it where it isn't there.
+func (l *lru) use(d digest.Digest) *entry {
+	e := l.entries[d]
+	switch {
+	case e == nil:
+		e = &entry{digest: d}
+	case e == l.young:
+		return e
+	default:
+		l.remove(e)
+	}
+	l.entries[d] = e
+	e.older = l.young
+	if l.young != nil {
+		l.young.younger = e
+	} else {
+		l.old = e
+	}
+	l.young = e
+	return e
+}
+
+// addOldest adds a blob that isn't there.
+func (l *lru) addOldest(d digest.Digest) *entry {
+	e := &entry{digest: d, younger: l.old}
+	l.entries[d] = e
+	if l.old != nil {
+		l.old.older = e
+	} else {
+		l.young = e
+	}
+	l.old = e
+	return e
+}
+
+func (l *lru) remove(e *entry) {
+	delete(l.entries, e.digest)
+	if e.younger != nil {
+		e.younger.older = e.older
+	} else {
+		l.young = e.older
+	}
+	if e.older != nil {
+		e.older.younger = e.younger
+	} else {
+		l.old = e.younger
+	}
+	e.younger, e.older = nil, nil
+}
+
+// all gives the blobs, the last used first.
+func (l *lru) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for e := l.young; e != nil && yield(e); e = e.older {
+		}
+	}
+}
