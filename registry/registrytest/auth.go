@@ -27,6 +27,10 @@ type Login struct {
 	Life       time.Duration     // of a token, told in whole seconds; 0: doesn't end, and isn't told
 	Scope      string            // that challenges name in place of the right one
 	Challenges []string          // WWW-Authenticate in place of its own, each a header
+
+	// QuayScopes has the token endpoint answer as Quay's (seen 2026): 400 to any scope but
+	// pull, push and * of repositories. Who may push may delete.
+	QuayScopes bool
 }
 
 // PublicToRead lets everyone pull, and users do everything.
@@ -69,6 +73,9 @@ func scope(repository string, actions []string) string {
 func (s *Server) refused(x *Exchange) *Answer {
 	l, c := s.opts.Login, x.rec.Credential
 	repository, actions := x.wants()
+	if l.QuayScopes && slices.Contains(actions, "delete") {
+		actions = []string{"pull", "push"}
+	}
 	if l.Tokens {
 		if c.Scheme == "Bearer" && c.Valid && s.tokens.use(bearer(x.Header), l.Uses) {
 			if !slices.ContainsFunc(actions, func(a string) bool { return !s.may(x, repository, a) }) {

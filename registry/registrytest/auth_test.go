@@ -190,3 +190,23 @@ func TestAMountNeedsTheSourceToo(t *testing.T) {
 	do(t, s, c, 202, "POST", mount, "", one...)
 	do(t, s, c, 201, "POST", mount, "", both...)
 }
+
+// Quay's token endpoint takes pull, push and * of repositories alone, and who may push may
+// delete.
+func TestQuaysTokenEndpointKnowsThreeActions(t *testing.T) {
+	s := Start(t, Options{Login: &Login{Users: users, Tokens: true, QuayScopes: true}})
+	c := s.Client()
+	path := "/v2/a/b/manifests/" + s.Image("a/b", "v1", []byte("x")).String()
+	jane := asUser("jane", "secret")
+	for scope, want := range map[string]int{
+		"": 200, "repository:a/b:pull": 200, "repository:a/b:push,pull": 200, "repository:a/b:*": 200,
+		"repository:a/b:pull,delete": 400, "registry:catalog:*": 400, "nothing": 400,
+	} {
+		do(t, s, c, want, "GET", tokenPath+"?scope="+scope, "", jane...)
+	}
+	r := do(t, s, c, 401, "DELETE", path, "")
+	if want := `scope="repository:a/b:pull,push"`; !strings.Contains(r.header.Get("WWW-Authenticate"), want) {
+		t.Errorf("the challenge is %v, want %s", r.header, want)
+	}
+	do(t, s, c, 202, "DELETE", path, "", tokenOf(t, s, c, "scope=repository:a/b:pull,push", jane...)...)
+}

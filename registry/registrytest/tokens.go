@@ -158,6 +158,15 @@ func (s *Server) token(x *Exchange) *Answer {
 	for _, v := range x.rec.Form["scope"] {
 		scopes = append(scopes, strings.Fields(v)...)
 	}
+	if l.QuayScopes {
+		for _, sc := range scopes {
+			repository, actions, ok := cutScope(sc)
+			odd := slices.ContainsFunc(actions, func(a string) bool { return a != "pull" && a != "push" && a != "*" })
+			if !ok || repository == "" || odd {
+				return Plain(http.StatusBadRequest, `{"errors":[{"code":"INVALID_REQUEST","message":"Unable to decode repository and actions: `+sc+`"}]}`)
+			}
+		}
+	}
 	return s.issue(l, user, scopes)
 }
 
