@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"syscall"
 
@@ -44,7 +45,8 @@ var verdicts = []node.Verdict{
 	{Is: registry.ErrCorrupt, Errno: syscall.EBADMSG, Hint: "the registry's answer doesn't match its digest or is no valid manifest; nothing of it was shown. Try again; if it stays, tell those who run the registry"},
 	{Is: cache.ErrNoSpace, Errno: syscall.ENOSPC, Hint: "free space where the cache is, or mount with another --cache-dir"},
 	{Is: registry.ErrNotFound, Errno: syscall.ENOENT, Hint: "check the repository and the tag or digest; the registry doesn't have it"},
-	{Is: registry.ErrDenied, Errno: syscall.EACCES, Hint: "log in with 'docker login' or 'podman login', and check what this account may do with the repository: pull, push or delete; many registries say the same of a repository that doesn't exist"},
+	{Is: registry.ErrDenied, Errno: syscall.EACCES, Hint: "log in with 'docker login' or 'podman login', and check what this account may do with the repository: pull, push or delete; many registries say the same of a repository that doesn't exist",
+		HintFor: replaceCredential},
 	{Is: registry.ErrTooManyRequests, Errno: syscall.EBUSY, Hint: "the registry limits the rate: wait and try again, log in for a higher limit, or raise --retry-max-wait"},
 	{Is: registry.ErrUnsupported, Errno: syscall.EOPNOTSUPP, Hint: "this registry doesn't offer it"},
 	{Is: registry.ErrTimeout, Errno: syscall.ETIMEDOUT, Hint: "the registry didn't answer in time: check the network and try again"},
@@ -53,4 +55,13 @@ var verdicts = []node.Verdict{
 	{Is: registry.ErrServer, Errno: remoteIO, Hint: "the registry failed or answered nonsense: try again later, or ask those who run it"},
 	{Is: context.DeadlineExceeded, Errno: syscall.ETIMEDOUT, Hint: "the registry didn't answer in time: check the network and try again"},
 	{Is: fs.ErrNotExist, Errno: syscall.ENOENT},
+}
+
+// replaceCredential tells how to replace the credentials that a registry refused.
+func replaceCredential(err error) string {
+	var e *registry.Error
+	if !errors.As(err, &e) || e.Hint == "" {
+		return ""
+	}
+	return "log in again, or as somebody who may: " + e.Hint + ". Or check what this account may do with the repository: pull, push or delete; many registries say the same of a repository that doesn't exist"
 }

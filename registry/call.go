@@ -69,32 +69,37 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 		return nil, k.failed(ctx, err, "")
 	}
 	var resp *http.Response
-	credential := ""
+	var use auth.Use
 	began := time.Now()
 	if k.foreign || k.anonymous {
 		resp, err = c.auth.Next.RoundTrip(req)
 	} else {
-		resp, credential, err = c.auth.Do(req, k.at.account(k.repo), k.at.access(k.access))
+		resp, use, err = c.auth.Do(req, k.at.account(k.repo), k.at.access(k.access))
 	}
 	if !k.foreign {
 		k.note(ctx, err, time.Since(began))
 	}
 	if err != nil {
-		return nil, c.searched(k, k.failed(ctx, err, credential))
+		return nil, c.explained(k, k.failed(ctx, err, use.Origin), use)
 	}
 	c.heed(resp, k.at)
 	c.opts.Logger.Debug("request", "method", k.method, "host", resp.Request.URL.Host, "path", resp.Request.URL.Path, "status", resp.StatusCode)
 	if slices.Contains(ok, resp.StatusCode) {
 		return resp, nil
 	}
-	return nil, c.searched(k, k.refused(resp, req.URL.Host, credential))
+	return nil, c.explained(k, k.refused(resp, req.URL.Host, use.Origin), use)
 }
 
-// searched adds to a refusal for want of a credential where one was looked for.
-func (c *Client) searched(k call, err error) error {
+// explained adds to a refusal how the credential is replaced, or, if there was none,
+// where one was looked for.
+func (c *Client) explained(k call, err error, use auth.Use) error {
 	var e *Error
-	if errors.As(err, &e) && e.Kind == ErrDenied && e.Credential == "" && !e.elsewhere && !k.foreign && c.opts.Credentials != nil {
-		e.Searched = c.opts.Credentials.Searched(k.at.account(k.repo))
+	switch {
+	case !errors.As(err, &e) || e.Kind != ErrDenied || e.elsewhere || k.foreign:
+	case e.Credential != "":
+		e.Hint = use.Hint
+	default:
+		e.Searched = auth.Searched(c.opts.Credentials, k.at.account(k.repo))
 	}
 	return err
 }

@@ -60,14 +60,13 @@ type bounds struct {
 	idle, answer time.Duration
 	pauses       []time.Duration // before another attempt
 	chunk        int64           // bytes of one part of a blob, where it is sent in parts
-	least        int64           // bytes of the smallest part that is tried, where larger ones are refused
 	quiet        time.Duration   // that a body may wait for its writer
 	piece        int64           // bytes that make another part worth its request, while a blob is written
 }
 
 // New makes a client.
 func New(o Options) *Client {
-	return newClient(o, bounds{idleTimeout, answerTimeout, transport.DefaultPauses, 16 << 20, leastChunk, quietTimeout, aheadPiece})
+	return newClient(o, bounds{idleTimeout, answerTimeout, transport.DefaultPauses, 16 << 20, quietTimeout, aheadPiece})
 }
 
 func newClient(o Options, b bounds) *Client {
@@ -138,18 +137,15 @@ func (c *Client) accounts(r ref.Repository) []ref.Repository {
 	return all
 }
 
-// HasAccount says whether a credential that r would be asked by is of that
+// HasAccount says whether a credential that r may be asked by is of that
 // account. Nobody is whoever asks.
 func (c *Client) HasAccount(ctx context.Context, r ref.Repository, account string) bool {
 	if account == "" {
 		return true
 	}
-	if c.opts.Credentials == nil {
-		return false
-	}
 	return slices.ContainsFunc(c.accounts(r), func(at ref.Repository) bool {
-		cred, err := c.opts.Credentials.Credential(ctx, at)
-		return err == nil && cred.Account() == account
+		_, ok := auth.OfAccount(ctx, c.opts.Credentials, at, account)
+		return ok
 	})
 }
 

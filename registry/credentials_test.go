@@ -16,13 +16,3 @@ func (c creds) Credential(_ context.Context, r ref.Repository) (auth.Credential,
 	}
 	return c[""], nil
 }
-
-func (c creds) Renew(ctx context.Context, r ref.Repository, _ auth.Credential) (auth.Credential, error) {
-	return c.Credential(ctx, r)
-}
-
-func (c creds) Version() uint64 { return 0 }
-
-func (c creds) Hosts() []string { return nil }
-
-func (c creds) Searched(ref.Repository) []string { return nil }

@@ -60,7 +60,8 @@ type Error struct {
 	Kind       error    // one of the kinds above
 	Status     int      // of the answer; 0: there was none
 	Codes      []Code   // what the registry said
-	Credential string   // which credential was used; "" for none. Never a secret.
+	Credential string   // which credential was used, and before it those that were refused; "" for none. Never a secret.
+	Hint       string   // what a person does to replace that credential, with ErrDenied: "docker login ghcr.io"; "" if nothing is known
 	Searched   []string // where one was looked for in vain, with ErrDenied
 	Err        error    // the cause, where it isn't the answer
 
@@ -156,8 +157,8 @@ func (k call) writing(e *Error) {
 		case e.Status >= http.StatusInternalServerError:
 		case e.has("MANIFEST_INVALID", "DIGEST_INVALID", "SIZE_INVALID"):
 			e.Kind = ErrCorrupt
-		case e.Status == http.StatusRequestEntityTooLarge, e.Status == http.StatusRequestedRangeNotSatisfiable && e.says("too large"):
-			e.Kind = ErrTooLarge // GHCR says 416 of a PATCH beyond 4 MiB (seen in 2024)
+		case e.Status == http.StatusRequestEntityTooLarge:
+			e.Kind = ErrTooLarge
 		}
 	}
 }
@@ -182,11 +183,12 @@ func kindOf(status int) error {
 
 // kindOfFailure gives the kind of an error that came in place of an answer.
 func kindOfFailure(err error) error {
-	if status := auth.TokenStatus(err); status != 0 {
-		if status == http.StatusBadRequest || status == http.StatusNotFound {
+	var token *auth.TokenError
+	if errors.As(err, &token) && token.Status != 0 {
+		if token.Status == http.StatusBadRequest || token.Status == http.StatusNotFound {
 			return ErrDenied
 		}
-		return kindOf(status)
+		return kindOf(token.Status)
 	}
 	var timeout interface{ Timeout() bool }
 	var throttled *transport.Throttled

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/internal/transport"
 )
 
@@ -81,14 +82,15 @@ func (h *health) failed(err error, took time.Duration) {
 }
 
 // note takes note of how the server of a call is doing. What failed elsewhere, where
-// it led, says nothing of it.
+// it led, says nothing of it, and neither does a token endpoint of another host.
 func (k call) note(ctx context.Context, err error, took time.Duration) {
 	if err == nil {
 		k.at.health.answered()
 		return
 	}
 	var elsewhere *transport.Elsewhere
-	if ctx.Err() != nil || errors.As(err, &elsewhere) {
+	var token *auth.TokenError
+	if ctx.Err() != nil || errors.As(err, &elsewhere) || errors.As(err, &token) && token.Endpoint.Host != k.at.Base.Host {
 		return
 	}
 	if kind := kindOfFailure(err); kind == ErrUnreachable || kind == ErrTimeout {

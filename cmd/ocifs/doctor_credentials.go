@@ -17,9 +17,9 @@ func (d *diagnosis) examineCredentials(ctx context.Context, t target) (auth.Sour
 	told := &teller{}
 	source := auth.Default(slog.New(told))
 	d.do(ctx, "known", func(context.Context) check {
-		hosts := source.Hosts()
+		hosts := auth.Hosts(source)
 		if len(hosts) == 0 {
-			return fine("there are none: %s", strings.Join(source.Searched(t.asked()), ", "))
+			return fine("there are none: %s", strings.Join(auth.Searched(source, t.asked()), ", "))
 		}
 		return fine("there are some for %s", strings.Join(hosts, ", "))
 	})
@@ -31,7 +31,7 @@ func (d *diagnosis) examineCredentials(ctx context.Context, t target) (auth.Sour
 			case err != nil:
 				return cred, unknown("", "the credential for %s: %v", t.name(), err)
 			case cred.Empty():
-				return cred, fine("none for %s, which is asked as nobody: %s", t.name(), strings.Join(source.Searched(t.asked()), ", "))
+				return cred, fine("none for %s, which is asked as nobody: %s", t.name(), strings.Join(auth.Searched(source, t.asked()), ", "))
 			}
 			return cred, fine("%s is asked with the credential of %s", t.name(), cred.Origin)
 		})
@@ -80,7 +80,7 @@ func (t *teller) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	if next == "" {
-		next = "mend what it names, or log in again: docker login HOST"
+		next = "mend what it names: the rest counts; or log in again"
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

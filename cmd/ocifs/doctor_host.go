@@ -33,13 +33,14 @@ type visit struct {
 	target
 	plain  bool // it was named by --plain-http
 	client *registry.Client
-	cred   auth.Credential
+	source auth.Source
+	cred   auth.Credential // that is tried first
 }
 
 // examineHost finds out whether the registry can be reached, lets the credential in,
 // and what it offers. Each step needs the one before.
 func (d *diagnosis) examineHost(ctx context.Context, t target, s settings, source auth.Source, cred auth.Credential) {
-	v := &visit{target: t, plain: slices.Contains(s.plainHTTP, t.host), cred: cred}
+	v := &visit{target: t, plain: slices.Contains(s.plainHTTP, t.host), source: source, cred: cred}
 	v.client = registry.New(registry.Options{
 		UserAgent: "ocifs/" + versionString(), Credentials: source, PlainHTTP: s.plainHTTP, RetryMaxWait: patience,
 		Config: s.finder(nil, ""),
@@ -204,23 +205,29 @@ func (v *visit) roundTrip(ctx context.Context) check {
 
 // login tells who the registry lets in.
 func (v *visit) login(ctx context.Context, g registry.Greeting) check {
-	again := "log in again: docker login " + v.host
 	account, err := v.client.LogIn(ctx, v.asked())
 	denied := errors.Is(err, registry.ErrDenied)
+	var token *auth.TokenError
+	var refusal *registry.Error
 	const noTokenOfHost = 403 // some give tokens for a repository alone
 	switch {
-	case denied && v.repo.Path == "" && auth.TokenStatus(err) == noTokenOfHost:
+	case denied && v.repo.Path == "" && errors.As(err, &token) && token.Status == noTokenOfHost:
 		return unknown("name a repository: ocifs doctor "+v.host+"/REPOSITORY", "its tokens are for a repository, not for the whole host")
 	case denied && v.cred.Empty() && v.repo.Path == "":
 		return warning("log in: docker login "+v.host, "nobody is let in without a credential, and there is none")
 	case denied && v.cred.Empty():
 		return wrong("log in: docker login "+v.host, "nobody is let in without a credential, and there is none for %s", v.repo)
+	case denied && errors.As(err, &refusal) && refusal.Credential != "":
+		return wrong(again(refusal.Hint), "the credential of %s is refused: the password is wrong, or over", refusal.Credential)
 	case denied:
-		return wrong(again, "the credential of %s is refused: the password is wrong, or over", v.cred.Origin)
+		return wrong(again(v.cred.Hint), "the credential of %s is refused: the password is wrong, or over", v.cred.Origin)
 	case err != nil:
 		return v.unreachable(err)
-	case account != "":
+	case account != "" && account == v.cred.Account():
 		return fine("the credential of %s is accepted", v.cred.Origin)
+	case account != "":
+		other, _ := auth.OfAccount(ctx, v.source, v.asked(), account)
+		return warning(again(v.cred.Hint), "the credential of %s is refused: the password is wrong, or over; that of %s is accepted", v.cred.Origin, other.Origin)
 	case v.cred.Empty() && len(g.Schemes) > 0:
 		return fine("there is no credential: what is public can be read")
 	case v.cred.Empty():
@@ -228,7 +235,15 @@ func (v *visit) login(ctx context.Context, g registry.Greeting) check {
 	case len(g.Schemes) == 0:
 		return fine("the credential of %s isn't asked for", v.cred.Origin)
 	}
-	return wrong(again+", or out, if all that you need is public", "the credential of %s is refused: the password is wrong, or over; what is public can be read all the same", v.cred.Origin)
+	return wrong(again(v.cred.Hint)+"; or log out, if all that you need is public", "the credential of %s is refused: the password is wrong, or over; what is public can be read all the same", v.cred.Origin)
+}
+
+// again says how a person replaces a credential.
+func again(hint string) string {
+	if hint == "" {
+		return "ask whoever gave you the credential"
+	}
+	return "log in again: " + hint
 }
 
 // short is a time as people say it.

@@ -129,7 +129,7 @@ func (v *visit) sample(ctx context.Context, r ref.Repository) (sample, check) {
 	case errors.Is(err, registry.ErrDenied) && v.cred.Empty():
 		return sample{}, wrong("log in: docker login "+v.host, "%s can't be read by everyone, and there is no credential", name)
 	case errors.Is(err, registry.ErrDenied):
-		return sample{}, wrong("log in as somebody who may: docker login "+v.host, "%s can't be read with the credential of %s", name, v.cred.Origin)
+		return sample{}, wrong(again(v.cred.Hint)+", as somebody who may", "%s can't be read with the credential of %s", name, v.cred.Origin)
 	case err != nil:
 		return sample{}, v.unreachable(err)
 	case tag == "":

@@ -114,7 +114,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 	defer client.Close()
 	tree, err := fs.New(fs.Options{
 		Host: host, Path: path,
-		Client: client, Store: store, Hosts: func() []string { return append(credentials.Hosts(), finder.Hosts()...) },
+		Client: client, Store: store, Hosts: func() []string { return append(auth.Hosts(credentials), finder.Hosts()...) },
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
 		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize), MaxDownload: int64(s.maxDownload),
 		Stream: s.verify.stream, AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),

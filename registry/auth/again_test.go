@@ -182,10 +182,10 @@ func TestALoginThatIsOverIsAskedForAgain(t *testing.T) {
 func (h *helpers) older(by time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for q, a := range h.answers {
+	for q, a := range h.replies {
 		a.at = a.at.Add(-by)
-		a.cred.Until = a.cred.Until.Add(-by)
-		h.answers[q] = a
+		a.cred.Expires = a.cred.Expires.Add(-by)
+		h.replies[q] = a
 	}
 }
 
@@ -236,11 +236,15 @@ func TestACredentialThatATokenEndpointRefusesIsAskedForAgain(t *testing.T) {
 			s := h.config(t, t.Output())
 			a := f.by(s)
 			_, origin, err := f.send(t.Context(), a, http.MethodPut, "a/b", sent, Access{Do: Push})
-			if TokenStatus(err) != http.StatusUnauthorized || !strings.Contains(origin, "docker-credential-sso") {
+			if statusOf(err) != http.StatusUnauthorized || !strings.Contains(origin, "docker-credential-sso") {
 				t.Errorf("with %q: %v", origin, err)
 			}
 			h.secret(t, "two")
 			s.helpers.older(renewAge)
+			g := a.grant(f.repo("a/b"), Access{Do: Push})
+			g.mu.Lock()
+			g.deniedUntil = g.deniedUntil.Add(-deniedFor)
+			g.mu.Unlock()
 			if status, _, err := f.send(t.Context(), a, http.MethodPut, "a/b", sent, Access{Do: Push}); err != nil || status != http.StatusOK {
 				t.Errorf("%d, %v", status, err)
 			}
@@ -346,7 +350,7 @@ func TestARefusedCredentialIsNotShownWithEachToken(t *testing.T) {
 	f.get(t, a, "a/b", http.StatusOK)
 	f.want(t, "GET /token", "GET /v2/a/b T")
 	over()
-	g.until(-time.Second)
+	g.stayAnonymous(-time.Second)
 	f.get(t, a, "a/b", http.StatusOK)
 	f.want(t, "GET /token u:p", "GET /token", "GET /v2/a/b T")
 }

@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -20,19 +22,26 @@ import (
 type Authorizer struct {
 	Next   http.RoundTripper // sends requests, those for tokens too
 	Source Source            // nil: nobody
-	Log    *slog.Logger
-	// PlainOK says whether a host may be sent credentials by http.
+	Log    *slog.Logger      // nil: silent
+	// PlainOK says whether a host may be sent credentials by http. nil: none may.
 	PlainOK func(host string) bool
 
-	answers shared[asking, outcome]
+	authorizing shared[authorizationKey, authorization]
+	refusals    hostRefusals
+	scopes      scopeForms
+	outages     outages
 
-	mu     sync.Mutex                                        // guards grants
+	mu     sync.Mutex                                        // guards grants; nothing else is locked under it
 	grants *simplelru.LRU[ref.Repository, map[Access]*grant] // of the repositories that were asked last; nil: none was
 }
 
 // maxGranted is how many repositories have their grants kept. A mount of weeks may ask any
 // number of them. A repository whose grants went is challenged once more.
 const maxGranted = 4096
+
+// maxTries bounds the credentials that one request is sent with. People have logged in
+// with docker, with podman and in the environment at most; one more is a helper's fresh one.
+const maxTries = 4
 
 // grant gives the grant of a repository for an access. A request that is under way keeps the
 // one that it has.
@@ -65,7 +74,7 @@ func (a *Authorizer) Account(r ref.Repository) string {
 	account := ""
 	for _, g := range a.granted(r) {
 		var asked bool
-		if account, asked = g.whose(); account != "" || asked && g.access.Do == Pull {
+		if account, asked = g.account(); account != "" || asked && g.access.Do == Pull {
 			break
 		}
 	}
@@ -90,63 +99,58 @@ func (a *Authorizer) granted(r ref.Repository) (grants []*grant) {
 	return grants
 }
 
-// Do sends a request for something of r, and answers the challenge that comes
-// back, once; a body is then sent anew, by GetBody. A credential that is refused is
-// looked for anew, once, and where there is another the request is sent with that.
-// A refusal of what the credential reads is tried once more without it: an expired
-// credential mustn't hide what is public. It gives the origin of the credential that
-// was used last.
-func (a *Authorizer) Do(req *http.Request, r ref.Repository, access Access) (resp *http.Response, origin string, err error) {
+// Do sends a request for something of r. It answers the challenge that comes back, once; a
+// body is then sent anew, by GetBody. A credential that is refused is followed by the
+// source's next one. Reading is tried as nobody at last: an expired credential mustn't
+// hide what is public. Use names the credentials that were shown, the refused ones too.
+func (a *Authorizer) Do(req *http.Request, r ref.Repository, access Access) (resp *http.Response, use Use, err error) {
 	x := &exchange{a: a, g: a.grant(r, access), r: r}
 	ctx := req.Context()
 	if err := a.reread(ctx, x.g, r); err != nil {
-		return nil, "", err
+		return nil, Use{}, err
 	}
-	x.held = x.g.now()
-	if !x.held.known && access.Do != Pull {
+	x.has = x.g.now()
+	if !x.has.known() && access.Do != Pull {
 		x.g.learn(a.grant(r, Access{}))
-		x.held = x.g.now()
+		x.has = x.g.now()
 	}
-	if x.held.header == "" && x.held.known { // the token is over: renew it without asking
-		if err := x.answer(ctx, nil, nil); err != nil {
-			return nil, x.held.origin, err
+	if x.has.header == "" && x.has.known() { // the token has expired: renew it without asking
+		if err := x.authorize(ctx, nil, nil); err != nil {
+			return nil, x.use(), err
 		}
 	}
-	resp, used, err := a.send(req, x.held.header)
+	resp, used, err := a.send(req, x.has.header)
 	for err == nil && refuses(resp, used) {
-		keepRefusal(resp)
-		var again bool
-		if again, err = x.again(ctx, resp, used.URL); err != nil {
-			return nil, x.held.origin, err
+		keepBody(resp)
+		better, err := x.better(ctx, resp, used.URL)
+		if err != nil {
+			return nil, x.use(), err
 		}
-		if !again {
+		if !better {
 			break
 		}
 		if err := transport.Rewind(req); err != nil {
-			return nil, "", err
+			return nil, Use{}, err
 		}
-		resp, used, err = a.send(req, x.held.header)
+		if resp, used, err = a.send(req, x.has.header); err != nil {
+			return nil, Use{}, err
+		}
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, Use{}, err
 	}
-	if access.Do == Pull && !x.held.cred.Empty() && refuses(resp, used) {
-		first := x.g.goAnonymous()
-		again, err := x.anonymous(req)
-		if err == nil && again.StatusCode < 400 {
-			a.log().Warn("a credential was refused, and nobody is let in: going on without it", "repository", r, "credential", x.held.origin)
+	if access.Do == Pull && !x.has.cred.Empty() && refuses(resp, used) {
+		if public := x.public(req); public != nil {
 			transport.Aside(resp)
-			x.g.until(publicFor)
-			return again, "", nil
-		}
-		if err == nil {
-			transport.Aside(again)
-		}
-		if first {
-			x.g.goBack()
+			return public, Use{}, nil
 		}
 	}
-	return resp, x.held.origin, nil
+	return resp, x.use(), nil
+}
+
+// keepBody takes the body of a refusal into memory, so that its connection is free.
+func keepBody(resp *http.Response) {
+	resp.Body = io.NopCloser(bytes.NewReader(transport.Aside(resp)))
 }
 
 // refuses says whether the registry itself refused a request, and not somebody to
@@ -180,7 +184,7 @@ func (a *Authorizer) reread(ctx context.Context, g *grant, r ref.Repository) err
 	if a.Source == nil {
 		return nil
 	}
-	version := a.Source.Version()
+	version := versionOf(a.Source)
 	if !g.older(version) {
 		return nil
 	}
@@ -192,69 +196,99 @@ func (a *Authorizer) reread(ctx context.Context, g *grant, r ref.Repository) err
 	return nil
 }
 
-// exchange is one request with all that it takes.
+// exchange is one request, with all that it takes to have it answered.
 type exchange struct {
-	a    *Authorizer
-	g    *grant
-	r    ref.Repository
-	held held // what the last request was sent with
+	a   *Authorizer
+	g   *grant
+	r   ref.Repository
+	has authorization // that the request was sent with last
 
-	answered, renewed bool // the challenge, the credential: each once
+	answered bool // the challenge was answered, once
+	tries    int  // credentials that were refused
 }
 
-// again looks for something better after a refusal, and says whether there is.
-func (x *exchange) again(ctx context.Context, resp *http.Response, from *url.URL) (bool, error) {
-	before := x.held
+// use tells which credentials the request was sent with.
+func (x *exchange) use() Use { return useOf(x.g.shown(x.has)) }
+
+// better finds a better header after a refusal, and says whether there is one.
+func (x *exchange) better(ctx context.Context, resp *http.Response, from *url.URL) (bool, error) {
+	before := x.has
 	challenges := ParseChallenges(resp.Header.Values("WWW-Authenticate"))
 	if resp.StatusCode == http.StatusUnauthorized && len(challenges) > 0 && !x.answered {
 		x.answered = true
-		if err := x.answer(ctx, challenges, from); err != nil {
+		if err := x.authorize(ctx, challenges, from); err != nil {
 			return false, err
 		}
-		if x.held.header != before.header {
+		if x.has.header != before.header {
 			return true, nil
 		}
 	}
-	// ECR says 403 of a login that is over. Others say 403 of what isn't allowed, which
-	// no file changes.
-	lost := resp.StatusCode == http.StatusUnauthorized || !before.cred.Until.IsZero()
-	if x.renewed || !lost || before.cred.Empty() {
+	if before.cred.Empty() {
 		return false, nil
 	}
-	x.renewed = true
-	fresh, err := x.a.Source.Renew(ctx, x.r, before.cred)
-	if err != nil || fresh.Empty() || fresh.Same(before.cred) {
+	// 403 too: ECR says so of a login that is over, and another account may be allowed to.
+	x.tries++
+	wrong := resp.StatusCode == http.StatusUnauthorized && !x.g.bearer()
+	x.a.refused(x.g, x.r, before, wrong)
+	next, err := x.a.next(ctx, x.g, x.r)
+	if err != nil {
 		return false, err
 	}
+	if next.Empty() || x.tries == maxTries {
+		if len(x.g.refusals()) > 1 {
+			x.g.forget(before.header) // the next request begins with the first credential
+		}
+		return false, nil
+	}
+	x.a.follows(x.r, before.cred, next)
 	x.g.forget(before.header)
-	err = x.answer(ctx, nil, nil)
-	return err == nil && x.held.header != before.header, err
+	err = x.authorize(ctx, nil, nil)
+	return err == nil && x.has.header != before.header, err
 }
 
-// answer brings a header in place of the one that was used, by challenges that came
-// from an address, or, where there are none, by the last one. However many want it,
+// authorize brings a header in place of the one that was used, by challenges that came
+// from an address, or, if there are none, by the last one. However many requests want it,
 // it is got once.
-func (x *exchange) answer(ctx context.Context, cs []Challenge, from *url.URL) error {
-	ask := asking{x.g, x.g.isAnonymous()}
-	out, err := x.a.answers.do(ctx, ask, func(ctx context.Context) (outcome, error) {
-		return x.a.answer(ctx, ask, question{x.r, cs, from, x.held.header, x.renewed})
+func (x *exchange) authorize(ctx context.Context, cs []Challenge, from *url.URL) error {
+	key := authorizationKey{x.g, x.g.isAnonymous()}
+	got, err := x.a.authorizing.do(ctx, key, func(ctx context.Context) (authorization, error) {
+		return x.a.authorize(ctx, key, challenged{x.r, cs, from, x.has.header})
 	})
-	x.held, x.renewed = out.held, x.renewed || out.renewed
+	x.has = got
 	return err
+}
+
+// public sends a refused request once more, as nobody. It gives nil if nobody is refused
+// too.
+func (x *exchange) public(req *http.Request) *http.Response {
+	first := x.g.goAnonymous()
+	resp, err := x.anonymous(req)
+	if err == nil && resp.StatusCode < 400 {
+		x.a.log().Warn("a credential was refused, and nobody is let in: going on without it", "repository", x.r, "credential", x.has.given.Origin)
+		x.g.stayAnonymous(refusedFor)
+		return resp
+	}
+	if err == nil {
+		transport.Aside(resp)
+	}
+	if first {
+		x.g.endAnonymous()
+	}
+	return nil
 }
 
 // anonymous sends a request once more, as nobody.
 func (x *exchange) anonymous(req *http.Request) (*http.Response, error) {
 	as := *x
-	as.held = held{}
+	as.has = authorization{}
 	if x.g.bearer() {
-		if err := as.answer(req.Context(), nil, nil); err != nil {
+		if err := as.authorize(req.Context(), nil, nil); err != nil {
 			return nil, err
 		}
 	}
 	if err := transport.Rewind(req); err != nil {
 		return nil, err
 	}
-	resp, _, err := x.a.send(req, as.held.header)
+	resp, _, err := x.a.send(req, as.has.header)
 	return resp, err
 }

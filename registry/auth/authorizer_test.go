@@ -17,12 +17,6 @@ type always Credential
 func (a always) Credential(context.Context, ref.Repository) (Credential, error) {
 	return Credential(a), nil
 }
-func (always) Hosts() []string                  { return nil }
-func (always) Version() uint64                  { return 0 }
-func (always) Searched(ref.Repository) []string { return nil }
-func (a always) Renew(context.Context, ref.Repository, Credential) (Credential, error) {
-	return Credential(a), nil
-}
 
 func TestATokenIsFetchedOncePerRepository(t *testing.T) {
 	for name, c := range map[string]struct {

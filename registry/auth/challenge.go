@@ -1,11 +1,21 @@
 package auth
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 // Challenge is one challenge of a WWW-Authenticate header.
 type Challenge struct {
 	Scheme string            // lower case
 	Params map[string]string // names in lower case
+}
+
+// without gives the challenge without a parameter.
+func (c *Challenge) without(param string) *Challenge {
+	own := &Challenge{c.Scheme, maps.Clone(c.Params)}
+	delete(own.Params, param)
+	return own
 }
 
 // ParseChallenges reads all challenges of all headers. What doesn't follow the

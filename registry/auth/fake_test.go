@@ -107,13 +107,13 @@ func (f *fake) send(ctx context.Context, a *Authorizer, method, path, body strin
 	if err != nil {
 		return 0, "", err
 	}
-	resp, origin, err := a.Do(req, r, access)
+	resp, use, err := a.Do(req, r, access)
 	if err != nil {
-		return 0, origin, err
+		return 0, use.Origin, err
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	resp.Body.Close()
-	return resp.StatusCode, origin, err
+	return resp.StatusCode, use.Origin, err
 }
 
 // get reads something of a repository, which must be answered with a status.
@@ -204,11 +204,11 @@ func (h helper) runs() int {
 
 // config makes a source that asks the helper for everything. What is told is written
 // to log.
-func (h helper) config(t *testing.T, log io.Writer, within ...string) *files {
+func (h helper) config(t *testing.T, log io.Writer, excluded ...string) *files {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.json")
 	write(t, file, `{"credsStore":"`+h.name+`"}`)
-	return newFiles(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), within, []string{file})
+	return newFiles(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), excluded, []string{file})
 }
 
 // eventually waits until something is so.

@@ -47,7 +47,7 @@ func TestWhatHelpersSay(t *testing.T) {
 			s := h.config(t, &log)
 			for range 3 {
 				got, err := s.Credential(t.Context(), someRepo)
-				c.want.Origin, c.want.Until = got.Origin, got.Until
+				c.want.Origin, c.want.Hint, c.want.Expires = got.Origin, got.Hint, got.Expires
 				if err != nil || got != c.want {
 					t.Errorf("got %+v, %v", got, err)
 				}
@@ -56,8 +56,8 @@ func TestWhatHelpersSay(t *testing.T) {
 			if n := strings.Count(told, "level=WARN"); (n != 1 || !strings.Contains(told, c.told)) && c.told != "" || n != 0 && c.told == "" {
 				t.Errorf("told %d times: %s", n, told)
 			}
-			if strings.Contains(told+strings.Join(s.Searched(someRepo), ""), "s3cr") {
-				t.Errorf("the secret is told: %s, %q", told, s.Searched(someRepo))
+			if strings.Contains(told+strings.Join(Searched(s, someRepo), ""), "s3cr") {
+				t.Errorf("the secret is told: %s, %q", told, Searched(s, someRepo))
 			}
 			if n := h.runs(); n != 1 {
 				t.Errorf("it ran %d times", n)
@@ -231,7 +231,7 @@ func TestOneWhoLeavesDoesntEndAHelperThatOthersWaitFor(t *testing.T) {
 	eventually(t, "both wait", func() bool {
 		s.helpers.runs.mu.Lock()
 		defer s.helpers.runs.mu.Unlock()
-		w := s.helpers.runs.under[inquiry{"waits", "h.example"}]
+		w := s.helpers.runs.under[helperKey{"waits", "h.example"}]
 		return w != nil && w.waiters == 2
 	})
 	leave()

@@ -101,16 +101,16 @@ func TestAFileThatIsRewrittenInPlaceAtOnceIsReadAgain(t *testing.T) {
 	}
 	put("jane")
 	s := FromFiles(nil, file)
-	seen := s.Version()
+	seen := versionOf(s)
 	for _, user := range []string{"jack", "jill", "judy"} {
 		put(user)
-		if v := s.Version(); v == seen {
+		if v := versionOf(s); v == seen {
 			t.Errorf("%s isn't seen", user)
 		} else {
 			seen = v
 		}
 	}
-	if v := s.Version(); v != seen {
+	if v := versionOf(s); v != seen {
 		t.Error("nothing has changed")
 	}
 }
@@ -192,7 +192,7 @@ func TestAFileThatMakesNoSenseIsToldOfOnce(t *testing.T) {
 				if c, err := s.Credential(t.Context(), ref.Repository{Host: "h.example", Path: "a/b"}); err != nil || !c.Empty() {
 					t.Errorf("%+v, %v", c, err)
 				}
-				s.Version()
+				versionOf(s)
 			}
 			if n := strings.Count(log.String(), "level=WARN"); n != 1 || !strings.Contains(log.String(), file) || strings.Contains(log.String(), "s3cret") {
 				t.Errorf("told %d times: %s", n, log.String())

@@ -23,8 +23,8 @@ const (
 )
 
 // lookHelper finds a helper's program on PATH. Directories that lead into one of
-// within are passed over, and so are relative ones, as everywhere in Go.
-func lookHelper(helper string, within []string) (string, error) {
+// the excluded ones are passed over, and so are relative ones, as everywhere in Go.
+func lookHelper(helper string, excluded []string) (string, error) {
 	name := "docker-credential-" + helper + programSuffix
 	if strings.ContainsAny(helper, "/\x00") {
 		return "", fmt.Errorf("%q is no name of a program", name)
@@ -35,7 +35,7 @@ func lookHelper(helper string, within []string) (string, error) {
 			continue
 		}
 		path := filepath.Join(dir, name)
-		if leadsInto(path, within) {
+		if leadsInto(path, excluded) {
 			inside = path
 			continue
 		}

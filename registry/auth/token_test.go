@@ -213,9 +213,9 @@ func TestATokenIsGotOnceForAllWhoWait(t *testing.T) {
 		t.Errorf("who had no time: %v", err)
 	}
 	eventually(t, "all wait", func() bool {
-		a.answers.mu.Lock()
-		defer a.answers.mu.Unlock()
-		w := a.answers.under[asking{a.grant(f.repo("a/b"), Access{}), false}]
+		a.authorizing.mu.Lock()
+		defer a.authorizing.mu.Unlock()
+		w := a.authorizing.under[authorizationKey{a.grant(f.repo("a/b"), Access{}), false}]
 		return w != nil && w.waiters == waiters
 	})
 	leave()
@@ -283,14 +283,14 @@ func TestATokenThatIsRefusedIsRefusedOnceForAll(t *testing.T) {
 		}()
 	}
 	eventually(t, "all wait", func() bool {
-		a.answers.mu.Lock()
-		defer a.answers.mu.Unlock()
-		w := a.answers.under[asking{a.grant(f.repo("a/b"), Access{}), false}]
+		a.authorizing.mu.Lock()
+		defer a.authorizing.mu.Unlock()
+		w := a.authorizing.under[authorizationKey{a.grant(f.repo("a/b"), Access{}), false}]
 		return w != nil && w.waiters == waiters
 	})
 	close(give)
 	for range waiters {
-		if err := <-results; TokenStatus(err) != http.StatusForbidden {
+		if err := <-results; statusOf(err) != http.StatusForbidden {
 			t.Error(err)
 		}
 	}

@@ -62,7 +62,7 @@ func TestWhereACredentialWasLookedForInVain(t *testing.T) {
 		if c, err := s.Credential(t.Context(), someRepo); err != nil || !c.Empty() {
 			t.Errorf("%+v, %v", c, err)
 		}
-		if got, want := s.Searched(someRepo), strings.ReplaceAll(want, "FILE", file); len(got) != 1 || got[0] != want {
+		if got, want := Searched(s, someRepo), strings.ReplaceAll(want, "FILE", file); len(got) != 1 || got[0] != want {
 			t.Errorf("%s:\ngot  %q\nwant %q", config, got, want)
 		}
 	}
@@ -100,7 +100,7 @@ func TestKeysComeInManySpellings(t *testing.T) {
 			if c, err := s.Credential(t.Context(), ref.Repository{Host: host, Path: "a/b"}); err != nil || c.Username != "jane" {
 				t.Errorf("%s: %+v, %v", key, c, err)
 			}
-			if got := s.Hosts(); len(got) != 1 || got[0] != host {
+			if got := Hosts(s); len(got) != 1 || got[0] != host {
 				t.Errorf("%s is for %q", key, got)
 			}
 		}

@@ -12,6 +12,9 @@ type Verdict struct {
 	Is    error // for errors.Is
 	Errno syscall.Errno
 	Hint  string // what to do next
+	// HintFor gives the hint for one error in place of Hint, if it knows a better one; ""
+	// if it doesn't. nil: it never does.
+	HintFor func(error) string
 }
 
 // ordinary are the errnos of requests that can't be done as they were asked. Such an errno says
@@ -28,9 +31,15 @@ func (k *Kernel) Judge(ctx context.Context, err error) Verdict {
 		return Verdict{Errno: syscall.EINTR}
 	}
 	for _, v := range k.o.Verdicts {
-		if errors.Is(err, v.Is) {
-			return v
+		if !errors.Is(err, v.Is) {
+			continue
 		}
+		if v.HintFor != nil {
+			if hint := v.HintFor(err); hint != "" {
+				v.Hint = hint
+			}
+		}
+		return v
 	}
 	var errno syscall.Errno
 	switch {

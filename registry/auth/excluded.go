@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// maxLinks is how many symlinks the system follows in one path.
+// maxLinks is how many symlinks Linux follows in one path (path_resolution(7)).
 const maxLinks = 40
 
-// leadsInto says whether a path leads into one of some directories, by its name or
+// leadsInto says whether a path leads into one of the excluded directories, by its name or
 // by a symlink on its way. It never touches them or anything below: they are file
 // systems that this process serves, and it would wait for itself.
-func leadsInto(path string, dirs []string) bool {
-	if len(dirs) == 0 {
+func leadsInto(path string, excluded []string) bool {
+	if len(excluded) == 0 {
 		return false
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return true // can't be known
 	}
-	_, inside := walk(path, dirs)
+	_, inside := walk(path, excluded)
 	return inside
 }
 
@@ -35,8 +35,8 @@ func resolve(path string) string {
 }
 
 // walk follows an absolute path as the system would, and stops where it enters one
-// of dirs.
-func walk(path string, dirs []string) (at string, inside bool) {
+// of the excluded directories.
+func walk(path string, excluded []string) (at string, inside bool) {
 	rest := strings.Split(path, "/")
 	links := 0
 	for at = "/"; len(rest) > 0; {
@@ -50,7 +50,7 @@ func walk(path string, dirs []string) (at string, inside bool) {
 			continue
 		}
 		at = filepath.Join(at, next)
-		for _, d := range dirs {
+		for _, d := range excluded {
 			if at == d {
 				return at, true
 			}

@@ -31,7 +31,7 @@ func TestScopesAreWhatIsNeededAndWhatIsNamed(t *testing.T) {
 		"no scope at all":         {Access{Do: Delete}, "what", "repository:a/b:pull,delete what"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := strings.Join(c.access.scopes(r, c.named), " "); got != c.want {
+			if got := strings.Join(c.access.needed(r, c.named), " "); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})

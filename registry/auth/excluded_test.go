@@ -69,7 +69,7 @@ func TestNothingIsReadOrRunByWayOfTheMount(t *testing.T) {
 			t.Setenv("DOCKER_CONFIG", dir)
 			s := Default(log.logger(), link)
 			for range 3 {
-				s.Version()
+				versionOf(s)
 				if c, err := s.Credential(t.Context(), someRepo); err != nil || !c.Empty() {
 					t.Errorf("%+v, %v", c, err)
 				}
