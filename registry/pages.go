@@ -7,71 +7,95 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
 )
 
 // Bounds of a list: a server may link page after page without end. The largest
-// that are met have some hundred thousand names.
+// that are met have some hundred thousand names. How long all pages take has no bound: there are
+// lists of 171 pages that take an hour (seatgeek/docker-mirror#31), and each page has its own.
 const (
 	maxPages     = 10_000
 	maxPage      = 32 << 20 // bytes
 	maxListTotal = 64 << 20 // bytes of all pages
 	maxNoNews    = 16       // pages on end that have no name, or the names of the page before
-	maxListTime  = 5 * time.Minute
 )
 
 // page is one page of a list.
 type page struct {
 	body     []byte
 	header   http.Header
-	mirrored bool // a mirror told it
+	mirrored bool  // a mirror told it
+	rest     *rest // nil: it is the last page
 }
 
-// pages gets page after page by their Links (RFC 8288), which stay on the
-// origin. A page that came before, or one too many, is an error.
-func (c *Client) pages(ctx context.Context, k call) iter.Seq2[page, error] {
+// rest is what is left of a list after a page. It isn't changed once made.
+type rest struct {
+	call   call     // of the next page, by its address, to the server that began the list
+	origin *url.URL // of the first page; nil: the next page is the first
+	pages  int      // that came
+	bytes  int      // of these pages
+}
+
+// pages gets page after page by their Links (RFC 8288), which stay on the origin: all of
+// the list, or what is left after a page, from. A page that came before, or one too many, is an
+// error.
+func (c *Client) pages(ctx context.Context, k call, from *rest) iter.Seq2[page, error] {
 	return func(yield func(page, error) bool) {
+		left := from
+		if left == nil {
+			left = &rest{call: k}
+		}
 		seen := map[string]bool{}
-		var origin *url.URL
-		total, began := 0, time.Now()
-		for n := range maxPages {
-			var p page
-			var at, next *url.URL
-			var err error
-			if n == 0 {
-				k, p, at, next, err = c.firstPage(ctx, k)
-			} else {
-				p, at, next, err = c.page(ctx, k)
-			}
-			if total += len(p.body); err == nil && total > maxListTotal {
-				err = k.nonsense("it has more than %d MiB", maxListTotal>>20)
-			}
-			if e := (*Error)(nil); n > 0 && errors.As(err, &e) && e.Kind == ErrNotFound {
-				e.Kind = ErrServer // it began this list itself
-			}
-			if err == nil && next != nil && time.Since(began) > maxListTime {
-				err = k.nonsense("its pages go on for more than %s", maxListTime)
-			}
-			if err == nil && origin == nil {
-				origin = at
+		for left != nil {
+			p, at, err := c.nextPage(ctx, left)
+			if err == nil {
 				seen[at.String()] = true
+				if p.rest != nil && seen[p.rest.call.url.String()] {
+					err = left.call.nonsense("its pages go in a circle")
+				}
 			}
-			if err == nil && next != nil && !transport.SameOrigin(origin, next) {
-				err = k.nonsense("its next page is at %s, another server", next.Host)
-			}
-			if err == nil && next != nil && seen[next.String()] {
-				err = k.nonsense("its pages go in a circle")
-			}
-			if !yield(p, err) || err != nil || next == nil {
+			if !yield(p, err) || err != nil {
 				return
 			}
-			seen[next.String()] = true
-			k.url = next
+			left = p.rest
 		}
-		yield(page{}, k.nonsense("it has more than %d pages", maxPages))
 	}
+}
+
+// nextPage gets the next page of a list, and the address that it was asked by.
+func (c *Client) nextPage(ctx context.Context, left *rest) (p page, at *url.URL, err error) {
+	k := left.call
+	if left.pages == maxPages {
+		return page{}, nil, k.nonsense("it has more than %d pages", maxPages)
+	}
+	var next *url.URL
+	if left.origin == nil {
+		k, p, at, next, err = c.firstPage(ctx, k)
+	} else {
+		p, at, next, err = c.page(ctx, k)
+	}
+	if e := (*Error)(nil); left.origin != nil && errors.As(err, &e) && e.Kind == ErrNotFound {
+		e.Kind = ErrServer // it began this list itself
+	}
+	if err != nil {
+		return page{}, nil, err
+	}
+	origin, bytes := left.origin, left.bytes+len(p.body)
+	if origin == nil {
+		origin = at
+	}
+	switch {
+	case bytes > maxListTotal:
+		return page{}, nil, k.nonsense("it has more than %d MiB", maxListTotal>>20)
+	case next == nil:
+		return p, at, nil
+	case !transport.SameOrigin(origin, next):
+		return page{}, nil, k.nonsense("its next page is at %s, another server", next.Host)
+	}
+	k.url = next
+	p.rest = &rest{call: k, origin: origin, pages: left.pages + 1, bytes: bytes}
+	return p, at, nil
 }
 
 // firstPage gets the first page from whom there is to be asked, and gives the call
@@ -123,13 +147,13 @@ func (c *Client) page(ctx context.Context, k call) (p page, at, next *url.URL, e
 		}
 		link, ok := nextLink(resp.Header.Values("Link"))
 		if !ok {
-			return page{b, resp.Header, k.at != nil && k.at.mirror}, first.URL, nil, nil
+			return page{body: b, header: resp.Header, mirrored: k.at != nil && k.at.mirror}, first.URL, nil, nil
 		}
 		next, err := transport.Resolve(resp.Request.URL, link)
 		if err != nil {
 			return page{}, nil, nil, k.nonsense("its next page: %w", err)
 		}
-		return page{b, resp.Header, k.at != nil && k.at.mirror}, first.URL, next, nil
+		return page{body: b, header: resp.Header, mirrored: k.at != nil && k.at.mirror}, first.URL, next, nil
 	}
 }
 

@@ -40,7 +40,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 	}
 	all := []v1.Descriptor{}
 	first := true
-	for p, err := range c.pages(ctx, k) {
+	for p, err := range c.pages(ctx, k, nil) {
 		var e *Error
 		if first && err != nil && ctx.Err() == nil && !c.learnt.hasReferrers(r) {
 			return nil, errNoAPI // only mirrors were asked, and the registry may have the tag

@@ -18,6 +18,8 @@ type TagPage struct {
 	// Mirrored says that a mirror gave the page. A mirror may list no more tags than it was
 	// asked for before.
 	Mirrored bool
+
+	rest *rest // of the list; nil: it is the last page
 }
 
 // Tags lists the tags of a repository, a page a step and a GET a page (spec,
@@ -25,13 +27,52 @@ type TagPage struct {
 // ErrNotFound where there is no such repository, ErrUnsupported where the registry has no
 // list of its tags.
 func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[TagPage, error] {
+	return c.tagPages(ctx, r, nil)
+}
+
+// TagPagesAfter goes on with a list that broke off, after the last page that came of it. After the
+// page that ends the list there is none. Where the registry knows no more of where that was, or
+// other servers speak for it by now, the list comes from its start, so that names may come twice.
+func (c *Client) TagPagesAfter(ctx context.Context, r ref.Repository, last TagPage) iter.Seq2[TagPage, error] {
+	if last.rest == nil {
+		return func(func(TagPage, error) bool) {}
+	}
+	from := last.rest
+	if h, err := c.host(r.Host); err != nil || from.call.repo != r || !slices.Contains(h.servers(), from.call.at) {
+		from = nil
+	}
+	return func(yield func(TagPage, error) bool) {
+		came := false
+		for p, err := range c.tagPages(ctx, r, from) {
+			if !came && from != nil && isForgotten(err) {
+				break
+			}
+			came = true
+			if !yield(p, err) {
+				return
+			}
+		}
+		if !came {
+			c.tagPages(ctx, r, nil)(yield)
+		}
+	}
+}
+
+// isForgotten says whether a registry doesn't know any more where a list went on.
+func isForgotten(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound || e.Status == http.StatusGone)
+}
+
+// tagPages lists the tags of a repository, or what is left of the list; from nil: all of it.
+func (c *Client) tagPages(ctx context.Context, r ref.Repository, from *rest) iter.Seq2[TagPage, error] {
 	if err := checkRepository(r); err != nil {
 		return func(yield func(TagPage, error) bool) { yield(TagPage{}, err) }
 	}
 	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String(), mirrored: true}
 	return func(yield func(TagPage, error) bool) {
-		for p, err := range c.names(ctx, k, "tags") {
-			if !yield(TagPage{p.names, p.mirrored}, unlisted(err)) {
+		for p, err := range c.names(ctx, k, "tags", from) {
+			if !yield(TagPage{p.names, p.mirrored, p.rest}, unlisted(err)) {
 				return
 			}
 		}
@@ -63,7 +104,7 @@ func (c *Client) Catalog(ctx context.Context, host string) iter.Seq2[[]string, e
 			yield(nil, fmt.Errorf("%w: %w", ErrNotFound, err))
 			return
 		}
-		for p, err := range c.names(ctx, k, "repositories") {
+		for p, err := range c.names(ctx, k, "repositories", nil) {
 			var e *Error
 			if errors.As(err, &e) && e.Status == http.StatusNotFound {
 				e.Kind = ErrUnsupported
@@ -78,15 +119,16 @@ func (c *Client) Catalog(ctx context.Context, host string) iter.Seq2[[]string, e
 // namePage is a page of a list of names.
 type namePage struct {
 	names    []string
-	mirrored bool // a mirror told it
+	mirrored bool  // a mirror told it
+	rest     *rest // nil: it is the last page
 }
 
-// names lists the strings in a field of each page.
-func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[namePage, error] {
+// names lists the strings in a field of each page: of all, or of those that are left; from nil: all.
+func (c *Client) names(ctx context.Context, k call, field string, from *rest) iter.Seq2[namePage, error] {
 	return func(yield func(namePage, error) bool) {
 		var before []string
 		noNews := 0
-		for page, err := range c.pages(ctx, k) {
+		for page, err := range c.pages(ctx, k, from) {
 			var fields map[string]json.RawMessage
 			var names []string // null is none
 			if err == nil {
@@ -108,7 +150,7 @@ func (c *Client) names(ctx context.Context, k call, field string) iter.Seq2[name
 				yield(namePage{}, err)
 				return
 			}
-			if !yield(namePage{names, page.mirrored}, nil) {
+			if !yield(namePage{names, page.mirrored, page.rest}, nil) {
 				return
 			}
 		}
