@@ -36,6 +36,10 @@
 // that was denied since, or that isn't known, the caller gets the error of the cause, and never a
 // missing name. A push relies only on what its registry confirms now.
 //
+// A list of tags that breaks off is an error, and its pages are kept for as long as a list is
+// believed. The next listing goes on after them. A part of a list is never shown, and denies no
+// tag.
+//
 // A registry that answers but refuses to list tags isn't out of reach. Then the tags are listed
 // that this mount has looked up or pushed, as far as they are in memory.
 //

@@ -18,7 +18,7 @@ type TagList struct {
 	Answer
 	Names   []string      // nil: not known
 	Content digest.Digest // the fingerprint of the names
-	whole   bool          // it names all tags, and came from the registry itself
+	whole   bool          // it names all tags of at most ListTTL before, and came from the registry itself
 }
 
 // with gives the list with other names.
@@ -62,19 +62,16 @@ func (r Repository) askTags(ctx context.Context) (TagList, error) {
 		return TagList{}, err
 	}
 	return r.rs.listingTags.do(ctx, r.Repository, func(ctx context.Context) (TagList, error) {
-		moment := r.rs.changes.now()
-		names, whole := []string{}, true
-		for page, err := range r.rs.o.Client.Tags(ctx, r.Repository) {
-			if err != nil {
-				return TagList{}, err
-			}
-			names = append(names, page.Tags...)
-			whole = whole && !page.Mirrored
+		all, err := r.listTags(ctx)
+		if err != nil {
+			return TagList{}, err
 		}
-		names = slices.DeleteFunc(names, func(s string) bool { return !ref.ValidTag(s) })
+		names := slices.DeleteFunc(all.names, func(s string) bool { return !ref.ValidTag(s) })
 		slices.Sort(names)
-		l := TagList{Answer: r.rs.answered(r.rs.o.ListTTL), whole: whole}.with(slices.Clip(slices.Compact(names)))
-		r.rs.lists.addUnless(r.Repository, l, func() bool { return r.rs.changes.since(r.Repository, moment) })
+		l := TagList{Answer: r.rs.answered(r.rs.o.ListTTL)}.with(slices.Clip(slices.Compact(names)))
+		// A first page that is older than a list may be denies no tag.
+		l.whole = all.whole && l.Since.Sub(all.begun) <= r.rs.o.ListTTL
+		r.rs.lists.addUnless(r.Repository, l, func() bool { return r.rs.changes.since(r.Repository, all.moment) })
 		r.visit()
 		return l, nil
 	})
