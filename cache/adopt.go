@@ -16,7 +16,7 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("adopt %q: %w", d, err)
 	}
-	if st, err := os.Stat(s.blob(d)); err == nil && st.Size() == size {
+	if s.has(d, size) {
 		return os.Remove(path)
 	}
 	if limit := s.limit(); size > limit {
@@ -33,6 +33,7 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 		return fmt.Errorf("adopt %s: %w", d, noSpace(err))
 	}
 	step("adopted: renamed")
+	s.checker.endDoubt(d)
 	s.ledger.note(d, size)
 	s.brought(size)
 	s.evict(0)

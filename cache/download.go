@@ -81,17 +81,8 @@ func (s *Store) Get(ctx context.Context, w Want) (*File, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		f, err := s.Open(w.Digest, w.Size)
-		if err == nil {
-			return f, nil
-		}
-		if w.Digest.Validate() != nil {
-			return nil, err
-		}
-		if errors.Is(err, errOtherSize) {
-			if err := s.examine(ctx, w); err != nil {
-				return nil, err
-			}
+		if f, err := s.cached(ctx, w); f != nil || err != nil {
+			return f, err
 		}
 		dl, began, err := s.join(ctx, w, alone)
 		if err != nil {
@@ -346,6 +337,8 @@ func (s *Store) keep(dl *download, p *partial, f *shared) {
 		return
 	}
 	step("renamed")
+	s.trouble.over()
+	s.checker.endDoubt(f.digest)
 	s.ledger.settle(&dl.room, f.digest, f.size)
 	s.brought(f.size)
 }
@@ -359,11 +352,4 @@ func (s *Store) write(f *os.File, b []byte, offset int64) error {
 	}
 	step("bytes written")
 	return noSpace(err)
-}
-
-// degrade tells, once, that the cache can't keep anything.
-func (s *Store) degrade(err error) {
-	s.degraded.Do(func() {
-		s.log.Error("the cache directory can't be written: going on without keeping anything", "dir", s.dir, "cause", err)
-	})
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"fmt"
 	"os"
 	"sync/atomic"
 
@@ -26,11 +27,17 @@ type shared struct {
 	lost   atomic.Pointer[error] // what the disk said of bytes that it didn't take
 }
 
-// ReadAt reads as io.ReaderAt does.
+// ReadAt reads as io.ReaderAt does. What the disk can't read is ErrUnreadable: the file is set
+// aside then, and Get gives another.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.s.f.ReadAt(p, off)
 	if lost := f.s.lost.Load(); lost != nil {
 		return 0, *lost
+	}
+	if unreadable(err) {
+		f.s.store.unreadable.Store(true)
+		f.s.store.setAside(f.s.digest, f.s.f, fmt.Sprintf("the disk can't read it: %v", err))
+		err = fmt.Errorf("%s: %w: %w", f.s.digest, ErrUnreadable, err)
 	}
 	return n, err
 }

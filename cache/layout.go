@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -40,7 +41,7 @@ func (l layout) partial(d digest.Digest) string {
 // open makes the directory what it has to be, or says why it can't be one.
 func (l layout) open() error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
-		return fmt.Errorf("cache directory: %w", err)
+		return fmt.Errorf("cache directory: %w", noSpace(err))
 	}
 	if err := l.foreign(); err != nil {
 		return err
@@ -48,11 +49,38 @@ func (l layout) open() error {
 	if err := os.Chmod(l.dir, 0o700); err != nil {
 		return fmt.Errorf("cache directory: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(l.dir, tagName), []byte(tagText), 0o600); err != nil {
+	if err := l.make(); err != nil {
+		return err
+	}
+	if err := l.tag(); err != nil && !errors.Is(err, ErrNoSpace) { // the store tags it when there is space
 		return fmt.Errorf("cache directory: %w", err)
 	}
-	return l.make()
+	return nil
 }
+
+// tag makes CACHEDIR.TAG what it has to be. A full disk never leaves one that is cut off.
+func (l layout) tag() error {
+	path := filepath.Join(l.dir, tagName)
+	if b, err := os.ReadFile(path); err == nil && string(b) == tagText {
+		return nil
+	}
+	f, err := os.CreateTemp(l.partials(), "tmp-*")
+	if err != nil {
+		return noSpace(err)
+	}
+	_, err = f.WriteString(tagText)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return noSpace(err)
+}
+
+// ofTheDisk are directories that the system itself makes at the root of a disk: ext4's fsck
+// keeps what it finds in lost+found, and macOS has the others.
+var ofTheDisk = []string{"lost+found", ".fseventsd", ".Spotlight-V100", ".Trashes"}
 
 // foreign says what keeps the directory from being a cache: that it can't be read, or
 // that it holds something else.
@@ -62,6 +90,9 @@ func (l layout) foreign() error {
 		return fmt.Errorf("cache directory: %w", err)
 	}
 	for _, e := range entries {
+		if e.IsDir() && slices.Contains(ofTheDisk, e.Name()) {
+			continue
+		}
 		if n := e.Name(); n != tagName && n != version {
 			return fmt.Errorf("%s holds %q, so it is no cache of this version of ocifs; it was left as it is: choose another directory, or empty this one", l.dir, n)
 		}
@@ -74,7 +105,7 @@ func (l layout) foreign() error {
 func (l layout) make() error {
 	for _, d := range []string{l.blobs(), l.partials(), l.pointers()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
-			return fmt.Errorf("cache directory: %w", err)
+			return fmt.Errorf("cache directory: %w", noSpace(err))
 		}
 	}
 	return nil

@@ -87,7 +87,8 @@ func (c *Directory) Prune(ctx context.Context, o PruneOptions) (Removed, error) 
 // disk for as long.
 func (c *Directory) Clear(ctx context.Context, progress func(Removed)) (Removed, error) {
 	r := c.remover(PruneOptions{Progress: progress})
-	unclean := c.unclean()
+	unclean, others := c.unclean()
+	closeAll(others)
 	r.pointers(ctx, func(string, fs.FileInfo) bool { return true })
 	r.blobs(ctx, func(all []blobEntry) []blobEntry { return all })
 	r.leftovers(ctx)

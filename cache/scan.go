@@ -30,6 +30,7 @@ func (s *Store) scanner() {
 	defer s.work.Done()
 	s.sweep()
 	for again := true; again; again = s.pause() {
+		_ = s.tag() // the disk may have been full
 		s.scan()
 	}
 }

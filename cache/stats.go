@@ -22,7 +22,11 @@ type Stats struct {
 	Downloads   int64  `json:"downloads"` // that succeeded
 	Failures    int64  `json:"failures"`  // downloads that didn't
 	Evictions   int64  `json:"evictions"`
-	Quarantined int64  `json:"quarantined"`
+	Quarantined int64  `json:"quarantined"` // blobs that were set aside
+	InDoubt     int    `json:"in_doubt"`    // blobs that are hashed again before they are read, after an unclean end
+	// Trouble is what keeps the directory from being written now, and since when; "": nothing.
+	Trouble      string    `json:"trouble,omitempty"`
+	TroubleSince time.Time `json:"trouble_since,omitzero"`
 }
 
 // Stats gives the counts of this moment.
@@ -33,12 +37,14 @@ func (s *Store) Stats() Stats {
 	st := s.stats
 	st.Dir, st.Limit, st.Bytes, st.Partial = s.dir, limit, sums.kept, sums.left
 	st.Entries, st.Open, st.Evictions = sums.entries, sums.pinned, s.evictions.Load()
+	st.InDoubt = s.checker.left()
+	st.Trouble, st.TroubleSince = s.trouble.current()
 	return st
 }
 
-// Transfer is a download under way.
+// Transfer is a download under way, or the hashing of a blob in doubt that someone waits for.
 type Transfer struct {
-	Kind    string        `json:"kind"` // "download"
+	Kind    string        `json:"kind"` // "download" or "check"
 	Digest  digest.Digest `json:"digest"`
 	From    string        `json:"from"`
 	Done    int64         `json:"done"` // bytes
@@ -60,8 +66,12 @@ func (s *Store) underWay() iter.Seq[*download] {
 	}
 }
 
-// Transfers lists the downloads under way, the oldest first.
+// Transfers lists the downloads under way, the oldest first, and then the checks.
 func (s *Store) Transfers() []Transfer {
+	return append(s.transfersOfDownloads(), s.checker.transfers()...)
+}
+
+func (s *Store) transfersOfDownloads() []Transfer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ts := []Transfer{}

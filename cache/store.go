@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,6 +30,9 @@ var (
 	ErrNoSpace = fmt.Errorf("no space for the cache: %w", syscall.ENOSPC)
 	// ErrClosed: the store was closed meanwhile.
 	ErrClosed = errors.New("the cache is closed")
+	// ErrUnreadable: the disk can't read a cached blob. Its file was set aside, and Get
+	// fetches the blob again.
+	ErrUnreadable = errors.New("the disk can't read what is cached")
 )
 
 // Options says how a store behaves. The zero value is useful.
@@ -52,14 +56,16 @@ type Store struct {
 	ctx      context.Context // ends with Close; downloads are derived from it
 	cancel   context.CancelFunc
 	work     sync.WaitGroup // downloads and the scan
-	degraded sync.Once      // has been told
 	scans    chan struct{}  // asks for a scan
 	came     atomic.Int64   // bytes of all downloads
 	much     chan struct{}  // asks for one soon
 	sentinel *sentinel      // nil where none could be made
 	leaving  sync.Once      // takes it away
-	doubt    atomic.Pointer[suspicion]
-	panicked func(cause any, stack []byte) // OnPanic's; nil: nobody is told
+	checker  *checker
+	trouble  trouble
+	// unreadable: the disk failed to read a blob since the store was opened.
+	unreadable atomic.Bool
+	panicked   func(cause any, stack []byte) // OnPanic's; nil: nobody is told
 
 	ledger     *ledger                   // what the store takes of the disk
 	evicting   sync.Mutex                // held by the one eviction that runs; no reader takes it
@@ -71,6 +77,7 @@ type Store struct {
 	closed    bool
 	downloads map[digest.Digest][]*download
 	damaged   map[digest.Digest][]time.Time // when a blob was set aside lately, the last few times
+	shuns     map[digest.Digest]uint64      // inodes of damaged files that can be neither moved nor removed; nil: none
 	stats     Stats
 }
 
@@ -99,16 +106,21 @@ func Open(dir string, o Options) (*Store, error) {
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1), much: make(chan struct{}, 1),
 		ledger: newLedger(o.MaxBytes), downloads: map[digest.Digest][]*download{},
 	}
-	left := s.suspect()
+	s.trouble = trouble{dir: dir, log: s.log, now: time.Now}
+	s.checker = newChecker(ctx, l, s.log, s.setAside)
+	own, others := s.unclean()
+	unclean := len(own)+len(others) > 0
+	if unclean {
+		s.checker.begins(slices.Concat(own, others))
+	}
 	var err error
 	if s.sentinel, err = l.enter(o.For); err != nil {
 		s.log.Debug("an unclean end couldn't be told from a clean one", "cause", err) // a full disk, or one without locks
 	}
 	s.work.Add(1)
 	go s.scanner()
-	if len(left) > 0 {
-		s.work.Add(1)
-		go s.recheck(left)
+	if unclean {
+		s.work.Go(func() { s.checker.workOff(own, others) })
 	}
 	return s, nil
 }
@@ -119,6 +131,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.cancel()
+	s.checker.close()
 	s.work.Wait()
 	s.leaving.Do(func() {
 		if s.sentinel != nil {
@@ -129,7 +142,9 @@ func (s *Store) Close() error {
 }
 
 // Open opens a blob that is cached; fs.ErrNotExist where it isn't. size is what
-// it must have, or -1 where that isn't known.
+// it must have, or -1 where that isn't known. It doesn't wait: of a blob that is in doubt
+// after an unclean end, and too large to be hashed in some milliseconds, it says ErrUnchecked,
+// and Get hashes it.
 func (s *Store) Open(d digest.Digest, size int64) (*File, error) {
 	f, err := s.open(d, size)
 	s.mu.Lock()
@@ -147,30 +162,40 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	if f := s.arrived(d, size); f != nil {
 		return f, nil
 	}
-	s.ledger.pin(d) // before it is opened: eviction mustn't come between
 	path := s.blob(d)
+	if st, err := os.Stat(path); err == nil && s.checker.inDoubt(d, st) {
+		if st.Size() > checkAtOnce {
+			return nil, fmt.Errorf("%s: %w", d, ErrUnchecked)
+		}
+		if _, err := s.checker.check(s.ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	s.ledger.pin(d) // before it is opened: eviction mustn't come between
 	f, err := os.Open(path)
 	if err != nil {
 		s.ledger.unpin(d)
 		if errors.Is(err, fs.ErrNotExist) {
 			s.ledger.drop(d)
 		}
+		if unreadable(err) {
+			s.setAside(d, nil, fmt.Sprintf("the disk can't open it: %v", err))
+			return nil, fmt.Errorf("%s: %w", d, errDamaged)
+		}
 		return nil, err
 	}
 	st, err := f.Stat()
-	if err == nil && (!st.Mode().IsRegular() || size >= 0 && st.Size() != size) {
+	switch {
+	case err != nil:
+	case s.shunned(d, inode(st)):
+		err = errDamaged
+	case !st.Mode().IsRegular() || size >= 0 && st.Size() != size:
 		err = fmt.Errorf("%w: it has %d, where %d were expected", errOtherSize, st.Size(), size)
 	}
 	if err != nil {
 		f.Close()
 		s.ledger.unpin(d)
 		return nil, fmt.Errorf("%s: %w", d, err)
-	}
-	if why := s.doubtful(d, f, st); why != "" {
-		s.setAside(d, f, why)
-		f.Close()
-		s.ledger.unpin(d)
-		return nil, fmt.Errorf("%s: %w", d, errDamaged)
 	}
 	now := s.now()
 	if age := now.Sub(st.ModTime()); age > time.Minute || age < 0 {
@@ -198,25 +223,43 @@ func (s *Store) arrived(d digest.Digest, size int64) *File {
 // to whom asks it isn't cached.
 var errOtherSize = fmt.Errorf("cached with another number of bytes: %w", fs.ErrNotExist)
 
-// examine finds out who is wrong where a blob is cached with another size than is
-// wanted: a file that was damaged is set aside, and a want that no content with
-// this digest can have is ErrMismatch.
+// errDamaged is of a blob that was found damaged and set aside, or can't be: to whom asks it
+// isn't cached.
+var errDamaged = fmt.Errorf("damaged: %w", fs.ErrNotExist)
+
+// cached opens a blob that is cached, and hashes it before where there is reason to. nil
+// without an error: it isn't cached.
+func (s *Store) cached(ctx context.Context, w Want) (*File, error) {
+	for {
+		f, err := s.Open(w.Digest, w.Size)
+		switch {
+		case err == nil:
+			return f, nil
+		case w.Digest.Validate() != nil:
+			return nil, err
+		case !errors.Is(err, ErrUnchecked) && !errors.Is(err, errOtherSize):
+			return nil, nil
+		}
+		if err := s.examine(ctx, w); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// examine hashes a cached blob that is in doubt, or has another size than is wanted. A damaged
+// file is set aside. If the file is right, a want with another size is ErrMismatch.
 func (s *Store) examine(ctx context.Context, w Want) error {
-	f, err := s.open(w.Digest, -1)
-	if err != nil {
-		return nil // gone by now
+	v, err := s.checker.check(ctx, w.Digest)
+	if err == nil && v.sound && w.Size >= 0 && v.size != w.Size {
+		err = fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, v.size, w.Size)
 	}
-	defer f.Close()
-	h := w.Digest.Algorithm().Hash()
-	n, err := ingest.Hash(ctx, h, f, 0)
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err == nil && digest.NewDigest(w.Digest.Algorithm(), h) == w.Digest:
-		return fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, n, w.Size)
-	}
-	s.setAside(w.Digest, f.s.f, fmt.Sprintf("it has %d bytes, where %d were expected", n, w.Size))
-	return nil
+	return err
+}
+
+// has says whether the store has a blob that isn't in doubt.
+func (s *Store) has(d digest.Digest, size int64) bool {
+	st, err := os.Stat(s.blob(d))
+	return err == nil && st.Size() == size && !s.checker.inDoubt(d, st) && !s.shunned(d, inode(st))
 }
 
 // Put keeps b, which must have the digest d. It is for what is small; larger
@@ -228,7 +271,7 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	if got := d.Algorithm().FromBytes(b); got != d {
 		return fmt.Errorf("%w: %d bytes of %s are %s", ErrMismatch, len(b), d, got)
 	}
-	if st, err := os.Stat(s.blob(d)); err == nil && st.Size() == int64(len(b)) {
+	if s.has(d, int64(len(b))) {
 		return nil
 	}
 	if int64(len(b)) > s.limit() || s.spoiled(d) {
@@ -242,6 +285,8 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	if err := s.writeFile(s.blob(d), b, true); err != nil {
 		return err
 	}
+	s.trouble.over()
+	s.checker.endDoubt(d)
 	s.ledger.settle(&room, d, int64(len(b)))
 	s.brought(int64(len(b)))
 	return nil

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -38,6 +39,11 @@ func (s *Store) Stream(w Want) *Stream { return &Stream{s: s, w: w} }
 func (st *Stream) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	for {
 		dl, file, err := st.source(ctx)
+		if errors.Is(err, ErrUnchecked) { // without the lock, so that each reader can leave
+			if _, err = st.s.checker.check(ctx, st.w.Digest); err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -79,6 +85,9 @@ func (st *Stream) source(ctx context.Context) (*download, *File, error) {
 	if err == nil {
 		st.file = file
 		return nil, file, nil
+	}
+	if errors.Is(err, ErrUnchecked) {
+		return nil, nil, err
 	}
 	dl, _, err := st.s.join(ctx, st.w, false)
 	if err == nil && dl.is(st.w) {

@@ -47,7 +47,8 @@ type Verified struct {
 // what was found until then stands beside it.
 func (c *Directory) Verify(ctx context.Context, o VerifyOptions) (Verified, error) {
 	v := verifier{dir: c, o: o, found: Verified{Damaged: []Damage{}}}
-	unclean := c.unclean()
+	unclean, others := c.unclean()
+	closeAll(others)
 	var blobs []blobEntry
 	err := c.walkBlobs(ctx, func(b blobEntry) error {
 		blobs = append(blobs, b)

@@ -34,7 +34,8 @@ type blobFile struct {
 func (b *blobFile) Attr() node.Attr { return b.fileAttr(b.digest, b.size, b.mtime) }
 
 // Open opens the cache file, if there is one. If there is none, it sends no request: the first
-// read does.
+// read does. If the file is in doubt, the first read waits for its check, as an interrupt ends
+// that wait.
 func (b *blobFile) Open(_ context.Context, by caller.Caller) (node.Content, error) {
 	if b.size == 0 {
 		if b.digest != b.digest.Algorithm().FromBytes(nil) {
@@ -88,7 +89,7 @@ func (b *blobFile) Xattrs() map[string]string {
 		f.Close()
 	}
 	x := described(v1.Descriptor{Digest: b.digest, MediaType: b.mediaType})
-	x["user.ocifs.cached"] = strconv.FormatBool(err == nil)
+	x["user.ocifs.cached"] = strconv.FormatBool(err == nil || errors.Is(err, cache.ErrUnchecked))
 	return x
 }
 

@@ -46,7 +46,7 @@ func TestAKilledProcessIsToldFromOneThatCloses(t *testing.T) {
 	}
 	s := open(t, dir, Options{})
 	tells("and this one", 3, 0)
-	if s.doubt.Load() != nil {
+	if s.checker.doubt.is {
 		t.Error("others that are alive put nothing in doubt")
 	}
 	if err := s.Close(); err != nil {

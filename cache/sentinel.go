@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// sentinel is the file by which a process says that it has the cache open. It is locked
-// for as long as the process lives, whichever way that ends, and taken away by Close: one
-// that isn't locked is of a process that ended without closing.
+// sentinel is the file by which a process says that it has the cache open. The process has it
+// locked for as long as it lives, and Close removes it. One that isn't locked tells of an
+// unclean end: of a process that was killed, or whose machine lost its power.
 //
 // It isn't synced. Whoever is the first to sync a blob after it syncs it too on a disk
 // with a journal, and where no blob was written after it, it tells of nothing.
@@ -54,7 +54,7 @@ func (l layout) enter(purpose string) (*sentinel, error) {
 	return &sentinel{f, path}, nil
 }
 
-// leave takes it away.
+// leave removes it.
 func (s *sentinel) leave() {
 	if named(s.f, s.path) {
 		_ = os.Remove(s.path) // else the next one looks in vain for what is damaged
@@ -71,25 +71,53 @@ func (s *sentinel) since() time.Time {
 	return st.ModTime()
 }
 
-// lookedAfter ends the name of a sentinel whose process is dead, and that is locked by the
-// one that looks after what it left.
-const lookedAfter = ".dead"
+// takenOver ends the name of a sentinel whose process ended uncleanly, and that is locked by
+// the process that works off what it put in doubt.
+const takenOver = ".dead"
 
-// unclean gives the sentinels of processes that ended without closing the cache. They are
-// locked, so that one process alone looks after each, until leave or until their files are
-// closed.
-func (l layout) unclean() (left []*sentinel) {
+// unclean gives the sentinels of processes that ended without closing the cache. Those in own
+// are locked now, so that one process alone works off what each put in doubt, until leave or
+// until their files are closed. Those in others are locked by other processes, which do.
+func (l layout) unclean() (own, others []*sentinel) {
+	defer l.lockSentinels()()
 	l.sentinels(func(s *sentinel) bool {
-		if tryLock(s.f) != nil || !named(s.f, s.path) { // alive, or taken away just now
+		err := tryLock(s.f)
+		switch {
+		case !named(s.f, s.path): // removed just now
+			return false
+		case err != nil && strings.HasSuffix(s.path, takenOver):
+			others = append(others, s)
+			return true
+		case err != nil: // its process is alive
 			return false
 		}
-		if to := strings.TrimSuffix(s.path, lookedAfter) + lookedAfter; os.Rename(s.path, to) == nil {
+		if to := strings.TrimSuffix(s.path, takenOver) + takenOver; os.Rename(s.path, to) == nil {
 			s.path = to
 		}
-		left = append(left, s)
+		own = append(own, s)
 		return true
 	})
-	return left
+	return own, others
+}
+
+// lockSentinels keeps another process from looking at the sentinels while this one takes some
+// over: one that is locked and not renamed yet would be taken for that of a live process. It
+// gives up after a second. What it gives unlocks.
+func (l layout) lockSentinels() (unlock func()) {
+	dir, err := os.Open(l.alive())
+	if err != nil {
+		return func() {} // there are none yet
+	}
+	for end := time.Now().Add(time.Second); errors.Is(tryLock(dir), syscall.EWOULDBLOCK) && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	return func() { dir.Close() }
+}
+
+func closeAll(of []*sentinel) {
+	for _, s := range of {
+		s.f.Close()
+	}
 }
 
 // sentinels opens each, and closes it again unless it is kept.
@@ -123,7 +151,7 @@ func (l layout) users() (alive []User, unclean int) {
 	l.sentinels(func(s *sentinel) bool {
 		switch err := tryLockShared(s.f); {
 		case !named(s.f, s.path): // taken away just now
-		case err == nil || strings.HasSuffix(s.path, lookedAfter):
+		case err == nil || strings.HasSuffix(s.path, takenOver):
 			unclean++
 		case errors.Is(err, syscall.EWOULDBLOCK):
 			alive = append(alive, s.user())

@@ -1,0 +1,5 @@
+package cache
+
+import "syscall"
+
+var unreadableErrnos = []syscall.Errno{syscall.EIO}
