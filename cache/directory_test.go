@@ -153,3 +153,41 @@ func TestWhatIsDoneToADirectoryEndsWithTheContext(t *testing.T) {
 		t.Errorf("it changed\n%q to\n%q", before, after)
 	}
 }
+
+// A disk of its own may be a cache, with what the system keeps at its root. Nothing of that is
+// counted or removed, and nothing else may have its name.
+func TestTheRootOfADiskIsACache(t *testing.T) {
+	dir := t.TempDir()
+	found := filepath.Join(dir, "lost+found", "#12")
+	if err := os.Mkdir(filepath.Dir(found), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(found, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Usable(dir); err != nil {
+		t.Error(err)
+	}
+	s := open(t, dir, Options{})
+	fill(t, s, content(1, 1000))
+	c, err := At(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Survey(t.Context()); err != nil || got.Blobs.Files != 1 || got.Temporary.Files+got.Left.Files != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err := c.Clear(t.Context(), nil); err != nil || got.Total().Files != 1 {
+		t.Errorf("cleared: %+v, %v", got, err)
+	}
+	if _, err := os.Stat(found); err != nil {
+		t.Error(err)
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "lost+found"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(other, Options{}); err == nil {
+		t.Error("a file lost+found is no disk's")
+	}
+}

@@ -42,6 +42,10 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// Reads is false once the disk failed to read a blob. Then a kernel that reads past the File
+// would meet such an error where nobody learns of it.
+func (s *Store) Reads() bool { return !s.unreadable.Load() }
+
 // Size is the blob's size in bytes.
 func (f *File) Size() int64 { return f.s.size }
 

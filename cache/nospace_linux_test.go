@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -66,4 +67,49 @@ func TestAFullDiskIsTriedAgainAfterEviction(t *testing.T) {
 	w := src.want()
 	w.Size = -1 // so that no room is made before
 	holds(t, get(t, s, w), src.b)
+}
+
+// On a full disk a cache is opened, and CACHEDIR.TAG is never cut off: it is there as it was, or
+// comes when there is space again. A directory that can't be made is ErrNoSpace.
+func TestOpenOnAFullDisk(t *testing.T) {
+	dir := disk(t, "1m")
+	tag := filepath.Join(dir, tagName)
+	for _, cut := range []bool{false, true} {
+		s := open(t, dir, Options{})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		want := tagText
+		if cut {
+			want = ""
+			if err := os.Truncate(tag, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other := newBallast(t, dir)
+		other.fill()
+		s = open(t, dir, Options{})
+		if b, err := os.ReadFile(tag); err != nil || string(b) != want {
+			t.Errorf("the tag has %d bytes, %v", len(b), err)
+		}
+		if err := other.f.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.tag(); err != nil {
+			t.Error(err)
+		}
+		if b, err := os.ReadFile(tag); err != nil || string(b) != tagText {
+			t.Errorf("the tag has %d bytes then, %v", len(b), err)
+		}
+		_ = s.Close()
+		if left := files(t, s.partials()); len(left) > 0 {
+			t.Errorf("left: %q", left)
+		}
+	}
+	if err := unix.Mount("", filepath.Dir(dir), "", unix.MS_REMOUNT, "nr_inodes=2"); err != nil {
+		t.Skip(err) // that many are in use
+	}
+	if _, err := Open(dir+"-other", Options{}); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("where no directory can be made: %v", err)
+	}
 }

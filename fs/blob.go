@@ -63,7 +63,9 @@ func (b *blobFile) Open(_ context.Context, by caller.Caller) (node.Content, erro
 // cached gives the content of a blob that has a cache file.
 func (b *blobFile) cached(f *cache.File) *blobContent {
 	way := node.Way{Mode: node.Cached, Fd: int(f.Fd()), Pages: f.Inode()}
-	if b.tree.kernel.PassesThrough() {
+	// What the disk can't read is fetched again only if the read comes by here. So once the disk
+	// has failed, no read passes through any more.
+	if b.tree.kernel.PassesThrough() && b.tree.store.Reads() {
 		way.Mode = node.Passthrough
 	}
 	return &blobContent{blob: b, way: way, file: f}
@@ -109,19 +111,44 @@ type blobContent struct {
 	// wasn't cached when it was opened.
 	way node.Way
 
-	mu   sync.Mutex  // guards file
-	file *cache.File // nil until it is downloaded
+	mu   sync.Mutex    // guards the fields below
+	file *cache.File   // nil until it is downloaded
+	bad  []*cache.File // that the disk couldn't read; open until Close, as others may read them
 }
 
+// maxBad is how many cache files that the disk can't read are replaced in the life of a handle.
+const maxBad = 3
+
 // ReadAt waits for the whole blob, unless it is cached, so that no byte is shown before all of
-// them have matched the digest.
+// them have matched the digest. If the disk can't read the cache file, the blob is downloaded
+// again, and the read goes on with that: its bytes are the same.
 func (c *blobContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, off int64) (int, error) {
-	f, err := c.get(ctx, by)
-	if err != nil {
-		return 0, err
+	for {
+		f, err := c.get(ctx, by)
+		if err != nil {
+			return 0, err
+		}
+		n, err := f.ReadAt(p, off)
+		if errors.Is(err, cache.ErrUnreadable) && c.giveUp(f) {
+			continue
+		}
+		return n, atEnd(err)
 	}
-	n, err := f.ReadAt(p, off)
-	return n, atEnd(err)
+}
+
+// giveUp has another file downloaded in place of f. false: that was done often enough.
+func (c *blobContent) giveUp(f *cache.File) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file != f { // another reader was first
+		return true
+	}
+	if len(c.bad) == maxBad {
+		return false
+	}
+	c.bad = append(c.bad, f)
+	c.file = nil
+	return true
 }
 
 // atEnd drops io.EOF from the error of a read, because the kernel knows the size.
@@ -162,6 +189,9 @@ func (c *blobContent) Way() node.Way { return c.way }
 
 func (c *blobContent) Close() {
 	if f := c.downloaded(); f != nil {
+		f.Close()
+	}
+	for _, f := range c.bad {
 		f.Close()
 	}
 }

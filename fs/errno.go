@@ -43,6 +43,7 @@ var verdicts = []node.Verdict{
 	{Is: ref.ErrInvalid, Errno: syscall.ENOENT},
 	{Is: cache.ErrMismatch, Errno: syscall.EBADMSG, Hint: "the registry, or something before it, serves other bytes than the digest promises; nothing of it was shown. Try again; if it stays, tell those who run the registry"},
 	{Is: registry.ErrCorrupt, Errno: syscall.EBADMSG, Hint: "the registry's answer doesn't match its digest or is no valid manifest; nothing of it was shown. Try again; if it stays, tell those who run the registry"},
+	{Is: cache.ErrUnreadable, Errno: syscall.EIO, Hint: "the disk of the cache fails: replace it, or mount with another --cache-dir. Open the file again, and it is downloaded again"},
 	{Is: cache.ErrNoSpace, Errno: syscall.ENOSPC, Hint: "free space where the cache is, or mount with another --cache-dir"},
 	{Is: registry.ErrNotFound, Errno: syscall.ENOENT, Hint: "check the repository and the tag or digest; the registry doesn't have it"},
 	{Is: registry.ErrDenied, Errno: syscall.EACCES, Hint: "log in with 'docker login' or 'podman login', and check what this account may do with the repository: pull, push or delete; many registries say the same of a repository that doesn't exist",
