@@ -101,7 +101,7 @@ func newClient(o Options, b bounds) *Client {
 	c.transports = &serverTransports{endpoint: c.ofServer, usual: newTransports(hosts.Endpoint{}), all: map[*transports]bool{}}
 	c.auth = &auth.Authorizer{
 		Next: &agent{o.UserAgent, &transport.Identity{Next: &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
-			Next: &transport.Plain{Named: named, Fallback: c.fallsBack,
+			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback, Fallback: c.fallsBack,
 				Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer}}}}}},
 		Source: o.Credentials,
 		Log:    o.Logger,

@@ -105,12 +105,9 @@ func (c *Client) ofServer(server string) *endpoint {
 	return h.server
 }
 
-// fallsBack says whether a request may go by http if its server speaks no TLS: a loopback
-// host's may, and that of a server that somebody configured so.
+// fallsBack says whether a request may go by http if its server speaks no TLS, as somebody
+// configured.
 func (c *Client) fallsBack(req *http.Request) bool {
-	if ref.IsLoopback(req.URL.Host) {
-		return true
-	}
 	if s := transport.PlanOf(req.Context()).Server; s != nil && s.Is(req.URL) {
 		return s.HTTPFallback
 	}

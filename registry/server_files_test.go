@@ -225,6 +225,25 @@ func TestNoPasswordGoesInClearBesideAServerThatSpeaksTLS(t *testing.T) {
 	}
 }
 
+// A loopback server may lose its TLS, as nobody is between.
+//
+// Behaviour: mirror.insecure
+func TestALoopbackServerMayLoseItsTLS(t *testing.T) {
+	secure, plain := registrytest.Start(t, registrytest.Options{TLS: true}), registrytest.Start(t, registrytest.Options{})
+	c := configure(t, "server = 'https://localhost:5000'\nskip_verify = true\n", Options{}, nil)
+	to := map[string]*registrytest.Server{}
+	leadFrom(t, c, to, mirrored.Host)
+	for _, s := range []*registrytest.Server{secure, plain} {
+		s.Image("a/b", "v1", []byte(layer))
+		to["localhost:5000"] = s
+		h, _ := c.host(mirrored.Host)
+		h.server.transports.closeIdle()
+		if _, err := c.Manifest(t.Context(), mirrored, "v1"); err != nil || s.Count("* *") == 0 {
+			t.Errorf("at %s: %v", s.URL, err)
+		}
+	}
+}
+
 // A server is asked by http only as long as somebody says that it is insecure.
 //
 // Behaviour: mirror.insecure

@@ -24,7 +24,7 @@ func (v *visit) unreachable(err error) check {
 	var timeout interface{ Timeout() bool }
 	switch {
 	case registry.SpeaksPlain(err):
-		return wrong("if that is meant: --plain-http "+v.host, "it speaks plain HTTP where TLS is expected")
+		return wrong(fmt.Sprintf("if that is meant: --plain-http %s, or insecure = true for it in registries.conf, or insecure-registries in docker's daemon.json", v.host), "it speaks plain HTTP where TLS is expected")
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return wrong("is it spelled right? A name of a private network may need its VPN or name server", "no name server knows %s", dns.Name)
 	case errors.As(err, &dns):

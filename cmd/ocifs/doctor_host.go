@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/hosts"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -33,6 +35,7 @@ type visit struct {
 	target
 	plain  bool // it was named by --plain-http
 	client *registry.Client
+	finder *hosts.Finder // of what is configured, as the client has it
 	source auth.Source
 	cred   auth.Credential // that is tried first
 }
@@ -40,10 +43,10 @@ type visit struct {
 // examineHost finds out whether the registry can be reached, lets the credential in,
 // and what it offers. Each step needs the one before.
 func (d *diagnosis) examineHost(ctx context.Context, t target, s settings, source auth.Source, cred auth.Credential) {
-	v := &visit{target: t, plain: slices.Contains(s.plainHTTP, t.host), source: source, cred: cred}
+	v := &visit{target: t, plain: slices.Contains(s.plainHTTP, t.host), finder: s.finder(nil, ""), source: source, cred: cred}
 	v.client = registry.New(registry.Options{
 		UserAgent: "ocifs/" + versionString(), Credentials: source, PlainHTTP: s.plainHTTP, RetryMaxWait: patience,
-		Config: s.finder(nil, ""),
+		Config: v.finder,
 	})
 	defer v.client.Close()
 	if t.typed != "" {
@@ -144,6 +147,12 @@ func (v *visit) connection(ctx context.Context, proxy *url.URL) check {
 	host, port := v.server(proxy)
 	began := time.Now()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	if err != nil && proxy == nil && port == "443" && v.insecure() != "" { // without TLS it may be at http's port
+		port = "80"
+		if plain, failed := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(host, port)); failed == nil {
+			conn, err = plain, nil
+		}
+	}
 	if err != nil {
 		return v.unreachable(err)
 	}
@@ -159,9 +168,12 @@ func (v *visit) encryption(g registry.Greeting, err error) check {
 	case g.TLS == nil && ref.IsLoopback(v.host):
 		return fine("none: it speaks plain HTTP, as a registry of this machine may")
 	case g.TLS == nil:
-		return warning("have the registry speak TLS, if others share the network", "none, as --plain-http says: passwords and images can be read on their way")
+		return warning("have the registry speak TLS, if others share the network", "none, as %s says: passwords and images can be read on their way", cmp.Or(v.insecure(), "--plain-http"))
 	case len(g.TLS.PeerCertificates) == 0:
 		return unknown("", "the server showed no certificate")
+	}
+	if file := v.insecure(); file != "" {
+		return warning("give it a certificate that the system trusts, or put its authority's into /etc/docker/certs.d/"+v.host+"/ca.crt", "%s, but not verified, as %s says: somebody else may pose as it", tls.VersionName(g.TLS.Version), file)
 	}
 	leaf := g.TLS.PeerCertificates[0]
 	issuer := leaf.Issuer.CommonName

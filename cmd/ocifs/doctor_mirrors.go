@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/ocifs/ocifs/registry"
@@ -14,10 +15,35 @@ func (v *visit) configured() check {
 	if err != nil {
 		return wrong("mend that file", "%v", err)
 	}
+	said := fmt.Sprintf("%s of %s, by %s", plural(len(servers)-1, "mirror", "mirrors"), v.host, strings.Join(files, ", "))
+	if record, err := v.finder.Record(v.host); err == nil && len(record.Warnings) > 0 {
+		var warnings []string
+		for _, w := range record.Warnings {
+			warnings = append(warnings, w.Error())
+		}
+		if len(files) > 0 {
+			warnings = append([]string{said}, warnings...)
+		}
+		return warning("nothing, if that is meant: the rest counts", "%s", strings.Join(warnings, "; "))
+	}
 	if len(files) == 0 {
 		return check{}
 	}
-	return fine("%s of %s, by %s", plural(len(servers)-1, "mirror", "mirrors"), v.host, strings.Join(files, ", "))
+	return fine("%s", said)
+}
+
+// insecure names the file that says that the registry is insecure: it isn't verified, or may
+// be asked by http. "" for none.
+func (v *visit) insecure() string {
+	record, err := v.finder.Record(v.host)
+	if err != nil {
+		return ""
+	}
+	s := record.Server
+	if s.HTTPFallback || s.Base.Scheme == "http" || s.TLS != nil && s.TLS.InsecureSkipVerify {
+		return s.From
+	}
+	return ""
 }
 
 // examineMirrors asks each mirror for nothing.

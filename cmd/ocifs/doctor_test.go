@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/hosts"
 )
 
 // What people write in place of HOST/REPOSITORY is understood, and told.
@@ -203,5 +204,78 @@ func TestPathsAndSizesAreForPeople(t *testing.T) {
 		if got := amount(in); got != want {
 			t.Errorf("%d is %s, want %s", in, got, want)
 		}
+	}
+}
+
+// The files that count for a registry are named, and what in them is left out; so is the file
+// that calls it insecure.
+func TestConfiguredFilesAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	conf, daemon := filepath.Join(dir, "registries.conf"), filepath.Join(dir, "daemon.json")
+	for file, text := range map[string]string{
+		conf:   "[[registry]]\nlocation = 'a.example'\ninsecure = true\n[[registry.mirror]]\nlocation = 'm.example'\n[[registry]]\nprefix = 'a.example/team'\nlocation = 'b.example'\n",
+		daemon: `{"insecure-registries": ["c.example"]}`,
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finder := hosts.New(hosts.Options{RegistriesConf: []hosts.RegistriesConf{{File: conf}}, DaemonJSON: []string{daemon}})
+	client := registry.New(registry.Options{Config: finder})
+	defer client.Close()
+	for host, want := range map[string]struct {
+		state    state
+		found    []string
+		insecure string
+	}{
+		"a.example": {isWarning, []string{"1 mirror of a.example, by " + conf, conf + ":6: ", "a.example/team"}, conf},
+		"c.example": {isOK, []string{"by " + daemon}, daemon},
+		"d.example": {"", []string{""}, ""},
+	} {
+		v := &visit{target: target{host: host}, client: client, finder: finder}
+		c := v.configured()
+		if c.State != want.state || v.insecure() != want.insecure {
+			t.Errorf("%s: %+v, and %q calls it insecure", host, c, v.insecure())
+		}
+		for _, w := range want.found {
+			if !strings.Contains(c.Found, w) {
+				t.Errorf("%s: found %q, which doesn't say %q", host, c.Found, w)
+			}
+		}
+	}
+}
+
+// Nothing that this process serves itself is read, be it a file or a directory.
+func TestFilesBelowTheMountAreNotRead(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("CONTAINERS_REGISTRIES_CONF", "")
+	config := filepath.Join(dir, ".config")
+	for name, text := range map[string]string{
+		"containers/registries.conf": "[[registry]]\nlocation = 'a.example'\n", "containers/registries.conf.d/x.conf": "[[registry]]\nlocation = 'b.example'\n",
+		"docker/daemon.json": `{"insecure-registries": ["c.example"]}`,
+	} {
+		path := filepath.Join(config, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := func(mountpoint string) (n int) {
+		for _, h := range new(settings).finder(nil, mountpoint).Hosts() {
+			if strings.HasSuffix(h, ".example") {
+				n++
+			}
+		}
+		return n
+	}
+	if n := names(""); n != 3 {
+		t.Errorf("%d registries are read, want 3", n)
+	}
+	if n := names(config); n != 0 {
+		t.Errorf("%d registries are read of what the mount serves", n)
 	}
 }

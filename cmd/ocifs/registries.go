@@ -51,9 +51,14 @@ func (s *settings) finder(log *slog.Logger, mountpoint string) *hosts.Finder {
 		o.Containerd = s.hostsDirs
 	}
 	if mountpoint != "" {
-		inside := func(dir string) bool { return within(realPath(dir), mountpoint) }
+		inside := func(path string) bool { return within(realPath(path), mountpoint) }
 		o.Containerd = slices.DeleteFunc(slices.Clone(o.Containerd), inside)
 		o.Certs = slices.DeleteFunc(o.Certs, inside)
+		o.DaemonJSON = slices.DeleteFunc(o.DaemonJSON, inside)
+		o.RegistriesConf = slices.DeleteFunc(o.RegistriesConf, func(c hosts.RegistriesConf) bool { return inside(c.File) })
+		for i, c := range o.RegistriesConf {
+			o.RegistriesConf[i].Dirs = slices.DeleteFunc(slices.Clone(c.Dirs), inside)
+		}
 	}
 	o.Log = log
 	return hosts.New(o)

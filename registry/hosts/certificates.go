@@ -37,7 +37,7 @@ func (c certificates) config(l *loader) *tls.Config {
 	if len(c.authorities) > 0 {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
-			l.warn("the system's certificate authorities can't be read: going on with those that are configured", "", "cause", err)
+			l.warnf(c.from, 0, "the system's certificate authorities can't be read: going on with those that are configured: %w", err)
 			pool = x509.NewCertPool()
 		}
 		for _, pem := range c.authorities {
@@ -140,7 +140,7 @@ func (l *loader) certificatesIn(dir string) (certificates, error) {
 		case ".crt":
 			pem, err := l.authority(path)
 			if err != nil && (forbidden(err) || absent(err)) {
-				l.warn("certificate authority not read: going on without it", path, "cause", errors.Unwrap(err))
+				l.warnf(path, 0, "certificate authority not read: going on without it: %w", errors.Unwrap(err))
 				continue
 			}
 			if err != nil {
@@ -155,7 +155,7 @@ func (l *loader) certificatesIn(dir string) (certificates, error) {
 			}
 			client, err := l.certificate(path, key)
 			if err != nil && forbidden(err) {
-				l.warn("client certificate not read: going on without it", path, "cause", err)
+				l.warnf(path, 0, "client certificate not read: going on without it: %w", err)
 				continue
 			}
 			if err != nil && key == "" {

@@ -113,11 +113,11 @@ func (l *loader) loadDaemonJSON() *daemonJSON {
 			l.warnClosed(file)
 			continue
 		case err != nil:
-			l.warn("daemon.json not read: going on without it", file, "cause", errors.Unwrap(err))
+			l.warnf(file, 0, "daemon.json not read: going on without it: %w", errors.Unwrap(err))
 			continue
 		}
 		d := parseDaemonJSON(file, text)
-		l.warnOf(d.warnings)
+		l.warn(d.warnings...)
 		return d
 	}
 	return &daemonJSON{}

@@ -96,7 +96,7 @@ func (f *Finder) Hosts() []string {
 		for _, root := range roots {
 			entries, err := os.ReadDir(root)
 			if err != nil && !absent(err) {
-				f.warn("directory about registries not listed: going on without it", root, "cause", err)
+				f.warn(&Error{File: root, Err: fmt.Errorf("directory about registries not listed: going on without it: %w", err)})
 			}
 			for _, e := range entries {
 				// A name that Record wouldn't look for (a port of a name with capitals, say) isn't listed.
@@ -111,7 +111,8 @@ func (f *Finder) Hosts() []string {
 	l := &loader{finder: f}
 	conf, err := l.loadRegistriesConf()
 	if err != nil {
-		f.warn("registries.conf not read: its registries aren't listed", "", "cause", err)
+		e := asError(err)
+		f.warn(&Error{File: e.File, Line: e.Line, Err: fmt.Errorf("its registries aren't listed: %w", e.Err)})
 		conf = &registriesConf{}
 	}
 	for _, e := range conf.entries {
@@ -137,12 +138,12 @@ func configures(dir string) bool {
 	})
 }
 
-// warn logs what a person should know about a file, once.
-func (f *Finder) warn(message, file string, args ...any) {
+// warn logs a warning, once.
+func (f *Finder) warn(e *Error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if key := fmt.Sprint(message, file, args); !f.warned[key] {
+	if key := e.Error(); !f.warned[key] {
 		f.warned[key] = true
-		f.log.Warn(message, append([]any{"file", file}, args...)...)
+		f.log.Warn(e.Err.Error(), "file", e.File, "line", e.Line)
 	}
 }

@@ -254,7 +254,7 @@ func TestUnknownKeysAreToldOnce(t *testing.T) {
 		later(f)
 	}
 	file := "file=" + filepath.Join(dir, "toml/_default/hosts.toml")
-	if got := logged.String(); strings.Count(got, `rewrite`) != 1 || !strings.Contains(got, file+" line=3") || strings.Count(got, "host=m.example:80") != 1 {
+	if got := logged.String(); strings.Count(got, `rewrite`) != 1 || !strings.Contains(got, file+" line=3") || strings.Count(got, "http://m.example:80") != 1 {
 		t.Error(got)
 	}
 }

@@ -84,6 +84,9 @@ type Record struct {
 	Server Endpoint
 	// Files are the files that count for it, in the order of reading.
 	Files []string
+	// Warnings are what these files say in vain: keys and entries that are left out. A
+	// Finder's log has them too, each once.
+	Warnings []*Error
 }
 
 // ErrBlocked is matched by the error of a registry that a registries.conf blocks.

@@ -16,9 +16,10 @@ const maxFile = 4 << 20
 // loader makes one Record. It remembers the state of each path that it looked at, also of
 // those that weren't there, so that a change is noticed.
 type loader struct {
-	finder *Finder
-	states []fileState
-	files  []string // those that count for the Record
+	finder   *Finder
+	states   []fileState
+	files    []string // those that count for the Record
+	warnings []*Error
 }
 
 // state gives the state of a path, with the names in it where list says so, and remembers
@@ -83,19 +84,20 @@ func contents(s fileState) ([]byte, error) {
 	return b, err
 }
 
-// warn logs a warning about a file, once.
-func (l *loader) warn(message, file string, args ...any) {
-	l.finder.warn(message, file, args...)
+// warn adds warnings.
+func (l *loader) warn(es ...*Error) {
+	for _, e := range es {
+		l.warnings = append(l.warnings, e)
+		l.finder.warn(e)
+	}
 }
 
-// warnOf logs the warnings that came of reading a file, each once.
-func (l *loader) warnOf(es []*Error) {
-	for _, e := range es {
-		l.warn(e.Err.Error(), e.File, "line", e.Line)
-	}
+// warnf adds a warning about a file, or about one of its lines.
+func (l *loader) warnf(file string, line int, format string, args ...any) {
+	l.warn(&Error{File: file, Line: line, Err: fmt.Errorf(format, args...)})
 }
 
 // warnClosed warns of a file or directory that this user may not read.
 func (l *loader) warnClosed(path string) {
-	l.warn("no permission to read what is configured about registries: going on without it", path)
+	l.warnf(path, 0, "no permission to read what is configured about registries: going on without it")
 }

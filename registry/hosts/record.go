@@ -68,10 +68,13 @@ func (l *loader) record(host string) (*Record, error) {
 		l.counts(file)
 		server.skipVerify, server.httpFallback = true, true
 	}
+	if server.base.Host != ref.APIHost(host) {
+		dir.certificates = certificates{} // they are for the registry's own host
+	}
 	if rec.Server, err = l.endpoint(file, server, dir.certificates); err != nil {
 		return nil, err
 	}
-	rec.Files = l.files
+	rec.Files, rec.Warnings = l.files, l.warnings
 	return rec, nil
 }
 
@@ -83,7 +86,7 @@ func (l *loader) endpoint(file string, s settings, beside certificates) (Endpoin
 		return Endpoint{}, err
 	}
 	if s.base.Scheme == "http" && (len(c.authorities) > 0 || len(c.clients) > 0 || c.skipVerify) {
-		l.warn("ca, client and skip_verify mean nothing for an address of http", file, "host", s.base.Host)
+		l.warnf(file, 0, "ca, client and skip_verify mean nothing for http://%s", s.base.Host)
 	}
 	c.add(beside)
 	more, err := l.certificatesFor(s.base)
@@ -143,6 +146,6 @@ func (l *loader) readContainerdDir(dir string) (_ containerdDir, ok bool, _ erro
 	if err != nil {
 		return containerdDir{}, false, err
 	}
-	l.warnOf(content.warnings)
+	l.warn(content.warnings...)
 	return containerdDir{file: file, content: *content}, true, nil
 }

@@ -279,14 +279,14 @@ func (l *loader) registryEntry(host string) (*registryEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.warnOf(c.warnings)
+	l.warn(c.warnings...)
 	var best *registryEntry
 	for i := range c.entries {
 		e := &c.entries[i]
 		match := e.matches(host)
 		if match > 0 && e.path != "" {
 			l.counts(e.file)
-			l.warn(fmt.Sprintf("registries.conf: the prefix %q is about some repositories of %s alone, and is left out: write an entry for all of %s, or a hosts.toml", e.prefix, e.host, e.host), e.file, "line", e.line)
+			l.warnf(e.file, e.line, "registries.conf: the prefix %q is about some repositories of %s alone, and is left out: write an entry for all of %s, or a hosts.toml", e.prefix, e.host, e.host)
 			continue
 		}
 		if match > 0 && (best == nil || match > best.matches(host)) {

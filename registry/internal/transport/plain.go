@@ -14,16 +14,19 @@ import (
 )
 
 // Plain sends requests for hosts that speak plain HTTP by http: always those that Named names,
-// and those that Fallback allows if they speak no TLS. All requests come in as https.
+// and those that Loopback or Fallback allows if they speak no TLS. All requests come in as https.
 //
-// A host that Fallback allows is asked by https first. Once it spoke TLS it is asked by no http
-// any more: whoever can break its TLS would get a credential in clear.
+// A host that may fall back is asked by https first. Once it spoke TLS it is asked by no http any
+// more: whoever can break its TLS would get a credential in clear. Nobody is between a loopback
+// host and this process, so that one may change its mind.
 type Plain struct {
 	Next     http.RoundTripper
 	Named    func(host string) bool       // hosts that are asked by http alone
-	Fallback func(req *http.Request) bool // whether the host of a request may be asked by http
-	found    hostSet                      // hosts that speak http, though asked by https
-	tls      hostSet                      // hosts that spoke TLS
+	Loopback func(host string) bool       // hosts that are this machine
+	Fallback func(req *http.Request) bool // whether somebody allows http for the host of a request
+
+	found hostSet // hosts that speak http, though asked by https
+	tls   hostSet // hosts that spoke TLS
 }
 
 // hostSet is a set of host:port. It is safe for concurrent use.
@@ -43,7 +46,7 @@ func (t *Plain) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.Named(host) {
 		return t.Next.RoundTrip(byHTTP(req))
 	}
-	fallback := t.Fallback(req)
+	fallback := t.Loopback(host) || t.Fallback(req)
 	if fallback && t.found.has(host) {
 		return t.byHTTP(req)
 	}
@@ -55,7 +58,7 @@ func (t *Plain) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp != nil {
 		resp.Request = req
 	}
-	if fallback && (err == nil || shook.Load()) {
+	if fallback && !t.Loopback(host) && (err == nil || shook.Load()) {
 		t.tls.hosts.Store(host, struct{}{})
 	}
 	if err == nil || !fallback || t.tls.has(host) || !answeredInPlain(err) && !isClosed(err, req) {
