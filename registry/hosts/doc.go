@@ -22,10 +22,10 @@
 //
 // Two more count for a server by its own host and port, whatever registry it speaks for:
 //
-//	certs.d              docker, podman   certificates for the server
-//	insecure-registries  docker           daemon.json; unless 1 or 2 is about the server
+//	certs.d                           docker, podman  certificates
+//	insecure-registries, daemon.json  docker          unless one of the first two is about the server
 //
-// Record.Files has those that count for a registry. Whether one changed is looked at once a
+// Record.Files has those that count for a registry, Record.Warnings what they say in vain. Whether one changed is looked at once a
 // second at most. Nothing here contacts anybody, or looks up a name.
 //
 // # hosts.toml
@@ -48,8 +48,8 @@
 //     the registry has no Record but an Error until that is mended. Containerd goes on with
 //     the certificates alone. Who wrote a mirror means it.
 //   - An unknown capability is left out with a warning. To containerd the file is malformed.
-//   - ca adds to the authorities that the system trusts, for this server alone, and not for
-//     the token server that it names. A loopback host is verified like any other.
+//   - ca, client and skip_verify count for this server alone, and not for the token server that
+//     it names. A loopback host is verified like any other.
 //   - header goes to the token server too, but to no place that this one leads to.
 //   - No http is tried after a server once spoke TLS.
 //   - proxy (a key that containerd's main has) and rewrite (k3s) mean nothing, with a warning.
