@@ -160,6 +160,7 @@ func TestProblemsOfCredentialsAreTold(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
 	t.Setenv("DOCKER_CONFIG", dir)
+	t.Setenv("DOCKER_AUTH_CONFIG", "")
 	t.Setenv("REGISTRY_AUTH_FILE", filepath.Join(dir, "auth.json"))
 	for name, text := range map[string]string{
 		"auth.json":   `{"auths": nonsense`,

@@ -86,11 +86,11 @@ func (a *Authorizer) current(ctx context.Context, g *grant, r ref.Repository) (C
 func (a *Authorizer) next(ctx context.Context, g *grant, r ref.Repository) (Credential, error) {
 	here, host := g.refusals(), a.refusals.of(r.Host, versionOf(a.Source))
 	if len(host) > 0 {
-		if c, err := Next(ctx, a.Source, r, append(host, here...)); err != nil || !c.Empty() {
+		if c, err := next(ctx, a.Source, r, append(host, here...)); err != nil || !c.Empty() {
 			return c, err
 		}
 	}
-	return Next(ctx, a.Source, r, here)
+	return next(ctx, a.Source, r, here)
 }
 
 // refused notes that a credential was refused. wrong says that it was called wrong, and

@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // A path may lead into the mount by its name or by symlinks on its way, and only the
@@ -67,6 +65,7 @@ func TestNothingIsReadOrRunByWayOfTheMount(t *testing.T) {
 			var log syncBuffer
 			t.Setenv("REGISTRY_AUTH_FILE", filepath.Join(t.TempDir(), "none.json"))
 			t.Setenv("DOCKER_CONFIG", dir)
+			t.Setenv(environment, "")
 			s := Default(log.logger(), link)
 			for range 3 {
 				versionOf(s)
@@ -100,28 +99,5 @@ func TestNothingIsReadOrRunByWayOfTheMount(t *testing.T) {
 				t.Errorf("%+v, %v", c, err)
 			}
 		})
-	}
-}
-
-// A file of the places where docker and podman keep theirs counts, podman's first.
-func TestTheFilesOfPodmanAndDocker(t *testing.T) {
-	home, run, conf := t.TempDir(), t.TempDir(), t.TempDir()
-	for name, v := range map[string]string{"HOME": home, "XDG_RUNTIME_DIR": run, "XDG_CONFIG_HOME": conf, "REGISTRY_AUTH_FILE": "", "DOCKER_CONFIG": ""} {
-		t.Setenv(name, v)
-	}
-	s := Default(nil)
-	for _, c := range []struct{ file, user string }{
-		{filepath.Join(home, ".docker/config.json"), "docker"},
-		{filepath.Join(conf, "containers/auth.json"), "podman"},
-		{filepath.Join(run, "containers/auth.json"), "login"},
-	} {
-		if err := os.MkdirAll(filepath.Dir(c.file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		writeConfig(t, c.file, "h.example="+c.user+":p")
-		got, err := s.Credential(t.Context(), ref.Repository{Host: "h.example", Path: "a"})
-		if err != nil || got.Username != c.user {
-			t.Errorf("%+v, %v; want %s", got, err, c.user)
-		}
 	}
 }

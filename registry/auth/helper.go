@@ -37,9 +37,9 @@ type helperKey struct{ helper, key string }
 
 // reply is what a helper said: a credential, nothing, or why there is none.
 type reply struct {
-	cred    Credential
-	trouble string
-	at      time.Time
+	cred    Credential // zero: it has none
+	trouble string     // why there is no reply; "": there is one
+	at      time.Time  // when it was asked
 }
 
 func newHelpers(log *slog.Logger, excluded []string) *helpers {

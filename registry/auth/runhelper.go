@@ -14,9 +14,8 @@ import (
 
 const (
 	tokenUser = "<token>" // the user name that stands for an identity token
-	// maxOutput is how much a helper may write.
-	maxOutput = 1 << 20
-	maxCause  = 200
+	maxOutput = 1 << 20   // bytes that a helper may write: a token has some thousand
+	maxCause  = 200       // bytes of a helper's complaint that are shown
 	// lingers is how long the output of a helper is waited for that has ended while
 	// something that it started holds the output open.
 	lingers = time.Second

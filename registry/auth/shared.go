@@ -7,21 +7,23 @@ import (
 	"sync"
 )
 
-// shared is work that several may want at once. It is done once for all who come
-// while it is under way. Each waits as long as its own context lets it, and the work
-// lives while anyone does: who began it may leave without harm to the others.
+// shared does work once for all callers that want it while it is under way. Each caller
+// waits as long as its own context lets it, and the work lives while any caller waits: the
+// first one may leave without harm to the others. The zero value is ready.
 type shared[K comparable, V any] struct {
-	mu    sync.Mutex
-	under map[K]*work[V]
+	mu    sync.Mutex     // guards under, and waiters of all work; nothing else is locked under it
+	under map[K]*work[V] // the work under way, by key
 }
 
+// work is one piece of work. value, err and panic are set before done is closed, and not
+// changed afterwards.
 type work[V any] struct {
-	waiters int
-	cancel  context.CancelFunc
-	done    chan struct{} // closed once value and err are there
+	waiters int                // callers that wait; guarded by shared.mu
+	cancel  context.CancelFunc // ends the work, as nobody waits
+	done    chan struct{}      // closed once the work is done
 	value   V
 	err     error
-	panic   any // what f panicked with, and where; nil: it didn't
+	panic   any // what the work panicked with, and where; nil: it didn't
 }
 
 // do does the work that is known by a key, or waits for it where it is under way.

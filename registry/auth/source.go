@@ -67,9 +67,9 @@ func Searched(s Source, r ref.Repository) []string {
 	return nil
 }
 
-// Next gives the best credential of a source that is none of those that were refused; the
+// next gives the best credential of a source that is none of those that were refused; the
 // zero value where there is none, or s is nil.
-func Next(ctx context.Context, s Source, r ref.Repository, refused []Credential) (Credential, error) {
+func next(ctx context.Context, s Source, r ref.Repository, refused []Credential) (Credential, error) {
 	if s == nil {
 		return Credential{}, nil
 	}
@@ -88,7 +88,7 @@ func Next(ctx context.Context, s Source, r ref.Repository, refused []Credential)
 func OfAccount(ctx context.Context, s Source, r ref.Repository, account string) (c Credential, ok bool) {
 	var others []Credential
 	for len(others) < maxTries {
-		c, err := Next(ctx, s, r, others)
+		c, err := next(ctx, s, r, others)
 		if err != nil || c.Empty() {
 			break
 		}

@@ -52,7 +52,7 @@ func TestWhereCredentialsAreLookedForAndInWhichOrder(t *testing.T) {
 		{"dock from " + dockers + `, key "h.example"`, "docker login h.example (which writes " + dockers + ")"},
 		{},
 	} {
-		c, err := Next(t.Context(), s, someRepo, refused)
+		c, err := next(t.Context(), s, someRepo, refused)
 		if got := (Use{c.Origin, c.Hint}); err != nil || got != want {
 			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 		}
@@ -119,6 +119,29 @@ func TestAStaticCredentialIsForItsRegistryAlone(t *testing.T) {
 		}
 		if got := Hosts(s); len(got) != 1 || got[0] != "docker.io" {
 			t.Errorf("it is for %q", got)
+		}
+	}
+}
+
+// A file of the places where docker and podman keep theirs counts, podman's first.
+func TestTheFilesOfPodmanAndDocker(t *testing.T) {
+	home, run, conf := t.TempDir(), t.TempDir(), t.TempDir()
+	for name, v := range map[string]string{"HOME": home, "XDG_RUNTIME_DIR": run, "XDG_CONFIG_HOME": conf, "REGISTRY_AUTH_FILE": "", "DOCKER_CONFIG": "", environment: ""} {
+		t.Setenv(name, v)
+	}
+	s := Default(nil)
+	for _, c := range []struct{ file, user string }{
+		{filepath.Join(home, ".docker/config.json"), "docker"},
+		{filepath.Join(conf, "containers/auth.json"), "podman"},
+		{filepath.Join(run, "containers/auth.json"), "login"},
+	} {
+		if err := os.MkdirAll(filepath.Dir(c.file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeConfig(t, c.file, "h.example="+c.user+":p")
+		got, err := s.Credential(t.Context(), ref.Repository{Host: "h.example", Path: "a"})
+		if err != nil || got.Username != c.user {
+			t.Errorf("%+v, %v; want %s", got, err, c.user)
 		}
 	}
 }
