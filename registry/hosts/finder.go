@@ -14,8 +14,13 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// lookAgain is how long files are believed to be as they were.
-const lookAgain = time.Second
+const (
+	// lookAgain is how long files are believed to be as they were.
+	lookAgain = time.Second
+	// maxHosts bounds the Records that are kept: people may name any host, and a mount lives for
+	// weeks. All are made anew after that.
+	maxHosts = 4096
+)
 
 // Finder finds what is configured about registries. It is safe for concurrent use, and
 // holds no file open.
@@ -67,6 +72,9 @@ func (f *Finder) Record(name string) (*Record, error) {
 	f.mu.Lock()
 	h := f.hosts[name]
 	if h == nil {
+		if len(f.hosts) >= maxHosts {
+			clear(f.hosts)
+		}
 		h = &host{}
 		f.hosts[name] = h
 	}

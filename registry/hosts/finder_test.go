@@ -3,6 +3,7 @@ package hosts
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -292,6 +293,17 @@ func TestManyAskAtOnce(t *testing.T) {
 		if r != got[i%2] {
 			t.Fatalf("%d has another Record", i)
 		}
+	}
+}
+
+// Records don't grow without bound, however many hosts somebody names.
+func TestRecordsAreBounded(t *testing.T) {
+	f := New(Options{})
+	for i := range maxHosts + 10 {
+		record(t, f, fmt.Sprintf("h%d.example", i))
+	}
+	if n := len(f.hosts); n > maxHosts {
+		t.Errorf("%d are kept", n)
 	}
 }
 

@@ -69,7 +69,8 @@ func parseRegistriesConf(file string, text []byte) (*registriesConf, error) {
 			continue
 		}
 		if slices.ContainsFunc(c.entries, func(o registryEntry) bool { return o.host == e.host && o.path == e.path }) {
-			continue // the first one counts, to podman
+			c.warnings = append(c.warnings, t.errorf("prefix", "registries.conf: a second entry for %q is left out, as the first one counts", e.prefix))
+			continue
 		}
 		c.warnings = append(c.warnings, t.unknownKeys(kind, entryKeys)...)
 		if mirrorsErr == nil {
@@ -232,6 +233,8 @@ func (l *loader) loadRegistriesConf() (*registriesConf, error) {
 			s := l.state(dir, true)
 			if s.err != nil && forbidden(s.err) {
 				l.warnClosed(dir)
+			} else if s.err != nil && !absent(s.err) {
+				return nil, &Error{File: dir, Err: s.err}
 			}
 			for _, name := range s.names {
 				if file := filepath.Join(dir, name); filepath.Ext(name) == ".conf" {

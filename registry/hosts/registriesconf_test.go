@@ -256,6 +256,7 @@ func TestWhatARegistriesConfSaysInVainIsTold(t *testing.T) {
 		"[registries.insecure]\nregistries = ['a.example']\n":                                                          {"version 1", "line=1"},
 		"\n[[registry]]\nprefix = 'a.example/team'\nlocation = 'b.example/x'\nblocked = true\n":                        {"a.example/team", "an entry for all of a.example", "line=2"},
 		"[[registry]]\n[[registry]]\nprefix = '*.com/x'\n":                                                             {"no prefix and no location", "line=1", "*.example.com", "line=2"},
+		"[[registry]]\nlocation = 'a.example'\n[[registry]]\nlocation = 'a.example'\ninsecure = true\n":                {`second entry for \"a.example\"`, "line=3"},
 		"[[registry]]\nprefix = 'https://a.example'\n":                                                                 {"a prefix has no scheme", "line=1"},
 		"[[registry]]\nlocation = 'a.example'\nsig = 1\n[[registry.mirror]]\nlocation = 'm.example'\nx = 1\n[other]\n": {`\"sig\" means nothing`, `\"x\" means nothing`, `\"other\" means nothing`, "line=4", "line=7"},
 	} {
