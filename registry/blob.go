@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry/hosts"
@@ -40,12 +41,14 @@ type Body struct {
 	passed  []error     // of those that were asked before
 	begun   bool        // something came
 	mirrors bool        // some of it from a mirror
-	offset  int64       // of the next byte
-	end     int64       // where to stop; -1: at the end
+	digest  digest.Digest
+	offset  int64 // of the next byte
+	end     int64 // where to stop; -1: at the end
 	cur     io.ReadCloser
 	release func()
 	strict  bool // a part that can't be had alone isn't had
 	whole   bool // the registry can't be asked for a part
+	asSent  bool // the bytes are those that are sent, whatever coding the answer says
 	breaks  int
 	stalls  int
 	since   int64        // bytes since the last silence
@@ -100,7 +103,7 @@ func (c *Client) newBody(ctx context.Context, r ref.Repository, desc v1.Descript
 	if err != nil {
 		return nil, k.failed(ctx, err, "")
 	}
-	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: k, from: c.trusted(from, r, desc.Digest), offset: offset, end: -1}
+	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: k, from: c.trusted(from, r, desc.Digest), digest: desc.Digest, offset: offset, end: -1}
 	if length >= 0 {
 		b.end = offset + length
 	}
@@ -194,11 +197,27 @@ func (b *Body) openAt(at *endpoint) error {
 			}
 			return err
 		}
+		if part && b.isCoded(resp, b.rest()) {
+			resp.Body.Close()
+			return b.openWhole(k.nonsense("it compresses what it sends"))
+		}
 		size = total
 	default: // the whole, whatever was asked for
 		if b.strict {
 			resp.Body.Close()
 			return b.openWhole(k.nonsense("it sends all of it"))
+		}
+		if b.Size < 0 && transport.Coding(resp.Header) != "" {
+			b.Size, b.asSent, err = k.count(b.ctx, resp, b.digest)
+			resp.Body.Close()
+			if b.breaks++; err != nil && (!errors.Is(err, errBroken) || b.breaks > maxBreaks) {
+				return err
+			}
+			return b.openAt(at)
+		}
+		if b.isCoded(resp, b.Size) {
+			transport.Decode(resp)
+			b.whole = true // nobody can ask for a part of the decoded bytes
 		}
 		skip, size = b.offset, resp.ContentLength
 	}
@@ -216,6 +235,24 @@ func (b *Body) openAt(at *endpoint) error {
 		return b.call.body(b.ctx, err)
 	}
 	return nil
+}
+
+// isCoded says whether an answer of which so many bytes are wanted (-1: unknown) was compressed
+// on the way. One that says to be compressed, and is as long as it should be, is only labelled
+// so: S3 does it with objects that were stored with such a header.
+func (b *Body) isCoded(resp *http.Response, size int64) bool {
+	return transport.Coding(resp.Header) != "" && !b.asSent && (size < 0 || resp.ContentLength != size)
+}
+
+// rest is how many bytes are left of what was asked for; -1: unknown.
+func (b *Body) rest() int64 {
+	switch {
+	case b.Size < 0:
+		return -1
+	case b.end >= 0:
+		return min(b.end, b.Size) - b.offset
+	}
+	return b.Size - b.offset
 }
 
 // openWhole asks for all of it, as asking for a part came to nothing.

@@ -60,13 +60,14 @@ type bounds struct {
 	idle, answer time.Duration
 	pauses       []time.Duration // before another attempt
 	chunk        int64           // bytes of one part of a blob, where it is sent in parts
+	least        int64           // bytes of the smallest part that is tried, where larger ones are refused
 	quiet        time.Duration   // that a body may wait for its writer
 	piece        int64           // bytes that make another part worth its request, while a blob is written
 }
 
 // New makes a client.
 func New(o Options) *Client {
-	return newClient(o, bounds{idleTimeout, answerTimeout, transport.DefaultPauses, 16 << 20, quietTimeout, aheadPiece})
+	return newClient(o, bounds{idleTimeout, answerTimeout, transport.DefaultPauses, 16 << 20, leastChunk, quietTimeout, aheadPiece})
 }
 
 func newClient(o Options, b bounds) *Client {

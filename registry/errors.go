@@ -157,8 +157,8 @@ func (k call) writing(e *Error) {
 		case e.Status >= http.StatusInternalServerError:
 		case e.has("MANIFEST_INVALID", "DIGEST_INVALID", "SIZE_INVALID"):
 			e.Kind = ErrCorrupt
-		case e.Status == http.StatusRequestEntityTooLarge:
-			e.Kind = ErrTooLarge
+		case e.Status == http.StatusRequestEntityTooLarge, e.Status == http.StatusRequestedRangeNotSatisfiable && e.says("too large"):
+			e.Kind = ErrTooLarge // GHCR says 416 of a PATCH beyond 4 MiB (seen in 2024)
 		}
 	}
 }

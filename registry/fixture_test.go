@@ -39,7 +39,7 @@ func (s *fixture) client(t *testing.T, o Options) *Client {
 	if s.limit == 0 {
 		s.limit = time.Minute
 	}
-	c := newClient(o, bounds{idle: s.limit, answer: s.limit, pauses: []time.Duration{1, 1, 1}, chunk: 4, quiet: time.Minute, piece: 1})
+	c := newClient(o, bounds{idle: s.limit, answer: s.limit, pauses: []time.Duration{1, 1, 1}, chunk: 4, least: leastChunk, quiet: time.Minute, piece: 1})
 	t.Cleanup(c.Close)
 	return c
 }

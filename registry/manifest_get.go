@@ -139,7 +139,8 @@ func readAll(resp *http.Response, limit int64) ([]byte, error) {
 }
 
 // ResolveManifest tells what a tag or a digest stands for: one HEAD, and a GET
-// where the registry has no HEAD or leaves the digest out.
+// where the registry has no HEAD, leaves the digest out, or leads HEAD to an address
+// that is good for GET alone.
 func (c *Client) ResolveManifest(ctx context.Context, r ref.Repository, reference string) (Resolved, error) {
 	want, err := checkReference(r, reference)
 	if err != nil {
@@ -158,7 +159,7 @@ func (c *Client) ResolveManifest(ctx context.Context, r ref.Repository, referenc
 }
 
 func (c *Client) resolveManifest(ctx context.Context, k call, want digest.Digest) (Resolved, error) {
-	resp, err := c.do(ctx, k, http.StatusOK, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
+	resp, err := c.head(ctx, k, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
 	if err != nil {
 		return Resolved{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -68,7 +69,7 @@ func (c *Client) dropReferrer(ctx context.Context, r ref.Repository, m *Manifest
 // changeReferrers reads the index that lists what refers to a subject, has it
 // changed, and writes it back, unless there was nothing to change. All else that is
 // in the index stays. One caller of a Client does that at a time; others that write
-// it too are noticed where the registry gives an ETag.
+// it too are noticed by a condition of the PUT, where the registry knows conditions.
 func (c *Client) changeReferrers(ctx context.Context, r ref.Repository, subject digest.Digest, change func([]json.RawMessage) ([]json.RawMessage, bool)) error {
 	tag := fallbackTag(subject)
 	done, err := c.turn(ctx, named(r, tag))
@@ -76,6 +77,7 @@ func (c *Client) changeReferrers(ctx context.Context, r ref.Repository, subject 
 		return fmt.Errorf("%s: %w", named(r, tag), err)
 	}
 	defer done()
+	conditions, nothing := true, 0
 	for attempt := 0; ; attempt++ {
 		index, etag, err := c.readReferrers(ctx, r, tag, subject)
 		if err != nil {
@@ -104,13 +106,23 @@ func (c *Client) changeReferrers(ctx context.Context, r ref.Repository, subject 
 			return fmt.Errorf("the list of what refers to %s: %w", subject, err)
 		}
 		k := putCall(r, m, tag)
-		if etag != "" {
-			k.header.Set("If-Match", etag)
-		}
+		conditional := conditions && k.onlyIf(etag)
 		_, err = c.put(ctx, k, m)
 		var e *Error
-		if errors.As(err, &e) && e.Status == http.StatusPreconditionFailed && etag != "" && attempt < maxRaces {
-			continue // another was faster
+		if errors.As(err, &e) && conditional && attempt < maxRaces {
+			if etag == noETag {
+				nothing++
+			}
+			switch {
+			case e.Status == http.StatusPreconditionFailed:
+				// Another was faster. A registry that says so twice of a tag that isn't there
+				// doesn't know what it was asked.
+				conditions = nothing < 2
+				continue
+			case e.Status == http.StatusNotImplemented, e.Status == http.StatusBadRequest && e.Kind == ErrServer:
+				conditions = false
+				continue
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("the list of what refers to %s: %w", subject, err)
@@ -119,8 +131,25 @@ func (c *Client) changeReferrers(ctx context.Context, r ref.Repository, subject 
 	}
 }
 
+// noETag stands for the ETag of a tag that isn't there.
+const noETag = "*"
+
+// onlyIf makes a PUT depend on what was read before (RFC 9110, section 13.1), and says whether it
+// can: on the ETag, unless that is weak, which no If-Match matches; or on that nothing was there.
+func (k call) onlyIf(etag string) bool {
+	switch {
+	case etag == noETag:
+		k.header.Set("If-None-Match", "*")
+	case etag == "" || strings.HasPrefix(etag, "W/"):
+		return false
+	default:
+		k.header.Set("If-Match", etag)
+	}
+	return true
+}
+
 // readReferrers reads the index of the tag schema, as its fields. No tag is an empty
-// one. A tag that holds something else is left alone.
+// one, whose ETag is noETag. A tag that holds something else is left alone.
 func (c *Client) readReferrers(ctx context.Context, r ref.Repository, tag string, subject digest.Digest) (index map[string]json.RawMessage, etag string, err error) {
 	k := manifestCall(http.MethodGet, r, tag)
 	k.access.Do = auth.Push
@@ -130,7 +159,7 @@ func (c *Client) readReferrers(ctx context.Context, r ref.Repository, tag string
 		return map[string]json.RawMessage{
 			"schemaVersion": json.RawMessage("2"), "manifests": json.RawMessage("[]"),
 			"mediaType": json.RawMessage(`"` + v1.MediaTypeImageIndex + `"`),
-		}, "", nil
+		}, noETag, nil
 	case err != nil:
 		return nil, "", err
 	case m.Digest == subject:

@@ -54,10 +54,10 @@ type hostAndDigest struct {
 	digest digest.Digest
 }
 
-// chunked is what is known of a host that doesn't take blobs in one piece.
+// chunked is what is known of a host that doesn't take blobs in one piece, or parts of any size.
 type chunked struct {
 	until time.Time
-	over  int64 // bytes of the smallest that was refused
+	over  int64 // bytes of the smallest blob that was refused in one piece; math.MaxInt64: none was
 	chunk int64 // bytes of a part that was taken
 }
 
@@ -133,22 +133,27 @@ func (l *learnt) lacksAhead(host string) {
 	l.notAhead.Add(host, time.Now().Add(chunksFor))
 }
 
-// chunk gives the bytes of one part that a host wants a blob of some size in; 0: one piece.
-func (l *learnt) chunk(host string, size int64) int64 {
+// chunk gives the bytes of one part that a host takes, 0 if any number may do. inParts says that
+// it doesn't take a blob of that size in one piece.
+func (l *learnt) chunk(host string, size int64) (chunk int64, inParts bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known, ok := l.chunked.Get(host)
-	if !ok || time.Now().After(known.until) || size < known.over || size == 0 {
-		return 0
+	if !ok || time.Now().After(known.until) {
+		return 0, false
 	}
-	return known.chunk
+	return known.chunk, size >= known.over && size > 0
 }
 
 // wantsChunks takes note that a host takes blobs from over bytes on in parts of chunk bytes.
 func (l *learnt) wantsChunks(host string, over, chunk int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.chunked.Add(host, chunked{time.Now().Add(chunksFor), over, chunk})
+	now := time.Now()
+	if known, ok := l.chunked.Get(host); ok && now.Before(known.until) {
+		over = min(over, known.over)
+	}
+	l.chunked.Add(host, chunked{now.Add(chunksFor), over, chunk})
 }
 
 // hadWrong takes note that a mirror of a registry had a blob wrong.

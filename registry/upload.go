@@ -147,7 +147,9 @@ type upload struct {
 	resumed bool     // acked is what the registry said, not what was counted
 
 	// How it is sent.
-	chunk   int64 // bytes of one part; 0: in one piece
+	inParts bool  // not in one piece
+	chunk   int64 // bytes of one part, 0: all that is left
+	shrunk  bool  // chunk is smaller than a part that was refused
 	least   int64 // of a part but the last, as the registry wants it
 	frozen  bool  // what the registry says of its progress is nonsense
 	noPatch bool  // the registry doesn't take parts
@@ -169,7 +171,7 @@ func (u *upload) name() string { return named(u.r, u.desc.Digest.String()) }
 func (u *upload) exists(ctx context.Context) (bool, error) {
 	k := blobCall(http.MethodHead, u.r, u.desc.Digest)
 	k.access = u.access
-	resp, err := u.c.do(ctx, k, http.StatusOK)
+	resp, err := u.c.head(ctx, k)
 	if err == nil {
 		resp.Body.Close()
 		return true, nil

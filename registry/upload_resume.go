@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
 )
 
-// leastChunk is the smallest part that is tried where larger ones are refused as too
-// large, in bytes: proxies take 1 MiB if nobody told them otherwise.
+// leastChunk is the smallest part that is tried where larger ones are refused as too large, in
+// bytes: nginx takes 1 MiB if nobody told it otherwise (client_max_body_size), GHCR 4 MiB.
 const leastChunk = 256 << 10
 
 // run sends the blob until the repository has it, or nothing helps.
@@ -20,7 +21,7 @@ func (u *upload) run(ctx context.Context, open func(context.Context) (Source, er
 			u.src.Close()
 		}
 	}()
-	u.chunk = u.c.learnt.chunk(u.r.Host, u.desc.Size)
+	u.chunk, u.inParts = u.c.learnt.chunk(u.r.Host, u.desc.Size)
 	for {
 		err := u.attempt(ctx, open)
 		if err == nil {
@@ -34,12 +35,15 @@ func (u *upload) run(ctx context.Context, open func(context.Context) (Source, er
 	}
 }
 
-// remember notes that chunks were needed, so that the next blob isn't sent in vain.
+// remember notes how large a part may be, so that the next blob isn't sent in vain.
 func (u *upload) remember() {
-	if u.refusal == nil || u.chunk == 0 {
+	if !u.shrunk && u.refusal == nil {
 		return
 	}
-	over := int64(0)
+	over := int64(math.MaxInt64) // nothing was refused as a whole
+	if u.refusal != nil {
+		over = 0
+	}
 	if errors.Is(u.refusal, ErrTooLarge) {
 		over = u.desc.Size
 	}
@@ -56,7 +60,7 @@ func (u *upload) attempt(ctx context.Context, open func(context.Context) (Source
 	if err := u.openSource(ctx, open); err != nil {
 		return err
 	}
-	if u.acked == 0 && u.chunk == 0 {
+	if u.acked == 0 && !u.inParts {
 		return u.all(ctx)
 	}
 	for u.acked < u.desc.Size {
@@ -90,6 +94,9 @@ func (u *upload) again(ctx context.Context, cause error) (there bool, err error)
 	}
 	if ctx.Err() != nil || !errors.As(cause, &e) || u.phase == starting {
 		return false, cause
+	}
+	if u.phase == parting && e.Kind == ErrTooLarge && u.shrink(e) {
+		return false, u.stay(ctx)
 	}
 	if notSo(e) {
 		if again, err := u.otherwise(e); again || err != nil {
@@ -137,18 +144,55 @@ func (u *upload) hopeless(e *Error) bool {
 	return e.has("NAME_UNKNOWN", "NAME_INVALID", "DENIED", "UNAUTHORIZED")
 }
 
+// shrink makes the next part smaller than the one that was refused, if it may be smaller.
+func (u *upload) shrink(e *Error) bool {
+	least := max(u.least, u.c.bounds.least, 1)
+	refused := u.size()
+	if refused <= least {
+		return false
+	}
+	u.chunk, u.shrunk = max(refused/4, least), true
+	if refused > u.c.bounds.chunk {
+		u.chunk = max(u.c.bounds.chunk, least)
+	}
+	u.c.opts.Logger.Info("a registry doesn't take a part of a blob: smaller ones are sent", "blob", u.name(), "bytes", u.chunk, "cause", e)
+	return true
+}
+
+// stay goes on in a session whose last part was refused, from where the session is. One that
+// doesn't say where that is, is given up.
+func (u *upload) stay(ctx context.Context) error {
+	if u.frozen {
+		return nil // what was counted is all that is known
+	}
+	has, ok, err := u.ask(ctx)
+	if ctx.Err() != nil {
+		return err
+	}
+	switch {
+	case err != nil || u.at == nil:
+		u.abandon()
+	case ok && has >= u.acked && has <= u.high:
+		u.has(has)
+		u.resumed = true
+	case ok || u.acked > 0:
+		u.abandon()
+	}
+	return nil
+}
+
 // otherwise finds another way to send what was refused, if there is one left.
 func (u *upload) otherwise(e *Error) (again bool, err error) {
-	tooLarge := e.Status == http.StatusRequestEntityTooLarge
 	switch {
 	case u.phase == whole && u.desc.Size > 0 && !u.noPatch:
 		u.c.opts.Logger.Info("a registry doesn't take a blob in one piece: it goes in chunks", "blob", u.name(), "cause", e)
-		u.refusal, u.chunk = e, u.c.bounds.chunk
-	case u.phase == parting && tooLarge && u.chunk > max(u.least, leastChunk):
-		u.chunk = max(u.chunk/4, u.least, min(leastChunk, u.chunk/4))
-	case u.phase == parting && e.Status == http.StatusRequestedRangeNotSatisfiable:
+		u.refusal, u.inParts = e, true
+		if u.chunk == 0 {
+			u.chunk = u.c.bounds.chunk
+		}
+	case u.phase == parting && e.Status == http.StatusRequestedRangeNotSatisfiable && e.Kind != ErrTooLarge:
 		return false, nil // the session knows better
-	case u.phase == parting && u.chunk > 0:
+	case u.phase == parting && (u.chunk > 0 || e.Kind == ErrTooLarge):
 		if u.refusal != nil && errors.Is(u.refusal, ErrTooLarge) {
 			return false, u.refusal
 		}
@@ -184,7 +228,8 @@ func (u *upload) where(ctx context.Context, e *Error) (there bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		stuck := e.Status == http.StatusRequestedRangeNotSatisfiable && has == before
+		// The session agrees on where the part begins, so it was too long.
+		stuck := e.Status == http.StatusRequestedRangeNotSatisfiable && has == before && !u.shrink(e)
 		if u.at != nil && ok && has >= before && has <= u.high && !stuck {
 			u.has(has)
 			u.resumed = true

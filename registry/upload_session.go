@@ -121,13 +121,19 @@ func (u *upload) all(ctx context.Context) error {
 	return u.finished(resp, k)
 }
 
-// part sends the next part (spec, "Pushing a blob in chunks").
-func (u *upload) part(ctx context.Context) error {
-	u.phase = parting
-	from, n := u.acked, u.desc.Size-u.acked
+// size gives the bytes of the next part.
+func (u *upload) size() int64 {
+	n := u.desc.Size - u.acked
 	if u.chunk > 0 {
 		n = min(n, max(u.chunk, u.least))
 	}
+	return n
+}
+
+// part sends the next part (spec, "Pushing a blob in chunks").
+func (u *upload) part(ctx context.Context) error {
+	u.phase = parting
+	from, n := u.acked, u.size()
 	k := u.sessionCall(http.MethodPatch, u.at)
 	k.header.Set("Content-Range", fmt.Sprintf("%d-%d", from, from+n-1))
 	return u.patch(ctx, k, &part{u: u, from: from, n: n})
