@@ -136,11 +136,11 @@ func (s *scopeSet) strings() []string {
 	return all
 }
 
-// scopeForms remembers which form of a scope a token endpoint takes, so that a form that it
-// doesn't know is asked for once.
+// scopeForms remembers which form of a scope a token endpoint takes for writing, so that a
+// form that it doesn't know is asked for once.
 type scopeForms struct {
-	mu    sync.Mutex // guards taken; nothing else is locked under it
-	taken map[formKey]form
+	mu    sync.Mutex       // guards taken; nothing else is locked under it
+	taken map[formKey]form // those that aren't needed, which is tried first anyway
 }
 
 type formKey struct {
@@ -162,8 +162,12 @@ func (s *scopeForms) order(endpoint *url.URL, do Action) []form {
 	return all
 }
 
-// takes notes that an endpoint takes a form.
+// takes notes that an endpoint takes a form for writing. For reading nothing is learnt: a
+// registry may name a scope of its own for each resource, as ECR Public does.
 func (s *scopeForms) takes(endpoint *url.URL, do Action, f form) {
+	if do == Pull {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := formKey{endpoint.String(), do}

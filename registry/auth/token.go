@@ -114,7 +114,9 @@ func (a *Authorizer) tokenFor(ctx context.Context, service string, realm *url.UR
 		form.Set("service", service)
 	}
 	if cred.IdentityToken != "" {
-		form.Set("scope", strings.Join(scopes, " "))
+		if len(scopes) > 0 {
+			form.Set("scope", strings.Join(scopes, " "))
+		}
 		form.Set("grant_type", "refresh_token")
 		form.Set("refresh_token", cred.IdentityToken)
 		form.Set("client_id", clientID)

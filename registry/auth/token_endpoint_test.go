@@ -175,3 +175,29 @@ func TestATokenEndpointThatWasSlowToFailIsLeftAlone(t *testing.T) {
 	f.get(t, a, "a/b", http.StatusUnauthorized) // as the endpoint is back
 	f.want(t, "GET /v2/a/b", "GET /token", "GET /v2/a/b T")
 }
+
+// What is learnt of one scope isn't held against another that the registry names for
+// reading.
+func TestNothingIsLearntOfScopesForReading(t *testing.T) {
+	var scopes []string
+	f := serve(t, false, func(w http.ResponseWriter, req *http.Request) {
+		scope := req.URL.Query().Get("scope")
+		switch {
+		case req.URL.Path == "/v2/a/odd":
+			challenge(w, `Bearer realm="/token",scope="odd"`)
+		case req.URL.Path != "/token":
+			challenge(w, `Bearer realm="/token",scope="aws"`)
+		case scope == "odd":
+			w.WriteHeader(http.StatusBadRequest)
+		default:
+			scopes = append(scopes, scope)
+			_, _ = io.WriteString(w, `{"token":"T"}`)
+		}
+	})
+	a := f.by(nil)
+	f.get(t, a, "a/odd", http.StatusUnauthorized)
+	f.get(t, a, "a/b", http.StatusUnauthorized)
+	if want := []string{"repository:a/odd:pull", "aws"}; !slices.Equal(scopes, want) {
+		t.Errorf("asked for %q, want %q", scopes, want)
+	}
+}
