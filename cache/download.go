@@ -171,6 +171,7 @@ func (s *Store) join(ctx context.Context, w Want, alone bool) (dl *download, beg
 		dl.idle.Stop()
 		dl.idle = nil
 	}
+	dl.in.Resume()
 	dl.waiters++
 	return dl, began, nil
 }
@@ -185,9 +186,16 @@ func (s *Store) ingest(w Want) *ingest.Ingest {
 		})
 }
 
-// leave ends one wait. When it was the last, the download has the grace period
-// to go.
-func (s *Store) leave(dl *download) {
+// leave ends one wait. When it was the last, the download goes on for the grace period: who
+// was interrupted often comes again.
+func (s *Store) leave(dl *download) { s.endWait(dl, func() {}) }
+
+// leaveStill ends one wait, as leave does, and when it was the last, nothing more is read
+// from the wire: who began to read a blob may never want the rest of it.
+func (s *Store) leaveStill(dl *download) { s.endWait(dl, dl.in.Hold) }
+
+// endWait ends one wait, and calls last, under mu, where it was the last one.
+func (s *Store) endWait(dl *download, last func()) {
 	s.mu.Lock()
 	if dl.over { // it ended in the same moment: give back what was meant for us
 		f := dl.file
@@ -197,18 +205,20 @@ func (s *Store) leave(dl *download) {
 		}
 		return
 	}
+	defer s.mu.Unlock()
 	dl.waiters--
-	if dl.waiters == 0 {
-		dl.idle = time.AfterFunc(s.grace, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if dl.waiters == 0 && !dl.over {
-				s.forget(dl)
-				dl.cancel()
-			}
-		})
+	if dl.waiters > 0 {
+		return
 	}
-	s.mu.Unlock()
+	last()
+	dl.idle = time.AfterFunc(s.grace, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if dl.waiters == 0 && !dl.over {
+			s.forget(dl)
+			dl.cancel()
+		}
+	})
 }
 
 // forget lets the next who wants the digest start anew. mu is held.

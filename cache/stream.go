@@ -21,12 +21,13 @@ type Stream struct {
 	s *Store
 	w Want
 
-	mu     sync.Mutex
-	dl     *download       // that it waits for
-	shown  *ingest.Attempt // what some of it was read from
-	file   *File           // once all of it is there
-	err    error           // for good
-	closed bool
+	mu      sync.Mutex      // guards what follows; nothing is waited for under it; before Store.mu
+	finding chan struct{}   // closed when the read that looks for the blob is through; nil: none does
+	dl      *download       // the download that the stream waits for, with a place in it
+	shown   *ingest.Attempt // what some of the blob was read from; nil: nothing was shown early
+	file    *File           // the whole blob; nil: it hasn't come
+	err     error           // of every read from now on
+	closed  bool
 }
 
 // Stream gives a blob to read while it comes. Nothing is fetched before the first read;
@@ -71,34 +72,68 @@ func (st *Stream) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 	}
 }
 
-// source gives what is read: the file, or the download that it comes by.
+// source gives what is read: the file, or the download that it comes by. One read looks
+// for it, and the others wait for that read, each no longer than its own ctx lasts.
 func (st *Stream) source(ctx context.Context) (*download, *File, error) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	switch {
-	case st.closed:
-		return nil, nil, ErrClosed
-	case st.err != nil || st.file != nil || st.dl != nil:
-		return st.dl, st.file, st.err
+	for {
+		st.mu.Lock()
+		finding := st.finding
+		switch {
+		case st.closed:
+			st.mu.Unlock()
+			return nil, nil, ErrClosed
+		case st.err != nil || st.file != nil || st.dl != nil:
+			defer st.mu.Unlock()
+			return st.dl, st.file, st.err
+		case finding == nil:
+			st.finding = make(chan struct{})
+			st.mu.Unlock()
+			dl, file, err := st.find(ctx)
+			return st.found(dl, file, err)
+		}
+		st.mu.Unlock()
+		select {
+		case <-finding:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
 	}
+}
+
+// find looks for the blob: in the cache, or in a download of this want. Where a download
+// of another want is under way, which may fail, or be slow, it waits for the whole.
+func (st *Stream) find(ctx context.Context) (*download, *File, error) {
 	file, err := st.s.Open(st.w.Digest, st.w.Size)
 	if err == nil {
-		st.file = file
 		return nil, file, nil
 	}
 	if errors.Is(err, ErrUnchecked) {
 		return nil, nil, err
 	}
 	dl, _, err := st.s.join(ctx, st.w, false)
-	if err == nil && dl.is(st.w) {
-		st.dl = dl
-		return dl, nil, nil
+	if err != nil || dl.is(st.w) {
+		return dl, nil, err
 	}
-	if err == nil { // another's may fail, and be slow
-		st.s.leave(dl)
-		st.file, err = st.s.Get(ctx, st.w)
+	st.s.leave(dl)
+	file, err = st.s.Get(ctx, st.w)
+	return nil, file, err
+}
+
+// found takes note of what find gave, and lets the reads go on that wait for it. Where the
+// stream was closed meanwhile, what was found is given back.
+func (st *Stream) found(dl *download, file *File, err error) (*download, *File, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	close(st.finding)
+	st.finding = nil
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case st.closed:
+		return nil, nil, errors.Join(ErrClosed, st.s.giveBack(dl, file))
 	}
-	return nil, st.file, err
+	st.dl, st.file = dl, file
+	return dl, file, nil
 }
 
 // show takes note of what is going to be shown, or of the download's end.
@@ -125,7 +160,8 @@ func (st *Stream) show(dl *download, in *ingest.Attempt, err error) (*ingest.Att
 	return in, st.err
 }
 
-// Close closes the stream. A second call does nothing.
+// Close closes the stream. A second call does nothing. The download of a blob that nobody
+// reads any more holds still for the grace period, and then ends.
 func (st *Stream) Close() error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -133,11 +169,16 @@ func (st *Stream) Close() error {
 		return nil
 	}
 	st.closed = true
+	return st.s.giveBack(st.dl, st.file)
+}
+
+// giveBack gives back what a stream holds: its file, or its place in a download.
+func (s *Store) giveBack(dl *download, file *File) error {
 	switch {
-	case st.file != nil:
-		return st.file.Close()
-	case st.dl != nil:
-		st.s.leave(st.dl)
+	case file != nil:
+		return file.Close()
+	case dl != nil:
+		s.leaveStill(dl)
 	}
 	return nil
 }
