@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,27 +11,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
-
-// logged is a log whose lines of errors and warnings are counted.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *logged) lines() (out []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.b.String()) {
-		out = append(out, line)
-	}
-	return out
-}
 
 // readOnly makes a directory read-only, for root as well, until what it gives is called.
 // Files that are open for writing stay so.

@@ -166,7 +166,7 @@ func (l layout) unfinished() (files []unfinished) {
 
 func (l layout) kindOf(path string) unfinishedKind {
 	name := filepath.Base(path)
-	if strings.HasPrefix(name, "tmp-") {
+	if strings.HasPrefix(name, temporaryPrefix) {
 		return isTemporary
 	}
 	name, _, beside := strings.Cut(name, ".")

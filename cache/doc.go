@@ -26,7 +26,17 @@
 // processes: the one that holds the lock on the partial file downloads, the
 // others wait and look again. A download runs under a context of its own. It
 // lives for as long as anyone waits, and then for Options.Grace; one who stops
-// waiting leaves at once.
+// waiting leaves at once. Through the grace a download goes on, as who was interrupted
+// often comes again; but that of a stream, whose reader may never want the rest, holds
+// still: nothing is read from the wire, and the next reader wakes it.
+//
+// Where locks keep nobody out (NFS without a lock daemon, Lustre without -o flock) each
+// download writes a private partial file, in each process, and nothing is gone on with
+// after a crash. The log says so at Open, and Stats.NoLocks does.
+//
+// What gets a blob's name is the very file whose bytes were verified: it has a name that
+// nobody else looks for before, and that is looked at (makePrivate). What was removed
+// under its download is served while it is open.
 //
 // The store is bounded in bytes. Room is made before a download where its size
 // is known, by unlinking what wasn't used for longest, down to a low watermark,
@@ -46,20 +56,26 @@
 // what they evicted for a miss. A new Store serves at once and reads the directory behind.
 //
 // Where the directory can't be written any more, blobs are served from unnamed
-// temporary files, and the log says so once.
+// temporary files, and the log says so once. They are on the cache's own disk where
+// that can be written, and else in $TMPDIR, /var/tmp, or /tmp; never in memory, but for
+// a $TMPDIR that somebody set.
 //
 // # Locks
 //
 // A lock is taken before those that stand behind it: Store.evicting, which an eviction holds
 // while it unlinks files; Store.mu, for downloads and the references of open files; ledger.mu,
 // for what the store takes of the disk. Nothing asks the disk under the latter two. Stream.mu
-// and the locks of cache/internal/ingest stand before Store.mu.
+// stands before Store.mu, and nothing is waited for under it; the locks of
+// cache/internal/ingest stand behind Store.mu. The lock of a partial file is only tried, and so
+// has no place in the order.
 //
 // # Layout
 //
 //	DIR/CACHEDIR.TAG              tells backups to leave it out
 //	DIR/v1/blobs/<algo>/<hh>/<hex>     the blob's own bytes, nothing else
 //	DIR/v1/partial/<algo>-<hex>        a download under way, locked; or what is left of one
+//	DIR/v1/partial/<algo>-<hex>.*      a private one, beside another's
+//	DIR/v1/partial/tmp-*               what has one writer, and gets another name when it is whole
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
 //	DIR/v1/alive/<pid>-<random>        locked while a process has the cache open; left by an unclean end
 //	DIR/v1/quarantine/                 what turned out to be damaged

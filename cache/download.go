@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -311,46 +310,6 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 	s.ledger.pin(d) // before it has its name: eviction mustn't come between
 	step("verified")
 	return &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}, p, nil
-}
-
-// keep moves a partial file, whose bytes are verified and read already, to its place.
-// What can't be kept is served while it is open.
-func (s *Store) keep(dl *download, p *partial, f *shared) {
-	if p.path == "" {
-		return
-	}
-	defer unlock(p.f)
-	keep := f.size <= s.limit()
-	if keep {
-		if err := p.f.Sync(); err != nil { // what it didn't take may be gone
-			err = noSpace(err)
-			f.lost.Store(&err)
-			s.degrade(err)
-			keep = false
-		}
-	}
-	to := s.blob(f.digest)
-	step("synced")
-	if keep {
-		if err := s.retry(filepath.Dir(to), func() error { return os.Rename(p.path, to) }); err != nil {
-			if named(p.f, p.path) {
-				s.degrade(err)
-			} else {
-				s.log.Warn("a blob isn't kept, as its file was removed meanwhile", "digest", f.digest)
-			}
-			keep = false
-		}
-	}
-	if !keep {
-		_ = os.Remove(p.path)
-		step("not kept")
-		return
-	}
-	step("renamed")
-	s.trouble.over()
-	s.checker.endDoubt(f.digest)
-	s.ledger.settle(&dl.room, f.digest, f.size)
-	s.brought(f.size)
 }
 
 // write writes at offset. A full disk is tried once more, after eviction.

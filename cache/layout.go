@@ -14,6 +14,10 @@ const (
 	tagName = "CACHEDIR.TAG"
 	tagText = "Signature: 8a477f597d28d172789f06886806bc55\n# ocifs keeps blobs of registries here. It can be removed while no ocifs runs.\n"
 	version = "v1"
+
+	// temporaryPrefix begins the names of files in partial/ that have one writer and get
+	// another name when they are whole. They are swept by their age, whether locked or not.
+	temporaryPrefix = "tmp-"
 )
 
 // layout is where things are in a cache directory.
@@ -64,7 +68,7 @@ func (l layout) tag() error {
 	if b, err := os.ReadFile(path); err == nil && string(b) == tagText {
 		return nil
 	}
-	f, err := os.CreateTemp(l.partials(), "tmp-*")
+	f, err := os.CreateTemp(l.partials(), temporaryPrefix+"*")
 	if err != nil {
 		return noSpace(err)
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// paced is an origin that sends the first bytes at once and the rest when let is closed,
+// gatedOrigin is an origin that sends the first bytes at once and the rest when let is closed,
 // and counts what it sent.
-type paced struct {
+type gatedOrigin struct {
 	b       []byte
 	first   int64
 	let     chan struct{}
@@ -25,22 +25,22 @@ type paced struct {
 	open    atomic.Int64 // bodies
 }
 
-func (p *paced) want() Want {
-	return Want{Digest: digest.FromBytes(p.b), Size: int64(len(p.b)), From: "paced", Fetch: func(ctx context.Context, offset, _ int64) (io.ReadCloser, error) {
+func (p *gatedOrigin) want() Want {
+	return Want{Digest: digest.FromBytes(p.b), Size: int64(len(p.b)), From: "gatedOrigin", Fetch: func(ctx context.Context, offset, _ int64) (io.ReadCloser, error) {
 		p.fetches.Add(1)
 		p.offset.Store(offset)
 		p.open.Add(1)
-		return &pacedBody{p, ctx, offset}, nil
+		return &gatedBody{p, ctx, offset}, nil
 	}}
 }
 
-type pacedBody struct {
-	p   *paced
+type gatedBody struct {
+	p   *gatedOrigin
 	ctx context.Context
 	at  int64
 }
 
-func (b *pacedBody) Read(to []byte) (int, error) {
+func (b *gatedBody) Read(to []byte) (int, error) {
 	end := b.p.first
 	if b.at >= end {
 		select {
@@ -59,7 +59,7 @@ func (b *pacedBody) Read(to []byte) (int, error) {
 	return n, nil
 }
 
-func (b *pacedBody) Close() error {
+func (b *gatedBody) Close() error {
 	b.p.open.Add(-1)
 	return nil
 }
@@ -69,13 +69,13 @@ const oneBuffer = 256 << 10
 
 // abandoned reads a byte of a stream and closes it, in a time of its own, and lets the
 // origin send all then.
-func abandoned(t *testing.T, then func(t *testing.T, s *Store, p *paced)) {
+func abandoned(t *testing.T, then func(t *testing.T, s *Store, p *gatedOrigin)) {
 	dir := t.TempDir()
 	b := content(5, 16<<20)
-	w := (&paced{b: b}).want()
+	w := (&gatedOrigin{b: b}).want()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{Grace: 10 * time.Second})
-		p := &paced{b: b, first: 2 << 20, let: make(chan struct{})}
+		p := &gatedOrigin{b: b, first: 2 << 20, let: make(chan struct{})}
 		st := s.Stream(p.want())
 		if _, err := st.ReadAt(t.Context(), make([]byte, 1), 0); err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func abandoned(t *testing.T, then func(t *testing.T, s *Store, p *paced)) {
 }
 
 func TestAnAbandonedStreamHoldsStillAndEnds(t *testing.T) {
-	abandoned(t, func(t *testing.T, s *Store, p *paced) {
+	abandoned(t, func(t *testing.T, s *Store, p *gatedOrigin) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if len(s.Transfers()) != 0 || p.open.Load() != 0 {
@@ -124,7 +124,7 @@ func TestWhoComesBackToAnAbandonedStreamWakesIt(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			abandoned(t, func(t *testing.T, s *Store, p *paced) {
+			abandoned(t, func(t *testing.T, s *Store, p *gatedOrigin) {
 				read(t, s, p.want(), p.b)
 				if p.fetches.Load() != 1 || p.sent.Load() != int64(len(p.b)) {
 					t.Errorf("%d fetches, %d bytes sent", p.fetches.Load(), p.sent.Load())
@@ -139,10 +139,10 @@ func TestWhoComesBackToAnAbandonedStreamWakesIt(t *testing.T) {
 func TestASecondReaderOfAStreamLeavesWhileTheFirstWaits(t *testing.T) {
 	dir := t.TempDir()
 	b := content(3, 4*heldBack)
-	(&paced{b: b}).want()
+	(&gatedOrigin{b: b}).want()
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, dir, Options{Grace: time.Millisecond})
-		p := &paced{b: b, let: make(chan struct{})}
+		p := &gatedOrigin{b: b, let: make(chan struct{})}
 		other := p.want()
 		other.From = "another"
 		ctxOther, cancelOther := context.WithCancel(t.Context())

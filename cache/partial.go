@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,31 +13,35 @@ import (
 
 const (
 	// lockPoll is how often it is looked whether another process is through with a
-	// download.
+	// download: as long as a round trip to a registry that is far.
 	lockPoll = 50 * time.Millisecond
-	// lockPatience is how long another process is waited for that brings less than
-	// fast in that time. It may be hashing what it found.
+	// lockPatience is how long another process is waited for that brings less than fast
+	// in that time. It may be hashing what it found: five seconds are some gigabytes.
 	lockPatience = 5 * time.Second
 )
 
-// partial is a download's file, locked against other processes.
+// partial is the file that a download writes.
+//
+// A shared one has a name that every process looks for. Only who holds the lock writes it,
+// and who comes later goes on with what it has. A private one has a random name and one
+// writer, and is of no use to anyone else. It needs no lock.
 type partial struct {
-	f      *os.File
-	path   string // "" for an unnamed file, which is never kept
-	beside bool   // another has the name that the next one would look for
-	found  *File  // set instead of all else where the blob appeared meanwhile
+	f       *os.File
+	path    string // "": an unnamed file, which is never kept
+	private bool   // nobody else looks for path
+	found   *File  // set instead of all else where the blob appeared meanwhile
 }
 
-// partialFile opens and locks the partial file of d. While another has it, this
-// waits, unless it is to be alone or the other is too slow: then it is a file
-// beside. What another made meanwhile is taken.
+// partialFile opens and locks the shared partial file of d. While another process has it,
+// this waits for that one. It gives a private file where the download is to be alone, the
+// other process is too slow, or locks can't be had; and what another process made meanwhile.
 func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*partial, error) {
 	path := s.partial(d)
 	slow := time.Now().Add(lockPatience)
 	var seen int64
 	for {
-		if alone || time.Now().After(slow) {
-			return s.besideFile(d)
+		if alone || s.noLocks.Load() != nil || time.Now().After(slow) {
+			return s.privateFile(d)
 		}
 		var f *os.File
 		err := s.retry(s.partials(), func() (err error) {
@@ -47,7 +50,7 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 		})
 		if err != nil {
 			s.degrade(err)
-			return unnamed()
+			return s.unnamed()
 		}
 		switch err := tryLock(f); {
 		case errors.Is(err, syscall.EWOULDBLOCK):
@@ -61,8 +64,10 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 			case <-time.After(lockPoll):
 			}
 			continue
-		case err != nil: // a file system without locks: the rename is atomic all the same
-			s.log.Debug("partial file not locked", "cause", err)
+		case err != nil:
+			f.Close()
+			s.withoutLocks(err)
+			continue
 		}
 		// The name may have gone to the store, or nowhere, before the lock was ours.
 		if !named(f, path) {
@@ -83,35 +88,25 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 	}
 }
 
-// besideFile makes a partial file that nobody else looks for.
-func (s *Store) besideFile(d digest.Digest) (*partial, error) {
+// privateFile makes a private partial file. Where locks can't be had, its name is that of a
+// temporary file, so that it is swept by its age when a crash left it.
+func (s *Store) privateFile(d digest.Digest) (*partial, error) {
+	pattern := filepath.Base(s.partial(d)) + ".*"
+	if s.noLocks.Load() != nil {
+		pattern = temporaryPrefix + "*"
+	}
 	var f *os.File
 	err := s.retry(s.partials(), func() (err error) {
-		f, err = os.CreateTemp(s.partials(), filepath.Base(s.partial(d))+".*")
+		f, err = os.CreateTemp(s.partials(), pattern)
 		return err
 	})
 	if err != nil {
 		s.degrade(err)
-		return unnamed()
+		return s.unnamed()
 	}
-	if err := tryLock(f); err != nil { // nobody else can have it
-		s.log.Debug("partial file not locked", "cause", err)
-	}
+	_ = tryLock(f) // tells who evicts and sweeps that someone writes it
 	step("partial made beside")
-	return &partial{f: f, path: f.Name(), beside: true}, nil
-}
-
-// unnamed is a file for when the cache directory can't be written.
-func unnamed() (*partial, error) {
-	f, err := os.CreateTemp("", "ocifs-*")
-	if err != nil {
-		return nil, noSpace(fmt.Errorf("neither the cache nor a temporary file can be written: %w", err))
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &partial{f: f}, nil
+	return &partial{f: f, path: f.Name(), private: true}, nil
 }
 
 // named says whether path is still the name of f.
@@ -124,12 +119,21 @@ func named(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// abandon gives a partial file up: its bytes are kept for the next to continue, and
-// counted, unless they are of no use.
+// discard takes away the name of a partial file, unless another file has the name by now.
+// Where that changes between the look and the removal, the other loses its name: it is
+// served all the same, and not kept.
+func (p *partial) discard() {
+	if p.path != "" && named(p.f, p.path) {
+		_ = os.Remove(p.path)
+	}
+}
+
+// abandon gives a partial file up. The bytes of a shared one stay for the next download, and
+// are counted, unless they are of no use.
 func (s *Store) abandon(p *partial, useless bool) {
 	st, err := p.f.Stat()
-	if useless = useless || p.beside || err == nil && st.Size() == 0; useless && p.path != "" {
-		_ = os.Remove(p.path) // under the lock; else the next one finds out
+	if useless = useless || p.private || err == nil && st.Size() == 0; useless {
+		p.discard() // under the lock
 	}
 	p.f.Close()
 	if useless || p.path == "" || err != nil {

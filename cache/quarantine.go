@@ -152,7 +152,7 @@ func damageFrom(ctx context.Context, d digest.Digest, r io.ReaderAt, h hash.Hash
 // elsewhere, which is served while it is open, where the disk spoils d.
 func (s *Store) placeFor(ctx context.Context, d digest.Digest, alone bool) (*partial, error) {
 	if s.spoiled(d) {
-		return unnamed()
+		return s.unnamedElsewhere()
 	}
 	return s.partialFile(ctx, d, alone)
 }

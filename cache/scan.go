@@ -2,11 +2,13 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -164,7 +166,7 @@ func (s *Store) readPartials() map[string]int64 {
 	}
 	for _, e := range entries {
 		st, err := e.Info()
-		if err != nil || strings.HasPrefix(e.Name(), "tmp-") {
+		if err != nil || strings.HasPrefix(e.Name(), temporaryPrefix) {
 			continue
 		}
 		// What is larger than the bound another process serves and doesn't keep: nothing
@@ -190,7 +192,8 @@ func (s *Store) sweep() {
 				continue
 			}
 			if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
-				if tryLock(f) == nil && named(f, path) || strings.HasPrefix(e.Name(), "tmp-") {
+				// Where no lock can be had, the age tells.
+				if err := tryLock(f); err == nil && named(f, path) || err != nil && !errors.Is(err, syscall.EWOULDBLOCK) || strings.HasPrefix(e.Name(), temporaryPrefix) {
 					_ = os.Remove(path) // next time, then
 				}
 				f.Close()

@@ -31,11 +31,11 @@ type sentinelText struct {
 // enter makes the sentinel of this process. It is locked before it has its name, so that
 // nobody finds it who could take it for one that was left.
 func (l layout) enter(purpose string) (*sentinel, error) {
-	f, err := os.CreateTemp(l.partials(), "tmp-*")
+	f, err := os.CreateTemp(l.partials(), temporaryPrefix+"*")
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(l.alive(), fmt.Sprintf("%d-%s", os.Getpid(), strings.TrimPrefix(filepath.Base(f.Name()), "tmp-")))
+	path := filepath.Join(l.alive(), fmt.Sprintf("%d-%s", os.Getpid(), strings.TrimPrefix(filepath.Base(f.Name()), temporaryPrefix)))
 	b, err := json.Marshal(sentinelText{purpose})
 	if err == nil {
 		_, err = f.Write(b)

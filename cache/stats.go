@@ -27,6 +27,7 @@ type Stats struct {
 	// Trouble is what keeps the directory from being written now, and since when; "": nothing.
 	Trouble      string    `json:"trouble,omitempty"`
 	TroubleSince time.Time `json:"trouble_since,omitzero"`
+	NoLocks      string    `json:"no_locks,omitempty"` // why locks keep no other process out, so that each downloads for itself; "": they do
 }
 
 // Stats gives the counts of this moment.
@@ -39,6 +40,9 @@ func (s *Store) Stats() Stats {
 	st.Entries, st.Open, st.Evictions = sums.entries, sums.pinned, s.evictions.Load()
 	st.InDoubt = s.checker.left()
 	st.Trouble, st.TroubleSince = s.trouble.current()
+	if why := s.noLocks.Load(); why != nil {
+		st.NoLocks = (*why).Error()
+	}
 	return st
 }
 

@@ -55,12 +55,13 @@ type Store struct {
 
 	ctx      context.Context // ends with Close; downloads are derived from it
 	cancel   context.CancelFunc
-	work     sync.WaitGroup // downloads and the scan
-	scans    chan struct{}  // asks for a scan
-	came     atomic.Int64   // bytes of all downloads
-	much     chan struct{}  // asks for one soon
-	sentinel *sentinel      // nil where none could be made
-	leaving  sync.Once      // takes it away
+	work     sync.WaitGroup        // downloads and the scan
+	scans    chan struct{}         // asks for a scan
+	came     atomic.Int64          // bytes of all downloads
+	noLocks  atomic.Pointer[error] // why locks keep no other process out; nil: they do
+	much     chan struct{}         // asks for one soon
+	sentinel *sentinel             // nil where none could be made
+	leaving  sync.Once             // takes it away
 	checker  *checker
 	trouble  trouble
 	// unreadable: the disk failed to read a blob since the store was opened.
@@ -107,6 +108,7 @@ func Open(dir string, o Options) (*Store, error) {
 		ledger: newLedger(o.MaxBytes), downloads: map[digest.Digest][]*download{},
 	}
 	s.trouble = trouble{dir: dir, log: s.log, now: time.Now}
+	s.checkLocks()
 	s.checker = newChecker(ctx, l, s.log, s.setAside)
 	own, others := s.unclean()
 	unclean := len(own)+len(others) > 0
@@ -305,7 +307,7 @@ func (s *Store) writeFile(path string, b []byte, sync bool) error {
 func (s *Store) tryWriteFile(path string, b []byte, sync bool) error {
 	var tmp *os.File
 	err := s.retry(s.partials(), func() (err error) {
-		tmp, err = os.CreateTemp(s.partials(), "tmp-*")
+		tmp, err = os.CreateTemp(s.partials(), temporaryPrefix+"*")
 		return err
 	})
 	if err != nil {

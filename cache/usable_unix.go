@@ -44,18 +44,29 @@ func Usable(dir string) (free int64, err error) {
 		return 0, fmt.Errorf("cache directory: nothing can be made in %s: %w", at, err)
 	}
 	defer f.Close()
-	again, err := os.Open(f.Name())
+	err = lockable(f)
 	os.Remove(f.Name())
 	if err != nil {
 		return 0, fmt.Errorf("cache directory: %w", err)
 	}
-	defer again.Close()
-	if err := tryLock(f); err != nil {
-		return 0, fmt.Errorf("cache directory: its files can't be locked: %w", err)
-	}
-	if err := tryLock(again); !errors.Is(err, syscall.EWOULDBLOCK) {
-		return 0, errors.New("cache directory: locks of its files keep nobody out")
-	}
 	free, _, err = diskSpace(at)
 	return free, err
+}
+
+// lockable says why locks of a directory's files, of which f is one, keep nobody out; nil:
+// they do.
+func lockable(f *os.File) error {
+	again, err := os.Open(f.Name())
+	if err != nil {
+		return err
+	}
+	defer again.Close()
+	if err := tryLock(f); err != nil {
+		return fmt.Errorf("its files can't be locked: %w", err)
+	}
+	defer unlock(f)
+	if err := tryLock(again); !errors.Is(err, syscall.EWOULDBLOCK) {
+		return errors.New("locks of its files keep nobody out")
+	}
+	return nil
 }

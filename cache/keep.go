@@ -1,0 +1,101 @@
+package cache
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// errRenamed is of a partial file whose name is gone, or another file's: somebody removed
+// the directory, or the file, under the download.
+var errRenamed = errors.New("its file was removed meanwhile")
+
+// keep moves a partial file, whose bytes are verified and read already, to its place.
+// What can't be kept is served while it is open.
+func (s *Store) keep(dl *download, p *partial, f *shared) {
+	if p.path == "" {
+		return
+	}
+	defer unlock(p.f)
+	if !s.place(p, f) {
+		p.discard()
+		step("not kept")
+		return
+	}
+	step("renamed")
+	s.trouble.over()
+	s.checker.endDoubt(f.digest)
+	s.ledger.settle(&dl.room, f.digest, f.size)
+	s.brought(f.size)
+}
+
+// place gives a verified file its blob's name, and says whether it has it.
+func (s *Store) place(p *partial, f *shared) bool {
+	if f.size > s.limit() {
+		return false
+	}
+	if err := p.f.Sync(); err != nil { // what it didn't take may be gone
+		err = noSpace(err)
+		f.lost.Store(&err)
+		s.degrade(err)
+		return false
+	}
+	step("synced")
+	to := s.blob(f.digest)
+	if p.private && sized(to, f.size) { // another download was first: its readers keep their file
+		return false
+	}
+	err := s.makePrivate(p)
+	if err == nil {
+		err = s.retry(filepath.Dir(to), func() error { return os.Rename(p.path, to) })
+	}
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, errRenamed) || !named(p.f, p.path):
+		s.log.Warn("a blob isn't kept, as its file was removed meanwhile", "digest", f.digest)
+	default:
+		s.degrade(err)
+	}
+	return false
+}
+
+// makePrivate gives a shared partial file a name that nobody else looks for.
+//
+// A rename moves what has a name, and no system call makes sure that it is the open file:
+// looking first is too early, and looking afterwards is too late where the new name is a
+// blob's. (A link from the descriptor isn't one on macOS, and fails on Linux for a file
+// without a name.) So the rename goes to a random name first. What is there then is nobody
+// else's to change, and is looked at; another's file is given back. That one's writer may
+// find its name gone for the moment, and keeps nothing then, which is only a miss. A crash
+// in between leaves a temporary file, which is swept.
+func (s *Store) makePrivate(p *partial) error {
+	if p.private {
+		return nil
+	}
+	if !named(p.f, p.path) {
+		return errRenamed
+	}
+	step("name checked")
+	tmp := filepath.Join(s.partials(), temporaryPrefix+rand.Text())
+	if err := os.Rename(p.path, tmp); err != nil {
+		return fmt.Errorf("keep a blob: %w", err)
+	}
+	if !named(p.f, tmp) {
+		if err := os.Rename(tmp, p.path); err != nil {
+			_ = os.Remove(tmp)
+		}
+		return errRenamed
+	}
+	p.path, p.private = tmp, true
+	step("made private")
+	return nil
+}
+
+// sized says whether path is a file of a size.
+func sized(path string, size int64) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Size() == size
+}
