@@ -19,12 +19,17 @@ func (s *Store) keep(dl *download, p *partial, f *shared) {
 		return
 	}
 	defer unlock(p.f)
-	if !s.place(p, f) {
-		p.discard()
+	kept := s.place(p, f)
+	if kept {
+		step("renamed")
+		p.path = ""
+	}
+	p.discard()
+	if !kept {
 		step("not kept")
 		return
 	}
-	step("renamed")
+	step("kept")
 	s.trouble.over()
 	s.checker.endDoubt(f.digest)
 	s.ledger.settle(&dl.room, f.digest, f.size)
@@ -67,10 +72,12 @@ func (s *Store) place(p *partial, f *shared) bool {
 // A rename moves what has a name, and no system call makes sure that it is the open file:
 // looking first is too early, and looking afterwards is too late where the new name is a
 // blob's. (A link from the descriptor isn't one on macOS, and fails on Linux for a file
-// without a name.) So the rename goes to a random name first. What is there then is nobody
-// else's to change, and is looked at; another's file is given back. That one's writer may
-// find its name gone for the moment, and keeps nothing then, which is only a miss. A crash
-// in between leaves a temporary file, which is swept.
+// without a name.) So a random name comes in between. What has it is nobody else's to
+// change, and is looked at.
+//
+// The random name is a second one, so that those who wait for the download go on finding
+// its lock. Where the file system has no links, the file is renamed: who looks for it in
+// that moment fetches the blob too, and another's file that was renamed is given back.
 func (s *Store) makePrivate(p *partial) error {
 	if p.private {
 		return nil
@@ -80,6 +87,15 @@ func (s *Store) makePrivate(p *partial) error {
 	}
 	step("name checked")
 	tmp := filepath.Join(s.partials(), temporaryPrefix+rand.Text())
+	if os.Link(p.path, tmp) == nil {
+		if !named(p.f, tmp) {
+			_ = os.Remove(tmp)
+			return errRenamed
+		}
+		p.path, p.private, p.shared = tmp, true, p.path
+		step("made private")
+		return nil
+	}
 	if err := os.Rename(p.path, tmp); err != nil {
 		return fmt.Errorf("keep a blob: %w", err)
 	}
@@ -90,7 +106,6 @@ func (s *Store) makePrivate(p *partial) error {
 		return errRenamed
 	}
 	p.path, p.private = tmp, true
-	step("made private")
 	return nil
 }
 

@@ -29,6 +29,7 @@ type partial struct {
 	f       *os.File
 	path    string // "": an unnamed file, which is never kept
 	private bool   // nobody else looks for path
+	shared  string // the shared name that the file has besides; "": none
 	found   *File  // set instead of all else where the blob appeared meanwhile
 }
 
@@ -119,12 +120,14 @@ func named(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// discard takes away the name of a partial file, unless another file has the name by now.
+// discard takes away the names of a partial file, unless another file has them by now.
 // Where that changes between the look and the removal, the other loses its name: it is
 // served all the same, and not kept.
 func (p *partial) discard() {
-	if p.path != "" && named(p.f, p.path) {
-		_ = os.Remove(p.path)
+	for _, path := range []string{p.path, p.shared} {
+		if path != "" && named(p.f, path) {
+			_ = os.Remove(path)
+		}
 	}
 }
 

@@ -188,16 +188,40 @@ func (s *Store) sweep() {
 		for _, e := range entries {
 			path := filepath.Join(dir, e.Name())
 			st, err := e.Info()
-			if err != nil || s.now().Sub(st.ModTime()) < leftFor {
+			if err != nil {
+				continue
+			}
+			old := s.now().Sub(st.ModTime()) >= leftFor
+			if !old && !s.secondName(path, st) {
 				continue
 			}
 			if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
 				// Where no lock can be had, the age tells.
-				if err := tryLock(f); err == nil && named(f, path) || err != nil && !errors.Is(err, syscall.EWOULDBLOCK) || strings.HasPrefix(e.Name(), temporaryPrefix) {
+				err := tryLock(f)
+				if err == nil && named(f, path) || old && (err != nil && !errors.Is(err, syscall.EWOULDBLOCK) || strings.HasPrefix(e.Name(), temporaryPrefix)) {
 					_ = os.Remove(path) // next time, then
 				}
 				f.Close()
 			}
 		}
 	}
+}
+
+// secondName says whether a file in partial/ has another name besides, which it had for the
+// moment in which its blob was kept, and which a crash left: it is the other name that counts.
+func (l layout) secondName(path string, st fs.FileInfo) bool {
+	if links(st) < 2 {
+		return false
+	}
+	name := filepath.Base(path)
+	if strings.HasPrefix(name, temporaryPrefix) {
+		return true
+	}
+	algorithm, hex, _ := strings.Cut(name, "-")
+	d := digest.NewDigestFromEncoded(digest.Algorithm(algorithm), hex)
+	if d.Validate() != nil {
+		return false
+	}
+	blob, err := os.Lstat(l.blob(d))
+	return err == nil && os.SameFile(blob, st)
 }

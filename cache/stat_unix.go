@@ -23,3 +23,11 @@ func allocated(st os.FileInfo) int64 {
 	}
 	return st.Size()
 }
+
+// links is how many names a file has; 1 where that isn't known.
+func links(st os.FileInfo) uint64 {
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return uint64(sys.Nlink)
+	}
+	return 1
+}
