@@ -17,8 +17,8 @@ import (
 // (longer by Plan.Work) ends with ErrLate.
 type Idle struct {
 	Next   http.RoundTripper
-	Limit  time.Duration
-	Answer time.Duration // 0: as long as it takes
+	Limit  time.Duration // of silence within a body
+	Answer time.Duration // from the end of a request to its answer; 0: no limit
 }
 
 // enough is what a body has to bring within Idle.Limit, if it doesn't end: 1 KiB a
@@ -69,8 +69,7 @@ func (t *Idle) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// ErrStalled is of a body that fell silent. It is a time-out, as net.Error has
-// it.
+// ErrStalled is the error of a body that fell silent. It is a time-out, as net.Error has it.
 var ErrStalled error = stalled{}
 
 type stalled struct{}
@@ -79,21 +78,23 @@ func (stalled) Error() string   { return "no byte came for too long" }
 func (stalled) Timeout() bool   { return true }
 func (stalled) Temporary() bool { return true }
 
+// idleBody is the body of an answer that ends with ErrStalled when it falls silent. Like any body
+// it has one reader at a time.
 type idleBody struct {
 	io.ReadCloser
-	limit  time.Duration
-	done   func()      // with the exchange
-	timer  *time.Timer // runs while a Read waits
-	late   atomic.Bool
-	waited time.Duration // since enough came
-	came   int           // bytes, since then
+	limit   time.Duration
+	done    func()        // ends the exchange
+	timer   *time.Timer   // runs while a Read waits; nil: nothing was read yet
+	stalled atomic.Bool   // the timer fired, and closed the body
+	waited  time.Duration // of all Reads since the last that brought enough
+	bytes   int           // that came since then
 }
 
 func (b *idleBody) Read(p []byte) (int, error) {
 	left := max(b.limit-b.waited, 0)
 	if b.timer == nil {
 		b.timer = time.AfterFunc(left, func() {
-			b.late.Store(true)
+			b.stalled.Store(true)
 			b.ReadCloser.Close() // wakes the one who reads
 		})
 	} else {
@@ -103,10 +104,11 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.timer.Stop()
 	b.waited += time.Since(began)
-	if b.came += n; b.came >= enough {
-		b.came, b.waited = 0, 0
+	b.bytes += n
+	if b.bytes >= enough {
+		b.bytes, b.waited = 0, 0
 	}
-	if err != nil && err != io.EOF && b.late.Load() {
+	if err != nil && err != io.EOF && b.stalled.Load() {
 		err = ErrStalled
 	}
 	return n, err
@@ -138,13 +140,13 @@ func Read(resp *http.Response, n int64, within time.Duration) ([]byte, error) {
 
 // Bounds of an answer that isn't what was asked for: an error, a redirect.
 const (
-	maxAside  = 64 << 10
+	maxAside  = 64 << 10 // bytes
 	asideTime = 2 * time.Second
 )
 
-// Aside reads and closes an answer that isn't what was asked for, and gives what
-// came of it.
+// Aside reads and closes an answer that isn't what was asked for, and gives its bytes, as far as
+// they came. An error of the body is no matter.
 func Aside(resp *http.Response) []byte {
-	b, _ := Read(resp, maxAside, asideTime) // nothing hangs on it
+	b, _ := Read(resp, maxAside, asideTime)
 	return b
 }

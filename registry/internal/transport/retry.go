@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -13,8 +14,8 @@ import (
 	"time"
 )
 
-// DefaultPauses are what is waited between attempts where the server names no time.
-// Together they are short: a person waits for a file.
+// DefaultPauses are the waits between attempts where the server names no time. Together they are
+// short: a person waits for a file.
 var DefaultPauses = []time.Duration{200 * time.Millisecond, 600 * time.Millisecond, 1800 * time.Millisecond}
 
 // Retry repeats GET and HEAD requests, and those that have Plan.Repeats, when they
@@ -24,24 +25,27 @@ var DefaultPauses = []time.Duration{200 * time.Millisecond, 600 * time.Milliseco
 // request stay within MaxWait; beyond that the answer is given back at once.
 type Retry struct {
 	Next    http.RoundTripper
-	MaxWait time.Duration
+	MaxWait time.Duration   // of all waits of one request together
 	Pauses  []time.Duration // between attempts; nil: DefaultPauses
 
-	mu    sync.Mutex
-	asked map[string]asked // by host
+	mu     sync.Mutex       // guards delays; no other lock is taken under it
+	delays map[string]delay // by the host that asked for it; nil: none yet
 }
 
-// asked is a wait that a host asked for. One that is too long for a request is
-// believed for farFor without asking again, as whoever runs the registry may end it
-// at any time.
-type asked struct{ until, told time.Time }
+// delay is a wait that a host asked for by Retry-After.
+type delay struct {
+	until time.Time // its end
+	since time.Time // when the host asked for it
+}
 
-const farFor = 2 * time.Second
+// longDelayFor is how long a delay is believed that is longer than a request may wait. Then the
+// host is asked again, as whoever runs it may end the delay at any time.
+const longDelayFor = 2 * time.Second
 
-// spread is how far apart those are let go, at most, who waited for the same moment.
+// spread is how far apart requests are sent, at most, that waited for the same moment.
 const spread = 100 * time.Millisecond
 
-// Throttled is of a request that wasn't sent, as its host had just asked for a
+// Throttled is the error of a request that wasn't sent, because its host had just asked for a
 // longer wait than is allowed.
 type Throttled struct {
 	Host string
@@ -52,35 +56,34 @@ func (e *Throttled) Error() string {
 	return fmt.Sprintf("%s asks to wait %s", e.Host, e.Wait.Round(time.Second))
 }
 
-// held says how long a request to a host has to wait, as the host told another. left
-// is how long it may.
-func (t *Retry) held(host string, left time.Duration) (time.Duration, error) {
+// delay gives how long a request to a host has to wait, as the host told another request. most is
+// how long it may.
+func (t *Retry) delay(host string, most time.Duration) (time.Duration, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a, ok := t.asked[host]
-	wait := time.Until(a.until)
+	d, ok := t.delays[host]
+	wait := time.Until(d.until)
 	switch {
-	case !ok:
+	case !ok || wait <= 0:
 		return 0, nil
-	case wait <= 0:
-		delete(t.asked, host)
-		return 0, nil
-	case wait <= left:
+	case wait <= most:
 		return wait + rand.N(spread), nil
-	case time.Since(a.told) < farFor:
+	case time.Since(d.since) < longDelayFor:
 		return 0, &Throttled{host, wait}
 	}
 	return 0, nil
 }
 
-// hold remembers that a host asked for a wait.
-func (t *Retry) hold(host string, wait time.Duration) {
+// setDelay remembers that a host asked for a wait, and drops the delays that are over.
+func (t *Retry) setDelay(host string, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.asked == nil {
-		t.asked = map[string]asked{}
+	if t.delays == nil {
+		t.delays = map[string]delay{}
 	}
-	t.asked[host] = asked{time.Now().Add(wait), time.Now()}
+	now := time.Now()
+	maps.DeleteFunc(t.delays, func(_ string, d delay) bool { return now.After(d.until) })
+	t.delays[host] = delay{until: now.Add(wait), since: now}
 }
 
 // repeatable gives where to count the repeats of a request, or nil where there must
@@ -134,7 +137,7 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 			*repeats++
 		}
-		wait, err := t.held(req.URL.Host, maxWait-waited)
+		wait, err := t.delay(req.URL.Host, maxWait-waited)
 		if err == nil && wait > 0 {
 			waited += wait
 			err = Sleep(ctx, wait)
@@ -148,7 +151,7 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := t.Next.RoundTrip(req)
 		pause, asked, again := wantsAgain(resp, err, attempt, pauses)
 		if asked {
-			t.hold(req.URL.Host, pause)
+			t.setDelay(req.URL.Host, pause)
 		}
 		if refused := errors.Is(err, syscall.ECONNREFUSED) && plan.Once; refused || !again || waited+pause > maxWait || repeats == nil {
 			return resp, err

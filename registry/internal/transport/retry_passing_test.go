@@ -45,6 +45,30 @@ func TestAResetStreamIsAskedForAgain(t *testing.T) {
 	}
 }
 
+// A connection of HTTP/2 that goes away (GOAWAY) with requests that weren't answered: these are
+// asked for again.
+//
+// Behaviour: fail.passing
+func TestARequestOnAConnectionThatGoesAwayIsAskedForAgain(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{TLS: true})
+	s.Image("a/b", "v1")
+	blob := s.Blob("a/b", []byte("0123456789"))
+	s.First(1, "GET manifest", registrytest.Hold(nil))
+	s.On("GET blob", registrytest.GoAwayAfter(4))
+	wire := s.Client().Transport.(*http.Transport)
+	got := make(chan error, 1)
+	go func() { got <- retrying(t, wire, s.URL+"/v2/a/b/manifests/v1") }()
+	for s.Count("GET manifest") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := retrying(t, wire, s.URL+"/v2/a/b/blobs/"+blob.String()); err == nil {
+		t.Error("the connection doesn't go away")
+	}
+	if err := <-got; err != nil || s.Count("GET manifest") != 2 {
+		t.Errorf("%v after %q", err, s.Asked())
+	}
+}
+
 // The codes of a reset that are of the server's state may pass; those of the request itself come
 // again, and so do failures that aren't resets.
 //

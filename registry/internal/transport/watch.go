@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// ErrLate is of a request that was sent and not answered in time. It is a
-// time-out, as net.Error has it.
+// ErrLate is the error of a request that was sent and not answered in time. It is a time-out, as
+// net.Error has it.
 var ErrLate error = late{}
 
 type late struct{}
@@ -16,27 +16,27 @@ func (late) Error() string   { return "no answer came in time" }
 func (late) Timeout() bool   { return true }
 func (late) Temporary() bool { return true }
 
-// watch ends one request, until its answer begins, when it is late. It leaves no
-// timer behind once it has ended.
+// watch ends a request that is late, until its answer begins. It leaves no timer behind once it
+// has ended. It is safe for concurrent use.
 type watch struct {
-	end func(error) // of the request; a cancellation
+	end func(error) // cancels the request
 
-	mu       sync.Mutex
-	timer    *time.Timer
-	deadline time.Time // zero: there is none now
-	what     error     // that it is late with
-	late     error     // what it was late with
-	over     bool
+	mu       sync.Mutex  // guards the fields below; end is called under it
+	timer    *time.Timer // nil: there was no deadline yet
+	deadline time.Time   // of the step under way; zero: there is none
+	missed   error       // the error of a request that misses deadline
+	late     error       // the error of the deadline that was missed; nil: none was
+	over     bool        // the answer began, or the request was ended
 }
 
-// within gives the request so long for the next step.
-func (w *watch) within(d time.Duration, what error) {
+// within gives the request so long for the next step. missed is its error where that is over.
+func (w *watch) within(d time.Duration, missed error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over || d <= 0 {
 		return
 	}
-	w.deadline, w.what = time.Now().Add(d), what
+	w.deadline, w.missed = time.Now().Add(d), missed
 	if w.timer == nil {
 		w.timer = time.AfterFunc(d, w.fire)
 	} else {
@@ -61,11 +61,11 @@ func (w *watch) fire() {
 	if w.over || w.deadline.IsZero() || time.Now().Before(w.deadline) {
 		return
 	}
-	w.late, w.over = w.what, true
+	w.late, w.over = w.missed, true
 	w.end(w.late)
 }
 
-// stop ends the watch, and gives what the request was late with, if it was.
+// stop ends the watch, and gives the error of a request that was late; nil: it wasn't.
 func (w *watch) stop() error {
 	w.pause()
 	w.mu.Lock()
@@ -89,13 +89,13 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// large is how much is read of a body at once, in bytes, where that is up to us: each
+// bodyBuffer is how many bytes are read of a body at once, where that is up to us: each
 // read is a chunk on the wire, and some system calls.
-const large = 256 << 10
+const bodyBuffer = 256 << 10
 
 // WriteTo is what http uses for a body whose length it isn't told.
 func (b *sentBody) WriteTo(w io.Writer) (sent int64, err error) {
-	buf := make([]byte, large)
+	buf := make([]byte, bodyBuffer)
 	for {
 		n, err := b.Read(buf)
 		if n > 0 {
