@@ -12,6 +12,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// A pointer is kept by any key until it is forgotten, whatever the key spells.
+//
+// Behaviour: names.hashes
 func TestAPointerIsRememberedUntilForgotten(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{})

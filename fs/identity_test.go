@@ -50,6 +50,8 @@ func (b *bridged) to(names ...string) (*gofs.Inode, fuse.EntryOut) {
 }
 
 // A registry's directory is never another's, whatever names the registry chooses.
+//
+// Behaviour: names.hashes
 func TestNoRegistryTakesOverAnothersDirectory(t *testing.T) {
 	b := walk(t, registrytest.Start(t, registrytest.Options{}), t.TempDir(), Options{}).bridge()
 	_, attacker := b.to(attackerHost, attackerPath)

@@ -1,9 +1,12 @@
 package fs
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
@@ -129,4 +132,35 @@ func TestAPushMovesAListThatNobodyHasSeen(t *testing.T) {
 	s.SetTags("team/app", "v0")
 	w.want("team/app/tags", "v0")
 	moves("the listing", false)
+}
+
+// A list of tags that breaks off fails ls, and a person is told how much of it came. The next ls
+// goes on after that, and shows all. Until then tags are looked up as ever.
+//
+// Behaviour: list.broken
+func TestAListOfTagsThatBreaksOffIsGoneOnWithByTheNext(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{Traits: registrytest.Traits{Page: 2}})
+	for _, tag := range []string{"v1", "v2", "v3", "v4", "v5"} {
+		s.Image("team/app", tag, []byte("one"))
+	}
+	w := walk(t, s, t.TempDir(), Options{ListTTL: time.Hour, TagTTL: time.Hour})
+	if _, err := w.to("team/app/tags"); err != nil {
+		t.Fatal(err)
+	}
+	s.Forget()
+	s.Nth(2, "GET tags", registrytest.Status(http.StatusTeapot, ""))
+	e, err := w.to("team/app/tags")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.(node.Directory).List(t.Context())
+	if got := w.kernel.Fail(t.Context(), e.Path(), "opendir", err); got != remoteIO {
+		t.Errorf("%v: %v", got, err)
+	}
+	if lines := w.lines("team/app"); len(lines) != 1 || !strings.Contains(lines[0].Cause, "2 tags came") {
+		t.Errorf("told: %+v", lines)
+	}
+	w.looksUp("team/app/tags", "v5", 0, false)
+	w.want("team/app/tags", "v1 v2 v3 v4 v5")
+	s.Want("GET tags", "GET tags", "GET manifest v5", "GET tags", "GET tags")
 }

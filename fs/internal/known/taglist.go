@@ -110,8 +110,13 @@ type refusal struct {
 	reported bool      // a person was told that the seen tags are listed instead
 }
 
-// refuses says whether err is a refusal to list tags. There may still be tags.
+// refuses says whether err is a refusal to list tags. There may still be tags. What refuses a later
+// page does list tags.
 func refuses(err error) bool {
+	var broken *brokenList
+	if errors.As(err, &broken) {
+		return false
+	}
 	return errors.Is(err, registry.ErrUnsupported) || errors.Is(err, registry.ErrDenied)
 }
 

@@ -56,5 +56,17 @@ func (r Repository) keepPart(p tagPart, err error) error {
 	}
 	p.until = r.rs.now().Add(max(r.rs.o.ListTTL, shownFor))
 	r.rs.tagParts.Add(r.Repository, p)
-	return fmt.Errorf("%d tags came, and the next listing goes on after them: %w", len(p.names), err)
+	return &brokenList{len(p.names), err}
 }
+
+// brokenList is the error of a list of tags that broke off after some came.
+type brokenList struct {
+	came int // tags
+	err  error
+}
+
+func (e *brokenList) Error() string {
+	return fmt.Sprintf("%d tags came, and the next listing goes on after them: %v", e.came, e.err)
+}
+
+func (e *brokenList) Unwrap() error { return e.err }

@@ -65,6 +65,26 @@ func TestAPartOfAListDeniesNoTag(t *testing.T) {
 	}
 }
 
+// A later page that is refused is an error: the registry does list tags, and the tags that were
+// seen don't take their place.
+//
+// Behaviour: list.broken
+func TestARefusedPageIsNoRefusalOfTheList(t *testing.T) {
+	s, _, r, down := brokenTags(t, Options{ListTTL: time.Hour, TagTTL: time.Hour})
+	if _, err := r.LookUpTag(t.Context(), "new"); err != nil {
+		t.Fatal(err)
+	}
+	refused := s.Nth(3, "GET tags", registrytest.Status(http.StatusForbidden, ""))
+	if l, err := r.Tags(t.Context()); !errors.Is(err, registry.ErrDenied) {
+		t.Errorf("%q, %v", l.Names, err)
+	}
+	refused.End()
+	down.End()
+	if l, err := r.Tags(t.Context()); err != nil || !slices.Equal(l.Names, allBroken) {
+		t.Errorf("%q, %v", l.Names, err)
+	}
+}
+
 // Whoever interrupts a listing throws no page away.
 //
 // Behaviour: list.broken

@@ -80,9 +80,9 @@ func redact(s string) string {
 	return s
 }
 
-// Elsewhere is of a request that failed at a server where another had led it.
+// Elsewhere is the error of a request that failed at a server where another had led it.
 type Elsewhere struct {
-	Host string
+	Host string // host[:port] of the server that failed
 	Err  error
 }
 
