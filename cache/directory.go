@@ -63,9 +63,10 @@ type Survey struct {
 	Temporary   Held      `json:"temporary"` // files that get their names when they are whole
 	Pointers    Held      `json:"pointers"`
 	Quarantined Held      `json:"quarantined"`
-	Users       []User    `json:"users"`      // processes that have it open, as far as locks tell
-	Unclean     int       `json:"unclean"`    // processes that were killed, and whose blobs weren't hashed again yet
-	Free        int64     `json:"free_bytes"` // of the disk
+	Users       []User    `json:"users"`       // processes that have it open, as far as locks tell
+	Unclean     int       `json:"unclean"`     // processes that were killed, and whose blobs weren't hashed again yet
+	Bound       int64     `json:"bound_bytes"` // 0: what is kept can't be read
+	Free        int64     `json:"free_bytes"`  // of the disk
 	Disk        int64     `json:"disk_bytes"`
 }
 
@@ -102,6 +103,7 @@ func (c *Directory) Survey(ctx context.Context) (Survey, error) {
 		s.Quarantined.add(st.Size())
 	}
 	s.Users, s.Unclean = c.users()
+	s.Bound, _ = c.Bound()
 	if s.Free, s.Disk, err = diskSpace(c.dir); err != nil {
 		return Survey{}, fmt.Errorf("survey of %s: %w", c.dir, err)
 	}

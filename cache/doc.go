@@ -77,6 +77,7 @@
 //	DIR/v1/partial/<algo>-<hex>.*      a private one, beside another's
 //	DIR/v1/partial/tmp-*               what has one writer, and gets another name when it is whole
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
+//	DIR/v1/bound                  the bound, in bytes; the default where it isn't there
 //	DIR/v1/alive/<pid>-<random>        locked while a process has the cache open; left by an unclean end
 //	DIR/v1/quarantine/                 what turned out to be damaged
 //	DIR/v1/staging/                    not the store's: what is going to be adopted

@@ -48,6 +48,12 @@ func newLedger(max int64) *ledger {
 	}
 }
 
+func (l *ledger) setMax(max int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.max = max
+}
+
 // pin keeps a blob from eviction until unpin.
 func (l *ledger) pin(d digest.Digest) {
 	l.mu.Lock()

@@ -34,6 +34,9 @@ func (s *Store) scanner() {
 	for again := true; again; again = s.pause() {
 		_ = s.tag() // the disk may have been full
 		s.scan()
+		if s.scanned != nil {
+			s.scanned(s.ledger.sums().entries)
+		}
 	}
 }
 
@@ -41,10 +44,14 @@ func (s *Store) scanner() {
 func (s *Store) pause() bool {
 	var much, scans chan struct{} // not yet
 	soon, late := time.After(scanSoon), time.After(scanEvery)
+	bound := time.NewTicker(boundEvery)
+	defer bound.Stop()
 	for {
 		select {
 		case <-s.ctx.Done():
 			return false
+		case <-bound.C:
+			s.followBound()
 		case <-soon:
 			much = s.much
 		case <-late:

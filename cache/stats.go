@@ -12,7 +12,8 @@ import (
 // Stats are the counts of a store since it was opened.
 type Stats struct {
 	Dir         string `json:"dir"`
-	Limit       int64  `json:"limit_bytes"`   // of the moment: less than asked for where the disk is small
+	Bound       int64  `json:"bound_bytes"`   // that the directory has
+	Limit       int64  `json:"limit_bytes"`   // of the moment: less than the bound where the disk is small
 	Bytes       int64  `json:"bytes"`         // held, as far as is known
 	Partial     int64  `json:"partial_bytes"` // left over by downloads, besides
 	Entries     int    `json:"entries"`
@@ -36,7 +37,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
-	st.Dir, st.Limit, st.Bytes, st.Partial = s.dir, limit, sums.kept, sums.left
+	st.Dir, st.Bound, st.Limit, st.Bytes, st.Partial = s.dir, sums.max, limit, sums.kept, sums.left
 	st.Entries, st.Open, st.Evictions = sums.entries, sums.pinned, s.evictions.Load()
 	st.InDoubt = s.checker.left()
 	st.Trouble, st.TroubleSince = s.trouble.current()

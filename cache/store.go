@@ -37,11 +37,17 @@ var (
 
 // Options says how a store behaves. The zero value is useful.
 type Options struct {
-	MaxBytes int64         // the bound; 0: 10 GiB
+	// MaxBytes is the bound, in bytes of the disk. It becomes the directory's, and is kept
+	// there, unless others have the directory open: theirs stays. 0: the directory's,
+	// DefaultBound where none is kept.
+	MaxBytes int64
 	Grace    time.Duration // how long a download lives that nobody waits for; 0: 10 s
 	Parts    int           // how many parts of a large blob are fetched at once at most; 0: 1
 	For      string        // what the store is opened for, as people are told: a mountpoint
 	Logger   *slog.Logger  // nil: silent
+	// Scanned is told how many blobs are known, each time that the directory was read. Nil:
+	// nobody is.
+	Scanned func(blobs int)
 }
 
 // Store is a cache directory. It is safe for concurrent use, and several
@@ -68,6 +74,8 @@ type Store struct {
 	unreadable atomic.Bool
 	panicked   func(cause any, stack []byte) // OnPanic's; nil: nobody is told
 
+	boundSeen  os.FileInfo               // of the bound's file, when it was read; the scanner's alone
+	scanned    func(blobs int)           // Options.Scanned
 	ledger     *ledger                   // what the store takes of the disk
 	evicting   sync.Mutex                // held by the one eviction that runs; no reader takes it
 	closedMore atomic.Bool               // files were closed while an eviction ran, and the store is beyond its bound
@@ -86,9 +94,6 @@ type Store struct {
 // is served at once; the index is filled behind. A directory that holds anything
 // else is refused.
 func Open(dir string, o Options) (*Store, error) {
-	if o.MaxBytes == 0 {
-		o.MaxBytes = 10 << 30
-	}
 	if o.Grace == 0 {
 		o.Grace = 10 * time.Second
 	}
@@ -105,24 +110,29 @@ func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		layout: l, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1), much: make(chan struct{}, 1),
-		ledger: newLedger(o.MaxBytes), downloads: map[digest.Digest][]*download{},
+		scanned: o.Scanned, ledger: newLedger(DefaultBound), downloads: map[digest.Digest][]*download{},
 	}
 	s.trouble = trouble{dir: dir, log: s.log, now: time.Now}
 	s.checkLocks()
 	s.checker = newChecker(ctx, l, s.log, s.setAside)
-	own, others := s.unclean()
-	unclean := len(own)+len(others) > 0
+	own, theirs := s.unclean()
+	unclean := len(own)+len(theirs) > 0
 	if unclean {
-		s.checker.begins(slices.Concat(own, others))
+		s.checker.begins(slices.Concat(own, theirs))
 	}
+	unlock := s.lockBound()
+	others, _ := s.users()
 	var err error
 	if s.sentinel, err = l.enter(o.For); err != nil {
 		s.log.Debug("an unclean end couldn't be told from a clean one", "cause", err) // a full disk, or one without locks
 	}
+	s.ledger.setMax(s.agree(o.MaxBytes, others))
+	unlock()
+	s.boundSeen, _ = os.Stat(s.bound())
 	s.work.Add(1)
 	go s.scanner()
 	if unclean {
-		s.work.Go(func() { s.checker.workOff(own, others) })
+		s.work.Go(func() { s.checker.workOff(own, theirs) })
 	}
 	return s, nil
 }

@@ -19,14 +19,14 @@ import (
 func cacheCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cache",
-		Short: "Look at the cache, verify it, make it smaller",
+		Short: "Look at the cache, verify it, make it smaller, bound it",
 		Long: `Look at the directory where blobs and manifests are kept, verify it, and make it
-smaller. All of this can be done while mounts use it: programs that read go on
+smaller, or bound it. All of this can be done while mounts use it: programs that read go on
 reading, and what is needed again is downloaded again.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(cacheStatsCommand(), cacheVerifyCommand(), cachePruneCommand(), cacheClearCommand())
+	c.AddCommand(cacheStatsCommand(), cacheVerifyCommand(), cachePruneCommand(), cacheClearCommand(), cacheLimitCommand())
 	return c
 }
 

@@ -51,6 +51,11 @@ func (call *cacheCall) show(s cache.Survey, staged []upload.Stage, now time.Time
 	}
 	fmt.Fprintln(call.out(), s.Dir)
 	fmt.Fprintf(call.out(), "  %-12s %8d %12s  %s\n", "blobs", s.Blobs.Files, bytesText(s.Blobs.Bytes), usesText(s, now))
+	if s.Bound > 0 {
+		fmt.Fprintf(call.out(), "  %-12s %8s %12s  of the disk at most\n", "bound", "", bytesText(s.Bound))
+	} else {
+		fmt.Fprintf(call.out(), "  %-12s can't be read; 'ocifs cache limit SIZE' writes it anew\n", "bound")
+	}
 	line("downloads", s.Downloads, "under way")
 	line("left", s.Left, "of downloads that ended, and are continued when the blob is needed")
 	line("temporary", s.Temporary, "being written, or left by a crash")

@@ -3,7 +3,7 @@
 //	ocifs mount [SOURCE] MOUNTPOINT    mount; returns when the mount answers
 //	ocifs unmount MOUNTPOINT           unmount; returns when the mount is gone
 //	ocifs doctor [HOST[/REPOSITORY]]   what keeps a mount or a registry from working
-//	ocifs cache stats|verify|prune|clear    the cache, while mounts use it or not
+//	ocifs cache stats|verify|prune|clear|limit    the cache, while mounts use it or not
 //	ocifs version
 //	ocifs completion bash|zsh|fish|powershell
 //

@@ -16,7 +16,7 @@ import (
 type settings struct {
 	foreground   bool
 	cacheDir     string
-	cacheSize    size
+	cacheSize    size // 0: not given, the directory's bound
 	tagTTL       time.Duration
 	listTTL      time.Duration
 	plainHTTP    []string
@@ -35,10 +35,9 @@ type settings struct {
 }
 
 func (s *settings) register(f *pflag.FlagSet) {
-	s.cacheSize = 10 << 30
 	f.BoolVarP(&s.foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
 	s.registerCacheDir(f)
-	f.Var(&s.cacheSize, "cache-size", "how much is kept there at most: 500MB, 10GiB")
+	f.Var(&s.cacheSize, "cache-size", "how much of the disk that takes at most: 500MB, 48GiB. It is kept there for all mounts that share it; while others use it, theirs stays, and 'ocifs cache limit' changes it. Without it, what is kept there, or 10GiB")
 	f.DurationVar(&s.tagTTL, "tag-ttl", time.Minute, "how long a tag is believed before the registry is asked again")
 	f.DurationVar(&s.listTTL, "list-ttl", time.Minute, "the same for lists of tags, repositories and referrers")
 	s.registerRegistries(f)
@@ -93,13 +92,13 @@ func (s *settings) check() error {
 }
 
 // effective is what .ocifs/config.json shows.
-func (s *settings) effective(source, mountpoint string) map[string]any {
+func (s *settings) effective(source, mountpoint string, bound int64) map[string]any {
 	list := func(names []string) []string {
 		return append([]string{}, names...) // an array also where there are none
 	}
 	return map[string]any{
 		"source": source, "mountpoint": mountpoint,
-		"cache_dir": s.cacheDir, "cache_size": int64(s.cacheSize),
+		"cache_dir": s.cacheDir, "cache_size": bound,
 		"tag_ttl": s.tagTTL.String(), "list_ttl": s.listTTL.String(), "retry_max_wait": s.retryMaxWait.String(),
 		"connections": s.connections, "verify": s.verify.String(),
 		"plain_http": list(s.plainHTTP), "hosts_dirs": list(s.hostsDirs), "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,

@@ -35,7 +35,28 @@ const (
 	// memoryLimit makes the collector give back what a burst of readers took. With
 	// the program itself the process stays below 128 MiB.
 	memoryLimit = 80 << 20
+	// blobMemory is what the cache's index takes for one blob, in bytes: twice what
+	// cache.BenchmarkIndexMemory measures, as the collector needs room to work in.
+	// freeBlobs is how many memoryLimit has room for.
+	blobMemory = 400
+	freeBlobs  = 20_000
 )
+
+// memoryLimitFor is the limit of a process whose cache has so many blobs. GOMEMLIMIT in the
+// environment, which the runtime has read, is the user's choice, and stays: 0.
+func memoryLimitFor(gomemlimit string, blobs int) int64 {
+	if gomemlimit != "" {
+		return 0
+	}
+	return memoryLimit + int64(max(0, blobs-freeBlobs))*blobMemory
+}
+
+// limitMemory sets it.
+func limitMemory(blobs int) {
+	if n := memoryLimitFor(os.Getenv("GOMEMLIMIT"), blobs); n > 0 {
+		debug.SetMemoryLimit(n)
+	}
+}
 
 func mountCommand() *cobra.Command {
 	var s settings
@@ -89,13 +110,13 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		return err
 	}
 	defer closeLog()
-	debug.SetMemoryLimit(memoryLimit)
+	limitMemory(0)
 	raiseFileLimit()
 	if err := os.Chdir("/"); err != nil { // keep nobody from unmounting where we were started
 		return err
 	}
 
-	store, err := cache.Open(s.cacheDir, cache.Options{MaxBytes: int64(s.cacheSize), Parts: s.connections, For: mountpoint, Logger: log})
+	store, err := cache.Open(s.cacheDir, cache.Options{MaxBytes: int64(s.cacheSize), Parts: s.connections, For: mountpoint, Logger: log, Scanned: limitMemory})
 	if err != nil {
 		return err
 	}
@@ -118,7 +139,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
 		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize), MaxDownload: int64(s.maxDownload),
 		Stream: s.verify.stream, AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
-		Config: s.effective(source, mountpoint), Logger: log,
+		Config: s.effective(source, mountpoint, store.Bound()), Logger: log,
 	})
 	if err != nil {
 		return err
