@@ -34,8 +34,8 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	}
 	step("adopted: renamed")
 	s.checker.endDoubt(d)
-	s.ledger.note(d, size)
-	s.brought(size)
+	s.ledger.note(d, inBlocks(size))
+	s.brought(inBlocks(size))
 	s.evict(0)
 	return nil
 }

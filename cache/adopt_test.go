@@ -29,55 +29,55 @@ func exists(path string) bool {
 
 func TestAnAdoptedFileIsABlob(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
-	b := content(1, 1000)
+	b := content(1, 4096)
 	d := digest.FromBytes(b)
 	for range 2 { // the second finds the first
 		path := stage(t, s, b)
-		if err := s.Adopt(d, 1000, path); err != nil {
+		if err := s.Adopt(d, 4096, path); err != nil {
 			t.Fatal(err)
 		}
 		if exists(path) {
 			t.Error("the file is still where it was")
 		}
 	}
-	f, err := s.Open(d, 1000)
+	f, err := s.Open(d, 4096)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	got := make([]byte, 1000)
+	got := make([]byte, 4096)
 	if _, err := f.ReadAt(got, 0); err != nil || digest.FromBytes(got) != d {
 		t.Errorf("read %s, %v", digest.FromBytes(got), err)
 	}
-	if st := s.Stats(); st.Bytes != 1000 || st.Entries != 1 {
+	if st := s.Stats(); st.Bytes != 4096 || st.Entries != 1 {
 		t.Errorf("stats: %+v", st)
 	}
 }
 
 func TestWhatIsNotAdoptedStays(t *testing.T) {
-	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
-	b := content(1, 1000)
+	s := open(t, t.TempDir(), Options{MaxBytes: 40_960})
+	b := content(1, 4096)
 	path := stage(t, s, b)
 	if err := s.Adopt(digest.FromBytes(b), 999, path); !errors.Is(err, ErrMismatch) || !exists(path) {
 		t.Errorf("a wrong size is %v", err)
 	}
-	if err := s.Adopt("sha256:x", 1000, path); err == nil || !exists(path) {
+	if err := s.Adopt("sha256:x", 4096, path); err == nil || !exists(path) {
 		t.Error("a malformed digest is taken")
 	}
-	large := content(2, 11_000)
+	large := content(2, 45_057)
 	path = stage(t, s, large)
-	if err := s.Adopt(digest.FromBytes(large), 11_000, path); err == nil || !exists(path) {
+	if err := s.Adopt(digest.FromBytes(large), 45_057, path); err == nil || !exists(path) {
 		t.Error("what is larger than the bound is taken")
 	}
 }
 
 func TestAdoptingKeepsToTheBound(t *testing.T) {
-	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
+	s := open(t, t.TempDir(), Options{MaxBytes: 40_960})
 	var ds []digest.Digest
 	for i := range 11 {
-		b := content(byte(i), 1000)
+		b := content(byte(i), 4096)
 		ds = append(ds, digest.FromBytes(b))
-		if err := s.Adopt(ds[i], 1000, stage(t, s, b)); err != nil {
+		if err := s.Adopt(ds[i], 4096, stage(t, s, b)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestAdoptingKeepsToTheBound(t *testing.T) {
 // Room that the disk has anyway costs no blob.
 func TestMakingRoomEvictsNothingWhereThereIsSome(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
-	d := fill(t, s, content(1, 1000))
+	d := fill(t, s, content(1, 4096))
 	s.MakeRoom(1)
 	if k := kept(s, []digest.Digest{d}); k != "a" {
 		t.Error("a blob was evicted")

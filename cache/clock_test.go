@@ -41,16 +41,16 @@ const year = 365 * 24 * time.Hour
 func TestAClockThatJumpsKeepsTheOrderOfUse(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"forward": year, "back": -year} {
 		t.Run(name, func(t *testing.T) {
-			s, ahead := clocked(t, Options{MaxBytes: 10_000})
+			s, ahead := clocked(t, Options{MaxBytes: 40_960})
 			var ds []digest.Digest
 			for i := range 10 {
 				if i == 5 {
 					ahead.Store(int64(jump))
 				}
-				ds = append(ds, fill(t, s, content(byte(i), 1000)))
+				ds = append(ds, fill(t, s, content(byte(i), 4096)))
 			}
-			fill(t, s, content(0, 1000)) // a is used after the jump
-			ds = append(ds, fill(t, s, content(10, 1000)))
+			fill(t, s, content(0, 4096)) // a is used after the jump
+			ds = append(ds, fill(t, s, content(10, 4096)))
 			if k := kept(s, ds); k != "adefghijk" {
 				t.Errorf("kept %q", k)
 			}
@@ -69,7 +69,7 @@ func TestTimesToComeAreBeforeTheClockWasSetBack(t *testing.T) {
 	s := open(t, dir, Options{})
 	var ds []digest.Digest
 	for i, when := range []time.Duration{year, -2 * time.Hour, 2 * year, -time.Hour, 3 * year} {
-		d := fill(t, s, content(byte(i), 1000))
+		d := fill(t, s, content(byte(i), 4096))
 		used := time.Now().Add(when)
 		if err := os.Chtimes(s.blob(d), used, used); err != nil {
 			t.Fatal(err)
@@ -79,13 +79,13 @@ func TestTimesToComeAreBeforeTheClockWasSetBack(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, dir, Options{MaxBytes: 4000}) // 3600 at the low watermark
+	s = open(t, dir, Options{MaxBytes: 16_384}) // 14_745 at the low watermark
 	eventually(t, "down to the bound", func() bool { return kept(s, ds) == "bde" })
-	fill(t, s, content(4, 1000)) // e is used
+	fill(t, s, content(4, 4096)) // e is used
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, dir, Options{MaxBytes: 1200})
+	s = open(t, dir, Options{MaxBytes: 4915})
 	eventually(t, "down to the bound", func() bool { return kept(s, ds) == "e" })
 }
 
@@ -93,7 +93,7 @@ func TestTimesToComeAreBeforeTheClockWasSetBack(t *testing.T) {
 // have begun after now.
 func TestTransfersOutliveAJumpOfTheClock(t *testing.T) {
 	s, ahead := clocked(t, Options{})
-	b := content(1, 1000)
+	b := content(1, 4096)
 	w, let, fetches := held(b)
 	c := start(t.Context(), s, w, 2)
 	eventually(t, "both wait", func() bool { return waiting(s) == 2 })

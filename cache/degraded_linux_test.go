@@ -71,7 +71,7 @@ func TestADirectoryThatFailsIsSaidOnceAndServedAround(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
 			log := &logged{}
 			s := open(t, filepath.Join(t.TempDir(), "cache"), Options{
-				MaxBytes: 9_500,
+				MaxBytes: 40_000 + 4096,
 				Logger:   slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 			})
 			var before [][]byte

@@ -41,7 +41,7 @@ func At(dir string) (*Directory, error) {
 	return &Directory{l}, nil
 }
 
-// Held is a number of files, and their bytes.
+// Held is a number of files, and the bytes of the disk that they take: whole blocks.
 type Held struct {
 	Files int   `json:"files"`
 	Bytes int64 `json:"bytes"`
@@ -74,7 +74,7 @@ type Survey struct {
 func (c *Directory) Survey(ctx context.Context) (Survey, error) {
 	s := Survey{Dir: c.dir}
 	err := c.walkBlobs(ctx, func(b blobEntry) error {
-		s.Blobs.add(b.size)
+		s.Blobs.add(b.bytes)
 		if s.OldestUse.IsZero() || b.used.Before(s.OldestUse) {
 			s.OldestUse = b.used.UTC()
 		}
@@ -84,7 +84,7 @@ func (c *Directory) Survey(ctx context.Context) (Survey, error) {
 		return nil
 	})
 	if err == nil {
-		err = c.walkPointers(ctx, func(_ string, st fs.FileInfo) error { s.Pointers.add(st.Size()); return nil })
+		err = c.walkPointers(ctx, func(_ string, st fs.FileInfo) error { s.Pointers.add(allocated(st)); return nil })
 	}
 	if err != nil {
 		return Survey{}, fmt.Errorf("survey of %s: %w", c.dir, err)
@@ -100,7 +100,7 @@ func (c *Directory) Survey(ctx context.Context) (Survey, error) {
 		}
 	}
 	for _, st := range regular(c.quarantine()) {
-		s.Quarantined.add(st.Size())
+		s.Quarantined.add(allocated(st))
 	}
 	s.Users, s.Unclean = c.users()
 	s.Bound, _ = c.Bound()

@@ -90,11 +90,11 @@ func TestASurveyCountsAllAndChangesNothing(t *testing.T) {
 		t.Errorf("it changed\n%q to\n%q", before, after)
 	}
 	for what, is := range map[string]bool{
-		"blobs":       got.Blobs == Held{2, 1100},
-		"left":        got.Left == Held{2, 30},
+		"blobs":       got.Blobs == Held{2, 2 * 4096},
+		"left":        got.Left == Held{2, 2 * 4096},
 		"downloads":   got.Downloads.Files == 1,
-		"temporary":   got.Temporary == Held{2, 70},
-		"quarantined": got.Quarantined == Held{1, 50},
+		"temporary":   got.Temporary == Held{2, 2 * 4096},
+		"quarantined": got.Quarantined == Held{1, 4096},
 		"pointers":    got.Pointers.Files == 3,
 		"users":       len(got.Users) == 1 && got.Users[0].For == "the test" && got.Users[0].PID == os.Getpid(),
 		"uses":        time.Since(got.OldestUse) > 47*time.Hour && time.Since(got.NewestUse) < time.Hour,

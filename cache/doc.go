@@ -38,7 +38,11 @@
 // nobody else looks for before, and that is looked at (makePrivate). What was removed
 // under its download is served while it is open.
 //
-// The store is bounded in bytes. Room is made before a download where its size
+// The store is bounded in bytes of the disk, in whole blocks: a small blob takes one. All files
+// of its directory count, but staging, and a block or so for each process that has it open.
+// The bound is the directory's, and kept there. Pointers, and damaged blobs that were set aside,
+// take an eighth of it each at most: the pointers that weren't remembered for longest go, and
+// all that was set aside. Room is made before a download where its size
 // is known, by unlinking what wasn't used for longest, down to a low watermark,
 // so that it isn't done for each file. Files that this process has open are
 // never unlinked, and no file is ever truncated: a reader, or a kernel that reads

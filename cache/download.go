@@ -293,7 +293,7 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 			// Not before the bytes are on their way: a promise alone makes nothing go. What
 			// is larger than the bound isn't kept, and nothing has to go for it either.
 			if n := dl.want.Size; n > 0 && n <= s.limit() && p.path != "" {
-				s.reserve(&dl.room, n)
+				s.reserve(&dl.room, inBlocks(n))
 			}
 		})
 		return err

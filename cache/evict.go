@@ -19,6 +19,9 @@ const (
 	// that is less.
 	freeReserve = 256 << 20
 	freePercent = 2
+	// besidesShare is the part of the limit, one in so many, that pointers take at most, and
+	// damaged blobs that were set aside, each. In the default bound that are 320,000 tags.
+	besidesShare = 8
 	// limitFor is how long a limit is believed. What others write to the disk in that time,
 	// at 1 GB a second, is less than half of freeReserve.
 	limitFor = 100 * time.Millisecond
@@ -72,7 +75,7 @@ func (s *Store) shrink(n int64) {
 // settle goes back below the bound, where open files had kept the store beyond. Who closes a
 // file doesn't wait for the eviction of another, which goes on for both.
 func (s *Store) settle() {
-	if sums := s.ledger.sums(); sums.kept > sums.max {
+	if sums := s.ledger.sums(); sums.held() > sums.max {
 		s.closedMore.Store(true)
 		s.evictForClosed()
 	}
@@ -106,17 +109,16 @@ func (s *Store) evictAlone(extra int64) {
 	if sums.used() <= limit && extra == 0 {
 		return
 	}
-	if extra > 0 { // the disk is full: nobody needs what was set aside as much
-		for _, st := range regular(s.quarantine()) {
-			if os.Remove(filepath.Join(s.quarantine(), st.Name())) == nil {
-				extra = max(0, extra-st.Size())
-			}
-		}
-		if sums.used() <= limit && extra == 0 {
-			return
-		}
+	// Nobody needs what was set aside as much as a blob. It is kept for a look where there
+	// is room for it.
+	if extra > 0 || sums.aside > limit/besidesShare {
+		extra = max(0, extra-s.removeAside())
 	}
-	goal := min(limit/100*lowWatermark, sums.used()-extra)
+	s.trimPointers(limit)
+	if sums = s.ledger.sums(); sums.used() <= limit && extra == 0 {
+		return
+	}
+	goal := min(limit-limit/100*(100-lowWatermark), sums.used()-extra)
 	lefts := s.ledger.lefts()
 	slices.SortFunc(lefts, s.olderPartial)
 	for _, name := range lefts {
@@ -127,6 +129,25 @@ func (s *Store) evictAlone(extra int64) {
 	}
 	for s.evictOne(goal) {
 	}
+}
+
+// removeAside unlinks the damaged blobs that were set aside, and gives their bytes.
+func (s *Store) removeAside() (bytes int64) {
+	for _, st := range regular(s.quarantine()) {
+		if os.Remove(filepath.Join(s.quarantine(), st.Name())) == nil {
+			bytes += allocated(st)
+		}
+	}
+	s.ledger.addAside(-bytes)
+	return bytes
+}
+
+// asideBytes is how many bytes of the disk those take.
+func (s *Store) asideBytes() (bytes int64) {
+	for _, st := range regular(s.quarantine()) {
+		bytes += allocated(st)
+	}
+	return bytes
 }
 
 // evictOne unlinks the oldest blob, if more than goal bytes count. false: there is no more

@@ -20,21 +20,21 @@ func kept(s *Store, ds []digest.Digest) string {
 }
 
 func TestEvictionIsInOrderOfUseDownToTheLowWatermark(t *testing.T) {
-	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
+	s := open(t, t.TempDir(), Options{MaxBytes: 40_960})
 	var ds []digest.Digest
-	add := func() { ds = append(ds, fill(t, s, content(byte(len(ds)), 1000))) }
+	add := func() { ds = append(ds, fill(t, s, content(byte(len(ds)), 4096))) }
 	for range 10 {
 		add()
 	}
 	if k := kept(s, ds); k != "abcdefghij" {
 		t.Fatalf("up to the bound nothing goes, but there is %q", k)
 	}
-	f, err := s.Open(ds[0], 1000) // a is used: b is the oldest now
+	f, err := s.Open(ds[0], 4096) // a is used: b is the oldest now
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = f.Close()
-	add() // 11000 are asked for: down to 9000, so two go
+	add() // 45,056 are asked for: down to 36,864, so two go
 	if k := kept(s, ds); k != "adefghijk" {
 		t.Errorf("kept %q", k)
 	}
@@ -42,7 +42,7 @@ func TestEvictionIsInOrderOfUseDownToTheLowWatermark(t *testing.T) {
 	if k := kept(s, ds); k != "adefghijkl" {
 		t.Errorf("kept %q", k)
 	}
-	if st := s.Stats(); st.Bytes != 10_000 || st.Evictions != 2 || st.Entries != 10 {
+	if st := s.Stats(); st.Bytes != 40_960 || st.Evictions != 2 || st.Entries != 10 {
 		t.Errorf("stats: %+v", st)
 	}
 }
@@ -52,7 +52,7 @@ func TestTheOrderOfUseOutlivesAReopen(t *testing.T) {
 	s := open(t, dir, Options{})
 	var ds []digest.Digest
 	for i := range 4 {
-		ds = append(ds, fill(t, s, content(byte(i), 1000)))
+		ds = append(ds, fill(t, s, content(byte(i), 4096)))
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -63,13 +63,13 @@ func TestTheOrderOfUseOutlivesAReopen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s = open(t, dir, Options{MaxBytes: 3000}) // 2700 at the low watermark
+	s = open(t, dir, Options{MaxBytes: 12_288}) // 11_059 at the low watermark
 	eventually(t, "down to the bound", func() bool { return kept(s, ds) == "ac" })
 }
 
 func TestRecencyIsWrittenAtMostOnceAMinute(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
-	b := content(1, 1000)
+	b := content(1, 4096)
 	d := fill(t, s, b)
 	for age, touched := range map[time.Duration]bool{40 * time.Second: false, time.Hour: true, -time.Hour: true} {
 		at := time.Now().Add(-age)
@@ -90,8 +90,8 @@ func TestRecencyIsWrittenAtMostOnceAMinute(t *testing.T) {
 
 func TestOpenFilesSurviveTheEvictionOfEverything(t *testing.T) {
 	dir := t.TempDir()
-	s, other := open(t, dir, Options{MaxBytes: 10_000}), open(t, dir, Options{MaxBytes: 10_000})
-	b := content(1, 1000)
+	s, other := open(t, dir, Options{MaxBytes: 40_960}), open(t, dir, Options{MaxBytes: 40_960})
+	b := content(1, 4096)
 	src := &source{b: b}
 	f := get(t, s, src.want())
 	s.shrink(1 << 40)
@@ -107,7 +107,7 @@ func TestOpenFilesSurviveTheEvictionOfEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 20 {
-		fill(t, s, content(byte(2+i), 1000))
+		fill(t, s, content(byte(2+i), 4096))
 	}
 	holds(t, f, b)
 }
@@ -115,7 +115,7 @@ func TestOpenFilesSurviveTheEvictionOfEverything(t *testing.T) {
 func TestWhatAnotherStoreEvictsIsAMiss(t *testing.T) {
 	dir := t.TempDir()
 	s, other := open(t, dir, Options{}), open(t, dir, Options{})
-	src := &source{b: content(1, 1000)}
+	src := &source{b: content(1, 4096)}
 	f := get(t, s, src.want())
 	d := fill(t, other, src.b)
 	other.shrink(1 << 40)
@@ -130,10 +130,10 @@ func TestWhatAnotherStoreEvictsIsAMiss(t *testing.T) {
 }
 
 func TestLargerThanTheStoreIsServedWhileOpenAndNotKept(t *testing.T) {
-	for name, size := range map[string]int64{"size known": 50_000, "size unknown": -1} {
+	for name, size := range map[string]int64{"size known": 204_800, "size unknown": -1} {
 		t.Run(name, func(t *testing.T) {
-			s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
-			src := &source{b: content(1, 50_000)}
+			s := open(t, t.TempDir(), Options{MaxBytes: 40_960})
+			src := &source{b: content(1, 204_800)}
 			w := src.want()
 			w.Size = size
 			f := get(t, s, w)

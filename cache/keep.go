@@ -25,15 +25,17 @@ func (s *Store) keep(dl *download, p *partial, f *shared) {
 		p.path = ""
 	}
 	p.discard()
+	bytes := inBlocks(f.size)
 	if !kept {
+		s.ledger.unnamed(f.digest, bytes)
 		step("not kept")
 		return
 	}
 	step("kept")
 	s.trouble.over()
 	s.checker.endDoubt(f.digest)
-	s.ledger.settle(&dl.room, f.digest, f.size)
-	s.brought(f.size)
+	s.ledger.settle(&dl.room, f.digest, bytes)
+	s.brought(bytes)
 }
 
 // place gives a verified file its blob's name, and says whether it has it.

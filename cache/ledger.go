@@ -30,6 +30,8 @@ type ledger struct {
 	pinned       map[digest.Digest]int           // how often a blob is in use in this process
 	going        map[digest.Digest]chan struct{} // blobs being unlinked; closed when that is over
 	unlinked     map[digest.Digest]int64         // bytes of pinned blobs that have no name any more
+	pointers     int64                           // bytes of pointers, as the last scan saw it and Remember changed it
+	aside        int64                           // bytes of damaged blobs that were set aside, as the last scan saw it
 	left         map[string]int64                // bytes of partial files that nobody here continues, by name
 	leftChanged  map[string]bool                 // names in left that changed since the scan began; nil: no scan
 }
@@ -107,6 +109,39 @@ func (l *ledger) dropLocked(d digest.Digest) {
 	}
 }
 
+// unnamed counts a pinned blob whose file has no name, until it isn't pinned any more. One that
+// is larger than the whole bound makes nothing go, and isn't counted.
+func (l *ledger) unnamed(d digest.Digest, bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pinned[d] > 0 && bytes <= l.max {
+		l.unlinked[d] += bytes
+	}
+}
+
+// addPointers counts bytes of pointers that came, or went where bytes is negative. It tells how
+// many there are.
+func (l *ledger) addPointers(bytes int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pointers = max(0, l.pointers+bytes)
+	return l.pointers
+}
+
+// foundBesides takes over what a scan saw besides blobs and partial files.
+func (l *ledger) foundBesides(pointers, aside int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pointers, l.aside = pointers, aside
+}
+
+// addAside counts bytes of damaged blobs that were set aside, or went where bytes is negative.
+func (l *ledger) addAside(bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.aside = max(0, l.aside+bytes)
+}
+
 // ofNote counts bytes that are new in the directory, and says true once they are more than
 // percent of the bound.
 func (l *ledger) ofNote(bytes, percent int64) bool {
@@ -174,11 +209,13 @@ func (l *ledger) lefts() []string {
 	return slices.Collect(maps.Keys(l.left))
 }
 
-// sums are the ledger's sums at a moment, in bytes.
+// sums are the ledger's sums at a moment, in bytes of the disk: whole blocks.
 type sums struct {
 	kept     int64 // blobs that have a name
 	left     int64 // partial files that nobody here continues
 	unlinked int64 // open files that have no name
+	pointers int64 // pointers
+	aside    int64 // damaged blobs that were set aside
 	reserved int64
 	arrived  int64 // of reserved: on the disk already
 	max      int64 // the bound
@@ -187,7 +224,7 @@ type sums struct {
 }
 
 // held is what the disk has for the store, without downloads under way.
-func (s sums) held() int64 { return s.kept + s.left + s.unlinked }
+func (s sums) held() int64 { return s.kept + s.left + s.unlinked + s.pointers + s.aside }
 
 // used is what counts against the bound.
 func (s sums) used() int64 { return s.held() + s.reserved }
@@ -207,7 +244,7 @@ func (l *ledger) sums() sums {
 }
 
 func (l *ledger) sumsLocked() sums {
-	s := sums{kept: l.total, max: l.max, entries: l.index.len(), pinned: len(l.pinned)}
+	s := sums{kept: l.total, pointers: l.pointers, aside: l.aside, max: l.max, entries: l.index.len(), pinned: len(l.pinned)}
 	for _, n := range l.left {
 		s.left += n
 	}
@@ -295,8 +332,8 @@ func (l *ledger) found(blobs []blobEntry) {
 			if e == nil {
 				e = l.index.addOldest(b.digest)
 			}
-			l.total += b.size - e.bytes
-			e.bytes = b.size
+			l.total += b.bytes - e.bytes
+			e.bytes = b.bytes
 		}
 		l.mu.Unlock()
 	}
@@ -345,8 +382,8 @@ type lru struct {
 	young, old *entry
 }
 
-// entry is a blob in the order of use. It takes about 200 bytes of memory with its digest and
-// its place in the map (BenchmarkIndexMemory).
+// entry is a blob in the order of use. It takes 163 to 200 bytes of memory with its
+// digest and its place in the map (BenchmarkIndexMemory, of 200,000 blobs).
 type entry struct {
 	digest         digest.Digest
 	bytes          int64  // of the disk

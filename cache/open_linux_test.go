@@ -84,9 +84,9 @@ func TestOpenAndMappedBlobsAreNeverCutShort(t *testing.T) {
 // What has no name any more is on the disk for as long as it is open, and counts.
 func TestWhatIsUnlinkedButOpenCounts(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir, Options{MaxBytes: 10_000})
-	other := open(t, dir, Options{MaxBytes: 10_000})
-	src := &source{b: content(1, 6000)}
+	s := open(t, dir, Options{MaxBytes: 40_960})
+	other := open(t, dir, Options{MaxBytes: 40_960})
+	src := &source{b: content(1, 24_576)}
 	f := get(t, s, src.want())
 	again, err := s.Open(f.Digest(), -1)
 	if err != nil {
@@ -99,13 +99,13 @@ func TestWhatIsUnlinkedButOpenCounts(t *testing.T) {
 	}
 	s.scan()
 	for i := range 8 {
-		fill(t, s, content(byte(10+i), 1000))
-		if n := s.Stats().Bytes; n > 4000 {
-			t.Fatalf("%d bytes beside 6000 that are open", n)
+		fill(t, s, content(byte(10+i), 4096))
+		if n := s.Stats().Bytes; n > 16_384 {
+			t.Fatalf("%d bytes beside 24,576 that are open", n)
 		}
 	}
 	_ = again.Close()
-	if n := s.used(); n <= 6000 {
+	if n := s.used(); n <= 24_576 {
 		t.Errorf("it is open yet, and %d bytes are counted", n)
 	}
 	_ = f.Close()

@@ -1,12 +1,15 @@
 package cache
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -46,7 +49,67 @@ func (s *Store) Remember(key string, p Pointer) error {
 	if err != nil {
 		return fmt.Errorf("remember %q: %w", key, err)
 	}
-	return s.writeFile(s.pointer(key), b, false)
+	path := s.pointer(key)
+	_, err = os.Lstat(path)
+	isNew := err != nil
+	if err := s.writeFile(path, b, false); err != nil {
+		return err
+	}
+	if !isNew {
+		return nil
+	}
+	if limit := s.limit(); s.ledger.addPointers(inBlocks(int64(len(b)))) > limit/besidesShare {
+		s.evicting.Lock()
+		s.trimPointers(limit)
+		s.evicting.Unlock()
+	}
+	s.evict(0)
+	return nil
+}
+
+// trimPointers removes the pointers that weren't remembered for longest, where they take more
+// than their share of limit. A pointer is what lets an image be read while its registry is out
+// of reach: blobs go before, but within that share. evicting is held.
+func (s *Store) trimPointers(limit int64) {
+	share := limit / besidesShare
+	if s.ledger.sums().pointers <= share {
+		return
+	}
+	type file struct {
+		path string
+		st   fs.FileInfo
+	}
+	var all []file
+	var bytes int64
+	err := s.walkPointers(s.ctx, func(path string, st fs.FileInfo) error {
+		all = append(all, file{path, st})
+		bytes += allocated(st)
+		return nil
+	})
+	if err != nil {
+		return // the store ends
+	}
+	slices.SortFunc(all, func(a, b file) int { return a.st.ModTime().Compare(b.st.ModTime()) })
+	goal := share - share/100*(100-lowWatermark)
+	removed := int64(0)
+	for _, f := range all {
+		if bytes-removed <= goal {
+			break
+		}
+		if err := os.Remove(f.path); err == nil || gone(err) {
+			removed += allocated(f.st)
+		}
+	}
+	s.ledger.addPointers(-removed)
+}
+
+// pointerBytes is how many bytes of the disk the pointers take.
+func (s *Store) pointerBytes(ctx context.Context) (bytes int64, err error) {
+	err = s.walkPointers(ctx, func(_ string, st fs.FileInfo) error {
+		bytes += allocated(st)
+		return nil
+	})
+	return bytes, err
 }
 
 // Recall gives what Remember kept. A pointer that can't be read is none.
@@ -80,5 +143,9 @@ func pointsTo(b []byte) (digest.Digest, bool) {
 
 // Forget drops what Remember kept.
 func (s *Store) Forget(key string) {
-	_ = os.Remove(s.pointer(key)) // else it is found to be wrong by whoever asks
+	path := s.pointer(key)
+	st, err := os.Lstat(path)
+	if os.Remove(path) == nil && err == nil {
+		s.ledger.addPointers(-allocated(st))
+	} // else it is found to be wrong by whoever asks
 }

@@ -24,7 +24,7 @@ const (
 
 // PruneOptions says what goes besides what nobody needs. The zero value: nothing does.
 type PruneOptions struct {
-	To        int64         // bytes of blobs to go down to, by what wasn't used for longest; 0: whatever there is
+	To        int64         // bytes of the disk that blobs take to go down to, by what wasn't used for longest; 0: whatever there is
 	OlderThan time.Duration // blobs that weren't used for that long go; 0: none
 	DryRun    bool          // say what would go, and remove nothing
 	// Progress is told how much went already.
@@ -63,7 +63,7 @@ func (c *Directory) Prune(ctx context.Context, o PruneOptions) (Removed, error) 
 		slices.SortFunc(blobs, func(a, b blobEntry) int { return a.used.Compare(b.used) })
 		var total int64
 		for _, b := range blobs {
-			total += b.size
+			total += b.bytes
 		}
 		n := 0
 		for ; n < len(blobs); n++ {
@@ -71,7 +71,7 @@ func (c *Directory) Prune(ctx context.Context, o PruneOptions) (Removed, error) 
 			if !old && (o.To == 0 || total <= o.To) {
 				break
 			}
-			total -= blobs[n].size
+			total -= blobs[n].bytes
 		}
 		return blobs[:n]
 	})
@@ -160,7 +160,7 @@ func (r *remover) blobs(ctx context.Context, choose func(all []blobEntry) []blob
 		if ctx.Err() != nil {
 			return
 		}
-		if r.remove(r.dir.blob(b.digest), b.size, &r.removed.Blobs) {
+		if r.remove(r.dir.blob(b.digest), b.bytes, &r.removed.Blobs) {
 			r.gone[b.digest] = true
 		}
 	}
@@ -172,18 +172,18 @@ func (r *remover) leftovers(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		switch size := u.info.Size(); {
+		switch bytes := allocated(u.info); {
 		case u.kind == isLeft:
 			r.left(u.path)
 		case u.kind == isTemporary && r.now.Sub(u.info.ModTime()) > temporaryFor:
-			r.remove(u.path, size, &r.removed.Temporary)
+			r.remove(u.path, bytes, &r.removed.Temporary)
 		}
 	}
 	for _, st := range regular(r.dir.quarantine()) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.remove(filepath.Join(r.dir.quarantine(), st.Name()), st.Size(), &r.removed.Quarantined)
+		r.remove(filepath.Join(r.dir.quarantine(), st.Name()), allocated(st), &r.removed.Quarantined)
 	}
 }
 
@@ -208,7 +208,7 @@ func (r *remover) left(path string) {
 func (r *remover) pointers(ctx context.Context, chosen func(path string, st fs.FileInfo) bool) {
 	_ = r.dir.walkPointers(ctx, func(path string, st fs.FileInfo) error { // it fails with ctx
 		if chosen(path, st) {
-			r.remove(path, st.Size(), &r.removed.Pointers)
+			r.remove(path, allocated(st), &r.removed.Pointers)
 		}
 		return nil
 	})

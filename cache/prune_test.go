@@ -29,7 +29,7 @@ func TestPruneRemovesWhatNobodyNeeds(t *testing.T) {
 	if err != nil || got != dry {
 		t.Errorf("removed %+v, said %+v: %v", got, dry, err)
 	}
-	if got.Blobs != (Held{}) || got.Left != (Held{2, 30}) || got.Temporary != (Held{1, 40}) || got.Quarantined != (Held{1, 50}) || got.Pointers.Files != 1 {
+	if got.Blobs != (Held{}) || got.Left != (Held{2, 2 * 4096}) || got.Temporary != (Held{1, 4096}) || got.Quarantined != (Held{1, 4096}) || got.Pointers.Files != 1 {
 		t.Errorf("removed %+v", got)
 	}
 	for _, d := range []digest.Digest{blob, other} {
@@ -67,13 +67,13 @@ func TestPruneRemovesWhatWasntUsedForLongest(t *testing.T) {
 		kept string
 	}{
 		"nothing asked for": {PruneOptions{}, "abcde"},
-		"to what there is":  {PruneOptions{To: 5000}, "abcde"},
-		"to a size":         {PruneOptions{To: 2999}, "ab"},
+		"to what there is":  {PruneOptions{To: 5 * 4096}, "abcde"},
+		"to a size":         {PruneOptions{To: 3*4096 - 1}, "ab"},
 		"to nearly nothing": {PruneOptions{To: 1}, ""},
 		"by age":            {PruneOptions{OlderThan: 150 * time.Minute}, "ab"},
 		"by age, of none":   {PruneOptions{OlderThan: 24 * time.Hour}, "abcde"},
-		"by both, the size": {PruneOptions{OlderThan: 270 * time.Minute, To: 3000}, "abc"},
-		"by both, the age":  {PruneOptions{OlderThan: 90 * time.Minute, To: 3000}, "a"},
+		"by both, the size": {PruneOptions{OlderThan: 270 * time.Minute, To: 3 * 4096}, "abc"},
+		"by both, the age":  {PruneOptions{OlderThan: 90 * time.Minute, To: 3 * 4096}, "a"},
 		"a dry run":         {PruneOptions{To: 1, DryRun: true}, "abcde"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestPruneRemovesWhatWasntUsedForLongest(t *testing.T) {
 			if err != nil || kept(s, ds) != c.kept || got != last {
 				t.Errorf("kept %q, want %q; %+v, told %+v: %v", kept(s, ds), c.kept, got, last, err)
 			}
-			if want := 5 - len(c.kept); !c.o.DryRun && got.Blobs != (Held{want, int64(want) * 1000}) || c.o.DryRun && got.Blobs.Files != 5 {
+			if want := 5 - len(c.kept); !c.o.DryRun && got.Blobs != (Held{want, int64(want) * 4096}) || c.o.DryRun && got.Blobs.Files != 5 {
 				t.Errorf("removed %+v", got)
 			}
 		})
@@ -121,7 +121,7 @@ func TestClearLeavesReadersDownloadsAndWhatIsStagedAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Blobs != (Held{2, 1100}) || got.Left != (Held{2, 30}) || got.Quarantined != (Held{1, 50}) || got.Pointers.Files != 3 || got.Total().Files != 9 {
+	if got.Blobs != (Held{2, 2 * 4096}) || got.Left != (Held{2, 2 * 4096}) || got.Quarantined != (Held{1, 4096}) || got.Pointers.Files != 3 || got.Total().Files != 9 {
 		t.Errorf("removed %+v", got)
 	}
 	holds(t, reader, content(1, 1000))

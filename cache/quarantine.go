@@ -64,6 +64,9 @@ func (s *Store) setAside(d digest.Digest, f *os.File, why string) {
 	if err != nil {
 		s.log.Warn("damaged cache file not removed: it isn't used any more", "digest", d, "cause", err)
 	}
+	if st, serr := f.Stat(); serr == nil && err == nil {
+		s.ledger.addAside(allocated(st))
+	}
 	s.ledger.drop(d)
 	s.checker.endDoubt(d)
 	s.mu.Lock()

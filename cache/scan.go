@@ -109,6 +109,9 @@ func (s *Store) scan() {
 	}
 	s.ledger.found(found)
 	left := s.readPartials()
+	if pointers, err := s.pointerBytes(s.ctx); err == nil {
+		s.ledger.foundBesides(pointers, s.asideBytes())
+	}
 	var underWay []string
 	s.mu.Lock()
 	for d := range s.downloads {
@@ -137,6 +140,7 @@ func byUse(found []blobEntry, now time.Time) {
 type blobEntry struct {
 	digest digest.Digest
 	size   int64
+	bytes  int64     // of the disk
 	used   time.Time // within a minute, where it was closed since
 }
 
@@ -158,7 +162,7 @@ func (l layout) walkBlobs(ctx context.Context, each func(blobEntry) error) error
 		if err != nil {
 			return nil // evicted meanwhile
 		}
-		return each(blobEntry{d, st.Size(), st.ModTime()})
+		return each(blobEntry{d, st.Size(), allocated(st), st.ModTime()})
 	})
 }
 

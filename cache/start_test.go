@@ -47,7 +47,7 @@ func TestTheFirstAnswersDontWaitForTheScan(t *testing.T) {
 		t.Error(err)
 	}
 	release()
-	eventually(t, "all is counted once", func() bool { st := s.Stats(); return st.Entries == 3 && st.Bytes == 3000 })
+	eventually(t, "all is counted once", func() bool { st := s.Stats(); return st.Entries == 3 && st.Bytes == 3*4096 })
 }
 
 // The time from nothing to the first answer, that until the directory is read, and the

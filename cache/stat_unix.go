@@ -15,13 +15,14 @@ func inode(st os.FileInfo) uint64 {
 	return 0
 }
 
-// allocated is how many bytes of the disk a file takes: less than its size where it
-// has holes.
+// allocated is how many bytes of the disk a file takes, in whole blocks: less than its size
+// where it has holes, and more where it is small. POSIX leaves the unit of st_blocks open; it is
+// 512 bytes on Linux and macOS, whatever the block of the file system.
 func allocated(st os.FileInfo) int64 {
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		return min(st.Size(), sys.Blocks*512)
+		return sys.Blocks * 512
 	}
-	return st.Size()
+	return inBlocks(st.Size())
 }
 
 // links is how many names a file has; 1 where that isn't known.
@@ -31,3 +32,7 @@ func links(st os.FileInfo) uint64 {
 	}
 	return 1
 }
+
+// inBlocks is what a file of so many bytes takes of the disk, about, before it is there. The
+// block of ext4, XFS, btrfs and APFS has 4096 bytes.
+func inBlocks(size int64) int64 { return (size + 4095) / 4096 * 4096 }

@@ -11,20 +11,23 @@ import (
 
 // Stats are the counts of a store since it was opened.
 type Stats struct {
-	Dir         string `json:"dir"`
-	Bound       int64  `json:"bound_bytes"`   // that the directory has
-	Limit       int64  `json:"limit_bytes"`   // of the moment: less than the bound where the disk is small
-	Bytes       int64  `json:"bytes"`         // held, as far as is known
-	Partial     int64  `json:"partial_bytes"` // left over by downloads, besides
-	Entries     int    `json:"entries"`
-	Open        int    `json:"open"` // blobs that are open now
-	Hits        int64  `json:"hits"`
-	Misses      int64  `json:"misses"`
-	Downloads   int64  `json:"downloads"` // that succeeded
-	Failures    int64  `json:"failures"`  // downloads that didn't
-	Evictions   int64  `json:"evictions"`
-	Quarantined int64  `json:"quarantined"` // blobs that were set aside
-	InDoubt     int    `json:"in_doubt"`    // blobs that are hashed again before they are read, after an unclean end
+	Dir   string `json:"dir"`
+	Bound int64  `json:"bound_bytes"` // that the directory has
+	Limit int64  `json:"limit_bytes"` // of the moment: less than the bound where the disk is small
+	// Bytes and the fields below it are of the disk, in whole blocks.
+	Bytes       int64 `json:"bytes"`             // of blobs, as far as is known
+	Partial     int64 `json:"partial_bytes"`     // left over by downloads, besides
+	Pointers    int64 `json:"pointer_bytes"`     // besides
+	Aside       int64 `json:"quarantined_bytes"` // of damaged blobs that were set aside, besides
+	Entries     int   `json:"entries"`
+	Open        int   `json:"open"` // blobs that are open now
+	Hits        int64 `json:"hits"`
+	Misses      int64 `json:"misses"`
+	Downloads   int64 `json:"downloads"` // that succeeded
+	Failures    int64 `json:"failures"`  // downloads that didn't
+	Evictions   int64 `json:"evictions"`
+	Quarantined int64 `json:"quarantined"` // blobs that were set aside
+	InDoubt     int   `json:"in_doubt"`    // blobs that are hashed again before they are read, after an unclean end
 	// Trouble is what keeps the directory from being written now, and since when; "": nothing.
 	Trouble      string    `json:"trouble,omitempty"`
 	TroubleSince time.Time `json:"trouble_since,omitzero"`
@@ -38,6 +41,7 @@ func (s *Store) Stats() Stats {
 	defer s.mu.Unlock()
 	st := s.stats
 	st.Dir, st.Bound, st.Limit, st.Bytes, st.Partial = s.dir, sums.max, limit, sums.kept, sums.left
+	st.Pointers, st.Aside = sums.pointers, sums.aside
 	st.Entries, st.Open, st.Evictions = sums.entries, sums.pinned, s.evictions.Load()
 	st.InDoubt = s.checker.left()
 	st.Trouble, st.TroubleSince = s.trouble.current()

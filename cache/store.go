@@ -213,7 +213,7 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	if age := now.Sub(st.ModTime()); age > time.Minute || age < 0 {
 		_ = os.Chtimes(path, now, now) // recency is a hint
 	}
-	s.ledger.note(d, st.Size())
+	s.ledger.note(d, allocated(st))
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), inode: inode(st), refs: 1}}, nil
 }
 
@@ -290,7 +290,7 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 		return nil
 	}
 	var room reservation
-	s.reserve(&room, int64(len(b)))
+	s.reserve(&room, inBlocks(int64(len(b))))
 	defer s.ledger.release(&room)
 	s.ledger.pin(d) // before it has its name: eviction mustn't come between
 	defer s.ledger.unpin(d)
@@ -299,8 +299,8 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	}
 	s.trouble.over()
 	s.checker.endDoubt(d)
-	s.ledger.settle(&room, d, int64(len(b)))
-	s.brought(int64(len(b)))
+	s.ledger.settle(&room, d, inBlocks(int64(len(b))))
+	s.brought(inBlocks(int64(len(b))))
 	return nil
 }
 

@@ -240,7 +240,7 @@ func TestPutKeepsWhatMatches(t *testing.T) {
 	}
 	defer f.Close()
 	holds(t, f, b)
-	if st := s.Stats(); st.Bytes != 1000 || st.Entries != 1 || st.Open != 1 {
+	if st := s.Stats(); st.Bytes != 4096 || st.Entries != 1 || st.Open != 1 {
 		t.Errorf("stats: %+v", st)
 	}
 	large := content(2, 2<<20)
@@ -264,7 +264,7 @@ func TestExistingEntriesAreFoundAfterReopen(t *testing.T) {
 	if src.fetches.Load() != 0 {
 		t.Error("fetched again")
 	}
-	eventually(t, "the index is filled", func() bool { st := s.Stats(); return st.Entries == 2 && st.Bytes == 3000 })
+	eventually(t, "the index is filled", func() bool { st := s.Stats(); return st.Entries == 2 && st.Bytes == 2*4096 })
 }
 
 func TestUnknownContentIsRefusedAndUntouched(t *testing.T) {

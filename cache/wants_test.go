@@ -135,15 +135,15 @@ func TestASlowSourceHoldsNobodyUp(t *testing.T) {
 
 // A promise of much makes nothing go before a byte of it came.
 func TestAPromiseAloneEvictsNothing(t *testing.T) {
-	s := open(t, t.TempDir(), Options{MaxBytes: 10_000})
-	d := fill(t, s, content(1, 5000))
-	src := &source{b: content(2, 9000)}
+	s := open(t, t.TempDir(), Options{MaxBytes: 40_960})
+	d := fill(t, s, content(1, 20_480))
+	src := &source{b: content(2, 36_864)}
 	w := src.want()
 	w.Fetch = func(context.Context, int64, int64) (io.ReadCloser, error) { return nil, errors.New("not found") }
 	if _, err := s.Get(t.Context(), w); err == nil {
 		t.Error("got it")
 	}
-	f, err := s.Open(d, 5000)
+	f, err := s.Open(d, 20_480)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,32 +153,32 @@ func TestAPromiseAloneEvictsNothing(t *testing.T) {
 // What interrupted downloads leave counts, and goes before what is whole.
 func TestLeftoversCount(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir, Options{MaxBytes: 10_000})
-	d := fill(t, s, content(100, 1000))
+	s := open(t, dir, Options{MaxBytes: 40_960})
+	d := fill(t, s, content(100, 4096))
 	broken := errors.New("broken off")
 	for i := range 10 {
-		src := &source{b: content(byte(i), 4000)}
+		src := &source{b: content(byte(i), 16_384)}
 		w := src.want()
 		w.Fetch = func(context.Context, int64, int64) (io.ReadCloser, error) {
-			return io.NopCloser(io.MultiReader(bytes.NewReader(src.b[:3000]), failing{broken})), nil
+			return io.NopCloser(io.MultiReader(bytes.NewReader(src.b[:12_288]), failing{broken})), nil
 		}
 		if _, err := s.Get(t.Context(), w); !errors.Is(err, broken) {
 			t.Fatal(err)
 		}
-		if st := s.Stats(); st.Bytes+st.Partial > 10_000 || st.Partial == 0 {
+		if st := s.Stats(); st.Bytes+st.Partial > 40_960 || st.Partial == 0 {
 			t.Fatalf("after %d downloads: %+v", i+1, st)
 		}
 		if n := len(files(t, s.partials())); n > 3 {
 			t.Fatalf("%d files are left", n)
 		}
 	}
-	if _, err := s.Open(d, 1000); err != nil {
+	if _, err := s.Open(d, 4096); err != nil {
 		t.Errorf("what was whole went first: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := open(t, dir, Options{MaxBytes: 3500})
+	again := open(t, dir, Options{MaxBytes: 14_336})
 	eventually(t, "after a reopen it counts as well", func() bool { return len(files(t, again.partials())) == 0 })
 }
 
