@@ -15,7 +15,11 @@ var errRenamed = errors.New("its file was removed meanwhile")
 // keep moves a partial file, whose bytes are verified and read already, to its place.
 // What can't be kept is served while it is open.
 func (s *Store) keep(dl *download, p *partial, f *shared) {
+	bytes := inBlocks(f.size)
 	if p.path == "" {
+		if s.sameDisk(p.f) {
+			s.ledger.unnamed(f.digest, bytes)
+		}
 		return
 	}
 	defer unlock(p.f)
@@ -25,7 +29,6 @@ func (s *Store) keep(dl *download, p *partial, f *shared) {
 		p.path = ""
 	}
 	p.discard()
-	bytes := inBlocks(f.size)
 	if !kept {
 		s.ledger.unnamed(f.digest, bytes)
 		step("not kept")

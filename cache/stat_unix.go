@@ -36,3 +36,18 @@ func links(st os.FileInfo) uint64 {
 // inBlocks is what a file of so many bytes takes of the disk, about, before it is there. The
 // block of ext4, XFS, btrfs and APFS has 4096 bytes.
 func inBlocks(size int64) int64 { return (size + 4095) / 4096 * 4096 }
+
+// sameDisk says whether a file is on the cache's disk.
+func (l layout) sameDisk(f *os.File) bool {
+	a, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(l.dir)
+	if err != nil {
+		return false
+	}
+	x, ok := a.Sys().(*syscall.Stat_t)
+	y, also := b.Sys().(*syscall.Stat_t)
+	return ok && also && x.Dev == y.Dev
+}
