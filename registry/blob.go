@@ -336,7 +336,7 @@ func (b *Body) again(cause error) error {
 			b.pass(b.call.body(b.ctx, cause))
 			b.breaks++
 		}
-		if b.ctx.Err() != nil || b.breaks > maxBreaks || b.stalls >= maxStalls {
+		if b.ctx.Err() != nil || b.breaks > b.c.retries(maxBreaks) || b.stalls >= maxStalls {
 			var e *Error
 			if b.ctx.Err() == nil && errors.As(cause, &e) {
 				return e

@@ -23,6 +23,36 @@ func blobCall(method string, r ref.Repository, d digest.Digest) call {
 	}
 }
 
+// HasBlob says whether a repository has a blob (spec, "Checking if content exists in the
+// registry"): one HEAD, and the head of a GET where the registry has no HEAD, or leads it to an
+// address that is good for GET alone. A registry that can't be asked, or that refuses, is an error.
+func (c *Client) HasBlob(ctx context.Context, r ref.Repository, d digest.Digest) (bool, error) {
+	if err := checkDigest(r, d); err != nil {
+		return false, err
+	}
+	k := blobCall(http.MethodHead, r, d)
+	es, err := c.able(r.Host, hosts.Pull)
+	if err != nil {
+		return false, k.failed(ctx, err, "")
+	}
+	_, err = try(ctx, c, k, es, anything, func(ctx context.Context, k call) (struct{}, error) {
+		resp, err := c.head(ctx, k, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			resp.Body.Close()
+			k.method = http.MethodGet
+			resp, err = c.do(ctx, k, http.StatusOK)
+		}
+		if err == nil {
+			resp.Body.Close()
+		}
+		return struct{}{}, err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // ResolveBlob tells whether a repository has a blob, and its size: one HEAD, and the head of a
 // GET where the registry has no HEAD, leaves the size out, or leads HEAD to an address that is
 // good for GET alone. Where the answer is compressed, its length is no size: the blob is read

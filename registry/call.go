@@ -51,6 +51,15 @@ type payload interface {
 // do sends a call. Any status that isn't in ok is an *Error; so is everything
 // that kept the answer away, but the caller's own context.
 func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, error) {
+	resp, err := c.ask(ctx, k, ok...)
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// ask is do, except that an answer of another status, whose body is read, comes with its *Error.
+func (c *Client) ask(ctx context.Context, k call, ok ...int) (*http.Response, error) {
 	if k.at == nil {
 		var err error
 		if k.at, err = c.of(k); err != nil {
@@ -87,7 +96,7 @@ func (c *Client) do(ctx context.Context, k call, ok ...int) (*http.Response, err
 	if slices.Contains(ok, resp.StatusCode) {
 		return resp, nil
 	}
-	return nil, c.explained(k, k.refused(resp, req.URL.Host, use.Origin), use)
+	return resp, c.explained(k, k.refused(resp, req.URL.Host, use.Origin), use)
 }
 
 // explained adds to a refusal how the credential is replaced, or, if there was none,

@@ -27,14 +27,38 @@ const (
 
 // Options says how a Client behaves. The zero value is useful.
 type Options struct {
-	UserAgent    string        // "ocifs/v1.2.3"
-	Credentials  auth.Source   // nil: anonymous
-	PlainHTTP    []string      // hosts that are asked by http
-	RetryMaxWait time.Duration // the longest wait that a registry may ask for; 0: 30 s
-	Downloads    int           // blob bodies open at once, per host; 0: 8
-	Uploads      int           // blob bodies sent at once, per host; 0: 4
-	Config       *hosts.Finder // mirrors and certificates that people configured; nil: none
-	Logger       *slog.Logger  // nil: silent
+	// UserAgent names the program in each request: "crane/v1.2.3"; "": ocifs.
+	UserAgent string
+	// Credentials finds the credential for each repository; nil: nobody in particular asks.
+	// auth.Files reads those of docker and podman.
+	Credentials auth.Source
+	// PlainHTTP are the hosts that are asked by http, HOST[:PORT]. Hosts on loopback needn't
+	// be named.
+	PlainHTTP []string
+	// Config finds the mirrors, certificates and headers that people configured for a host;
+	// nil: there are none.
+	Config *hosts.Finder
+	// Transport sends every request, those for tokens too, be it by http or https; nil: the
+	// client's own transports, one for each TLS setting. With a Transport, the TLS settings
+	// and dial time-outs of Config don't count, nor does the proxy of the environment:
+	// they are the Transport's to know. Retries, time-outs, redirects and credentials stay the
+	// client's: a Transport sends one request, follows no redirect, and leaves bodies
+	// compressed as they are. Close doesn't close its connections.
+	Transport http.RoundTripper
+	// Retries is how often a request that failed in a way that may pass is sent again, and how
+	// often on end a transfer that breaks off is continued; 0: some times, as each needs it;
+	// negative: never.
+	Retries int
+	// RetryMaxWait is the longest wait that a registry may ask for, all of one request's
+	// taken together; 0: 30 s.
+	RetryMaxWait time.Duration
+	// Downloads bounds the blob bodies that are read at once from one host; 0: 8.
+	Downloads int
+	// Uploads bounds the blob bodies that are sent at once to one host; 0: 4.
+	Uploads int
+	// Logger is told of requests (debug), of what is tried again or passed over (info), and
+	// of what registries warn of (warn). No secret is logged; nil: silent.
+	Logger *slog.Logger
 }
 
 // Client reads from registries and writes to them. It is safe for concurrent use.
@@ -67,7 +91,32 @@ type bounds struct {
 
 // New makes a client.
 func New(o Options) *Client {
-	return newClient(o, bounds{idleTimeout, answerTimeout, transport.DefaultPauses, 16 << 20, leastChunk, quietTimeout, aheadPiece})
+	return newClient(o, bounds{idleTimeout, answerTimeout, pausesFor(o.Retries), 16 << 20, leastChunk, quietTimeout, aheadPiece})
+}
+
+// pausesFor gives the pauses before each of so many retries. The last of the usual ones comes
+// again where they are more.
+func pausesFor(retries int) []time.Duration {
+	usual := transport.DefaultPauses
+	switch {
+	case retries == 0:
+		return usual
+	case retries < 0:
+		return []time.Duration{}
+	}
+	pauses := slices.Clone(usual[:min(retries, len(usual))])
+	for len(pauses) < retries {
+		pauses = append(pauses, usual[len(usual)-1])
+	}
+	return pauses
+}
+
+// retries is how often something is tried again that usually is so often.
+func (c *Client) retries(usual int) int {
+	if c.opts.Retries == 0 {
+		return usual
+	}
+	return max(c.opts.Retries, 0)
 }
 
 func newClient(o Options, b bounds) *Client {
@@ -99,7 +148,7 @@ func newClient(o Options, b bounds) *Client {
 		panic(err) // the size is positive
 	}
 	c.cancelled.L = &c.mu
-	c.transports = &serverTransports{endpoint: c.ofServer, usual: newTransports(hosts.Endpoint{}), all: map[*transports]bool{}}
+	c.transports = &serverTransports{endpoint: c.ofServer, own: o.Transport, usual: newTransports(hosts.Endpoint{}), all: map[*transports]bool{}}
 	c.auth = &auth.Authorizer{
 		Next: &agent{o.UserAgent, &transport.Identity{Next: &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
 			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback, Fallback: c.fallsBack,

@@ -143,7 +143,7 @@ func TestPagesAreFollowedOnTheirOriginOnly(t *testing.T) {
 				s.On("GET tags", link)
 			}
 			var last error
-			for _, err := range cl.Tags(context.Background(), s.repo) {
+			for _, err := range cl.TagPages(context.Background(), s.repo) {
 				last = err
 			}
 			if !errors.Is(last, c.want) {
@@ -170,7 +170,7 @@ func TestAListWithoutEndIsAnError(t *testing.T) {
 				return registrytest.Plain(200, page(n))
 			})
 			var last error
-			for _, err := range cl.Tags(context.Background(), s.repo) {
+			for _, err := range cl.TagPages(context.Background(), s.repo) {
 				last = err
 			}
 			if !errors.Is(last, ErrServer) || n > 2*maxNoNews {
@@ -237,8 +237,8 @@ func FuzzParseIndex(f *testing.F) {
 	f.Add([]byte(`{"manifests":[{"digest":"sha256:00","size":-1}]}`), v1.MediaTypeImageIndex+"; charset=utf-8")
 	f.Add([]byte(`{"mediaType":"`+v1.MediaTypeImageIndex+`","manifests":null}`), "")
 	f.Fuzz(func(t *testing.T, b []byte, contentType string) {
-		ds, _ := parseIndex(b, contentType)
-		for _, d := range ds {
+		index, _ := parseIndex(b, contentType)
+		for _, d := range index.descriptors {
 			if _, err := ref.ParseDigest(d.Digest.String()); err != nil || d.Size < 0 {
 				t.Errorf("a descriptor that can't be: %v", d)
 			}

@@ -33,7 +33,7 @@ func TestWhatIsCompressedOnTheWayIsReadAsItWasMeant(t *testing.T) {
 				}
 			}
 			var names []string
-			for p, err := range c.Tags(t.Context(), s.repo) {
+			for p, err := range c.TagPages(t.Context(), s.repo) {
 				if err != nil {
 					t.Errorf("%s: %v", coding, err)
 				}
@@ -42,8 +42,8 @@ func TestWhatIsCompressedOnTheWayIsReadAsItWasMeant(t *testing.T) {
 			if !slices.Equal(names, []string{"v1"}) {
 				t.Errorf("%s: tags %q", coding, names)
 			}
-			if ds, err := c.Referrers(t.Context(), s.repo, d); len(ds) != 0 || err != nil {
-				t.Errorf("%s: referrers %v, %v", coding, ds, err)
+			if rs, err := c.Referrers(t.Context(), s.repo, d, ""); len(rs.Descriptors) != 0 || err != nil {
+				t.Errorf("%s: referrers %v, %v", coding, rs.Descriptors, err)
 			}
 			var e *Error
 			if _, err := c.Manifest(t.Context(), s.repo, "none"); !errors.As(err, &e) || !e.has("MANIFEST_UNKNOWN") {

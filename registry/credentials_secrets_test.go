@@ -158,10 +158,10 @@ func TestSecretsAreInNoLogAndNoError(t *testing.T) {
 				t.Fatal(err)
 			}
 			note(c.PushManifest(context.Background(), mirrored, m, "v2", "v3"))
-			for _, err := range c.Tags(context.Background(), mirrored) {
+			for _, err := range c.TagPages(context.Background(), mirrored) {
 				note(err)
 			}
-			_, err = c.Referrers(context.Background(), mirrored, digest.FromString("x"))
+			_, err = c.Referrers(context.Background(), mirrored, digest.FromString("x"), "")
 			note(err)
 			note(c.DeleteTag(context.Background(), mirrored, "v1"))
 			c.Close() // waits for those who log

@@ -27,19 +27,30 @@ func (c *Client) DeleteTag(ctx context.Context, r ref.Repository, tag string) er
 }
 
 // DeleteManifest deletes a manifest by its digest, whatever tags point at it (spec,
-// "Deleting Manifests"). Where it has a subject and the registry has no referrers
-// API, it is taken off the list that the tag schema keeps; an error of that says so.
+// "Deleting Manifests"). The manifest is got first, to see whether it has a subject. Where it
+// does and the registry has no referrers API, it is taken off the list that the tag schema
+// keeps; an error of that says so, and the manifest is deleted all the same.
 // ErrInUse: the registry wants a tag or an index that points at it deleted first.
-func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, m *Manifest) error {
-	if err := checkManifest(r, m); err != nil {
+func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, d digest.Digest) error {
+	if err := checkDigest(r, d); err != nil {
 		return err
 	}
-	err := c.delete(ctx, manifestCall(http.MethodDelete, r, m.Digest.String()))
-	if err != nil || m.Subject == nil {
+	k := manifestCall(http.MethodGet, r, d.String())
+	k.access.Do = auth.Delete // one token for all that follows
+	m, err := c.manifest(ctx, k, d)
+	if err != nil && (ctx.Err() != nil || OutOfReach(err)) {
 		return err
+	}
+	// A manifest that can't be read may be deleted still: nobody could list it as a referrer.
+	err = c.delete(ctx, manifestCall(http.MethodDelete, r, d.String()))
+	if err != nil || m == nil || m.Subject == nil {
+		return err
+	}
+	if err := checkDigest(r, m.Subject.Digest); err != nil {
+		return nil // of an algorithm that isn't known, so that it was never listed here
 	}
 	if c.learnt.hasReferrers(r) {
-		if _, err := c.referrersAPI(ctx, r, m.Subject.Digest); !errors.Is(err, errNoAPI) {
+		if _, err := c.referrersAPI(ctx, r, m.Subject.Digest, ""); !errors.Is(err, errNoAPI) {
 			return nil // its own list is its own business
 		}
 	}

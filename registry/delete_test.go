@@ -21,7 +21,7 @@ func TestDeleting(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, err := range []error{
-		c.DeleteTag(ctx, s.repo, "v1"), c.DeleteManifest(ctx, s.repo, m), c.DeleteBlob(ctx, s.repo, digest.FromString(blob)),
+		c.DeleteTag(ctx, s.repo, "v1"), c.DeleteManifest(ctx, s.repo, m.Digest), c.DeleteBlob(ctx, s.repo, digest.FromString(blob)),
 	} {
 		if err != nil {
 			t.Error(err)
@@ -31,7 +31,7 @@ func TestDeleting(t *testing.T) {
 		t.Errorf("left: %v, %v, %v", tags, manifests, blobs)
 	}
 	for _, err := range []error{
-		c.DeleteTag(ctx, s.repo, "v1"), c.DeleteManifest(ctx, s.repo, m), c.DeleteBlob(ctx, s.repo, digest.FromString(blob)),
+		c.DeleteTag(ctx, s.repo, "v1"), c.DeleteManifest(ctx, s.repo, m.Digest), c.DeleteBlob(ctx, s.repo, digest.FromString(blob)),
 	} {
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("once more: %v", err)
@@ -80,10 +80,10 @@ func TestARefusedDeletionSaysWhy(t *testing.T) {
 			if err := cl.DeleteTag(context.Background(), s.repo, "v1"); !errors.Is(err, c.tag) {
 				t.Error(err)
 			}
-			if err := cl.DeleteManifest(context.Background(), s.repo, m); !errors.Is(err, c.man) {
+			if err := cl.DeleteManifest(context.Background(), s.repo, m.Digest); !errors.Is(err, c.man) {
 				t.Error(err)
 			}
-			s.want(cl, "DELETE manifest v1", "DELETE manifest") // and never the digest in place of the tag
+			s.want(cl, "DELETE manifest v1", "GET manifest", "DELETE manifest") // and never the digest in place of the tag
 		})
 	}
 }
@@ -111,7 +111,7 @@ func TestADeletedReferrerLeavesTheList(t *testing.T) {
 			if err := c.PushManifest(context.Background(), s.repo, m); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.DeleteManifest(context.Background(), s.repo, m); err != nil {
+			if err := c.DeleteManifest(context.Background(), s.repo, m.Digest); err != nil {
 				t.Fatal(err)
 			}
 			if got := s.at(tag); (got != "") == api || !api && (len(referrers(t, s, tag)) != 0 || !strings.Contains(got, `"manifests":[]`)) {

@@ -1,31 +1,86 @@
-// Package registry is a client of the distribution API: manifests, blobs, tags, the
-// catalog and referrers are read, pushed and deleted.
+// Package registry is a client of container registries, which speak the OCI's distribution API:
+// manifests, blobs, tags, the catalog and referrers are read, pushed and deleted. What was read is
+// verified, what failed is tried again where that may help, and what can't be had says why.
+//
+//	c := registry.New(registry.Options{Credentials: auth.Default(nil)})
+//	defer c.Close()
+//	r := ref.Repository{Host: "docker.io", Path: "library/alpine"}
+//	m, err := c.Manifest(ctx, r, "latest")
+//
+// Section names, as in (spec, "Pulling manifests"), are those of
+// https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md.
 //
 // # Nouns
 //
-// A Client speaks to any number of registries. A Manifest is an image manifest
-// or an index, byte for byte as it was served, with a decoded form beside the
-// bytes. Resolved is what a HEAD tells of a manifest or a blob. A Body is a blob
-// on its way here. A Source is the bytes of a blob that is pushed, and a session is
-// how it gets there: an address that the registry gives, with as much of the blob as
-// it has taken. What is sent of a blob while it is still written is Ahead of its push.
+// A Client speaks to any number of registries, and is safe for concurrent use; so is all that it
+// gives, where nothing else is said. A repository is a [ref.Repository], a host and a path;
+// [ref.Parse] reads one from what people type. A digest is of SHA-256 or SHA-512.
 //
-// Who speaks for a registry is an endpoint: its mirrors, as people configured them
-// (package hosts), and itself.
+// A [Manifest] is an image manifest or an index, byte for byte as it was served, with a decoded
+// form beside the bytes. [Resolved] is what a HEAD tells of a manifest or a blob. A [Body] is a
+// blob that is being read. A [Source] is the bytes of a blob that is pushed; [FromBytes],
+// [FromFile], [FromReader] and [Spool] make one. An upload session is how it gets there: an
+// address that the registry gives, with as much of the blob as it has taken. An [Ahead] is what
+// was sent of a blob while it was still written. [Referrers] are the manifests whose subject a
+// digest is.
+//
+// # What is where
+//
+//	                one manifest      one blob                          lists
+//	look            ResolveManifest   HasBlob, ResolveBlob
+//	read            Manifest          Blob, BlobRange, BlobPart         Tags, TagPages, Catalog, Referrers
+//	write           PushManifest      PushBlob, PushAhead, MountBlob
+//	delete          DeleteManifest,   DeleteBlob
+//	                DeleteTag
+//
+// Do sends what has no method here. State tells how the registries are doing. Package
+// registry/auth has the credentials, registry/hosts the mirrors and certificates that people
+// configured, registry/ref the grammar of names, registry/probe finds out what a registry offers,
+// and registry/registrytest is a registry for tests.
 //
 // # What is verified
 //
-// A manifest is returned only when its bytes match the digest that was asked
-// for, or the one that the registry gave with them, and when every descriptor in
-// it is well formed. Blob verifies as it goes: its reader ends with io.EOF only
-// when digest and size matched. BlobRange can't know, so its caller verifies.
+// A manifest is returned only when its bytes match the digest that was asked for, or the one that
+// the registry gave with them, and when every descriptor in it is well formed. Blob verifies as it
+// goes: its reader ends with io.EOF only when digest and size matched. A part of a blob has no
+// digest, so the caller of BlobRange and BlobPart verifies.
+//
+// # Errors
+//
+// Every error says what was done, to what, and what came of it. It is of one of the kinds below,
+// for errors.Is; or it is the context's own; or that of the source of a push. Where a server or
+// the way to it failed it is an [*Error], for errors.As, with the status of the answer and what
+// the registry said.
+//
+//	kind                 meaning                                            what helps
+//	ErrNotFound          the registry doesn't have it (fs.ErrNotExist)
+//	ErrBlobUnknown       what a pushed manifest names isn't there           push that first; also ErrNotFound
+//	ErrDenied            401, 403: with the best credential, or with none   Error.Credential, Error.Searched
+//	ErrCorrupt           a digest or a size that doesn't match; malformed
+//	ErrTooManyRequests   429 beyond the waits allowed                       later; Options.RetryMaxWait
+//	ErrServer            5xx after retries, an answer that makes no sense   later
+//	ErrUnreachable       no route, refused, DNS, TLS                        later, another network
+//	ErrConfigured        a hosts.toml that can't be used; ErrUnreachable    mend the file
+//	ErrTimeout           no answer in time                                  later
+//	ErrUnsupported       the registry doesn't offer it
+//	ErrNotMounted        no mount of a blob                                 PushBlob
+//	ErrNotAhead          no blob while it is written                        PushBlob
+//	ErrNoPlace           BlobPart: as many bodies are open as may be        later; Options.Downloads
+//	ErrExists            the tag is immutable, and points elsewhere         another tag
+//	ErrInUse             something needs what was to be deleted             delete that first
+//	ErrTooLarge          more than the registry takes, or than was allowed
+//
+// [OutOfReach] says whether an error is of a registry that can't be asked now, as opposed to one
+// that said no.
 //
 // # Where requests go
 //
-// https, except to hosts that were named as plain and to loopback hosts that
+// They go by https, except to hosts that were named as plain, and to loopback hosts and servers
+// that people configured as insecure (package registry/hosts) that
 // answer https in plain text. A server may send the client elsewhere by a
-// redirect, a token realm, a Link or a session's address; internal/transport/follow.go
-// is the one place that decides what is followed, and whether the credential goes along.
+// redirect, a token realm, a Link or a session's address. One policy decides what is followed, and
+// whether the credential goes along: never from https to http, and a credential to its own origin
+// alone.
 //
 // What can be verified is asked of the mirrors first, in their order, each for what it
 // can, and passed over where it fails or lacks it; the registry itself comes last. Lists
@@ -37,12 +92,14 @@
 //
 // # Waiting
 //
-// Every request is bounded: connecting, the wait for an answer, silence within a
-// body, and the whole of what isn't a blob. What can be repeated is, a few times, with growing pauses; a
-// Retry-After is kept to up to Options.RetryMaxWait, and beyond that the call
-// fails at once. A body that breaks off or falls silent is continued by Range.
+// Every call takes a context, and every request is bounded without one: connecting (10 s), the
+// wait for an answer (30 s, and longer for what a registry has to hash), silence within a
+// body (30 s), and the whole of what isn't a blob (2 min). What can be repeated is, a few times,
+// with growing pauses; a Retry-After is kept to up to Options.RetryMaxWait, and beyond that the
+// call fails at once. A body that breaks off or falls silent is continued by Range.
 // Options.Downloads limits the blob bodies that are open at once per host, so metadata never
-// stands behind layers; Options.Uploads limits those that are sent.
+// stands behind layers; Options.Uploads limits those that are sent. A call that is over a limit
+// waits, as long as its context lets it.
 //
 // A server that didn't answer isn't asked again for as long as it took to find that
 // out, and one that refused at once not for a moment: reads fail at once then, with the
@@ -56,6 +113,4 @@
 // is given up at the first thing that goes wrong: the push has all bytes. Manifests are
 // their own digest, and may be sent again. A manifest never comes before what it
 // names, by the caller's order; a tag comes last.
-//
-// The specification is https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md.
 package registry

@@ -47,6 +47,11 @@ var (
 	ErrInUse = errors.New("in use")
 	// ErrTooLarge: the registry takes nothing as large as that.
 	ErrTooLarge = errors.New("too large for the registry")
+	// ErrNotAhead: the registry doesn't take a blob while it is written. It can be pushed as
+	// a whole.
+	ErrNotAhead = errors.New("the registry doesn't take a blob while it is written")
+	// ErrNotMounted: the registry didn't take the blob over from another repository.
+	ErrNotMounted = errors.New("not mounted")
 	// ErrBlobUnknown: a manifest names a blob or a manifest that the repository
 	// lacks. It is also ErrNotFound.
 	ErrBlobUnknown = fmt.Errorf("something that the manifest names is unknown: %w", ErrNotFound)

@@ -28,7 +28,8 @@ func TestAnArtifactManifestIsPushed(t *testing.T) {
 			if err != nil || got.MediaType != mediaType || !bytes.Equal(got.Raw, m.Raw) || len(got.Layers) != 1 {
 				t.Errorf("%s: it is %+v, %v", mediaType, got, err)
 			}
-			ds, err := c.Referrers(t.Context(), r, subject.Digest)
+			rs, err := c.Referrers(t.Context(), r, subject.Digest, "")
+			ds := rs.Descriptors
 			if err != nil || len(ds) != 1 || ds[0].MediaType != mediaType || ds[0].ArtifactType != "a/b" || ds[0].Digest != m.Digest {
 				t.Errorf("%s, API %v: the subject lists %+v, %v", mediaType, api, ds, err)
 			}

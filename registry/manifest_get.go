@@ -80,7 +80,7 @@ func (c *Client) resolveAndGet(ctx context.Context, r ref.Repository, tag string
 func (c *Client) manifest(ctx context.Context, k call, want digest.Digest) (*Manifest, error) {
 	for attempt := 0; ; attempt++ {
 		m, err := c.getManifest(ctx, k, want)
-		if !errors.Is(err, errBroken) || errors.Is(err, ErrTimeout) || attempt == 2 {
+		if !errors.Is(err, errBroken) || errors.Is(err, ErrTimeout) || attempt >= c.retries(2) {
 			return m, err
 		}
 	}

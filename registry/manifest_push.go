@@ -1,11 +1,9 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -147,17 +145,11 @@ func (c *Client) putTag(ctx context.Context, r ref.Repository, m *Manifest, tag 
 	return false, e
 }
 
-// manifestBody is the bytes of a manifest as the body of a request.
-type manifestBody []byte
-
-func (b manifestBody) size() int64                  { return int64(len(b)) }
-func (b manifestBody) open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
-
 func putCall(r ref.Repository, m *Manifest, reference string) call {
 	return call{
 		method: http.MethodPut, repo: r, path: r.Path + "/manifests/" + reference,
 		header: http.Header{"Content-Type": {m.MediaType}},
-		access: auth.Access{Do: auth.Push}, sends: manifestBody(m.Raw),
+		access: auth.Access{Do: auth.Push}, sends: requestBody(m.Raw),
 		what: manifestWhat, name: named(r, reference),
 	}
 }

@@ -220,11 +220,11 @@ func TestAnInvalidTagIsNotSent(t *testing.T) {
 // referrers reads what the tag schema lists.
 func referrers(t *testing.T, s *fixture, tag string) []v1.Descriptor {
 	t.Helper()
-	ds, ok := parseIndex([]byte(s.at(tag)), v1.MediaTypeImageIndex)
+	index, ok := parseIndex([]byte(s.at(tag)), v1.MediaTypeImageIndex)
 	if !ok {
 		t.Fatalf("%q is no index", s.at(tag))
 	}
-	return ds
+	return index.descriptors
 }
 
 // Behaviour: push.subject

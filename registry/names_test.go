@@ -60,18 +60,27 @@ func operations() map[string]operation {
 			return err
 		}},
 		"Referrers": {false, true, func(ctx context.Context, c *Client, r ref.Repository, o string) error {
-			_, err := c.Referrers(ctx, r, digest.Digest(o))
+			_, err := c.Referrers(ctx, r, digest.Digest(o), "")
 			return err
 		}},
-		"Tags": {false, false, func(ctx context.Context, c *Client, r ref.Repository, _ string) error { return first(c.Tags(ctx, r)) }},
+		"Tags": {false, false, func(ctx context.Context, c *Client, r ref.Repository, _ string) error {
+			return first(c.TagPages(ctx, r))
+		}},
 		"DeleteTag": {true, false, func(ctx context.Context, c *Client, r ref.Repository, o string) error {
 			return c.DeleteTag(ctx, r, o)
 		}},
 		"DeleteManifest": {false, true, func(ctx context.Context, c *Client, r ref.Repository, o string) error {
-			return c.DeleteManifest(ctx, r, &Manifest{Digest: digest.Digest(o)})
+			return c.DeleteManifest(ctx, r, digest.Digest(o))
 		}},
-		"DeleteManifest, of a subject": {false, true, func(ctx context.Context, c *Client, r ref.Repository, o string) error {
-			return c.DeleteManifest(ctx, r, &Manifest{Digest: digest.FromString("x"), Subject: &v1.Descriptor{Digest: digest.Digest(o)}})
+		"HasBlob": {false, true, func(ctx context.Context, c *Client, r ref.Repository, o string) error {
+			_, err := c.HasBlob(ctx, r, digest.Digest(o))
+			return err
+		}},
+		"MountBlob": {false, true, func(ctx context.Context, c *Client, r ref.Repository, o string) error {
+			return c.MountBlob(ctx, r, v1.Descriptor{Digest: digest.Digest(o)}, ref.Repository{Host: r.Host, Path: "a/b"})
+		}},
+		"MountBlob, from": {false, false, func(ctx context.Context, c *Client, r ref.Repository, _ string) error {
+			return c.MountBlob(ctx, ref.Repository{Host: r.Host, Path: "a/b"}, v1.Descriptor{Digest: digest.FromString("x")}, r)
 		}},
 		"DeleteBlob": {false, true, func(ctx context.Context, c *Client, r ref.Repository, o string) error {
 			return c.DeleteBlob(ctx, r, digest.Digest(o))

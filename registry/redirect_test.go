@@ -169,7 +169,7 @@ func TestPagesStayOnTheirOrigin(t *testing.T) {
 			})
 			cl := knowing(t, Options{Credentials: creds{s.Host: jane, other.Host: jane}}, quick(), s, other)
 			var last error
-			for _, err := range cl.Tags(context.Background(), in(s)) {
+			for _, err := range cl.TagPages(context.Background(), in(s)) {
 				last = err
 			}
 			if !errors.Is(last, c.want) {
@@ -196,7 +196,7 @@ func TestPagesDoNotGoOnWhereTheyWereLed(t *testing.T) {
 	s.On("GET tags", registrytest.Redirect(other.URL))
 	c := knowing(t, Options{}, quick(), s, other)
 	var last error
-	for _, err := range c.Tags(context.Background(), in(s)) {
+	for _, err := range c.TagPages(context.Background(), in(s)) {
 		last = err
 	}
 	if !errors.Is(last, ErrServer) {
@@ -226,7 +226,7 @@ func TestPagesComeToAnEnd(t *testing.T) {
 			s.On("GET tags", c.quirks...)
 			cl := knowing(t, Options{}, quick(), s)
 			var last error
-			for _, err := range cl.Tags(context.Background(), in(s)) {
+			for _, err := range cl.TagPages(context.Background(), in(s)) {
 				last = err
 			}
 			if n := s.Count("GET tags"); !errors.Is(last, ErrServer) || n > c.most {

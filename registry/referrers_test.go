@@ -36,7 +36,8 @@ func indexOf(ds ...v1.Descriptor) string {
 // refer checks what refers to d, by digests.
 func refer(t *testing.T, c *Client, r ref.Repository, d digest.Digest, want ...v1.Descriptor) {
 	t.Helper()
-	got, err := c.Referrers(t.Context(), r, d)
+	rs, err := c.Referrers(t.Context(), r, d, "")
+	got := rs.Descriptors
 	if err != nil || got == nil || !slices.EqualFunc(got, want, func(a, b v1.Descriptor) bool { return a.Digest == b.Digest && a.ArtifactType == b.ArtifactType }) {
 		t.Errorf("got %v, %v\nwant %v", got, err, want)
 	}
@@ -116,8 +117,8 @@ func TestAFailureSaysNothingOfTheAPI(t *testing.T) {
 			s.Image(r.Path, "v1", []byte(layer))
 			s.Manifest(r.Path, fallbackTag(subject), v1.MediaTypeImageIndex, []byte(indexOf(signature)))
 			failing := s.On("GET referrers", test.quirk)
-			got, err := c.Referrers(t.Context(), r, subject)
-			if !errors.Is(err, test.want) || got != nil {
+			got, err := c.Referrers(t.Context(), r, subject, "")
+			if !errors.Is(err, test.want) || got.Descriptors != nil {
 				t.Errorf("%v, %v", got, err)
 			}
 			if n := s.Count("* manifest"); n > 0 {
@@ -218,7 +219,7 @@ func TestReferrersAreAllOrNone(t *testing.T) {
 			s.Manifest(r.Path, fallbackTag(subject), v1.MediaTypeImageIndex, []byte(indexOf(bill)))
 			s.On("GET referrers", test.second)
 			s.First(1, "GET referrers", registrytest.Status(http.StatusOK, indexOf(signature), "Content-Type", v1.MediaTypeImageIndex, "Link", test.link))
-			if got, err := c.Referrers(t.Context(), r, subject); !errors.Is(err, ErrServer) || got != nil {
+			if got, err := c.Referrers(t.Context(), r, subject, ""); !errors.Is(err, ErrServer) || got.Descriptors != nil {
 				t.Errorf("%v, %v", got, err)
 			}
 			if n := s.Count("* manifest"); n > 0 {
@@ -275,7 +276,7 @@ func TestWhatTheTagHolds(t *testing.T) {
 			}
 			if test.err == nil {
 				refer(t, c, r, test.subject, test.want...)
-			} else if got, err := c.Referrers(t.Context(), r, test.subject); !errors.Is(err, test.err) || got != nil {
+			} else if got, err := c.Referrers(t.Context(), r, test.subject, ""); !errors.Is(err, test.err) || got.Descriptors != nil {
 				t.Errorf("%v, %v", got, err)
 			}
 			for _, q := range s.Requests()[1:] {
@@ -295,7 +296,8 @@ func TestASizeInReferrersIsNotBelieved(t *testing.T) {
 	d := s.Manifest(r.Path, "", v1.MediaTypeImageIndex, []byte(anIndex))
 	for _, size := range []int64{0, 1, 1 << 50} {
 		s.On("GET referrers", registrytest.Status(http.StatusOK, indexOf(v1.Descriptor{MediaType: v1.MediaTypeImageIndex, Digest: d, Size: size}), "Content-Type", v1.MediaTypeImageIndex))
-		got, err := c.Referrers(t.Context(), r, subject)
+		rs, err := c.Referrers(t.Context(), r, subject, "")
+		got := rs.Descriptors
 		if err != nil || len(got) != 1 {
 			t.Fatalf("%v, %v", got, err)
 		}
@@ -304,5 +306,46 @@ func TestASizeInReferrersIsNotBelieved(t *testing.T) {
 		if err == nil && m.Descriptor().Size != int64(len(anIndex)) {
 			t.Errorf("%d bytes", m.Descriptor().Size)
 		}
+	}
+}
+
+// Whoever wants one artifact type gets that alone, whether the registry filters or not, and the
+// index as it came beside it: with what was left out, and its annotations.
+func TestReferrersOfOneTypeComeAlone(t *testing.T) {
+	for name, test := range map[string]struct {
+		traits registrytest.Traits
+		api    bool
+		whole  bool // the index as it came has the others
+	}{
+		"the registry filters": {registrytest.Traits{Referrers: true}, true, false},
+		"it doesn't":           {registrytest.Traits{Referrers: true, NoFilter: true}, true, true},
+		"the tag schema":       {registrytest.Traits{}, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newFixture(t)
+			s.Change(func(tr *registrytest.Traits) { *tr = test.traits; tr.Sparse = true })
+			subject := descriptor("subject")
+			for _, kind := range []string{"a/sbom", "a/signature"} {
+				if err := c.PushManifest(t.Context(), s.repo, image(t, s, map[string]any{"subject": subject, "artifactType": kind})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rs, err := c.Referrers(t.Context(), s.repo, subject.Digest, "a/sbom")
+			if err != nil || rs.API != test.api || len(rs.Descriptors) != 1 || rs.Descriptors[0].ArtifactType != "a/sbom" {
+				t.Fatalf("%+v, %v", rs, err)
+			}
+			if len(rs.Pages) != 1 || strings.Contains(string(rs.Pages[0]), "a/signature") != test.whole {
+				t.Errorf("it came as %q", rs.Pages)
+			}
+			all, err := c.Referrers(t.Context(), s.repo, subject.Digest, "")
+			if err != nil || len(all.Descriptors) != 2 {
+				t.Errorf("all: %+v, %v", all, err)
+			}
+		})
+	}
+	s, c := newFixture(t)
+	s.On("GET referrers", registrytest.Status(200, `{"mediaType":"`+v1.MediaTypeImageIndex+`","manifests":[],"annotations":{"a":"b"}}`, "Content-Type", v1.MediaTypeImageIndex))
+	if rs, err := c.Referrers(t.Context(), s.repo, digest.FromString("x"), ""); err != nil || rs.Annotations["a"] != "b" {
+		t.Errorf("%+v, %v", rs, err)
 	}
 }

@@ -141,11 +141,11 @@ func TestWritesThatMayBeRepeatedAre(t *testing.T) {
 			if err := c.PushManifest(context.Background(), in(s), m, "v1"); err != nil {
 				t.Error(err)
 			}
-			if err := c.DeleteManifest(context.Background(), in(s), m); err != nil {
+			if err := c.DeleteManifest(context.Background(), in(s), m.Digest); err != nil {
 				t.Error(err)
 			}
-			s.Want("PUT manifest v1", "PUT manifest v1", "DELETE manifest", "DELETE manifest")
-			if err := c.DeleteManifest(context.Background(), in(s), m); !errors.Is(err, ErrNotFound) {
+			s.Want("PUT manifest v1", "PUT manifest v1", "GET manifest", "DELETE manifest", "DELETE manifest")
+			if err := c.DeleteManifest(context.Background(), in(s), m.Digest); !errors.Is(err, ErrNotFound) {
 				t.Errorf("what isn't there is deleted: %v", err)
 			}
 		})
@@ -332,7 +332,7 @@ func TestWhatARegistryLacksIsLookedForAgain(t *testing.T) {
 			t.Errorf("asked %d times for %s, want %d: %q", got, what, times, s.Asked())
 		}
 	}
-	referrers := func() error { _, err := c.Referrers(ctx, in(s), d); return err }
+	referrers := func() error { _, err := c.Referrers(ctx, in(s), d, ""); return err }
 	ask(1, "GET referrers", referrers)
 	ask(0, "GET referrers", referrers)
 	if until, _ := c.learnt.noReferrers.Peek(in(s)); !minutes(until) {

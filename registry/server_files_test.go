@@ -358,7 +358,8 @@ func TestReferrersAreAskedOfMirrorsThatHaveThem(t *testing.T) {
 			}
 			client := configure(t, toml, Options{}, nil)
 			for n := range 2 {
-				ds, err := client.Referrers(t.Context(), mirrored, d)
+				rs, err := client.Referrers(t.Context(), mirrored, d, "")
+				ds := rs.Descriptors
 				if err != nil || len(ds) != min(1, len(c.want)) || len(ds) == 1 && ds[0].ArtifactType != "application/x."+c.want {
 					t.Errorf("got %v, %v; want those of %q", ds, err, c.want)
 				}

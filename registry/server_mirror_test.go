@@ -260,7 +260,7 @@ func TestListsComeFromTheRegistryItself(t *testing.T) {
 	c := configure(t, f.toml(), Options{}, nil)
 	mirrors := false
 	tags := func() (all []string, err error) {
-		for page, err := range c.Tags(context.Background(), mirrored) {
+		for page, err := range c.TagPages(context.Background(), mirrored) {
 			if err != nil {
 				return all, err
 			}
@@ -281,7 +281,7 @@ func TestListsComeFromTheRegistryItself(t *testing.T) {
 	if got, err := tags(); err != nil || !slices.Equal(got, []string{"old"}) || !mirrors {
 		t.Errorf("%q, %v, of a mirror: %v", got, err, mirrors)
 	}
-	if _, err := c.Referrers(context.Background(), mirrored, digest.FromString("x")); err != nil {
+	if _, err := c.Referrers(context.Background(), mirrored, digest.FromString("x"), ""); err != nil {
 		t.Error(err)
 	}
 }

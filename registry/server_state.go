@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"net/url"
 	"slices"
 	"time"
 )
@@ -10,6 +9,7 @@ import (
 type HostState struct {
 	Host    string        `json:"-"`
 	Servers []ServerState `json:"servers"`              // its mirrors in order, then itself
+	Files   []string      `json:"-"`                    // the files that people configured it by
 	Limit   *RateLimit    `json:"rate_limit,omitempty"` // nil: it tells none
 }
 
@@ -41,42 +41,34 @@ func (c *Client) State() []HostState {
 	var all []HostState
 	for _, name := range slices.Sorted(slices.Values(c.hosts.Keys())) {
 		h, _ := c.hosts.Peek(name)
-		s := HostState{Host: name}
-		for _, e := range h.servers() {
-			s.Servers = append(s.Servers, e.state())
-		}
-		if l, ok := c.learnt.limit(name); ok {
-			s.Limit = &l
-		}
-		all = append(all, s)
+		all = append(all, c.state(name, h))
 	}
 	return all
 }
 
-// Servers tells of the servers of a registry, its mirrors in order and then itself, and
-// which files say so. It asks nobody.
-func (c *Client) Servers(registry string) (servers []ServerState, files []string, err error) {
-	h, err := c.host(registry)
+// HostState tells how one registry is doing, used before or not: its servers, as people
+// configured them, and what was seen of them. It asks nobody. ErrConfigured: what people
+// configured can't be used.
+func (c *Client) HostState(host string) (HostState, error) {
+	h, err := c.host(host)
 	if err != nil {
-		return nil, nil, err
+		return HostState{}, err
 	}
-	for _, e := range h.servers() {
-		servers = append(servers, e.state())
-	}
-	if h.record != nil {
-		files = h.record.Files
-	}
-	return servers, files, nil
+	return c.state(host, h), nil
 }
 
-// Server gives the address of the registry itself, or of what stands for it.
-func (c *Client) Server(registry string) (*url.URL, error) {
-	h, err := c.host(registry)
-	if err != nil {
-		return nil, err
+func (c *Client) state(name string, h *host) HostState {
+	s := HostState{Host: name}
+	for _, e := range h.servers() {
+		s.Servers = append(s.Servers, e.state())
 	}
-	u := *h.server.Base
-	return &u, nil
+	if h.record != nil {
+		s.Files = slices.Clone(h.record.Files)
+	}
+	if l, ok := c.learnt.limit(name); ok {
+		s.Limit = &l
+	}
+	return s
 }
 
 func (e *endpoint) state() ServerState {

@@ -15,6 +15,7 @@ import (
 // one. It is safe for concurrent use.
 type serverTransports struct {
 	endpoint func(host string) *endpoint // of the server host:port itself; nil: as nobody configured
+	own      http.RoundTripper           // sends all requests in place of the transports; nil: there is none
 	usual    *transports                 // of servers without a TLS setting of their own
 	plainOK  func(host string) bool      // whether secrets may go to host:port by http
 
@@ -65,7 +66,10 @@ func (w *serverTransports) RoundTrip(req *http.Request) (*http.Response, error) 
 		}
 	}
 	req = withHeader(req, to.Header)
-	if plan.Bulk {
+	switch {
+	case w.own != nil:
+		return w.own.RoundTrip(req)
+	case plan.Bulk:
 		return to.Bulk.RoundTrip(req)
 	}
 	return to.Meta.RoundTrip(req)
@@ -108,7 +112,7 @@ func (w *serverTransports) of(server string) *transport.Server {
 
 // take makes the transports for an endpoint.
 func (w *serverTransports) take(e hosts.Endpoint) *transports {
-	if e.TLS == nil && e.DialTimeout == 0 {
+	if e.TLS == nil && e.DialTimeout == 0 || w.own != nil {
 		return w.usual
 	}
 	ts := newTransports(e)

@@ -282,7 +282,7 @@ func TestNothingIsLeftOfAClient(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		s.On("GET tags", registrytest.Look(func(*registrytest.Exchange) { cancel() }), registrytest.Hold(nil))
-		for range c.Tags(ctx, in(s)) {
+		for range c.TagPages(ctx, in(s)) {
 		}
 		c.Close()
 		if failed.Load() > 0 {

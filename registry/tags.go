@@ -22,11 +22,28 @@ type TagPage struct {
 	rest *rest // of the list; nil: it is the last page
 }
 
-// Tags lists the tags of a repository, a page a step and a GET a page (spec,
-// "Listing Tags"). Order and duplicates are the registry's. An error ends it:
-// ErrNotFound where there is no such repository, ErrUnsupported where the registry has no
-// list of its tags.
-func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[TagPage, error] {
+// Tags lists the tags of a repository, one a step (spec, "Listing Tags"), and a GET for each
+// page of them. Order and duplicates are the registry's, which may tell names that are no tags
+// (ref.ValidTag). An error ends it: ErrNotFound where there is no such repository,
+// ErrUnsupported where the registry has no list of its tags.
+func (c *Client) Tags(ctx context.Context, r ref.Repository) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for p, err := range c.TagPages(ctx, r) {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, t := range p.Tags {
+				if !yield(t, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// TagPages is Tags, a page a step.
+func (c *Client) TagPages(ctx context.Context, r ref.Repository) iter.Seq2[TagPage, error] {
 	return c.tagPages(ctx, r, nil)
 }
 

@@ -25,7 +25,7 @@ func brokenList(t *testing.T) (*registrytest.Server, *Client, ref.Repository, []
 	})
 	var names []string
 	var last TagPage
-	for p, err := range c.Tags(t.Context(), r) {
+	for p, err := range c.TagPages(t.Context(), r) {
 		if err != nil {
 			break
 		}

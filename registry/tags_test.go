@@ -43,7 +43,7 @@ func scripts(s *registrytest.Server, kind string, pages ...scripted) {
 
 // allTags gives all tags, by pages, up to an error.
 func allTags(t *testing.T, c *Client, r ref.Repository) (pages [][]string, err error) {
-	for page, err := range c.Tags(t.Context(), r) {
+	for page, err := range c.TagPages(t.Context(), r) {
 		if err != nil {
 			return pages, err
 		}
@@ -73,7 +73,7 @@ func TestNoPageSizeIsAskedFor(t *testing.T) {
 	if err := first(c.Catalog(t.Context(), r.Host)); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Referrers(t.Context(), r, d); err != nil {
+	if _, err := c.Referrers(t.Context(), r, d, ""); err != nil {
 		t.Error(err)
 	}
 	s.Want("GET tags", "GET catalog", "GET referrers")
@@ -320,5 +320,30 @@ func TestAPageThatFailsIsGotAgain(t *testing.T) {
 				t.Errorf("asked for %q", queries)
 			}
 		})
+	}
+}
+
+// Tags come one by one, over all pages, and no page is asked for that nobody reads.
+func TestTagsComeOneByOne(t *testing.T) {
+	s, c := newFixture(t)
+	s.Change(func(tr *registrytest.Traits) { tr.Page = 2 })
+	s.SetTags(s.repo.Path, "a", "b", "c", "d", "e")
+	var got []string
+	for tag, err := range c.Tags(t.Context(), s.repo) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got = append(got, tag); tag == "c" {
+			break
+		}
+	}
+	if want := []string{"a", "b", "c"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s.want(c, "GET tags", "GET tags")
+	for tag, err := range c.Tags(t.Context(), ref.Repository{Host: s.Host, Path: "no/such"}) {
+		if tag != "" || !errors.Is(err, ErrNotFound) {
+			t.Errorf("%q, %v", tag, err)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -15,13 +14,6 @@ import (
 	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/ref"
 )
-
-// Source is the bytes of a blob that is pushed. They are read from any offset, as
-// often as needed, by one goroutine at a time.
-type Source interface {
-	io.ReaderAt
-	io.Closer
-}
 
 // Push says what is known of a blob that is pushed, and who wants to be told.
 type Push struct {
@@ -58,7 +50,7 @@ type Pushed struct {
 // wrapped. A body that is sent takes one of Options.Uploads places of the host, from
 // before its session begins. ctx is over all of it; a session that doesn't come to
 // its end is cancelled.
-func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descriptor, open func(context.Context) (Source, error), p Push) (done Pushed, err error) {
+func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descriptor, open Opener, p Push) (done Pushed, err error) {
 	if err := checkDigest(r, desc.Digest); err != nil {
 		return done, err
 	}
@@ -86,7 +78,7 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 	}
 	defer func() { u.abandon() }()
 	for _, f := range from {
-		if done.Mounted, err = u.mount(ctx, f); err != nil || done.Mounted {
+		if done.Mounted, err = u.mountOrGoOn(ctx, f); err != nil || done.Mounted {
 			return done, err
 		}
 		if u.at != nil {
@@ -101,7 +93,7 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 }
 
 // inPlace takes one of the places of the host, and sends the blob.
-func (u *upload) inPlace(ctx context.Context, open func(context.Context) (Source, error)) error {
+func (u *upload) inPlace(ctx context.Context, open Opener) error {
 	release, err := u.c.uploads.take(ctx, u.r.Host)
 	if err != nil {
 		return fmt.Errorf("%s: %w", u.name(), err)
@@ -111,7 +103,7 @@ func (u *upload) inPlace(ctx context.Context, open func(context.Context) (Source
 }
 
 // goOn sends what is left of a blob that was sent ahead.
-func (u *upload) goOn(ctx context.Context, a *Ahead, open func(context.Context) (Source, error)) error {
+func (u *upload) goOn(ctx context.Context, a *Ahead, open Opener) error {
 	if a.existed {
 		u.done.Existed = true
 		return nil
@@ -183,34 +175,13 @@ func (u *upload) exists(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// mount asks the registry to take the blob from another of its repositories (spec,
-// "Mounting a blob from another repository"). It may begin a session instead.
-func (u *upload) mount(ctx context.Context, from ref.Repository) (bool, error) {
-	u.access.From = from.Path
-	query := "mount=" + url.QueryEscape(u.desc.Digest.String()) + "&from=" + url.QueryEscape(from.Path)
-	k := u.startCall(query)
-	resp, err := u.c.do(ctx, k, http.StatusCreated, http.StatusAccepted)
-	if err != nil {
-		if ctx.Err() != nil {
-			return false, err
-		}
-		u.c.opts.Logger.Debug("a blob can't be mounted", "blob", u.name(), "from", from, "cause", err)
-		return false, nil
-	}
-	if resp.StatusCode == http.StatusCreated {
-		resp.Body.Close()
-		return true, nil
-	}
-	return false, u.begun(resp, k)
-}
-
 // lasting is an error that another attempt doesn't cure.
 type lasting struct{ error }
 
 func (e lasting) Unwrap() error { return e.error }
 
 // openSource opens the bytes, once, when some are needed.
-func (u *upload) openSource(ctx context.Context, open func(context.Context) (Source, error)) error {
+func (u *upload) openSource(ctx context.Context, open Opener) error {
 	if u.src != nil || u.desc.Size == 0 {
 		return nil
 	}

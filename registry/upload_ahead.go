@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,10 +25,6 @@ const (
 	// growthWork stands for the size of a body whose end isn't known.
 	growthWork = 1 << 30
 )
-
-// ErrNotAhead is of a blob that can't be sent while it is written. It can be pushed as
-// a whole.
-var ErrNotAhead = errors.New("the registry doesn't take a blob while it is written")
 
 // Growing is a Source that is being written, from its start on.
 type Growing interface {

@@ -15,7 +15,7 @@ import (
 const leastChunk = 256 << 10
 
 // run sends the blob until the repository has it, or nothing helps.
-func (u *upload) run(ctx context.Context, open func(context.Context) (Source, error)) error {
+func (u *upload) run(ctx context.Context, open Opener) error {
 	defer func() {
 		if u.src != nil {
 			u.src.Close()
@@ -51,7 +51,7 @@ func (u *upload) remember() {
 }
 
 // attempt goes as far as nothing goes wrong.
-func (u *upload) attempt(ctx context.Context, open func(context.Context) (Source, error)) error {
+func (u *upload) attempt(ctx context.Context, open Opener) error {
 	if u.at == nil {
 		if err := u.start(ctx); err != nil {
 			return err

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -15,6 +17,12 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
+// speaksPlain says whether err is of a server that answered TLS in plain text.
+func speaksPlain(err error) bool {
+	var record tls.RecordHeaderError
+	return errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch)
+}
+
 // unreachable tells in plain words what kept an answer away, and what to do.
 func (v *visit) unreachable(err error) check {
 	if c, ok := v.distrusted(err); ok {
@@ -23,7 +31,7 @@ func (v *visit) unreachable(err error) check {
 	var dns *net.DNSError
 	var timeout interface{ Timeout() bool }
 	switch {
-	case registry.SpeaksPlain(err):
+	case speaksPlain(err):
 		return wrong(fmt.Sprintf("if that is meant: --plain-http %s, or insecure = true for it in registries.conf, or insecure-registries in docker's daemon.json", v.host), "it speaks plain HTTP where TLS is expected")
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return wrong("is it spelled right? A name of a private network may need its VPN or name server", "no name server knows %s", dns.Name)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/hosts"
+	"github.com/ocifs/ocifs/registry/probe"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -64,11 +66,11 @@ func (d *diagnosis) examineHost(ctx context.Context, t target, s settings, sourc
 		return
 	}
 	type greeted struct {
-		registry.Greeting
+		probe.Greeting
 		err error
 	}
 	g, c := find(ctx, d, "encryption", checkFor, func(ctx context.Context) (greeted, check) {
-		g, err := v.client.Greet(ctx, v.host)
+		g, err := probe.Greet(ctx, v.client, v.host, "")
 		return greeted{g, err}, v.encryption(g, err)
 	})
 	if c.State != isOK && c.State != isWarning {
@@ -96,21 +98,30 @@ func (v *visit) understood() check {
 
 // proxy tells which proxy counts, where one does.
 func (v *visit) proxy() (*url.URL, check) {
-	proxy, err := v.client.Proxy(v.host)
+	of := &http.Request{URL: &url.URL{Scheme: "https", Host: ref.APIHost(v.host)}}
+	if v.plain {
+		of.URL.Scheme = "http"
+	}
+	proxy, err := http.ProxyFromEnvironment(of) // as net/http's transports do
 	if err != nil {
 		return nil, wrong("mend HTTPS_PROXY (HTTP_PROXY for a host of --plain-http)", "the proxy of the environment: %v", err)
 	}
 	if proxy == nil {
 		return nil, check{}
 	}
+	bare := *proxy
+	bare.User = nil
+	proxy = &bare
 	return proxy, fine("%s is asked by way of %s, as HTTPS_PROXY or HTTP_PROXY has it and NO_PROXY doesn't say otherwise", v.host, proxy)
 }
 
 // server is the host and the port that is connected to: the proxy's, where there is one.
 func (v *visit) server(proxy *url.URL) (host, port string) {
 	u := &url.URL{Host: ref.APIHost(v.host)}
-	if of, err := v.client.Server(v.host); err == nil {
-		u = of
+	if h, err := v.client.HostState(v.host); err == nil { // which the registry itself comes last in
+		if of, err := url.Parse(h.Servers[len(h.Servers)-1].URL); err == nil {
+			u = of
+		}
 	}
 	if v.plain {
 		u.Scheme = "http"
@@ -161,7 +172,7 @@ func (v *visit) connection(ctx context.Context, proxy *url.URL) check {
 }
 
 // encryption tells what the connection of the greeting was like.
-func (v *visit) encryption(g registry.Greeting, err error) check {
+func (v *visit) encryption(g probe.Greeting, err error) check {
 	switch {
 	case g.Status == 0:
 		return v.unreachable(err)
@@ -188,7 +199,7 @@ func (v *visit) encryption(g registry.Greeting, err error) check {
 }
 
 // api tells what /v2/ says to a stranger.
-func (v *visit) api(g registry.Greeting, err error) check {
+func (v *visit) api(g probe.Greeting, err error) check {
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
 		return wrong("is the host right? Some registries have another for their API than for their web pages", "/v2/ isn't there (%d): this is no registry", g.Status)
@@ -205,7 +216,7 @@ func (v *visit) api(g registry.Greeting, err error) check {
 }
 
 func (v *visit) roundTrip(ctx context.Context) check {
-	took, err := v.client.RoundTrip(ctx, v.host, roundTrips)
+	took, err := probe.Latency(ctx, v.client, v.host, roundTrips)
 	if err != nil {
 		return v.unreachable(err)
 	}
@@ -216,8 +227,8 @@ func (v *visit) roundTrip(ctx context.Context) check {
 }
 
 // login tells who the registry lets in.
-func (v *visit) login(ctx context.Context, g registry.Greeting) check {
-	account, err := v.client.LogIn(ctx, v.asked())
+func (v *visit) login(ctx context.Context, g probe.Greeting) check {
+	account, err := probe.LogIn(ctx, v.client, v.asked())
 	denied := errors.Is(err, registry.ErrDenied)
 	var token *auth.TokenError
 	var refusal *registry.Error

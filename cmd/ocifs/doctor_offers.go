@@ -9,6 +9,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/probe"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
@@ -49,24 +50,24 @@ func (d *diagnosis) examineOffers(ctx context.Context, v *visit) {
 		return
 	}
 	d.do(ctx, "referrers", func(ctx context.Context) check {
-		yes, err := v.client.OffersReferrers(ctx, r)
+		yes, err := probe.OffersReferrers(ctx, v.client, r)
 		return v.offer(yes, err, "referrers are listed by the API",
 			fine("there is no referrers API: the tag schema stands for it"))
 	})
 	if example.blob.Size > 0 {
 		d.do(ctx, "range", func(ctx context.Context) check {
-			yes, err := v.client.OffersRange(ctx, r, example.blob)
+			yes, err := probe.OffersRange(ctx, v.client, r, example.blob)
 			return v.offer(yes, err, "parts of blobs can be read",
 				warning("whoever runs the registry may have a proxy before it that drops Range", "parts of blobs can't be read: a download that breaks off begins anew"))
 		})
 		d.do(ctx, "blob-mount", func(ctx context.Context) check {
-			yes, err := v.client.OffersMount(ctx, r, example.blob)
+			yes, err := probe.OffersMount(ctx, v.client, r, example.blob)
 			return v.offer(yes, err, "blobs are taken over from other repositories without being sent",
 				warning("nothing needs to be done: it takes longer", "blobs aren't taken over from other repositories: a copy within this host is sent"))
 		})
 	}
 	d.do(ctx, "delete", func(ctx context.Context) check {
-		yes, err := v.client.OffersDelete(ctx, r)
+		yes, err := probe.OffersDelete(ctx, v.client, r)
 		return v.offer(yes, err, "manifests can be deleted, with --allow-delete",
 			warning("if it should be: whoever runs the registry has to allow it", "nothing can be deleted: rmdir fails with 'Operation not supported'"))
 	})
@@ -119,7 +120,7 @@ type sample struct {
 
 // sample finds something to look at in a repository.
 func (v *visit) sample(ctx context.Context, r ref.Repository) (sample, check) {
-	tag, blob, err := v.client.Sample(ctx, r, v.object)
+	tag, blob, err := probe.Sample(ctx, v.client, r, v.object)
 	name := ref.Reference{Repository: r, Object: tag}.String()
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
@@ -140,7 +141,7 @@ func (v *visit) sample(ctx context.Context, r ref.Repository) (sample, check) {
 
 // rateLimit tells what may still be pulled, where the registry tells it.
 func (v *visit) rateLimit(ctx context.Context, r ref.Repository, tag string) check {
-	l, ok, err := v.client.RateLimit(ctx, r, tag)
+	l, ok, err := probe.RateLimit(ctx, v.client, r, tag)
 	switch {
 	case err != nil && v.host == ref.DockerHub:
 		return unknown("ask again", "what may still be pulled: %v", err)

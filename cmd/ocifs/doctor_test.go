@@ -24,6 +24,7 @@ import (
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/hosts"
+	"github.com/ocifs/ocifs/registry/probe"
 )
 
 // What people write in place of HOST/REPOSITORY is understood, and told.
@@ -128,7 +129,7 @@ func TestDistrustIsExplained(t *testing.T) {
 			defer s.Close()
 			v := &visit{target: target{host: strings.TrimPrefix(s.URL, "https://")}, client: registry.New(registry.Options{})}
 			defer v.client.Close()
-			g, err := v.client.Greet(t.Context(), v.host)
+			g, err := probe.Greet(t.Context(), v.client, v.host, "")
 			got := v.encryption(g, err)
 			if got.State != isWrong || !strings.Contains(got.Found, c.found) || !strings.Contains(got.Next, c.next) {
 				t.Errorf("found %+v\nwant %q, %q", got, c.found, c.next)

@@ -45,11 +45,11 @@ func (r Repository) Referrers(ctx context.Context, subject digest.Digest) (Refer
 	}
 	rs, err := r.rs.referring.do(ctx, key, func(ctx context.Context) (Referrers, error) {
 		moment := r.rs.changes.now()
-		ds, err := r.rs.o.Client.Referrers(ctx, r.Repository, subject)
+		rs, err := r.rs.o.Client.Referrers(ctx, r.Repository, subject, "")
 		if err != nil {
 			return Referrers{}, err
 		}
-		got, err := newReferrers(r.rs.answered(r.rs.o.ListTTL), ds)
+		got, err := newReferrers(r.rs.answered(r.rs.o.ListTTL), rs.Descriptors)
 		if err != nil {
 			return Referrers{}, err
 		}

@@ -51,7 +51,7 @@ func (r Repository) exists(ctx context.Context) error {
 	if err := r.refused(); err != nil {
 		return err
 	}
-	for _, err := range r.rs.o.Client.Tags(ctx, r.Repository) {
+	for _, err := range r.rs.o.Client.TagPages(ctx, r.Repository) {
 		if errors.Is(err, registry.ErrNotFound) && r.answersForATag(ctx) {
 			break
 		}

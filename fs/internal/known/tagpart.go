@@ -37,7 +37,7 @@ func (r Repository) listTags(ctx context.Context) (tagPart, error) {
 	pages := r.rs.o.Client.TagPagesAfter(ctx, r.Repository, p.last)
 	if !ok {
 		p = tagPart{names: []string{}, whole: true, moment: r.rs.changes.now(), begun: r.rs.now()}
-		pages = r.rs.o.Client.Tags(ctx, r.Repository)
+		pages = r.rs.o.Client.TagPages(ctx, r.Repository)
 	}
 	for page, err := range pages {
 		if err != nil {

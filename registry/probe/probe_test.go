@@ -1,10 +1,10 @@
-package registry
+package probe_test
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -15,21 +15,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/auth"
+	"github.com/ocifs/ocifs/registry/probe"
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // probed starts a registry that answers as h does, and gives a client of it that
 // comes as jane, where she is given a password, and a repository.
-func probed(t *testing.T, h http.HandlerFunc, password string) (*Client, ref.Repository) {
+func probed(t *testing.T, h http.HandlerFunc, password string) (*registry.Client, ref.Repository) {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	r := ref.Repository{Host: strings.TrimPrefix(s.URL, "http://"), Path: "a/b"}
-	o := Options{PlainHTTP: []string{r.Host}, RetryMaxWait: time.Second}
+	o := registry.Options{PlainHTTP: []string{r.Host}, RetryMaxWait: time.Second, Retries: -1}
 	if password != "" {
-		o.Credentials = creds{"": {Username: "jane", Password: password, Origin: "a test"}}
+		o.Credentials = jane(password)
 	}
-	c := newClient(o, bounds{idle: 5 * time.Second, answer: 5 * time.Second, pauses: []time.Duration{}})
+	c := registry.New(o)
 	t.Cleanup(c.Close)
 	return c, r
 }
@@ -45,9 +48,9 @@ func TestARegistrySaysWhatItAsksFor(t *testing.T) {
 		"nothing":        {status: 200},
 		"a password":     {401, http.Header{"Www-Authenticate": {`BASIC realm="x"`}}, []string{"basic"}, "", nil},
 		"a token":        {401, http.Header{"Www-Authenticate": {`Negotiate, Bearer realm="https://auth.example/t",service=s`}}, []string{"negotiate", "bearer"}, "auth.example", nil},
-		"another path":   {404, nil, nil, "", ErrNotFound},
-		"out of order":   {500, nil, nil, "", ErrServer},
-		"a web page":     {200, http.Header{"Content-Type": {"text/html; charset=utf-8"}}, nil, "", ErrServer},
+		"another path":   {404, nil, nil, "", registry.ErrNotFound},
+		"out of order":   {500, nil, nil, "", registry.ErrServer},
+		"a web page":     {200, http.Header{"Content-Type": {"text/html; charset=utf-8"}}, nil, "", registry.ErrServer},
 		"what is denied": {403, nil, nil, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +63,7 @@ func TestARegistrySaysWhatItAsksFor(t *testing.T) {
 				}
 				w.WriteHeader(c.status)
 			}, "a secret that nobody asked for")
-			g, err := cl.Greet(t.Context(), r.Host)
+			g, err := probe.Greet(t.Context(), cl, r.Host, "")
 			if !errors.Is(err, c.err) || err == nil && (g.Status != c.status || g.TLS != nil) {
 				t.Errorf("got %+v, %v; want %d, %v", g, err, c.status, c.err)
 			}
@@ -77,14 +80,11 @@ func TestWhyTLSFailsCanBeTold(t *testing.T) {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	defer s.Close()
-	c := New(Options{})
+	c := registry.New(registry.Options{})
 	defer c.Close()
-	_, err := c.Greet(t.Context(), strings.TrimPrefix(s.URL, "https://"))
-	if unknown := new(x509.UnknownAuthorityError); !errors.As(err, unknown) || !errors.Is(err, ErrUnreachable) || SpeaksPlain(err) {
+	_, err := probe.Greet(t.Context(), c, strings.TrimPrefix(s.URL, "https://"), "")
+	if unknown := new(x509.UnknownAuthorityError); !errors.As(err, unknown) || !errors.Is(err, registry.ErrUnreachable) {
 		t.Errorf("a foreign authority gives %v", err)
-	}
-	if !SpeaksPlain(fmt.Errorf("so: %w", http.ErrSchemeMismatch)) {
-		t.Error("an answer in plain text isn't seen")
 	}
 }
 
@@ -120,9 +120,9 @@ func TestLoggingInSaysWhoWasLetIn(t *testing.T) {
 	}{
 		"open, none":    {open, "", "", nil},
 		"open, some":    {open, right, "", nil},
-		"basic, none":   {basic, "", "", ErrDenied},
+		"basic, none":   {basic, "", "", registry.ErrDenied},
 		"basic, right":  {basic, right, "jane", nil},
-		"basic, wrong":  {basic, "wrong", "", ErrDenied},
+		"basic, wrong":  {basic, "wrong", "", registry.ErrDenied},
 		"tokens, none":  {tokens, "", "", nil},
 		"tokens, right": {tokens, right, "jane", nil},
 		"tokens, wrong": {tokens, "wrong", "", nil},
@@ -130,7 +130,7 @@ func TestLoggingInSaysWhoWasLetIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cl, r := probed(t, c.registry, c.password)
 			for _, r := range []ref.Repository{r, {Host: r.Host}} {
-				account, err := cl.LogIn(t.Context(), r)
+				account, err := probe.LogIn(t.Context(), cl, r)
 				account, _, _ = strings.Cut(account, "#")
 				if account != c.account || !errors.Is(err, c.err) {
 					t.Errorf("%s: let in as %q, %v; want %q, %v", r, account, err, c.account, c.err)
@@ -152,7 +152,7 @@ func TestRoundTripsAreOfAConnectionThatIsThere(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = io.WriteString(w, "no")
 	}, "")
-	took, err := cl.RoundTrip(t.Context(), r.Host, 1)
+	took, err := probe.Latency(t.Context(), cl, r.Host, 1)
 	if err != nil || took <= 0 || took >= 300*time.Millisecond {
 		t.Errorf("it takes %s, %v", took, err)
 	}
@@ -167,13 +167,13 @@ func TestRoundTripsAreOfAConnectionThatIsThere(t *testing.T) {
 func TestRateLimitsAreTold(t *testing.T) {
 	for name, c := range map[string]struct {
 		limit, remaining string
-		want             RateLimit
+		want             registry.RateLimit
 		ok               bool
 	}{
-		"as Docker Hub": {"100;w=21600", "76;w=21600", RateLimit{Limit: 100, Remaining: 76, Window: 21600}, true},
-		"no window":     {"100", "0", RateLimit{Limit: 100}, true},
-		"none":          {"", "", RateLimit{}, false},
-		"nonsense":      {"many", "-1;w=x", RateLimit{}, false},
+		"as Docker Hub": {"100;w=21600", "76;w=21600", registry.RateLimit{Limit: 100, Remaining: 76, Window: 21600}, true},
+		"no window":     {"100", "0", registry.RateLimit{Limit: 100}, true},
+		"none":          {"", "", registry.RateLimit{}, false},
+		"nonsense":      {"many", "-1;w=x", registry.RateLimit{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl, r := probed(t, func(w http.ResponseWriter, req *http.Request) {
@@ -183,11 +183,18 @@ func TestRateLimitsAreTold(t *testing.T) {
 				w.Header().Set("RateLimit-Limit", c.limit)
 				w.Header().Set("RateLimit-Remaining", c.remaining)
 			}, "")
-			got, ok, err := cl.RateLimit(t.Context(), r, "latest")
+			got, ok, err := probe.RateLimit(t.Context(), cl, r, "latest")
 			got.Seen = time.Time{}
 			if err != nil || ok != c.ok || ok && got != c.want {
 				t.Errorf("got %+v, %t, %v; want %+v, %t", got, ok, err, c.want, c.ok)
 			}
 		})
 	}
+}
+
+// jane is a credential for every registry: the password of jane.
+type jane string
+
+func (p jane) Credential(context.Context, ref.Repository) (auth.Credential, error) {
+	return auth.Credential{Username: "jane", Password: string(p), Origin: "a test"}, nil
 }

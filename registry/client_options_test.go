@@ -1,0 +1,91 @@
+package registry
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/registrytest"
+)
+
+// recording is a RoundTripper that notes what it sends.
+type recording struct {
+	next http.RoundTripper
+	mu   sync.Mutex
+	sent map[string]int // by method and path
+}
+
+func (r *recording) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	r.sent[req.Method+" "+req.URL.Path]++
+	r.mu.Unlock()
+	return r.next.RoundTrip(req)
+}
+
+// Every request goes through a Transport of the caller's, the fetch of a token, a redirect, and
+// the body of a blob too; the client's own settings of TLS don't count then.
+func TestEveryRequestGoesThroughTheTransport(t *testing.T) {
+	o := janes(true)
+	o.TLS = true
+	s := registrytest.Start(t, o)
+	d := s.Blob("a/b", []byte(layer))
+	own := &http.Transport{TLSClientConfig: s.ClientTLS()}
+	defer own.CloseIdleConnections()
+	r := &recording{next: own, sent: map[string]int{}}
+	c := newClient(Options{Transport: r, Credentials: creds{"": jane}}, quick())
+	defer c.Close()
+	b, err := c.Blob(t.Context(), in(s), v1.Descriptor{Digest: d, Size: int64(len(layer))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if _, err := sendBlob(t.Context(), c, in(s), "another"); err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for _, n := range r.sent {
+		sent += n
+	}
+	if all := len(s.Requests()); sent != all || r.sent["GET /token"] == 0 {
+		t.Errorf("%d of %d requests went through it: %v", sent, all, r.sent)
+	}
+}
+
+// Retries bounds how often a request is sent again, and a body is continued.
+func TestRetriesAreAsManyAsWanted(t *testing.T) {
+	for retries, want := range map[int]int{-1: 1, 0: 4, 1: 2, 5: 6} {
+		pauses := pausesFor(retries)
+		if len(pauses) != want-1 {
+			t.Errorf("%d: %d pauses, want %d", retries, len(pauses), want-1)
+		}
+		for i := range pauses {
+			pauses[i] = 1
+		}
+	}
+	for _, retries := range []int{-1, 2} {
+		s := registrytest.Start(t, registrytest.Options{})
+		b := quick()
+		if b.pauses = pausesFor(retries); retries > 0 {
+			b.pauses[0], b.pauses[1] = 1, 1
+		}
+		c := knowing(t, Options{Retries: retries}, b, s)
+		s.On("GET manifest v1", registrytest.Status(502, ""))
+		if _, err := c.Manifest(t.Context(), in(s), "v1"); !errors.Is(err, ErrServer) {
+			t.Error(err)
+		}
+		if got, want := s.Count("GET manifest"), max(retries, 0)+1; got != want {
+			t.Errorf("%d retries: asked %d times, want %d", retries, got, want)
+		}
+		s.Blob("a/b", []byte(layer))
+		s.On("GET blob", registrytest.Cut(1))
+		if _, err := readBlob(c, in(s), layer); err == nil && retries < 0 {
+			t.Error("a body that breaks off is continued")
+		}
+		if got, want := s.Count("GET blob"), 1; retries < 0 && got != want {
+			t.Errorf("%d retries: the blob was asked for %d times, want %d", retries, got, want)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package registry
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/registry/ref"
+	"github.com/ocifs/ocifs/registry/registrytest"
+)
+
+// A mount brings the blob and sends no byte of it, or it is ErrNotMounted; the session that a
+// registry begins in its place is cancelled.
+func TestABlobIsMountedOrItSaysSo(t *testing.T) {
+	s, c := newFixture(t)
+	from := ref.Repository{Host: s.repo.Host, Path: "other"}
+	desc := v1.Descriptor{Digest: s.Blob(from.Path, []byte(blob)), Size: int64(len(blob))}
+	if err := c.MountBlob(t.Context(), s.repo, desc, from); !errors.Is(err, ErrNotMounted) {
+		t.Errorf("a session begins: %v", err)
+	}
+	s.want(c, "POST upload", cancelled)
+	for status, want := range map[int]error{404: ErrNotMounted, 405: ErrNotMounted, 400: ErrNotMounted, 403: ErrDenied, 503: ErrServer} {
+		refused := s.On("POST upload", registrytest.Status(status, ""))
+		if err := c.MountBlob(t.Context(), s.repo, desc, from); !errors.Is(err, want) || (want != ErrNotMounted) == errors.Is(err, ErrNotMounted) {
+			t.Errorf("%d: %v, want %v", status, err, want)
+		}
+		refused.End()
+	}
+	s.Forget()
+	elsewhere := ref.Repository{Host: "other.example", Path: "other"}
+	if err := c.MountBlob(t.Context(), s.repo, desc, elsewhere); !errors.Is(err, ErrNotMounted) || !strings.Contains(err.Error(), "another registry, other.example") {
+		t.Errorf("from another registry: %v", err)
+	}
+	s.want(c)
+	s.Change(func(tr *registrytest.Traits) { tr.Mounts = true })
+	if err := c.MountBlob(t.Context(), s.repo, desc, from); err != nil {
+		t.Error(err)
+	}
+	s.has(blob)
+	s.want(c, "POST upload")
+}
