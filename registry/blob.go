@@ -25,8 +25,9 @@ const (
 	maxBreaks = 4
 	maxStalls = 2
 	much      = 64 << 10
-	// slowAfter is how long a body may take for much before it gives up its place:
-	// slow ones aren't what the places are counted for, and mustn't keep others out.
+	// slowAfter is how long a body may take for much before it counts no more among
+	// Options.Downloads:
+	// slow ones aren't what the limit is for, and mustn't keep others out.
 	slowAfter = 5 * time.Second
 )
 
@@ -76,8 +77,8 @@ func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descri
 	return b.begin()
 }
 
-// BlobPart is BlobRange for one who gets several parts of a blob at once: it takes a
-// place only where one is free, and else is ErrNoPlace; and where the registry doesn't
+// BlobPart is BlobRange for one who gets several parts of a blob at once. It never waits:
+// where Options.Downloads bodies are open it is ErrNoPlace; and where the registry doesn't
 // send that part alone it is ErrUnsupported, and nothing is read.
 func (c *Client) BlobPart(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
 	b, err := c.newBody(ctx, r, desc, offset, length)
@@ -120,7 +121,7 @@ func (b *Body) begin() (*Body, error) {
 	return b, nil
 }
 
-// watch gives up the place of a body that is slow.
+// watch counts a body that is slow no more among Options.Downloads.
 func (b *Body) watch() {
 	switch {
 	case b.closed.Load():

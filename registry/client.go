@@ -27,16 +27,17 @@ const (
 
 // Options says how a Client behaves. The zero value is useful.
 type Options struct {
-	// UserAgent names the program in each request: "crane/v1.2.3"; "": ocifs.
+	// UserAgent names the program in each request: "copier/v1.2.3"; "": ocifs.
 	UserAgent string
 	// Credentials finds the credential for each repository; nil: nobody in particular asks.
-	// auth.Files reads those of docker and podman.
+	// auth.Default finds those of docker and podman, auth.Static is one.
 	Credentials auth.Source
 	// PlainHTTP are the hosts that are asked by http, HOST[:PORT]. Hosts on loopback needn't
 	// be named.
 	PlainHTTP []string
-	// Config finds the mirrors, certificates and headers that people configured for a host;
-	// nil: there are none.
+	// Config finds the mirrors, certificates and headers that people configured for a host:
+	// hosts.New(hosts.Usual()) reads the files of containerd, docker and podman; nil: there
+	// are none.
 	Config *hosts.Finder
 	// Transport sends every request, those for tokens too, be it by http or https; nil: the
 	// client's own transports, one for each TLS setting. With a Transport, the TLS settings

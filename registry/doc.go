@@ -55,7 +55,7 @@
 //	kind                 meaning                                            what helps
 //	ErrNotFound          the registry doesn't have it (fs.ErrNotExist)
 //	ErrBlobUnknown       what a pushed manifest names isn't there           push that first; also ErrNotFound
-//	ErrDenied            401, 403: with the best credential, or with none   Error.Credential, Error.Searched
+//	ErrDenied            401, 403: with the best credential, or with none   Error.Hint, Error.Searched
 //	ErrCorrupt           a digest or a size that doesn't match; malformed
 //	ErrTooManyRequests   429 beyond the waits allowed                       later; Options.RetryMaxWait
 //	ErrServer            5xx after retries, an answer that makes no sense   later

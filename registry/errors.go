@@ -21,7 +21,7 @@ import (
 // is the context's own, or that of the source of a blob that is pushed.
 var (
 	// ErrNotFound: the registry doesn't have it. It is also fs.ErrNotExist.
-	ErrNotFound = fmt.Errorf("not found: %w", fs.ErrNotExist)
+	ErrNotFound error = &subkind{"not found", fs.ErrNotExist}
 	// ErrDenied: 401 or 403 after the best credentials.
 	ErrDenied = errors.New("denied")
 	// ErrCorrupt: a digest or size that doesn't match, or a malformed manifest.
@@ -54,8 +54,18 @@ var (
 	ErrNotMounted = errors.New("not mounted")
 	// ErrBlobUnknown: a manifest names a blob or a manifest that the repository
 	// lacks. It is also ErrNotFound.
-	ErrBlobUnknown = fmt.Errorf("something that the manifest names is unknown: %w", ErrNotFound)
+	ErrBlobUnknown error = &subkind{"something that the manifest names is unknown", ErrNotFound}
 )
+
+// subkind is a kind of errors that is also of another.
+type subkind struct {
+	text string
+	of   error
+}
+
+func (k *subkind) Error() string { return k.text }
+
+func (k *subkind) Unwrap() error { return k.of }
 
 // Error is what went wrong between this client and a registry.
 type Error struct {

@@ -15,10 +15,10 @@ type limiters struct {
 
 // limiter bounds the concurrent transfers to one host.
 type limiter struct {
-	places  chan struct{} // has an element for each transfer under way
-	users   int           // transfers under way and waiting: with none the limiter is dropped; guarded by limiters.mu
-	waiting int           // transfers that wait; guarded by limiters.mu
-	wanted  chan struct{} // closed while one waits; guarded by limiters.mu
+	transfers chan struct{} // holds an element for each transfer under way
+	users     int           // transfers under way and waiting: with none the limiter is dropped; guarded by limiters.mu
+	waiting   int           // transfers that wait; guarded by limiters.mu
+	wanted    chan struct{} // closed while one waits; guarded by limiters.mu
 }
 
 func newLimiters(n int) *limiters { return &limiters{max: n, byHost: map[string]*limiter{}} }
@@ -27,7 +27,7 @@ func newLimiters(n int) *limiters { return &limiters{max: n, byHost: map[string]
 func (ls *limiters) use(host string) *limiter {
 	l := ls.byHost[host]
 	if l == nil {
-		l = &limiter{places: make(chan struct{}, ls.max), wanted: make(chan struct{})}
+		l = &limiter{transfers: make(chan struct{}, ls.max), wanted: make(chan struct{})}
 		ls.byHost[host] = l
 	}
 	l.users++
@@ -44,7 +44,7 @@ func (ls *limiters) leave(host string, l *limiter) {
 // release gives the function that ends a transfer. It may be called several times.
 func (ls *limiters) release(host string, l *limiter) func() {
 	return sync.OnceFunc(func() {
-		<-l.places
+		<-l.transfers
 		ls.mu.Lock()
 		defer ls.mu.Unlock()
 		ls.leave(host, l)
@@ -56,7 +56,7 @@ func (ls *limiters) take(ctx context.Context, host string) (release func(), err 
 	ls.mu.Lock()
 	l := ls.use(host)
 	select {
-	case l.places <- struct{}{}:
+	case l.transfers <- struct{}{}:
 		ls.mu.Unlock()
 		return ls.release(host, l), nil
 	default:
@@ -76,7 +76,7 @@ func (ls *limiters) take(ctx context.Context, host string) (release func(), err 
 		}
 	}()
 	select {
-	case l.places <- struct{}{}:
+	case l.transfers <- struct{}{}:
 		return ls.release(host, l), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -91,7 +91,7 @@ func (ls *limiters) spare(host string) (release func(), wanted <-chan struct{}, 
 	l := ls.use(host)
 	if l.waiting == 0 {
 		select {
-		case l.places <- struct{}{}:
+		case l.transfers <- struct{}{}:
 			return ls.release(host, l), l.wanted, true
 		default:
 		}

@@ -38,9 +38,10 @@ func named(r ref.Repository, object string) string {
 	return ref.Reference{Repository: r, Object: object}.String()
 }
 
-// Manifest gets a manifest by tag or digest: one GET (spec, "Pulling
-// manifests"). Its bytes match the digest asked for or the one that came with
-// them.
+// Manifest gets a manifest by its tag or its digest, which reference is one of, as
+// ref.Reference.Object: one GET (spec, "Pulling manifests"). There is no default for "".
+// Its bytes match the digest asked for or the one that came with them. ErrNotFound,
+// ErrCorrupt, and what any request may end with.
 func (c *Client) Manifest(ctx context.Context, r ref.Repository, reference string) (*Manifest, error) {
 	want, err := checkReference(r, reference)
 	if err != nil {

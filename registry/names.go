@@ -28,8 +28,11 @@ func checkReference(r ref.Repository, reference string) (d digest.Digest, err er
 	if ref.ValidTag(reference) {
 		return "", nil
 	}
+	if reference == "" {
+		return "", fmt.Errorf("%s: %w: %w: there is neither a tag nor a digest", r, ErrNotFound, ref.ErrInvalid)
+	}
 	if d, err = ref.ParseDigest(reference); err != nil {
-		return "", fmt.Errorf("%s: %w: %w", r, ErrNotFound, err)
+		return "", fmt.Errorf("%s: %w: %q is no tag, and %w", r, ErrNotFound, reference, err)
 	}
 	return d, nil
 }

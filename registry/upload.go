@@ -17,8 +17,8 @@ import (
 
 // Push says what is known of a blob that is pushed, and who wants to be told.
 type Push struct {
-	// From are repositories that have the blob. It is mounted from the first that is
-	// let; those of other hosts are passed over.
+	// From are repositories that have the blob. The registry is asked to mount it from each
+	// in turn, until it does or wants the bytes; those of other hosts are passed over.
 	From []ref.Repository
 	// Absent: the repository is known not to have it, and isn't asked.
 	Absent bool
@@ -47,8 +47,8 @@ type Pushed struct {
 //
 // open is called once, when bytes are needed, and never for an empty blob; what it
 // gave is closed before PushBlob returns. An error of the source comes back as it is,
-// wrapped. A body that is sent takes one of Options.Uploads places of the host, from
-// before its session begins. ctx is over all of it; a session that doesn't come to
+// wrapped. Options.Uploads bounds the blobs that are sent to a host at once: others wait,
+// before their sessions begin. ctx is over all of it; a session that doesn't come to
 // its end is cancelled.
 func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descriptor, open Opener, p Push) (done Pushed, err error) {
 	if err := checkDigest(r, desc.Digest); err != nil {
@@ -88,12 +88,12 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 	if u.at == nil {
 		u.access.From = ""
 	}
-	err = u.inPlace(ctx, open)
+	err = u.limited(ctx, open)
 	return done, err
 }
 
-// inPlace takes one of the places of the host, and sends the blob.
-func (u *upload) inPlace(ctx context.Context, open Opener) error {
+// limited sends the blob once Options.Uploads lets it.
+func (u *upload) limited(ctx context.Context, open Opener) error {
 	release, err := u.c.uploads.take(ctx, u.r.Host)
 	if err != nil {
 		return fmt.Errorf("%s: %w", u.name(), err)
@@ -116,7 +116,7 @@ func (u *upload) goOn(ctx context.Context, a *Ahead, open Opener) error {
 	if u.acked > u.desc.Size { // more than there is of it
 		u.abandon()
 	}
-	return u.inPlace(ctx, open)
+	return u.limited(ctx, open)
 }
 
 // upload is a blob on its way to a repository, and the session that it goes by. It

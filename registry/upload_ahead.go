@@ -54,8 +54,8 @@ func (a *Ahead) Cancel() {
 // repository has the blob.
 //
 // The first request goes on for as long as bytes come, as those of docker do, and
-// takes one of Options.Uploads places that nobody waits for. It ends when there is
-// nothing to be sent at the moment and somebody waits for a place, or when nothing
+// counts among Options.Uploads, where nobody waits for that. It ends when there is
+// nothing to be sent at the moment and another upload waits, or when nothing
 // came for ten seconds; what comes later goes in parts. What breaks off isn't
 // continued: an error leaves nothing behind at the registry, and says nothing about
 // whether the blob can be pushed as a whole. ErrNotAhead is of a host of which that is
@@ -134,7 +134,7 @@ func (u *upload) next(ctx context.Context, src Growing, size int64, wanted <-cha
 type growth struct {
 	ended  <-chan struct{} // closed when whoever asks is interrupted: http waits for the body's reader even then
 	src    Growing
-	wanted <-chan struct{} // closed when somebody waits for the place
+	wanted <-chan struct{} // closed when another upload waits for this one to end
 	quiet  time.Duration
 	once   sync.Once
 	over   chan struct{} // closed when the part has ended
