@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -60,4 +61,40 @@ func BenchmarkGet(b *testing.B) {
 			_ = os.Remove(f.Name())
 		}
 	})
+}
+
+// The cost of the first read of a GiB that is in doubt after an unclean end, and of the second:
+// one read of the disk, once.
+func BenchmarkFirstReadAfterAnUncleanEnd(b *testing.B) {
+	const blobs, size = 16, 64 << 20
+	dir := b.TempDir()
+	s := open(b, dir, Options{})
+	var wants []Want
+	for i := range blobs {
+		src := &source{b: content(byte(i), size)}
+		fill(b, s, src.b)
+		wants = append(wants, src.want())
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		// A sentinel that nobody has locked.
+		if err := os.WriteFile(filepath.Join(s.alive(), "1-killed"), nil, 0o600); err != nil {
+			b.Fatal(err)
+		}
+		s := open(b, dir, Options{})
+		for _, turn := range []string{"first", "second"} {
+			began := time.Now()
+			for _, w := range wants {
+				f, err := s.Get(b.Context(), w)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = f.Close()
+			}
+			b.ReportMetric(float64(time.Since(began).Microseconds())/1000, turn+"-ms")
+		}
+		_ = s.Close()
+	}
 }

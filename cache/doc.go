@@ -7,6 +7,13 @@
 // fetch it. A File is an open blob. A Stream is one that is read while it comes. A
 // Pointer is what a name was last seen to point at.
 //
+// A sentinel is the file by which a process says that it has the directory open. An unclean
+// end is that of a process that left its sentinel: it was killed, or the machine lost its
+// power. A blob is in doubt if an unclean end may have left its file damaged. A check is the
+// hashing of a cached blob. A damaged file is set aside: moved to the quarantine, for a look. A
+// file is shunned if it is damaged and can't be moved. Trouble is what keeps the directory
+// from being written. A crash point is a step in the code where a test dies.
+//
 // # What can be relied on
 //
 // A blob gets its name in the store by one rename, after all its bytes matched digest
@@ -50,19 +57,35 @@
 // it is closed. A blob larger than the whole bound is served while it is open and then
 // kept nowhere. Recency stands in a file's mtime, set at most once a minute.
 //
-// A blob is looked at again where there is reason to: its size at every open, and its
-// hash after a process ended without Close, of what was written since a little before
-// that process began. What is damaged is set aside, and fetched again by whoever wants
-// it; a disk that damages a blob again and again isn't given it any more for a while.
+// A blob is looked at again where there is reason to. Its size is, at every open: if it is
+// another than was asked for, one check tells whether the file is damaged or the want is wrong.
+// After an unclean end each blob that was written or used since a minute before that process
+// began is in doubt: it is checked before its first byte is read, whatever its size. One check
+// serves all who wait for it, each of them may leave, and the next one goes on where it
+// stopped. Open doesn't wait for more than some milliseconds; Get and Stream do. What nobody
+// asks for is checked in the background, and then the sentinel is removed: a read of the disk,
+// once. Processes that open the directory meanwhile have the same blobs in doubt.
+//
+// What the disk can't read is damaged. The read that meets it is ErrUnreadable, and the next Get
+// fetches the blob again. A kernel that reads past us (FUSE passthrough, mmap) tells nobody of
+// its read errors, and no system call asks for them: mincore and cachestat don't tell a page
+// that failed from one that isn't cached, errseq_t is for writes alone, and a probe of one page
+// says nothing of the others. Then the program gets EIO at each open, until something else reads
+// the blob: a check, 'ocifs cache verify', or a reader that doesn't pass through. Store.Reads
+// says when that is the case, so that reads needn't pass through any more.
+//
+// What is damaged is fetched again by whoever wants it; a disk that damages a blob again and
+// again isn't given it any more for a while.
 //
 // The disk is the truth, the index in memory a hint: several processes share a
 // directory, each finds what the others added, the sooner the more comes, and takes
 // what they evicted for a miss. A new Store serves at once and reads the directory behind.
 //
 // Where the directory can't be written any more, blobs are served from unnamed
-// temporary files, and the log says so once. They are on the cache's own disk where
-// that can be written, and else in $TMPDIR, /var/tmp, or /tmp; never in memory, but for
-// a $TMPDIR that somebody set.
+// temporary files. They are on the cache's own disk where that can be written, and else in
+// $TMPDIR, /var/tmp, or /tmp; never in memory, but for a $TMPDIR that somebody set. The log
+// says when that begins, when it is over and when it comes again, once a minute at most, and
+// Stats has it while it lasts.
 //
 // # Locks
 //
@@ -71,7 +94,8 @@
 // for what the store takes of the disk. Nothing asks the disk under the latter two. Stream.mu
 // stands before Store.mu, and nothing is waited for under it; the locks of
 // cache/internal/ingest stand behind Store.mu. The lock of a partial file is only tried, and so
-// has no place in the order.
+// has no place in the order. checker.mu, for checks and what is in doubt, and trouble.mu are
+// leaves.
 //
 // # Layout
 //
@@ -82,10 +106,11 @@
 //	DIR/v1/partial/tmp-*               what has one writer, and gets another name when it is whole
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
 //	DIR/v1/bound                  the bound, in bytes; the default where it isn't there
-//	DIR/v1/alive/<pid>-<random>        locked while a process has the cache open; left by an unclean end
-//	DIR/v1/quarantine/                 what turned out to be damaged
+//	DIR/v1/alive/<pid>-<random>        a sentinel; locked while its process has the cache open
+//	DIR/v1/alive/<pid>-<random>.dead   one of an unclean end; locked while a process works it off
+//	DIR/v1/quarantine/                 damaged files that were set aside
 //	DIR/v1/staging/                    not the store's: what is going to be adopted
 //
 // A directory that has another version, or that holds anything else, is refused
-// and left as it is.
+// and left as it is; but for what the system keeps at the root of a disk, as lost+found.
 package cache

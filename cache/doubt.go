@@ -2,9 +2,11 @@ package cache
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -78,6 +80,26 @@ func (c *checker) inDoubt(d digest.Digest, st fs.FileInfo) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.doubt.of(d, st)
+}
+
+// checkSmall checks a blob that is in doubt, unless it is too large for a caller that can't
+// wait: ErrUnchecked.
+func (c *checker) checkSmall(ctx context.Context, d digest.Digest) error {
+	c.mu.Lock()
+	is := c.doubt.is
+	c.mu.Unlock()
+	if !is {
+		return nil // without a call of the disk
+	}
+	st, err := os.Stat(c.blob(d))
+	if err != nil || !c.inDoubt(d, st) {
+		return nil
+	}
+	if st.Size() > checkAtOnce {
+		return fmt.Errorf("%s: %w", d, ErrUnchecked)
+	}
+	_, err = c.check(ctx, d)
+	return err
 }
 
 // endDoubt takes a blob out of doubt, because its file is new or gone.

@@ -175,13 +175,8 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 		return f, nil
 	}
 	path := s.blob(d)
-	if st, err := os.Stat(path); err == nil && s.checker.inDoubt(d, st) {
-		if st.Size() > checkAtOnce {
-			return nil, fmt.Errorf("%s: %w", d, ErrUnchecked)
-		}
-		if _, err := s.checker.check(s.ctx, d); err != nil {
-			return nil, err
-		}
+	if err := s.checker.checkSmall(s.ctx, d); err != nil {
+		return nil, err
 	}
 	s.ledger.pin(d) // before it is opened: eviction mustn't come between
 	f, err := os.Open(path)
