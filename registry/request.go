@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -19,7 +21,7 @@ type Request struct {
 	// Method is that of HTTP; "": GET. GET and HEAD are tried again, and others aren't.
 	Method string
 	// Path is below the base of the API, without a leading slash: "_oci/ext/discover", or
-	// "org/app/tags/list"; "": the base itself.
+	// "org/app/tags/list"; "": the base itself. One that leads elsewhere is ErrNotFound.
 	Path string
 	// Query goes along as it is; nil: none does.
 	Query url.Values
@@ -64,6 +66,9 @@ func (c *Client) Do(ctx context.Context, r ref.Repository, q Request) (*http.Res
 		}
 	} else if err := checkRepository(r); err != nil {
 		return nil, err
+	}
+	if strings.HasPrefix(q.Path, "/") || slices.Contains(strings.Split(q.Path, "/"), "..") {
+		return nil, fmt.Errorf("%s: %w: the path %q isn't below the API", k.name, ErrNotFound, q.Path)
 	}
 	if q.Body != nil {
 		k.sends = requestBody(q.Body)

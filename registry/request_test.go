@@ -43,6 +43,11 @@ func TestAnExtensionIsAskedWithTheCredential(t *testing.T) {
 	if last := s.Requests()[len(s.Requests())-1]; last.Credential.Scheme != "" {
 		t.Errorf("%+v came along", last.Credential)
 	}
+	for _, path := range []string{"/a", "..", "a/../../b"} {
+		if _, err := c.Do(t.Context(), in(s), Request{Path: path}); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
 	if _, err := c.Do(t.Context(), in(s), Request{Server: "https://nobody.example/v2"}); err == nil {
 		t.Error("a server that isn't one of the registry's is asked")
 	}

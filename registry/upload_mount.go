@@ -37,7 +37,7 @@ func (c *Client) MountBlob(ctx context.Context, r ref.Repository, desc v1.Descri
 	var e *Error
 	switch {
 	case mounted:
-		return nil
+		return err // as another blob, maybe
 	case err == nil:
 		return fmt.Errorf("mounting %s from %s: %w: it wants the bytes instead", u.name(), from, ErrNotMounted)
 	case errors.As(err, &e) && (e.Kind == ErrNotFound || e.Kind == ErrUnsupported || e.Status == http.StatusBadRequest):

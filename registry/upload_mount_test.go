@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry/ref"
@@ -39,5 +40,9 @@ func TestABlobIsMountedOrItSaysSo(t *testing.T) {
 		t.Error(err)
 	}
 	s.has(blob)
-	s.want(c, "POST upload")
+	s.Nth(1, "POST upload", registrytest.With("Docker-Content-Digest", digest.FromString("another").String()))
+	if err := c.MountBlob(t.Context(), s.repo, desc, from); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("another blob is mounted: %v", err)
+	}
+	s.want(c, "POST upload", "POST upload")
 }
