@@ -15,17 +15,20 @@ import (
 // this and all other blobs together, and it will take a while yet. There are more of
 // them for as long as more of them bring more. So a registry that is near is asked once,
 // and one that is far as often as that pays.
+//
+// The numbers are choices, tried against fake lines (parts_test.go of package cache); none is
+// of a specification.
 const (
-	partsFrom = 64 << 20               // bytes that are to come
-	enough    = 64 << 20               // bytes a second
-	mostly    = 0.75                   // of the time
-	aWhile    = time.Second            //
-	moment    = 125 * time.Millisecond //
-	growth    = 4                      // times as many connections, for
-	paysOff   = 1.25                   // times as many bytes
-	leastPart = 4 << 20                // bytes
-	mostPart  = 32 << 20
-	partAlign = 1 << 20 // so that no block of the disk has bytes of two parts
+	partsFrom = 64 << 20               // bytes that are to come, for parts to be worth their requests
+	enough    = 64 << 20               // bytes a second that one connection brings where no help is needed
+	mostly    = 0.75                   // of a moment that a fetch waits for bytes, where the line is what is slow
+	aWhile    = time.Second            // is left without help
+	moment    = 125 * time.Millisecond // is how long a rate is measured
+	growth    = 4                      // times as many connections are tried, for
+	paysOff   = 1.25                   // times as many bytes a second at least
+	leastPart = 4 << 20                // bytes of a part
+	mostPart  = 32 << 20               // bytes of a part
+	partAlign = 1 << 20                // so that no block of the disk has bytes of two parts
 )
 
 // help has others bring parts, until ctx ends, and waits for them.
