@@ -9,13 +9,13 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ocifs/ocifs/cache/cachetest"
+	"github.com/ocifs/ocifs/fs/failingdisk"
 )
 
 // A blob that the disk can't read is set aside by the read that meets it, and fetched again by
 // the next who wants it.
 func TestAReadErrorOfTheDiskIsDamage(t *testing.T) {
-	disk := cachetest.NewDisk(t)
+	disk := failingdisk.Mount(t)
 	s := open(t, filepath.Join(disk.Dir, "cache"), Options{})
 	src := &source{b: content(4, 100_000)}
 	_ = get(t, s, src.want()).Close() // the disk hands out another file by name
@@ -49,7 +49,7 @@ func TestAReadErrorOfTheDiskIsDamage(t *testing.T) {
 // Where the disk can't move it either it stays, and isn't used any more.
 func TestWhatTheDiskCanNeitherReadNorMoveIsntUsed(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	disk := cachetest.NewDisk(t)
+	disk := failingdisk.Mount(t)
 	s := open(t, filepath.Join(disk.Dir, "cache"), Options{})
 	src := &source{b: content(4, 100_000)}
 	d := fill(t, s, src.b)
@@ -83,7 +83,7 @@ func TestWhatTheDiskCanNeitherReadNorMoveIsntUsed(t *testing.T) {
 // The check after an unclean end takes a read error for damage.
 func TestACheckTakesAReadErrorForDamage(t *testing.T) {
 	listed := unlisted(t)
-	disk := cachetest.NewDisk(t)
+	disk := failingdisk.Mount(t)
 	b := content(1, checkAtOnce+1)
 	dir := filepath.Join(disk.Dir, "cache")
 	s := open(t, dir, Options{})

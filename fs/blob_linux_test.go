@@ -7,7 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ocifs/ocifs/cache/cachetest"
+	"github.com/ocifs/ocifs/fs/failingdisk"
 	"github.com/ocifs/ocifs/fs/internal/caller"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/registrytest"
@@ -18,7 +18,7 @@ import (
 func TestAReadThatTheDiskFailsGoesOn(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	s.Image("team/app", "v1", []byte("one"))
-	disk := cachetest.NewDisk(t)
+	disk := failingdisk.Mount(t)
 	w := walkAt(t, s, filepath.Join(disk.Dir, "cache"))
 	d := digest.FromString("one")
 	path := "team/app/blobs/" + hexPath(d)

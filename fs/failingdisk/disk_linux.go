@@ -1,4 +1,4 @@
-package cachetest
+package failingdisk
 
 import (
 	"context"
@@ -20,8 +20,8 @@ type Disk struct {
 	moves  atomic.Bool            // renames and removals fail
 }
 
-// NewDisk mounts a disk for the time of a test. That needs root.
-func NewDisk(t testing.TB) *Disk {
+// Mount mounts a disk for the time of a test. That needs root.
+func Mount(t testing.TB) *Disk {
 	t.Helper()
 	d := &Disk{Dir: t.TempDir()}
 	root := &gofs.LoopbackRoot{Path: t.TempDir()}
