@@ -27,17 +27,16 @@ func (c *Client) DeleteTag(ctx context.Context, r ref.Repository, tag string) er
 }
 
 // DeleteManifest deletes a manifest by its digest, whatever tags point at it (spec,
-// "Deleting Manifests"). The manifest is got first, to see whether it has a subject. Where it
-// does and the registry has no referrers API, it is taken off the list that the tag schema
-// keeps; an error of that says so, and the manifest is deleted all the same.
+// "Deleting Manifests"). If the manifest has a subject and the registry has no referrers API,
+// the manifest is taken off the list that the tag schema keeps; an error of that says so, and
+// the manifest is deleted all the same. The manifest is got first, to see its subject. A caller
+// that has it already hands it in as known, and saves that request.
 // ErrInUse: the registry wants a tag or an index that points at it deleted first.
-func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, d digest.Digest) error {
+func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, d digest.Digest, known ...*Manifest) error {
 	if err := checkDigest(r, d); err != nil {
 		return err
 	}
-	k := manifestCall(http.MethodGet, r, d.String())
-	k.access.Do = auth.Delete // one token for all that follows
-	m, err := c.manifest(ctx, k, d)
+	m, err := c.manifestToDelete(ctx, r, d, known)
 	if err != nil && (ctx.Err() != nil || OutOfReach(err)) {
 		return err
 	}
@@ -55,6 +54,18 @@ func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, d digest.
 		}
 	}
 	return c.dropReferrer(ctx, r, m)
+}
+
+// manifestToDelete gives the manifest with a digest: one of known, or by a GET.
+func (c *Client) manifestToDelete(ctx context.Context, r ref.Repository, d digest.Digest, known []*Manifest) (*Manifest, error) {
+	for _, m := range known {
+		if m.Digest == d {
+			return m, nil
+		}
+	}
+	k := manifestCall(http.MethodGet, r, d.String())
+	k.access.Do = auth.Delete // one token for all that follows
+	return c.manifest(ctx, k, d)
 }
 
 // DeleteBlob deletes a blob (spec, "Deleting Blobs"). Whether a manifest still needs

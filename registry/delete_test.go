@@ -80,10 +80,10 @@ func TestARefusedDeletionSaysWhy(t *testing.T) {
 			if err := cl.DeleteTag(context.Background(), s.repo, "v1"); !errors.Is(err, c.tag) {
 				t.Error(err)
 			}
-			if err := cl.DeleteManifest(context.Background(), s.repo, m.Digest); !errors.Is(err, c.man) {
+			if err := cl.DeleteManifest(context.Background(), s.repo, m.Digest, m); !errors.Is(err, c.man) {
 				t.Error(err)
 			}
-			s.want(cl, "DELETE manifest v1", "GET manifest", "DELETE manifest") // and never the digest in place of the tag
+			s.want(cl, "DELETE manifest v1", "DELETE manifest") // and never the digest in place of the tag
 		})
 	}
 }

@@ -72,7 +72,7 @@ func (r Repository) DeleteManifest(ctx context.Context, d digest.Digest) (Change
 	if err != nil {
 		return Changed{}, err
 	}
-	if err := r.rs.o.Client.DeleteManifest(ctx, r.Repository, d); err != nil {
+	if err := r.rs.o.Client.DeleteManifest(ctx, r.Repository, d, m); err != nil {
 		return Changed{}, err
 	}
 	r.deny(r.manifestObject(d))
