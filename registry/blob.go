@@ -211,7 +211,10 @@ func (b *Body) openAt(at *endpoint) error {
 		if b.Size < 0 && transport.Coding(resp.Header) != "" {
 			b.Size, b.asSent, err = k.count(b.ctx, resp, b.digest)
 			resp.Body.Close()
-			if b.breaks++; err != nil && (!errors.Is(err, errBroken) || b.breaks > maxBreaks) {
+			if err != nil {
+				b.breaks++
+			}
+			if err != nil && (!errors.Is(err, errBroken) || b.breaks > b.c.retries(maxBreaks)) {
 				return err
 			}
 			return b.openAt(at)

@@ -43,8 +43,8 @@ type Options struct {
 	// client's own transports, one for each TLS setting. With a Transport, the TLS settings
 	// and dial time-outs of Config don't count, nor does the proxy of the environment:
 	// they are the Transport's to know. Retries, time-outs, redirects and credentials stay the
-	// client's: a Transport sends one request, follows no redirect, and leaves bodies
-	// compressed as they are. Close doesn't close its connections.
+	// client's: a Transport sends one request, ends with its context, follows no redirect, and
+	// leaves bodies compressed as they are. Close doesn't close its connections.
 	Transport http.RoundTripper
 	// Retries is how often a request that failed in a way that may pass is sent again, and how
 	// often on end a transfer that breaks off is continued; 0: some times, as each needs it;
@@ -153,7 +153,7 @@ func newClient(o Options, b bounds) *Client {
 	c.auth = &auth.Authorizer{
 		Next: &agent{o.UserAgent, &transport.Identity{Next: &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
 			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback, Fallback: c.fallsBack,
-				Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer}}}}}},
+				Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer, FromStart: o.Transport != nil}}}}}},
 		Source: o.Credentials,
 		Log:    o.Logger,
 		PlainOK: func(host string) bool {

@@ -1,13 +1,16 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -85,6 +88,45 @@ func TestRetriesAreAsManyAsWanted(t *testing.T) {
 			t.Error("a body that breaks off is continued")
 		}
 		if got, want := s.Count("GET blob"), 1; retries < 0 && got != want {
+			t.Errorf("%d retries: the blob was asked for %d times, want %d", retries, got, want)
+		}
+	}
+}
+
+// silent is a RoundTripper that never answers, and tells nobody what it does.
+type silent struct{}
+
+func (silent) RoundTrip(req *http.Request) (*http.Response, error) {
+	<-req.Context().Done()
+	return nil, context.Cause(req.Context())
+}
+
+// A Transport that isn't net/http's and never answers is given up as a registry is.
+func TestATransportThatFallsSilentIsGivenUp(t *testing.T) {
+	b := quick()
+	b.answer = 10 * time.Millisecond
+	c := newClient(Options{Transport: silent{}, Retries: -1}, b)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := c.ResolveManifest(ctx, ref.Repository{Host: "registry.example", Path: "a/b"}, "v1")
+	if !errors.Is(err, ErrTimeout) || ctx.Err() != nil {
+		t.Error(err)
+	}
+}
+
+// A blob of unknown size that is compressed on the way is read once more for its size. Where that
+// breaks off, it counts among the retries.
+func TestCountingACompressedBlobHasTheRetriesThatAreWanted(t *testing.T) {
+	for retries, want := range map[int]int{-1: 1, 2: 3} {
+		s := registrytest.Start(t, registrytest.Options{})
+		c := knowing(t, Options{Retries: retries}, quick(), s)
+		d := s.Blob("a/b", []byte(layer))
+		s.On("GET blob", registrytest.Cut(10), registrytest.Encode("gzip", false))
+		if _, err := c.Blob(t.Context(), in(s), v1.Descriptor{Digest: d, Size: -1}); !errors.Is(err, ErrServer) {
+			t.Error(err)
+		}
+		if got := s.Count("GET blob"); got != want {
 			t.Errorf("%d retries: the blob was asked for %d times, want %d", retries, got, want)
 		}
 	}

@@ -19,6 +19,10 @@ type Idle struct {
 	Next   http.RoundTripper
 	Limit  time.Duration // of silence within a body
 	Answer time.Duration // from the end of a request to its answer; 0: no limit
+	// FromStart counts Answer from the start of a request without a body: Next may be no
+	// transport of net/http, and never tell when it has sent a request. Connecting counts too,
+	// until Next tells.
+	FromStart bool
 }
 
 // enough is what a body has to bring within Idle.Limit, if it doesn't end: 1 KiB a
@@ -52,6 +56,9 @@ func (t *Idle) RoundTrip(req *http.Request) (*http.Response, error) {
 				return &sentBody{body, w, t.Limit}, nil
 			}
 		}
+	}
+	if t.FromStart && sent.Body == nil {
+		w.within(answer, ErrLate)
 	}
 	resp, err := t.Next.RoundTrip(sent)
 	if late := w.stop(); late != nil && req.Context().Err() == nil {
