@@ -108,7 +108,7 @@ func TestMalformedHostsTOML(t *testing.T) {
 	t.Parallel()
 	s := startDistribution(t, registries.Options{})
 	image := must(repo(t, s, testImage).Image(t.Context(), "v1", content.Sample("v1")))(t)
-	m := testMount(t, mounting{setup: configured(t, "server = 'http://%s'\n\ncapabilities = ['everything']\n", s.Host)})
+	m := testMount(t, mounting{setup: configured(t, "server = 'http://%s'\n\ncapabilities = 'pull'\n", s.Host)})
 	file := filepath.Join(m.Dir, "registry.example", testImage, "tags/v1/manifest.json")
 	m.probe("EHOSTUNREACH", "read", file)
 	if f := m.lastFailure("EHOSTUNREACH"); !strings.Contains(f.Cause, "registry.example/hosts.toml:3:") || !strings.Contains(f.Hint, "mend") {

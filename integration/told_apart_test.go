@@ -116,10 +116,11 @@ func (c trouble) isTold(t *testing.T, s *registries.Server, readme string) {
 			t.Errorf("%s: the hint says nothing of %q: %s", c.name, want, f.Hint)
 		}
 	}
-	t.Logf("%s: %s; %s", c.name, plain(m, s, f.Cause), f.Hint)
+	hint := plain(m, s, f.Hint)
+	t.Logf("%s: %s; %s", c.name, plain(m, s, f.Cause), hint)
 	// What registries say of a cause differs.
-	if !quotes(readme, c.cause...) || !quotes(readme, f.Hint) {
-		t.Errorf("%s: README.md doesn't have this: %s; %s", c.name, f.Cause, f.Hint)
+	if !quotes(readme, c.cause...) || !quotes(readme, hint) {
+		t.Errorf("%s: README.md doesn't have this: %s; %s", c.name, f.Cause, hint)
 	}
 	everything := m.sh("cat $M/.ocifs/*") + m.Output()
 	for _, secret := range []string{wrongPassword, jane["jane"]} {
