@@ -29,7 +29,7 @@ const (
 type Options struct {
 	// UserAgent names the program in each request: "copier/v1.2.3"; "": ocifs.
 	UserAgent string
-	// Credentials finds the credential for each repository; nil: nobody in particular asks.
+	// Credentials finds the credential for each repository; nil: requests are anonymous.
 	// auth.Default finds those of docker and podman, auth.Static is one.
 	Credentials auth.Source
 	// PlainHTTP are the hosts that are asked by http, HOST[:PORT]. Hosts on loopback needn't
@@ -53,9 +53,9 @@ type Options struct {
 	// RetryMaxWait is the longest wait that a registry may ask for, all of one request's
 	// taken together; 0: 30 s.
 	RetryMaxWait time.Duration
-	// Downloads bounds the blob bodies that are read at once from one host; 0: 8.
+	// Downloads bounds the blob bodies that are read at once from one host; 0 or less: 8.
 	Downloads int
-	// Uploads bounds the blob bodies that are sent at once to one host; 0: 4.
+	// Uploads bounds the blob bodies that are sent at once to one host; 0 or less: 4.
 	Uploads int
 	// Logger is told of requests (debug), of what is tried again or passed over (info), and
 	// of what registries warn of (warn). No secret is logged; nil: silent.
@@ -124,10 +124,10 @@ func newClient(o Options, b bounds) *Client {
 	if o.RetryMaxWait == 0 {
 		o.RetryMaxWait = 30 * time.Second
 	}
-	if o.Downloads == 0 {
+	if o.Downloads <= 0 {
 		o.Downloads = 8
 	}
-	if o.Uploads == 0 {
+	if o.Uploads <= 0 {
 		o.Uploads = 4
 	}
 	if o.UserAgent == "" {
@@ -164,8 +164,9 @@ func newClient(o Options, b bounds) *Client {
 	return c
 }
 
-// Account names the account that r was last asked by; "" for nobody. It says
-// nothing about who may do what, and holds no secret.
+// Account names the account of the credential that r was last asked with; "": it was asked
+// without one, or not at all. The name says nothing about what the account may do, and holds no
+// secret.
 func (c *Client) Account(r ref.Repository) string {
 	for _, at := range c.accounts(r) {
 		if account := c.auth.Account(at); account != "" {
@@ -188,8 +189,8 @@ func (c *Client) accounts(r ref.Repository) []ref.Repository {
 	return all
 }
 
-// HasAccount says whether a credential that r may be asked by is of that
-// account. Nobody is whoever asks.
+// HasAccount says whether there is a credential for r of that account, be it for the registry
+// or for one of its mirrors. "" stands for no account in particular, which everybody has.
 func (c *Client) HasAccount(ctx context.Context, r ref.Repository, account string) bool {
 	if account == "" {
 		return true

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry/ref"
@@ -129,5 +130,44 @@ func TestCountingACompressedBlobHasTheRetriesThatAreWanted(t *testing.T) {
 		if got := s.Count("GET blob"); got != want {
 			t.Errorf("%d retries: the blob was asked for %d times, want %d", retries, got, want)
 		}
+	}
+}
+
+// answering is a RoundTripper that gives one answer to everything.
+type answering struct{ *http.Response }
+
+func (a answering) RoundTrip(*http.Request) (*http.Response, error) { return a.Response, nil }
+
+// A Transport that leaves the Body out, as fakes do, gives an empty one. One that gives nothing at
+// all is an error.
+func TestATransportMayLeaveTheBodyOut(t *testing.T) {
+	for _, c := range []struct {
+		answer *http.Response
+		has    bool
+		err    error
+	}{
+		{&http.Response{StatusCode: http.StatusOK}, true, nil},
+		{&http.Response{StatusCode: http.StatusNotFound}, false, nil},
+		{nil, false, ErrServer},
+	} {
+		client := newClient(Options{Transport: answering{c.answer}, Retries: -1}, quick())
+		defer client.Close()
+		has, err := client.HasBlob(t.Context(), ref.Repository{Host: "registry.example", Path: "a/b"}, digest.FromString(layer))
+		if has != c.has || !errors.Is(err, c.err) {
+			t.Errorf("%+v: %v, %v", c.answer, has, err)
+		}
+	}
+}
+
+// Bounds of less than nothing are the usual ones.
+func TestNegativeBoundsAreTheUsualOnes(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Blob("a/b", []byte(layer))
+	c := knowing(t, Options{Downloads: -1, Uploads: -1}, quick(), s)
+	if got, err := readBlob(c, in(s), layer); got != layer || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := sendBlob(t.Context(), c, in(s), "another"); err != nil {
+		t.Error(err)
 	}
 }

@@ -53,7 +53,7 @@ func IsManifestType(mediaType string) bool {
 	return IsIndexType(mediaType)
 }
 
-// Manifest is an image manifest or an index. It is not changed once made, and
+// Manifest is an image manifest or an index. ParseManifest makes one of its bytes. It is not changed once made, and
 // so safe for concurrent use.
 type Manifest struct {
 	MediaType string

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -68,11 +69,26 @@ func (w *serverTransports) RoundTrip(req *http.Request) (*http.Response, error) 
 	req = withHeader(req, to.Header)
 	switch {
 	case w.own != nil:
-		return w.own.RoundTrip(req)
+		return w.byOwn(req)
 	case plan.Bulk:
 		return to.Bulk.RoundTrip(req)
 	}
 	return to.Meta.RoundTrip(req)
+}
+
+// byOwn sends a request by the caller's RoundTripper. An answer without a Body has an empty one, as
+// for http.Client: fakes leave it out.
+func (w *serverTransports) byOwn(req *http.Request) (*http.Response, error) {
+	resp, err := w.own.RoundTrip(req)
+	switch {
+	case err != nil:
+		return nil, err
+	case resp == nil:
+		return nil, errors.New("Options.Transport gave neither an answer nor an error")
+	case resp.Body == nil:
+		resp.Body = http.NoBody
+	}
+	return resp, nil
 }
 
 // isTokenServer says whether a request for a token goes to the server that was named for it, in

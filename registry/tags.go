@@ -15,8 +15,8 @@ import (
 // TagPage is a page of the tags of a repository.
 type TagPage struct {
 	Tags []string
-	// Mirrored says that a mirror gave the page. A mirror may list no more tags than it was
-	// asked for before.
+	// Mirrored says that a mirror gave the page. A mirror may know no other tags than those that
+	// were read through it.
 	Mirrored bool
 
 	rest *rest // of the list; nil: it is the last page

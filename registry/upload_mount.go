@@ -55,10 +55,13 @@ func (u *upload) mount(ctx context.Context, from ref.Repository) (mounted bool, 
 	switch {
 	case err != nil:
 		return false, err
-	case resp.StatusCode == http.StatusAccepted:
+	case resp.StatusCode == http.StatusAccepted && resp.Header.Get("Location") != "":
 		return false, u.begun(resp, k)
 	}
 	transport.Aside(resp)
+	if resp.StatusCode == http.StatusAccepted {
+		return false, nil // no mount, and no session to go on with either
+	}
 	return true, k.checkDigest(resp, u.desc.Digest)
 }
 

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -45,4 +46,19 @@ func TestABlobIsMountedOrItSaysSo(t *testing.T) {
 		t.Errorf("another blob is mounted: %v", err)
 	}
 	s.want(c, "POST upload", "POST upload")
+}
+
+// A registry that declines a mount and names no session is one that doesn't mount.
+func TestADeclinedMountMayNameNoSession(t *testing.T) {
+	s, c := newFixture(t)
+	from := ref.Repository{Host: s.Host, Path: "from/it"}
+	d := s.Blob(from.Path, []byte(blob))
+	s.First(2, "POST upload", registrytest.Status(http.StatusAccepted, ""))
+	if err := c.MountBlob(t.Context(), s.repo, v1.Descriptor{Digest: d}, from); !errors.Is(err, ErrNotMounted) {
+		t.Error(err)
+	}
+	if done, err := push(c, s, blob, Push{Absent: true, From: []ref.Repository{from}}); done.Mounted || err != nil {
+		t.Errorf("%+v, %v", done, err)
+	}
+	s.has(blob)
 }

@@ -44,10 +44,10 @@ func FromFile(path string) Opener {
 	}
 }
 
-// FromReader gives the opener of bytes that can be read once: what a registry sends of a blob, a
-// pipe. open is called when bytes are needed, as the opener is. What it gives is read to its end
-// and closed before the first byte is sent, by way of a temporary file: see Spool, which says what
-// limit is.
+// FromReader gives the opener of bytes that can be read once: a pipe, or a blob that another
+// registry sends. open is called when the push needs bytes, once at most. Its reader is copied into
+// a temporary file and closed before the first byte is sent. More than limit bytes are an error,
+// ErrTooLarge, as of Spool.
 func FromReader(open func(context.Context) (io.ReadCloser, error), limit int64) Opener {
 	return func(ctx context.Context) (Source, error) {
 		r, err := open(ctx)
@@ -69,9 +69,9 @@ type Spooled struct {
 	file       *spoolFile
 }
 
-// Spool reads a reader to its end into a temporary file (os.TempDir), as a push that breaks off
-// reads its bytes again, and a reader can't: and its digest is needed before its first byte is
-// sent. The file has no name, so that nothing of it is left when the process ends; on Windows
+// Spool copies a reader into a temporary file (os.TempDir) and computes its digest. A push needs
+// both: the digest before the first byte is sent, and the bytes once more after it breaks off.
+// The file has no name, so that nothing of it is left when the process ends; on Windows
 // Close removes it. More than limit bytes are an error, ErrTooLarge. A reader that waits isn't
 // interrupted by ctx: it is looked at between reads.
 //
