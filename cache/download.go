@@ -96,7 +96,7 @@ func (s *Store) Get(ctx context.Context, w Want) (*File, error) {
 			return &File{s: dl.file}, nil
 		case dl.err == nil:
 			_ = dl.file.release() // ours of it; who has the rest will close it
-			return nil, fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, dl.file.size, w.Size)
+			return nil, wrongSize(w, dl.file.size)
 		case began || joined == maxJoined || dl.is(w):
 			return nil, dl.err
 		}
@@ -126,6 +126,11 @@ func (s *Store) wait(ctx context.Context, dl *download, w Want) (slow bool, err 
 			}
 		}
 	}
+}
+
+// wrongSize is the error of a want whose blob is right and has another size.
+func wrongSize(w Want, size int64) error {
+	return fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, size, w.Size)
 }
 
 // is says whether a download is for the same want, or for one like it.

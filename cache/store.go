@@ -77,6 +77,7 @@ type Store struct {
 	boundSeen  os.FileInfo               // of the bound's file, when it was read; the scanner's alone
 	scanned    func(blobs int)           // Options.Scanned
 	ledger     *ledger                   // what the store takes of the disk
+	scanning   sync.Mutex                // held by the one scan that runs; before evicting
 	evicting   sync.Mutex                // held by the one eviction that runs; no reader takes it
 	closedMore atomic.Bool               // files were closed while an eviction ran, and the store is beyond its bound
 	evictions  atomic.Int64              // blobs that evictions unlinked
@@ -258,7 +259,7 @@ func (s *Store) cached(ctx context.Context, w Want) (*File, error) {
 func (s *Store) examine(ctx context.Context, w Want) error {
 	v, err := s.checker.check(ctx, w.Digest)
 	if err == nil && v.sound && w.Size >= 0 && v.size != w.Size {
-		err = fmt.Errorf("%w: %s has %d bytes, where %d were promised", ErrMismatch, w.Digest, v.size, w.Size)
+		err = wrongSize(w, v.size)
 	}
 	return err
 }

@@ -40,8 +40,9 @@ func (s *Store) Stream(w Want) *Stream { return &Stream{s: s, w: w} }
 func (st *Stream) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	for {
 		dl, file, err := st.source(ctx)
-		if errors.Is(err, ErrUnchecked) { // without the lock, so that each reader can leave
-			if _, err = st.s.checker.check(ctx, st.w.Digest); err == nil {
+		if errors.Is(err, ErrUnchecked) || errors.Is(err, errOtherSize) {
+			// Without the lock, so that each reader can leave.
+			if err = st.s.examine(ctx, st.w); err == nil {
 				continue
 			}
 		}
@@ -65,10 +66,13 @@ func (st *Stream) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 			continue
 		}
 		n, err := in.ReadAt(p[:end-off], off)
-		if dl.in.Attempt() == in && err == nil {
-			return n, nil
+		if dl.in.Attempt() != in {
+			continue // it was given up meanwhile: the next turn tells why
 		}
-		// It was given up meanwhile: the next turn tells why.
+		if err != nil {
+			err = fmt.Errorf("read %s while it comes: %w", st.w.Digest, err)
+		}
+		return n, err
 	}
 }
 
@@ -107,7 +111,7 @@ func (st *Stream) find(ctx context.Context) (*download, *File, error) {
 	if err == nil {
 		return nil, file, nil
 	}
-	if errors.Is(err, ErrUnchecked) {
+	if errors.Is(err, ErrUnchecked) || errors.Is(err, errOtherSize) {
 		return nil, nil, err
 	}
 	dl, _, err := st.s.join(ctx, st.w, false)
@@ -154,6 +158,8 @@ func (st *Stream) show(dl *download, in *ingest.Attempt, err error) (*ingest.Att
 		st.err = fmt.Errorf("%w: %s: what was shown of it", ErrMismatch, st.w.Digest)
 	case in != nil:
 		st.shown = in
+	case st.w.Size >= 0 && dl.file.size != st.w.Size: // another process was first, and the want is wrong
+		st.err = wrongSize(st.w, dl.file.size)
 	default:
 		st.file = &File{s: dl.file}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -231,4 +232,81 @@ func TestAStreamOfWhatIsCachedIsTheFile(t *testing.T) {
 	}
 	_ = st.Close()
 	eventually(t, "nothing is open", func() bool { return s.Stats().Open == 0 })
+}
+
+// A stream whose want has another size than the blob shows nothing of it, whether the blob is
+// cached already or comes by another process.
+func TestAStreamOfAnotherSizeThanTheBlobHasIsAMismatch(t *testing.T) {
+	refused := func(s *Store, w Want) {
+		t.Helper()
+		st := s.Stream(w)
+		if n, err := st.ReadAt(t.Context(), make([]byte, 10), 0); n != 0 || !errors.Is(err, ErrMismatch) {
+			t.Errorf("%d bytes of a want of %d: %v", n, w.Size, err)
+		}
+		_ = st.Close()
+		settled(t, s)
+		if _, err := os.Stat(s.blob(w.Digest)); err != nil || s.Stats().Open != 0 {
+			t.Errorf("%v, %+v", err, s.Stats())
+		}
+	}
+	b := content(1, 3*heldBack)
+	for _, more := range []int64{-1, 1} {
+		dir := t.TempDir()
+		s, other := open(t, dir, Options{}), open(t, dir, Options{})
+		w, let, fetches := held(b)
+		wrong := w
+		wrong.Size += more
+		c := start(t.Context(), other, w, 1)
+		eventually(t, "the other downloads", func() bool { return fetches.Load() == 1 })
+		time.AfterFunc(2*lockPoll, func() { close(let) })
+		refused(s, wrong)
+		_ = (<-c).f.Close()
+		refused(s, wrong)
+		if n := fetches.Load(); n != 1 {
+			t.Errorf("%d fetches", n)
+		}
+	}
+}
+
+// A stream finds out that a cached file isn't the blob where its size tells.
+func TestAStreamOfAFileThatWasCutOffFetchesItAgain(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	src := &source{b: content(1, 3*heldBack)}
+	d := fill(t, s, src.b)
+	if err := os.Truncate(s.blob(d), heldBack); err != nil {
+		t.Fatal(err)
+	}
+	st := s.Stream(src.want())
+	defer st.Close()
+	got := make([]byte, len(src.b))
+	if n, err := st.ReadAt(t.Context(), got, 0); n != len(got) || !bytes.Equal(got, src.b) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if n := s.Stats().Quarantined; n != 1 {
+		t.Errorf("%d were set aside", n)
+	}
+	settled(t, s)
+}
+
+// A read of what has come that the file refuses fails, and doesn't go round until the rest has.
+func TestAReadOfAStreamThatFailsEnds(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	p := &gatedOrigin{b: content(5, 4*heldBack), first: 2 * heldBack, let: make(chan struct{})}
+	st := s.Stream(p.want())
+	defer st.Close()
+	if _, err := st.ReadAt(t.Context(), make([]byte, 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() { _, err := st.ReadAt(t.Context(), make([]byte, 10), -1); failed <- err }()
+	select {
+	case err := <-failed:
+		if err == nil {
+			t.Error("bytes before the first")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it goes round")
+		close(p.let)
+		<-failed
+	}
 }
