@@ -111,7 +111,9 @@ func (c *checker) wait(ctx context.Context, d digest.Digest, readers int) (verdi
 		switch {
 		case ctx.Err() != nil:
 			return verdict{}, ctx.Err()
-		case errors.Is(run.err, context.Canceled) && c.ctx.Err() == nil:
+		case errors.Is(run.err, context.Canceled) && c.ctx.Err() != nil:
+			return verdict{}, ErrClosed
+		case errors.Is(run.err, context.Canceled):
 			continue // the others left just before this one came
 		}
 		return run.verdict, run.err

@@ -393,3 +393,27 @@ func TestAnInterruptedCheckIsGoneOnWithByTheNextProcess(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Close ends the wait for a check, as it ends every other.
+func TestCloseEndsTheWaitForACheck(t *testing.T) {
+	listed := unlisted(t)
+	defer listed()
+	b := content(2, checkAtOnce+1)
+	l := unclean(t, b)
+	s := open(t, l.dir, Options{})
+	for range cap(s.checker.slots) {
+		s.checker.slots <- struct{}{}
+	}
+	src := &source{b: b}
+	c := start(t.Context(), s, src.want(), 1)
+	eventually(t, "it waits", func() bool { return len(s.Transfers()) == 1 })
+	closed := make(chan error)
+	go func() { closed <- s.Close() }()
+	if o := <-c; !errors.Is(o.err, ErrClosed) {
+		t.Errorf("got %v", o.err)
+	}
+	listed()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
