@@ -100,9 +100,9 @@ func (l layout) unclean() (own, others []*sentinel) {
 	return own, others
 }
 
-// lockSentinels keeps another process from looking at the sentinels while this one takes some
-// over: one that is locked and not renamed yet would be taken for that of a live process. It
-// gives up after a second. What it gives unlocks.
+// lockSentinels keeps others from looking at the sentinels while this one does: a sentinel of an
+// unclean end that is locked for the look, or isn't renamed yet, would be taken for that of a
+// live process. It gives up after a second. What it gives unlocks.
 func (l layout) lockSentinels() (unlock func()) {
 	dir, err := os.Open(l.alive())
 	if err != nil {
@@ -147,6 +147,7 @@ type User struct {
 // users gives the processes that have the cache open, and how many ended without closing
 // it and weren't looked after yet.
 func (l layout) users() (alive []User, unclean int) {
+	defer l.lockSentinels()()
 	alive = []User{}
 	l.sentinels(func(s *sentinel) bool {
 		switch err := tryLockShared(s.f); {

@@ -1,9 +1,13 @@
 package cache
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // holder starts a process that has the blob childContent in a cache, and keeps it open.
@@ -70,5 +74,41 @@ func TestAKilledProcessIsToldFromOneThatCloses(t *testing.T) {
 	}
 	if left := files(t, l.partials()); len(left) > 0 {
 		t.Errorf("left: %q", left)
+	}
+}
+
+// Who looks for those that have the cache open has each sentinel locked for a moment. Who opens
+// the cache in that moment doesn't take one of an unclean end for that of a live process.
+func TestALookForUsersHidesNoUncleanEnd(t *testing.T) {
+	dir := t.TempDir()
+	_ = open(t, dir, Options{}).Close()
+	l := layout{dir}
+	if err := os.WriteFile(filepath.Join(l.alive(), "1-killed"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found, was := make(chan int, 1), flock
+	t.Cleanup(func() { flock = was })
+	var once sync.Once
+	flock = func(fd, how int) error {
+		err := was(fd, how)
+		if how&syscall.LOCK_SH != 0 {
+			once.Do(func() {
+				go func() {
+					own, others := l.unclean()
+					closeAll(own)
+					found <- len(own) + len(others)
+				}()
+				for end := time.Now().Add(50 * time.Millisecond); len(found) == 0 && time.Now().Before(end); {
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		return err
+	}
+	if _, unclean := l.users(); unclean != 1 {
+		t.Errorf("%d unclean ends are told", unclean)
+	}
+	if n := <-found; n != 1 {
+		t.Errorf("%d unclean ends were found", n)
 	}
 }
