@@ -47,7 +47,7 @@ func (l layout) writeBound(n int64) error {
 	if n <= 0 {
 		return fmt.Errorf("bound of the cache: %d is no number of bytes", n)
 	}
-	f, err := os.CreateTemp(l.partials(), "tmp-*")
+	f, err := os.CreateTemp(l.partials(), temporaryPrefix+"*")
 	if err != nil {
 		return fmt.Errorf("bound of the cache: %w", noSpace(err))
 	}

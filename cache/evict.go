@@ -113,6 +113,7 @@ func (s *Store) evictAlone(extra int64) {
 	// is room for it.
 	if extra > 0 || sums.aside > limit/besidesShare {
 		extra = max(0, extra-s.removeAside())
+		s.countAside()
 	}
 	s.trimPointers(limit)
 	if sums = s.ledger.sums(); sums.used() <= limit && extra == 0 {
@@ -138,16 +139,16 @@ func (s *Store) removeAside() (bytes int64) {
 			bytes += allocated(st)
 		}
 	}
-	s.ledger.addAside(-bytes)
 	return bytes
 }
 
-// asideBytes is how many bytes of the disk those take.
-func (s *Store) asideBytes() (bytes int64) {
+// countAside counts the damaged blobs that were set aside. They are few.
+func (s *Store) countAside() {
+	var bytes int64
 	for _, st := range regular(s.quarantine()) {
 		bytes += allocated(st)
 	}
-	return bytes
+	s.ledger.setAside(bytes)
 }
 
 // evictOne unlinks the oldest blob, if more than goal bytes count. false: there is no more
@@ -163,7 +164,7 @@ func (s *Store) evictOne(goal int64) bool {
 		s.degrade(fmt.Errorf("evict %s: %w", d, err))
 	}
 	s.ledger.gone(d)
-	if errors.Is(err, syscall.EROFS) {
+	if err != nil && !gone(err) { // it is there yet; the next eviction tries another one
 		s.ledger.note(d, bytes)
 		return false
 	}

@@ -30,10 +30,10 @@ type ledger struct {
 	pinned       map[digest.Digest]int           // how often a blob is in use in this process
 	going        map[digest.Digest]chan struct{} // blobs being unlinked; closed when that is over
 	unlinked     map[digest.Digest]int64         // bytes of pinned blobs that have no name any more
-	pointers     int64                           // bytes of pointers, as the last scan saw it and Remember changed it
-	aside        int64                           // bytes of damaged blobs that were set aside, as the last scan saw it
+	pointers     int64                           // bytes of pointers, as it was when they were last counted, and as Remember and Forget changed it
+	aside        int64                           // bytes of damaged blobs that were set aside, as it was when they were last counted
 	left         map[string]int64                // bytes of partial files that nobody here continues, by name
-	leftChanged  map[string]bool                 // names in left that changed since the scan began; nil: no scan
+	scanned      *scanned                        // nil: no scan is under way
 }
 
 // reservation is room for bytes that are going to be written. Its zero value reserves nothing.
@@ -88,24 +88,39 @@ func (l *ledger) noteLocked(d digest.Digest, bytes int64) {
 	e := l.index.use(d)
 	l.total += bytes - e.bytes
 	e.bytes, e.noted = bytes, l.notes
+	if l.scanned != nil {
+		delete(l.scanned.removed, d)
+	}
 }
 
-// drop says that a blob isn't in the store any more.
-func (l *ledger) drop(d digest.Digest) {
+// mark is a moment, for vanished.
+func (l *ledger) mark() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.dropLocked(d)
+	return l.notes
 }
 
-func (l *ledger) dropLocked(d digest.Digest) {
+// vanished says that a blob isn't in the store any more. One that was noted since a mark, which
+// is to be taken before the disk is asked, has come in between, and stays.
+func (l *ledger) vanished(d digest.Digest, mark uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	e := l.index.entries[d]
-	if e == nil {
+	if e == nil || e.noted > mark {
 		return
 	}
-	l.index.remove(e)
-	l.total -= e.bytes
+	l.removeLocked(e)
 	if l.pinned[d] > 0 { // the disk has it for as long as it is open
 		l.unlinked[d] += e.bytes
+	}
+}
+
+// removeLocked takes a blob out of the index.
+func (l *ledger) removeLocked(e *entry) {
+	l.index.remove(e)
+	l.total -= e.bytes
+	if l.scanned != nil {
+		l.scanned.removed[e.digest] = true
 	}
 }
 
@@ -128,18 +143,18 @@ func (l *ledger) addPointers(bytes int64) int64 {
 	return l.pointers
 }
 
-// foundBesides takes over what a scan saw besides blobs and partial files.
-func (l *ledger) foundBesides(pointers, aside int64) {
+// setPointers takes over how many bytes of pointers there are.
+func (l *ledger) setPointers(bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pointers, l.aside = pointers, aside
+	l.pointers = bytes
 }
 
-// addAside counts bytes of damaged blobs that were set aside, or went where bytes is negative.
-func (l *ledger) addAside(bytes int64) {
+// setAside takes over how many bytes of damaged blobs there are that were set aside.
+func (l *ledger) setAside(bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.aside = max(0, l.aside+bytes)
+	l.aside = bytes
 }
 
 // ofNote counts bytes that are new in the directory, and says true once they are more than
@@ -185,7 +200,9 @@ func (l *ledger) leave(name string, bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.left[name] = bytes
-	l.leftChangedLocked(name)
+	if l.scanned != nil {
+		l.scanned.left[name] = true
+	}
 }
 
 // takeUp ends the count of a partial file: it is continued, or gone.
@@ -193,12 +210,8 @@ func (l *ledger) takeUp(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.left, name)
-	l.leftChangedLocked(name)
-}
-
-func (l *ledger) leftChangedLocked(name string) {
-	if l.leftChanged != nil {
-		l.leftChanged[name] = true
+	if l.scanned != nil {
+		l.scanned.left[name] = true
 	}
 }
 
@@ -275,8 +288,7 @@ func (l *ledger) choose(goal int64) (d digest.Digest, bytes int64, ok bool) {
 			l.index.use(e.digest)
 			continue
 		}
-		l.index.remove(e)
-		l.total -= e.bytes
+		l.removeLocked(e)
 		l.going[e.digest] = make(chan struct{})
 		return e.digest, e.bytes, true
 	}
@@ -289,91 +301,6 @@ func (l *ledger) gone(d digest.Digest) {
 	defer l.mu.Unlock()
 	close(l.going[d])
 	delete(l.going, d)
-}
-
-// scanBegins says that the directory is going to be read. It gives the mark for vanished.
-func (l *ledger) scanBegins() (mark uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.leftChanged = map[string]bool{}
-	return l.notes
-}
-
-// known gives the blobs that have a name, as far as is known, with the last used first.
-func (l *ledger) known() []digest.Digest {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ds := make([]digest.Digest, 0, l.index.len())
-	for e := range l.index.all() {
-		ds = append(ds, e.digest)
-	}
-	return ds
-}
-
-// vanished drops a blob that a scan didn't find, unless it was noted since.
-func (l *ledger) vanished(d digest.Digest, mark uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if e := l.index.entries[d]; e != nil && e.noted <= mark {
-		l.dropLocked(d)
-	}
-}
-
-// found takes up blobs that a scan found, the last used first. The index knows better than a
-// file's time what was used last: what it has stays younger than what is new to it.
-func (l *ledger) found(blobs []blobEntry) {
-	for part := range chunks(blobs, foundAtOnce) {
-		l.mu.Lock()
-		for _, b := range part {
-			if l.going[b.digest] != nil {
-				continue
-			}
-			e := l.index.entries[b.digest]
-			if e == nil {
-				e = l.index.addOldest(b.digest)
-			}
-			l.total += b.bytes - e.bytes
-			e.bytes = b.bytes
-		}
-		l.mu.Unlock()
-	}
-}
-
-// foundAtOnce is how many blobs found takes up before it lets others have the lock: they take
-// about a tenth of a millisecond.
-const foundAtOnce = 512
-
-func chunks[T any](all []T, n int) iter.Seq[[]T] {
-	return func(yield func([]T) bool) {
-		for len(all) > 0 {
-			part := all[:min(n, len(all))]
-			if !yield(part) {
-				return
-			}
-			all = all[len(part):]
-		}
-	}
-}
-
-// foundLeft replaces the partial files that nobody continues by those that a scan found. What
-// changed since the scan began is known better, and those of downloads under way are counted
-// as reserved.
-func (l *ledger) foundLeft(left map[string]int64, underWay []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for name := range l.leftChanged {
-		delete(left, name)
-	}
-	for _, name := range underWay {
-		delete(left, name)
-		l.leftChanged[name] = true
-	}
-	for name := range l.leftChanged {
-		if n, ok := l.left[name]; ok { // its download has just failed
-			left[name] = n
-		}
-	}
-	l.left, l.leftChanged = left, nil
 }
 
 // lru are blobs in the order of their use. It isn't safe for concurrent use.

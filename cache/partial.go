@@ -70,6 +70,7 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 			s.withoutLocks(err)
 			continue
 		}
+		s.ledger.takeUp(filepath.Base(path))
 		// The name may have gone to the store, or nowhere, before the lock was ours.
 		if !named(f, path) {
 			f.Close()
@@ -83,7 +84,6 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 			f.Close()
 			return &partial{found: found}, nil
 		}
-		s.ledger.takeUp(filepath.Base(path))
 		step("partial made")
 		return &partial{f: f, path: path}, nil
 	}
@@ -138,10 +138,11 @@ func (s *Store) abandon(p *partial, useless bool) {
 	if useless = useless || p.private || err == nil && st.Size() == 0; useless {
 		p.discard() // under the lock
 	}
-	p.f.Close()
 	if useless || p.path == "" || err != nil {
+		p.f.Close()
 		return
 	}
-	s.ledger.leave(filepath.Base(p.path), allocated(st))
+	s.ledger.leave(filepath.Base(p.path), allocated(st)) // before another may take it up
+	p.f.Close()
 	s.evict(0)
 }

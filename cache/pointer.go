@@ -100,7 +100,7 @@ func (s *Store) trimPointers(limit int64) {
 			removed += allocated(f.st)
 		}
 	}
-	s.ledger.addPointers(-removed)
+	s.ledger.setPointers(bytes - removed) // others may have removed some, too
 }
 
 // pointerBytes is how many bytes of the disk the pointers take.

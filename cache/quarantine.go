@@ -53,6 +53,7 @@ func (s *Store) setAside(d digest.Digest, f *os.File, why string) {
 	if f == nil && s.shunned(d, 0) {
 		return
 	}
+	mark := s.ledger.mark()
 	_, err := s.aside(d, f)
 	if errors.Is(err, fs.ErrNotExist) {
 		return // another was first
@@ -64,10 +65,8 @@ func (s *Store) setAside(d digest.Digest, f *os.File, why string) {
 	if err != nil {
 		s.log.Warn("damaged cache file not removed: it isn't used any more", "digest", d, "cause", err)
 	}
-	if st, serr := f.Stat(); serr == nil && err == nil {
-		s.ledger.addAside(allocated(st))
-	}
-	s.ledger.drop(d)
+	s.ledger.vanished(d, mark)
+	s.countAside()
 	s.checker.endDoubt(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()

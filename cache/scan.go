@@ -86,6 +86,8 @@ func (s *Store) brought(n int64) {
 
 // scan brings the ledger in line with the disk.
 func (s *Store) scan() {
+	s.scanning.Lock()
+	defer s.scanning.Unlock()
 	mark := s.ledger.scanBegins()
 	var found []blobEntry
 	on := map[digest.Digest]bool{}
@@ -108,17 +110,17 @@ func (s *Store) scan() {
 		}
 	}
 	s.ledger.found(found)
-	left := s.readPartials()
 	if pointers, err := s.pointerBytes(s.ctx); err == nil {
-		s.ledger.foundBesides(pointers, s.asideBytes())
+		s.ledger.setPointers(pointers)
 	}
-	var underWay []string
+	s.countAside()
+	underWay := map[string]bool{} // before the files are listed: who begins later takes its file up
 	s.mu.Lock()
 	for d := range s.downloads {
-		underWay = append(underWay, filepath.Base(s.partial(d)))
+		underWay[filepath.Base(s.partial(d))] = true
 	}
 	s.mu.Unlock()
-	s.ledger.foundLeft(left, underWay)
+	s.ledger.foundLeft(s.readPartials(), underWay)
 	s.evict(0)
 }
 

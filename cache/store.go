@@ -127,9 +127,9 @@ func Open(dir string, o Options) (*Store, error) {
 	if s.sentinel, err = l.enter(o.For); err != nil {
 		s.log.Debug("an unclean end couldn't be told from a clean one", "cause", err) // a full disk, or one without locks
 	}
+	s.boundSeen, _ = os.Stat(s.bound()) // before it is read: what comes later is followed
 	s.ledger.setMax(s.agree(o.MaxBytes, others))
 	unlock()
-	s.boundSeen, _ = os.Stat(s.bound())
 	s.work.Add(1)
 	go s.scanner()
 	if unclean {
@@ -180,11 +180,12 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 		return nil, err
 	}
 	s.ledger.pin(d) // before it is opened: eviction mustn't come between
+	mark := s.ledger.mark()
 	f, err := os.Open(path)
 	if err != nil {
 		s.ledger.unpin(d)
 		if errors.Is(err, fs.ErrNotExist) {
-			s.ledger.drop(d)
+			s.ledger.vanished(d, mark)
 		}
 		if unreadable(err) {
 			s.setAside(d, nil, fmt.Sprintf("the disk can't open it: %v", err))

@@ -1,0 +1,144 @@
+package cache
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/fs/failingdisk"
+)
+
+// countedAsOnDisk checks that what is counted is what the disk has, without a scan.
+func countedAsOnDisk(t *testing.T, s *Store) {
+	t.Helper()
+	if sums, n := s.ledger.sums(), onDisk(t, s); sums.used() != n {
+		t.Errorf("the disk has %d bytes, counted are %+v", n, sums)
+	}
+}
+
+// A blob that goes while the directory is read isn't counted, though the scan saw it.
+func TestWhatGoesDuringAScanIsntCounted(t *testing.T) {
+	g := gateAt(t, "scanned")
+	s := open(t, t.TempDir(), Options{})
+	fill(t, s, content(1, 1000))
+	s.scan()
+	g.shut.Store(true)
+	scanned := make(chan struct{})
+	go func() { defer close(scanned); s.scan() }()
+	<-g.reached
+	s.shrink(1 << 40)
+	close(g.opened)
+	<-scanned
+	if sums := s.ledger.sums(); sums != sums.empty() {
+		t.Errorf("something counts yet: %+v", sums)
+	}
+}
+
+// Who misses a blob in the moment in which it comes doesn't drop it from the count.
+func TestAMissDropsNothingThatCameInThatMoment(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	d := digest.FromString("x")
+	mark := s.ledger.mark()
+	s.ledger.note(d, 4096)
+	s.ledger.vanished(d, mark)
+	if kept := s.ledger.sums().kept; kept != 4096 {
+		t.Errorf("%d bytes are counted", kept)
+	}
+	s.ledger.vanished(d, s.ledger.mark())
+	if sums := s.ledger.sums(); sums != sums.empty() {
+		t.Errorf("something counts yet: %+v", sums)
+	}
+}
+
+// The private partial file of a download is counted as reserved, and not as left over as well.
+func TestAPrivatePartialFileIsCountedOnce(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	p := &gatedOrigin{b: content(5, 4*heldBack), first: 2 * heldBack, let: make(chan struct{})}
+	dl, _, err := s.join(t.Context(), p.want(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "half of it has come", func() bool { return dl.in.Done() == p.first })
+	s.scan()
+	if sums := s.ledger.sums(); sums.left != 0 || sums.used() != int64(len(p.b)) {
+		t.Errorf("%+v", sums)
+	}
+	close(p.let)
+	<-dl.ended
+	s.leave(dl)
+	settled(t, s)
+	countedAsOnDisk(t, s)
+}
+
+// Pointers that another process removed aren't counted any more once they are looked through,
+// so that they aren't looked through for each new one.
+func TestPointersThatAnotherRemovedArentCounted(t *testing.T) {
+	const share = 32 * 4096
+	s := open(t, t.TempDir(), Options{MaxBytes: share * besidesShare})
+	remember := func(n int) {
+		t.Helper()
+		for i := range n {
+			if err := s.Remember(fmt.Sprint("r/x:", i), Pointer{Digest: digest.FromString("x"), Checked: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	remember(31)
+	if err := os.RemoveAll(s.pointers()); err != nil {
+		t.Fatal(err)
+	}
+	remember(3)
+	countedAsOnDisk(t, s)
+}
+
+// What is set aside is counted as it is: once where it takes another's place, and not at all
+// where it couldn't be kept.
+func TestWhatIsSetAsideIsCountedAsItIs(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	damaged := func(b []byte) {
+		t.Helper()
+		d := fill(t, s, b)
+		f, err := s.Open(d, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.setAside(d, f.s.f, "a test says so")
+		_ = f.Close()
+		countedAsOnDisk(t, s)
+	}
+	damaged(content(1, 100_000))
+	damaged(content(1, 100_000))
+	if err := os.RemoveAll(s.quarantine()); err != nil {
+		t.Fatal(err)
+	}
+	_ = os.WriteFile(s.quarantine(), nil, 0o600)
+	damaged(content(2, 100_000))
+	if n := s.Stats().Aside; n != 0 {
+		t.Errorf("%d bytes are set aside", n)
+	}
+}
+
+// A blob that can't be removed counts, and the next eviction tries again.
+func TestWhatCantBeEvictedCounts(t *testing.T) {
+	disk := failingdisk.Mount(t)
+	s := open(t, filepath.Join(disk.Dir, "cache"), Options{})
+	for i := range 3 {
+		fill(t, s, content(byte(i), 100_000))
+	}
+	disk.FailMoves()
+	s.shrink(1 << 40)
+	countedAsOnDisk(t, s)
+	if st := s.Stats(); st.Entries != 3 || st.Evictions != 0 {
+		t.Errorf("%+v", st)
+	}
+	disk.Mend()
+	s.shrink(1 << 40)
+	countedAsOnDisk(t, s)
+	if st := s.Stats(); st.Entries != 0 || st.Evictions != 3 {
+		t.Errorf("%+v", st)
+	}
+}
