@@ -45,8 +45,8 @@ var (
 	ErrExists = errors.New("the tag can't be moved")
 	// ErrInUse: a deletion is refused, as a tag points at it or an index lists it.
 	ErrInUse = errors.New("in use")
-	// ErrTooLarge: the registry takes nothing as large as that.
-	ErrTooLarge = errors.New("too large for the registry")
+	// ErrTooLarge: the registry takes nothing as large as that, or Spool was allowed less.
+	ErrTooLarge = errors.New("too large")
 	// ErrNotAhead: the registry doesn't take a blob while it is written. It can be pushed as
 	// a whole.
 	ErrNotAhead = errors.New("the registry doesn't take a blob while it is written")
@@ -111,7 +111,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ": %s %s", c.Code, c.Message)
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), e.Kind.Error()+": ")) // a cause may name the kind too
 	}
 	if e.Kind == ErrDenied {
 		switch {

@@ -314,3 +314,14 @@ func TestAManifestThatBreaksOffIsGotAgain(t *testing.T) {
 	isManifest(t, m, err, "", "", ErrServer)
 	s.Want("GET manifest v1", "GET manifest v1", "GET manifest v1")
 }
+
+// An error names its kind once.
+func TestAnErrorNamesItsKindOnce(t *testing.T) {
+	s, c := newFixture(t)
+	s.Image(s.repo.Path, "v1", []byte(layer))
+	s.On("GET manifest", registrytest.Body("{"))
+	_, err := c.Manifest(t.Context(), s.repo, "v1")
+	if !errors.Is(err, ErrCorrupt) || strings.Count(err.Error(), ErrCorrupt.Error()) != 1 {
+		t.Error(err)
+	}
+}

@@ -19,6 +19,7 @@ type TagPage struct {
 	// were read through it.
 	Mirrored bool
 
+	came bool  // a server gave the page; false: it is the zero value
 	rest *rest // of the list; nil: it is the last page
 }
 
@@ -48,9 +49,13 @@ func (c *Client) TagPages(ctx context.Context, r ref.Repository) iter.Seq2[TagPa
 }
 
 // TagPagesAfter goes on with a list that broke off, after the last page that came of it. After the
-// page that ends the list there is none. Where the registry knows no more of where that was, or
+// page that ends the list there is none, and after the zero value, where no page came, the list
+// comes from its start. Where the registry knows no more of where that was, or
 // other servers speak for it by now, the list comes from its start, so that names may come twice.
 func (c *Client) TagPagesAfter(ctx context.Context, r ref.Repository, last TagPage) iter.Seq2[TagPage, error] {
+	if !last.came {
+		return c.tagPages(ctx, r, nil)
+	}
 	if last.rest == nil {
 		return func(func(TagPage, error) bool) {}
 	}
@@ -89,7 +94,7 @@ func (c *Client) tagPages(ctx context.Context, r ref.Repository, from *rest) ite
 	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String(), mirrored: true}
 	return func(yield func(TagPage, error) bool) {
 		for p, err := range c.names(ctx, k, "tags", from) {
-			if !yield(TagPage{p.names, p.mirrored, p.rest}, unlisted(err)) {
+			if !yield(TagPage{p.names, p.mirrored, err == nil, p.rest}, unlisted(err)) {
 				return
 			}
 		}

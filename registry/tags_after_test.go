@@ -111,3 +111,27 @@ func TestAPlaceIsOfItsRepository(t *testing.T) {
 		t.Errorf("%q", names)
 	}
 }
+
+// A list that broke off before its first page comes from its start, and isn't taken for an empty one.
+func TestAListThatNeverCameComesFromItsStart(t *testing.T) {
+	s, c, r := reading(t, registrytest.Options{})
+	s.SetTags(r.Path, "a", "b")
+	var last TagPage
+	down := s.On("GET tags", registrytest.Status(http.StatusNotImplemented, ""))
+	for p, err := range c.TagPages(t.Context(), r) {
+		if last = p; err == nil {
+			t.Errorf("%q came", p.Tags)
+		}
+	}
+	down.End()
+	var names []string
+	for p, err := range c.TagPagesAfter(t.Context(), r, last) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, p.Tags...)
+	}
+	if !slices.Equal(names, []string{"a", "b"}) {
+		t.Errorf("%q", names)
+	}
+}

@@ -25,7 +25,7 @@
 // public. [Use] names all credentials that were refused, and what a person does about each.
 //
 // A credential that was refused for a repository isn't shown there again for five minutes
-// where another, or nobody, was let in. A change of its file ends that at once. A
+// where another, or nobody, was let in. Where none was, each request shows one. A change of its file ends that at once. A
 // credential that is plainly wrong (401 to the password itself) is tried last at the
 // other repositories of the host. The refusal of a token endpoint stands for five seconds.
 //

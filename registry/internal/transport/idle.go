@@ -56,8 +56,7 @@ func (t *Idle) RoundTrip(req *http.Request) (*http.Response, error) {
 				return &sentBody{body, w, t.Limit}, nil
 			}
 		}
-	}
-	if t.FromStart && sent.Body == nil {
+	} else if t.FromStart {
 		w.within(answer, ErrLate)
 	}
 	resp, err := t.Next.RoundTrip(sent)
