@@ -24,11 +24,8 @@ type Disk struct {
 func Mount(t testing.TB) *Disk {
 	t.Helper()
 	d := &Disk{Dir: t.TempDir()}
-	root := &gofs.LoopbackRoot{Path: t.TempDir()}
-	root.NewNode = func(*gofs.LoopbackRoot, *gofs.Inode, string, *syscall.Stat_t) gofs.InodeEmbedder {
-		return &diskNode{gofs.LoopbackNode{RootData: root}, d}
-	}
-	server, err := gofs.Mount(d.Dir, root.NewNode(root, nil, "", nil), &gofs.Options{MountOptions: fuse.MountOptions{DirectMount: true}})
+	root := &diskNode{&gofs.LoopbackNode{RootData: &gofs.LoopbackRoot{Path: t.TempDir()}}, d}
+	server, err := gofs.Mount(d.Dir, root, &gofs.Options{MountOptions: fuse.MountOptions{DirectMount: true}})
 	if err != nil {
 		t.Fatalf("mount a disk (this needs root): %v", err)
 	}
@@ -56,8 +53,12 @@ func (d *Disk) Mend() {
 }
 
 type diskNode struct {
-	gofs.LoopbackNode
+	*gofs.LoopbackNode
 	disk *Disk
+}
+
+func (n *diskNode) WrapChild(_ context.Context, child gofs.InodeEmbedder) gofs.InodeEmbedder {
+	return &diskNode{child.(*gofs.LoopbackNode), n.disk}
 }
 
 func (n *diskNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
