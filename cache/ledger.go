@@ -303,7 +303,10 @@ func (l *ledger) gone(d digest.Digest) {
 	delete(l.going, d)
 }
 
-// lru are blobs in the order of their use. It isn't safe for concurrent use.
+// lru are blobs in the order of their use. It isn't safe for concurrent use. With a
+// container/list a blob takes 195 bytes in place of 163 (BenchmarkIndexMemory), as each Element
+// has its value in another allocation, and 15 lines are saved. golang-lru adds nothing at the
+// oldest end, where a scan adds what it finds.
 type lru struct {
 	entries    map[digest.Digest]*entry
 	young, old *entry
