@@ -19,6 +19,7 @@ import (
 type authorizationKey struct {
 	g         *grant
 	anonymous bool // as nobody, although there is a credential
+	patient   bool // waits for the token endpoint as long as is usual
 }
 
 // challenged is a request that was challenged, or whose token has expired.

@@ -248,9 +248,10 @@ func (x *exchange) better(ctx context.Context, resp *http.Response, from *url.UR
 
 // authorize brings a header in place of the one that was used, by challenges that came
 // from an address, or, if there are none, by the last one. However many requests want it,
-// it is got once.
+// it is got once: a patient request alone doesn't wait with the hurried, who give up early.
 func (x *exchange) authorize(ctx context.Context, cs []Challenge, from *url.URL) error {
-	key := authorizationKey{x.g, x.g.isAnonymous()}
+	plan := transport.PlanOf(ctx)
+	key := authorizationKey{x.g, x.g.isAnonymous(), !plan.Hurried && !plan.Impatient}
 	got, err := x.a.authorizing.do(ctx, key, func(ctx context.Context) (authorization, error) {
 		return x.a.authorize(ctx, key, challenged{x.r, cs, from, x.has.header})
 	})

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/ocifs/ocifs/registry/internal/transport"
 )
 
 // A password goes by GET, an identity token by POST, and by GET where POST isn't
@@ -215,7 +217,7 @@ func TestATokenIsGotOnceForAllWhoWait(t *testing.T) {
 	eventually(t, "all wait", func() bool {
 		a.authorizing.mu.Lock()
 		defer a.authorizing.mu.Unlock()
-		w := a.authorizing.under[authorizationKey{a.grant(f.repo("a/b"), Access{}), false}]
+		w := a.authorizing.under[authorizationKey{a.grant(f.repo("a/b"), Access{}), false, true}]
 		return w != nil && w.waiters == waiters
 	})
 	leave()
@@ -285,7 +287,7 @@ func TestATokenThatIsRefusedIsRefusedOnceForAll(t *testing.T) {
 	eventually(t, "all wait", func() bool {
 		a.authorizing.mu.Lock()
 		defer a.authorizing.mu.Unlock()
-		w := a.authorizing.under[authorizationKey{a.grant(f.repo("a/b"), Access{}), false}]
+		w := a.authorizing.under[authorizationKey{a.grant(f.repo("a/b"), Access{}), false, true}]
 		return w != nil && w.waiters == waiters
 	})
 	close(give)
@@ -331,4 +333,44 @@ func FuzzParseToken(f *testing.F) {
 			t.Errorf("%q gives no token", b)
 		}
 	})
+}
+
+// A patient request doesn't share the token that an impatient one is about to give up.
+func TestAPatientRequestDoesNotWaitWithAnImpatientOne(t *testing.T) {
+	first, second := make(chan struct{}), make(chan struct{})
+	var tokens atomic.Int32
+	var f *fake
+	f = serve(t, false, func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case req.URL.Path == "/token" && tokens.Add(1) == 1:
+			close(first)
+			select {
+			case <-second:
+			case <-req.Context().Done():
+			}
+			fallthrough
+		case req.URL.Path == "/token":
+			_, _ = io.WriteString(w, `{"token":"t"}`)
+		case who(req) != "t":
+			challenge(w, `Bearer realm="`+f.URL+`/token"`)
+		}
+	})
+	a := f.by(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := f.send(transport.WithPlan(ctx, transport.Plan{Impatient: true}), a, http.MethodGet, "a/b", "", Access{})
+		ended <- err
+	}()
+	<-first
+	patient, done := context.WithTimeout(ctx, 5*time.Second)
+	defer done()
+	if _, _, err := f.send(patient, a, http.MethodGet, "a/b", "", Access{}); err != nil {
+		t.Error(err)
+	}
+	close(second)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
