@@ -47,17 +47,8 @@ func (l layout) writeBound(n int64) error {
 	if n <= 0 {
 		return fmt.Errorf("bound of the cache: %d is no number of bytes", n)
 	}
-	f, err := os.CreateTemp(l.partials(), temporaryPrefix+"*")
-	if err != nil {
-		return fmt.Errorf("bound of the cache: %w", noSpace(err))
-	}
-	_, err = fmt.Fprintln(f, n)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), l.bound())
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("bound of the cache: %w", noSpace(err))
+	if err := l.replace(l.bound(), fmt.Sprintln(n)); err != nil {
+		return fmt.Errorf("bound of the cache: %w", err)
 	}
 	return nil
 }

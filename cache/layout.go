@@ -68,16 +68,21 @@ func (l layout) tag() error {
 	if b, err := os.ReadFile(path); err == nil && string(b) == tagText {
 		return nil
 	}
+	return l.replace(path, tagText)
+}
+
+// replace writes a small file in one step. It isn't synced.
+func (l layout) replace(path, text string) error {
 	f, err := os.CreateTemp(l.partials(), temporaryPrefix+"*")
 	if err != nil {
 		return noSpace(err)
 	}
-	_, err = f.WriteString(tagText)
+	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		_ = os.Remove(f.Name())
 	}
 	return noSpace(err)
 }
