@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Who opens a shared cache with a small bound empties it for nobody: the bound is the
+// A small bound of one opener empties a shared cache for nobody: the bound is the
 // directory's.
 func TestTheBoundIsTheDirectorys(t *testing.T) {
 	dir := t.TempDir()
@@ -45,7 +45,7 @@ func TestTheBoundIsTheDirectorys(t *testing.T) {
 	eventually(t, "it holds", func() bool { return len(kept(fourth, ds)) == 1 })
 }
 
-// What changes the directory's bound changes it for those who have it open.
+// A changed bound of the directory counts for all stores that have it open.
 func TestTheBoundIsChangedForAll(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{MaxBytes: 64 << 20})

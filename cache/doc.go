@@ -41,7 +41,7 @@
 // download writes a private partial file, in each process, and nothing is gone on with
 // after a crash. The log says so at Open, and Stats.NoLocks does.
 //
-// What gets a blob's name is the very file whose bytes were verified: it has a name that
+// A blob's name goes to the very file whose bytes were verified: that file has a name that
 // nobody else looks for before, and that is looked at (makePrivate). What was removed
 // under its download is served while it is open.
 //
@@ -66,7 +66,7 @@
 // asks for is checked in the background, and then the sentinel is removed: a read of the disk,
 // once. Processes that open the directory meanwhile have the same blobs in doubt.
 //
-// What the disk can't read is damaged. The read that meets it is ErrUnreadable, and the next Get
+// A file that the disk can't read is damaged. The read that meets it is ErrUnreadable, and the next Get
 // fetches the blob again. A kernel that reads past us (FUSE passthrough, mmap) tells nobody of
 // its read errors, and no system call asks for them: mincore and cachestat don't tell a page
 // that failed from one that isn't cached, errseq_t is for writes alone, and a probe of one page
@@ -74,7 +74,7 @@
 // the blob: a check, 'ocifs cache verify', or a reader that doesn't pass through. Store.Reads
 // says when that is the case, so that reads needn't pass through any more.
 //
-// What is damaged is fetched again by whoever wants it; a disk that damages a blob again and
+// A damaged blob is fetched again by whoever wants it; a disk that damages a blob again and
 // again isn't given it any more for a while.
 //
 // The disk is the truth, the index in memory a hint: several processes share a

@@ -40,7 +40,7 @@ type doubt struct {
 	is     bool                   // false: no blob is in doubt
 	since  time.Time              // what is in doubt is not older
 	listed map[digest.Digest]bool // the blobs in doubt; nil: the directory isn't read yet
-	ended  map[digest.Digest]bool // those that aren't any more, from before it was read
+	ended  map[digest.Digest]bool // blobs whose doubt ended before the directory was read; nil after that
 }
 
 // of says whether a blob with that file is in doubt.

@@ -189,7 +189,7 @@ func TestWhatIsInDoubtIsHashedOnce(t *testing.T) {
 	}
 }
 
-// Who waits for a check can leave at once, and the check is gone on with later.
+// A reader that waits for a check can leave at once, and the check is gone on with later.
 func TestACheckThatIsInterruptedIsGoneOnWith(t *testing.T) {
 	listed := unlisted(t)
 	b := content(1, checkAtOnce+1)
@@ -257,7 +257,7 @@ func TestWhatAnotherProcessWorksOffIsInDoubtHereToo(t *testing.T) {
 	}
 }
 
-// What is fetched, put or adopted anew isn't in doubt any more.
+// A blob that is fetched, put or adopted anew isn't in doubt any more.
 func TestWhatIsNewIsntInDoubt(t *testing.T) {
 	let := make(chan struct{})
 	var checked atomic.Int64
