@@ -248,15 +248,23 @@ func (f *File) notePushed(changes int) {
 // deferManifest defers the push of a manifest whose name programs give to a file before they
 // rename it.
 func (r *Root) deferManifest(f *File, role role) {
+	if p := r.startDeferredManifest(f, role); p != nil {
+		<-p.told
+	}
+}
+
+// startDeferredManifest starts the deferred push of a manifest. It gives nil if that push is
+// pending already, or the file is removed.
+func (r *Root) startDeferredManifest(f *File, role role) *deferredPush {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.closes.note()
 	if f.parent == nil {
-		return
+		return nil
 	}
 	r.area.records.set(r.repo, role.tag, Pushing, "its name is one that programs rename: it is pushed if that doesn't happen within a second")
 	if f.deferred.pending() {
-		return
+		return nil
 	}
 	due := func(while time.Duration) bool { return f.closes.quiet(while) && !f.isWritten() }
 	f.deferred = r.deferPush(role.tag, manifestsName+"/"+role.tag, due, func(ctx context.Context) error {
@@ -266,6 +274,7 @@ func (r *Root) deferManifest(f *File, role role) {
 		f.keepResult(changes, err)
 		return err
 	})
+	return f.deferred
 }
 
 // commitAll commits the files of a directory that was moved. The index.json files come last.

@@ -12,6 +12,9 @@ import (
 // when it is done or given up.
 type deferredPush struct {
 	tag string // never changed
+	// told is closed when the mount knows that the push is deferred, so that lookups of the tag
+	// wait for it.
+	told chan struct{}
 	// stop is closed, under Root.mu, when the push is given up.
 	stop chan struct{}
 	// done is closed, under Root.mu, when the push has ended.
@@ -44,17 +47,19 @@ func (r *Root) giveUp(p *deferredPush) {
 
 // deferPush starts a goroutine that calls push once due says so, or the mount ends. due gets
 // how long nothing must have come. A failure is reported to a person, because no program
-// waits for the push. The caller has entered the area, and holds mu.
+// waits for the push. The caller has entered the area, and holds mu. Without mu it then waits
+// for told before its program goes on: the kernel may believe that the tag doesn't exist, and the
+// program may look it up at once.
 func (r *Root) deferPush(tag, at string, due func(while time.Duration) bool, push func(context.Context) error) *deferredPush {
 	a, while := r.area, r.area.deferFor
-	p := &deferredPush{tag: tag, stop: make(chan struct{}), done: make(chan struct{})}
+	p := &deferredPush{tag: tag, told: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
 	r.deferred[p] = true
 	a.work.Add(1)
 	go func() {
 		defer a.work.Done()
 		defer r.endDeferred(p)
 		err := a.catch(func() error {
-			a.o.Tree.Deferring(r.repo, tag)
+			p.tell(a.o.Tree, r.repo)
 			if !a.poll(p.stop, func() bool { return due(while) }) {
 				return nil
 			}
@@ -68,6 +73,12 @@ func (r *Root) deferPush(tag, at string, due func(while time.Duration) bool, pus
 		}
 	}()
 	return p
+}
+
+// tell tells the mount that the push is deferred.
+func (p *deferredPush) tell(mount Tree, repo ref.Repository) {
+	defer close(p.told)
+	mount.Deferring(repo, p.tag)
 }
 
 // endDeferred wakes those who wait for a deferred push.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -31,6 +33,40 @@ func TestATagFollowsTheProgram(t *testing.T) {
 	b.pointsAt("v1", i.digest)
 	if b.state("v1") != Pushed || b.tags["v1"] != i.digest {
 		t.Errorf("%v", b.area.Records())
+	}
+}
+
+// slowKernel is a mount whose kernel takes a while to take in a change.
+type slowKernel struct {
+	*bench
+	tookIn atomic.Bool
+}
+
+func (k *slowKernel) Deferring(r ref.Repository, tag string) {
+	time.Sleep(20 * time.Millisecond)
+	k.bench.Deferring(r, tag)
+	k.tookIn.Store(true)
+}
+
+// The kernel may believe that a tag doesn't exist. It knows better before the program that
+// writes the image goes on, and looks the tag up.
+func TestTheKernelKnowsOfADeferredPushBeforeItsProgramGoesOn(t *testing.T) {
+	for _, name := range []string{"v1/index.json", "manifests/tmp.1a2b3c4d5e"} {
+		b := newBench(t)
+		kernel := &slowKernel{bench: b}
+		b.area.o.Tree = kernel
+		b.patient()
+		i := newImage("x")
+		b.pieces("v1", i)
+		content := indexOf(i.descriptor(""))
+		if name != "v1/index.json" {
+			content = i.raw
+		}
+		b.ok(b.writeBy(new(process), name, content))
+		if !kernel.tookIn.Load() {
+			t.Errorf("%s is closed before the kernel knows that its tag comes", name)
+		}
+		b.ok(b.area.Close(t.Context()))
 	}
 }
 

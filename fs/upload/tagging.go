@@ -139,11 +139,19 @@ func (r *Root) deferTag(d *Dir, name string, c choice) {
 		}
 	}
 	r.area.records.set(r.repo, name, Pushing, "")
+	if p := r.startDeferred(d, name, c); p != nil {
+		<-p.told
+	}
+}
+
+// startDeferred starts the deferred push of a directory's tag. It gives nil if that push is
+// pending already.
+func (r *Root) startDeferred(d *Dir, name string, c choice) *deferredPush {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d.layout.piece = c.tagged != nil && c.tagged.desc.Platform != nil && c.sure == guessed
 	if d.layout.deferred.pending() {
-		return
+		return nil
 	}
 	due := func(while time.Duration) bool {
 		if r.isPiece(d) {
@@ -152,6 +160,7 @@ func (r *Root) deferTag(d *Dir, name string, c choice) {
 		return d.layout.activity.over(while)
 	}
 	d.layout.deferred = r.deferPush(name, name, due, func(ctx context.Context) error { return r.pushDeferredTag(ctx, d, name) })
+	return d.layout.deferred
 }
 
 // isPiece says whether the entry to be tagged looks like a child of an index that isn't
