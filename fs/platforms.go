@@ -1,12 +1,17 @@
 package fs
 
 import (
+	"context"
+	"fmt"
+	"runtime"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 )
 
 // attestation is the registry.AnnotationReferenceType of BuildKit's attestations. Their platform
@@ -95,4 +100,51 @@ func normalPlatform(name string) string {
 		arch = equal
 	}
 	return os + "-" + arch
+}
+
+// ParsePlatform parses OS/ARCH or OS/ARCH/VARIANT, as --platform spells it. Each spelling that
+// platforms/ knows is valid.
+func ParsePlatform(s string) (v1.Platform, error) {
+	os, rest, _ := strings.Cut(s, "/")
+	arch, variant, withVariant := strings.Cut(rest, "/")
+	p := v1.Platform{OS: os, Architecture: arch, Variant: variant}
+	_, ok := platformName(&p)
+	if !ok || strings.Contains(variant, "/") || withVariant && variant == "" {
+		return v1.Platform{}, fmt.Errorf("%w: %q is no platform: write OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64", ref.ErrInvalid, s)
+	}
+	return p, nil
+}
+
+// DefaultPlatform is the platform of a tree whose options name none: linux, because nearly all
+// images are for linux, on this machine's architecture.
+func DefaultPlatform() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }
+
+// childFor gives the image of a platform. index is platforms/ of an index. Equal spellings count
+// as they do in a lookup in platforms/: the same spelling is the best, then containerd's, then the
+// first one. A child that only has the name of a platform as its ref.name is for no platform.
+// lacks says that the registry lacks a child. ok is false if the index has no image for the
+// platform.
+func childFor(index shortcuts, p v1.Platform, lacks func(digest.Digest) bool) (child known.Piece, ok bool) {
+	name, _ := platformName(&p)
+	fit := index.equals(name)
+	if s, ok := index.get(name); ok && s.equal != "" {
+		fit = append(shortcuts{s}, fit...)
+	}
+	for _, s := range fit {
+		if registry.IsImageType(s.piece.MediaType) && !lacks(s.piece.Digest) {
+			return s.piece, true
+		}
+	}
+	return known.Piece{}, false
+}
+
+// child gives the child of an index for Options.Platform. It sends no request beyond that for the
+// index: a child counts unless the registry has denied it lately. ok is false if there is none.
+func (i *image) child(ctx context.Context) (child known.Piece, ok bool, err error) {
+	all, err := i.shortcuts(ctx, platformsName)
+	if err != nil {
+		return known.Piece{}, false, err
+	}
+	child, ok = childFor(all, i.tree.opts.Platform, i.Repository.LacksManifest)
+	return child, ok, nil
 }

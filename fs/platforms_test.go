@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -8,6 +10,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/registry"
+	"github.com/ocifs/ocifs/registry/ref"
 )
 
 func childOf(content, os, arch, variant string) v1.Descriptor {
@@ -111,6 +114,71 @@ func TestEqualPlatforms(t *testing.T) {
 		s, _ := platformShortcuts(&registry.Manifest{Manifests: []v1.Descriptor{v8, arm64}}).get(name)
 		if s.piece.Digest != digest.FromString(want) {
 			t.Errorf("%s isn't its own", name)
+		}
+	}
+}
+
+// An index stands for the child of one platform: the one to which platforms/ leads by that name, as
+// long as the registry has it and it is an image.
+func TestTheChildForAPlatform(t *testing.T) {
+	of := func(ds ...v1.Descriptor) shortcuts { return platformShortcuts(&registry.Manifest{Manifests: ds}) }
+	ofType := func(d v1.Descriptor, mediaType string) v1.Descriptor {
+		d.MediaType = mediaType
+		return d
+	}
+	amd64, arm64, v8 := childOf("amd64", "linux", "amd64", ""), childOf("arm64", "linux", "arm64", ""), childOf("arm64/v8", "linux", "arm64", "v8")
+	windows := []v1.Descriptor{childOf("first", "windows", "amd64", ""), childOf("second", "windows", "amd64", "")}
+	calledSo := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromString("called so"), Annotations: map[string]string{v1.AnnotationRefName: "linux-amd64"}}
+	docker := ofType(amd64, "application/vnd.docker.distribution.manifest.v2+json")
+	for _, test := range []struct {
+		index    shortcuts
+		platform string
+		lacks    string // the content of the child that the registry lacks; "": none
+		found    string // the content of the child; "": none
+	}{
+		{of(arm64, amd64), "linux/amd64", "", "amd64"},
+		{of(arm64, amd64), "Linux/X86_64", "", "amd64"},
+		{of(arm64, docker), "linux/amd64", "", "amd64"},
+		{of(arm64, v8), "linux/arm64", "", "arm64"},
+		{of(arm64, v8), "linux/arm64/v8", "", "arm64/v8"},
+		{of(v8), "linux/arm64", "", "arm64/v8"},
+		{of(arm64, v8), "linux/arm64", "arm64", "arm64/v8"},
+		{of(arm64), "linux/arm64", "arm64", ""},
+		{of(childOf("v7", "linux", "arm", "v7"), childOf("v6", "linux", "arm", "v6")), "linux/arm", "", "v7"},
+		{of(childOf("v6", "linux", "arm", "v6")), "linux/arm", "", ""},
+		{of(windows...), "windows/amd64", "", "first"},
+		{of(amd64), "linux/arm64", "", ""},
+		{of(calledSo), "linux/amd64", "", ""},
+		{of(ofType(amd64, v1.MediaTypeImageIndex)), "linux/amd64", "", ""},
+		{of(ofType(amd64, ociArtifact)), "linux/amd64", "", ""},
+		{of(), "linux/amd64", "", ""},
+	} {
+		p, err := ParsePlatform(test.platform)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lacks := func(d digest.Digest) bool { return d == digest.FromString(test.lacks) }
+		child, ok := childFor(test.index, p, lacks)
+		if ok != (test.found != "") || ok && child.Digest != digest.FromString(test.found) {
+			t.Errorf("%s of %q without %q is %+v, %v; want %q", test.platform, namesOf(test.index), test.lacks, child, ok, test.found)
+		}
+	}
+}
+
+// A platform is OS/ARCH or OS/ARCH/VARIANT.
+func TestPlatformsAreParsed(t *testing.T) {
+	for in, want := range map[string]v1.Platform{
+		"linux/amd64":  {OS: "linux", Architecture: "amd64"},
+		"linux/arm/v7": {OS: "linux", Architecture: "arm", Variant: "v7"},
+		"macos/x86-64": {OS: "macos", Architecture: "x86-64"},
+	} {
+		if got, err := ParsePlatform(in); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q is %+v, %v; want %+v", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "linux", "linux/", "/amd64", "linux/arm/", "linux/arm/v7/x", "unknown/amd64", "linux/a\nb"} {
+		if got, err := ParsePlatform(in); !errors.Is(err, ref.ErrInvalid) {
+			t.Errorf("%q is %+v, %v; want ErrInvalid", in, got, err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/fs/internal/guard"
@@ -41,6 +42,10 @@ type Options struct {
 	ListTTL time.Duration // how long lists of tags, repositories and referrers are believed
 	// LookupBound is how long a lookup or an open waits at most; 0: 45 s.
 	LookupBound time.Duration
+
+	// Platform is the platform whose image stands for an index, where one image is needed.
+	// The zero value is DefaultPlatform.
+	Platform v1.Platform
 
 	// ReadOnly leaves upload/ out.
 	ReadOnly bool
@@ -100,6 +105,9 @@ func New(o Options) (*Tree, error) {
 	}
 	if o.now == nil {
 		o.now = time.Now
+	}
+	if o.Platform.OS == "" {
+		o.Platform = DefaultPlatform()
 	}
 	guarded, err := guard.New(o.MaxDownload)
 	if err != nil {

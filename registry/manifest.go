@@ -43,6 +43,12 @@ func IsIndexType(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageIndex || mediaType == dockerList
 }
 
+// IsImageType says whether a media type is of an image manifest: OCI's or Docker's. An artifact
+// manifest and Docker's schema 1 have no config.
+func IsImageType(mediaType string) bool {
+	return mediaType == v1.MediaTypeImageManifest || mediaType == dockerManifest
+}
+
 // IsManifestType says whether a media type is of a manifest of any kind, an
 // index included.
 func IsManifestType(mediaType string) bool {

@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/pflag"
+
+	"github.com/ocifs/ocifs/fs"
 )
 
 // settings are what the flags of mount say.
@@ -29,6 +32,7 @@ type settings struct {
 	allowDelete  bool
 	uploadSize   size
 	maxDownload  size
+	platform     platform
 	xattr        bool
 	logLevel     slog.Level
 	logFile      string
@@ -49,6 +53,8 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.BoolVar(&s.allowDelete, "allow-delete", false, "let rmdir and rm of tags, manifests and blobs delete them at the registry")
 	f.Var(&s.uploadSize, "upload-size", "how much may be in upload/ that isn't pushed yet; without it, what the disk has")
 	f.Var(&s.maxDownload, "max-download", "how much one job, a program with what it starts, may make be downloaded within a minute: 500MB. What would be more is EDQUOT, but the first blob may be larger. Without it, nothing is refused")
+	s.platform = platform{fs.DefaultPlatform()}
+	f.Var(&s.platform, "platform", "whose image stands for an index where one image is needed, as in image.tar: linux/amd64, linux/arm/v7")
 	f.BoolVar(&s.xattr, "xattr", false, "offer extended attributes (ls -l of huge directories gets slower)")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	f.StringVar(&s.logFile, "log-file", "", "where to log; without it "+defaultLog()+", or standard error in the foreground")
@@ -103,6 +109,7 @@ func (s *settings) effective(source, mountpoint string, bound int64) map[string]
 		"connections": s.connections, "verify": s.verify.String(),
 		"plain_http": list(s.plainHTTP), "hosts_dirs": list(s.hostsDirs), "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
 		"allow_delete": s.allowDelete, "upload_size": int64(s.uploadSize), "max_download": int64(s.maxDownload),
+		"platform":  s.platform.String(),
 		"log_level": strings.ToLower(s.logLevel.String()), "log_file": s.logFile,
 	}
 }
@@ -150,6 +157,23 @@ func (v *verification) String() string {
 		return "stream"
 	}
 	return "whole"
+}
+
+// platform is a platform as people write it: linux/amd64, linux/arm/v7.
+type platform struct{ v1.Platform }
+
+func (p *platform) Set(s string) (err error) {
+	p.Platform, err = fs.ParsePlatform(s)
+	return err
+}
+
+func (p *platform) Type() string { return "OS/ARCH[/VARIANT]" }
+
+func (p *platform) String() string {
+	if p.OS == "" {
+		return ""
+	}
+	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
 }
 
 // size is a number of bytes as people write it: 48MiB, 10GiB, 500MB, 4096.

@@ -21,3 +21,19 @@ func TestSizes(t *testing.T) {
 		}
 	}
 }
+
+// Platforms are read as people write them, and shown so again.
+func TestPlatforms(t *testing.T) {
+	for _, in := range []string{"linux/amd64", "linux/arm/v7", "windows/amd64"} {
+		var p platform
+		if err := p.Set(in); err != nil || p.String() != in {
+			t.Errorf("%q is shown as %q, %v", in, p.String(), err)
+		}
+	}
+	for _, in := range []string{"", "linux", "linux/amd64/v1/x", "linux-amd64"} {
+		var p platform
+		if err := p.Set(in); err == nil {
+			t.Errorf("%q is taken for %v", in, p)
+		}
+	}
+}

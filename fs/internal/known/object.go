@@ -150,6 +150,12 @@ func (r Repository) Lacks(d digest.Digest) bool {
 	return ok && p.missing()
 }
 
+// LacksManifest says, from memory alone, whether the repository denied a manifest moments ago.
+func (r Repository) LacksManifest(d digest.Digest) bool {
+	p, ok := r.has(r.manifestObject(d))
+	return ok && p.missing()
+}
+
 // HasManifest says, from memory alone, whether the repository has a manifest.
 func (r Repository) HasManifest(d digest.Digest) bool {
 	p, ok := r.has(r.manifestObject(d))
