@@ -38,7 +38,7 @@ var verdicts = []node.Verdict{
 	{Is: cache.ErrClosed, Errno: syscall.ENOTCONN, Hint: "the mount ends: mount again"},
 	{Is: registry.ErrExists, Errno: syscall.EEXIST, Hint: "this tag can't be moved at its registry: push under another one, or have the tag deleted there"},
 	{Is: registry.ErrInUse, Errno: syscall.EBUSY, Hint: "something still points at it: remove the tags and indexes that do first"},
-	{Is: registry.ErrTooLarge, Errno: syscall.EFBIG, Hint: "the registry takes nothing as large as that: split it, or have its limit raised"},
+	{Is: registry.ErrTooLarge, Errno: syscall.EFBIG, Hint: "what was pushed is more than the registry takes: split it, or have its limit raised. What was read is more than a blob may be: tell those who run the registry"},
 	{Is: guard.ErrOverdrawn, Errno: syscall.EDQUOT, Hint: "wait, raise --max-download, or keep the program out of the mount: fuse.ocifs in PRUNEFS of /etc/updatedb.conf, find -fstype fuse.ocifs -prune, grep --exclude-dir, the exclusions of a scanner. What is cached can be read at any time"},
 	{Is: ref.ErrInvalid, Errno: syscall.ENOENT},
 	{Is: cache.ErrMismatch, Errno: syscall.EBADMSG, Hint: "the registry, or something before it, serves other bytes than the digest promises; nothing of it was shown. Try again; if it stays, tell those who run the registry"},

@@ -59,7 +59,7 @@ type Body struct {
 
 // BlobRange gets the bytes of a blob from offset on, length of them, or all where
 // length is negative (spec, "Pulling blobs"; RFC 9110, section 14). desc says its
-// digest and its size, -1 where that isn't known. The bytes aren't verified, as a
+// digest and its size, -1 where that isn't known: then it has 256 GiB at most. The bytes aren't verified, as a
 // part has no digest, but a blob of another size is refused: ErrCorrupt, and no byte
 // beyond that size. A body that breaks off or falls silent is continued from where it
 // stopped, a few times: by Range, or, where the registry doesn't do that right, from
@@ -209,7 +209,7 @@ func (b *Body) openAt(at *endpoint) error {
 			return b.openWhole(k.nonsense("it sends all of it"))
 		}
 		if b.Size < 0 && transport.Coding(resp.Header) != "" {
-			b.Size, b.asSent, err = k.count(b.ctx, resp, b.digest)
+			b.Size, b.asSent, err = b.c.count(b.ctx, k, resp, b.digest)
 			resp.Body.Close()
 			if err != nil {
 				b.breaks++
@@ -228,6 +228,10 @@ func (b *Body) openAt(at *endpoint) error {
 	if b.Size >= 0 && size >= 0 && size != b.Size {
 		resp.Body.Close()
 		return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it has %d bytes, where %d were promised", size, b.Size)}
+	}
+	if b.Size < 0 && size > b.c.bounds.unsized {
+		resp.Body.Close()
+		return k.tooLarge(tooLarge(b.c.bounds.unsized))
 	}
 	b.Size = max(b.Size, size)
 	if b.Size >= 0 {
@@ -302,6 +306,10 @@ func (b *Body) Read(p []byte) (int, error) {
 		if b.Size >= 0 && b.offset+int64(n) > b.Size {
 			b.closeCurrent()
 			return 0, &Error{Op: b.call.op(), Name: b.call.name, At: b.call.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it is longer than its %d bytes", b.Size)}
+		}
+		if b.Size < 0 && b.offset+int64(n) > b.c.bounds.unsized {
+			b.closeCurrent()
+			return 0, b.call.tooLarge(tooLarge(b.c.bounds.unsized))
 		}
 		b.offset += int64(n)
 		b.came.Add(int64(n))

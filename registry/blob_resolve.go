@@ -82,7 +82,7 @@ func (c *Client) resolveBlob(ctx context.Context, k call, d digest.Digest) (Reso
 		}
 		defer resp.Body.Close()
 		if transport.Coding(resp.Header) != "" {
-			if resp.ContentLength, _, err = k.count(ctx, resp, d); err != nil {
+			if resp.ContentLength, _, err = c.count(ctx, k, resp, d); err != nil {
 				return Resolved{}, err
 			}
 		}
@@ -111,12 +111,14 @@ func (c *Client) head(ctx context.Context, k call, ok ...int) (*http.Response, e
 
 // count reads a blob that says to be compressed, and gives its size. asSent is true if the bytes
 // that were sent have the digest, and false if the decoded ones have it. Of an error the size is -1.
-func (k call) count(ctx context.Context, resp *http.Response, d digest.Digest) (size int64, asSent bool, err error) {
+// Decoding ends where the decoded bytes are beyond a bound. The bytes that were sent are counted all
+// the same: a layer is compressed itself, and may only be labelled so.
+func (c *Client) count(ctx context.Context, k call, resp *http.Response, d digest.Digest) (size int64, asSent bool, err error) {
 	sent, decoded := &counter{hash: d.Algorithm().Hash()}, &counter{hash: d.Algorithm().Hash()}
-	body := io.TeeReader(resp.Body, sent)
+	body := io.TeeReader(&unsizedReader{next: resp.Body, most: c.bounds.unsized}, sent)
 	coded := &http.Response{Header: resp.Header.Clone(), Body: io.NopCloser(body)}
 	transport.Decode(coded)
-	_, err = io.Copy(decoded, coded.Body)
+	_, err = io.Copy(decoded, &unsizedReader{next: coded.Body, most: c.bounds.unsized, sent: sent, free: c.bounds.unpacked})
 	if _, broken := io.Copy(io.Discard, body); broken != nil {
 		return -1, false, k.body(ctx, broken)
 	}

@@ -12,15 +12,11 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// maxUnsized bounds a blob whose size neither its descriptor nor the registry tells, in bytes.
-// The largest that a registry is known to take is Azure's, of 200 GiB.
-const maxUnsized = 256 << 30
-
 // Blob gets a whole blob and verifies it (spec, "Pulling blobs"): its reader ends with io.EOF
 // only when digest and size matched, else with ErrCorrupt, and it never gives more bytes than
 // desc has. What it gave before its end isn't verified yet. desc needs a digest and a size; with
 // a size of -1, which says that it isn't known, the digest alone verifies, and the size that the
-// registry tells is the bound.
+// registry tells is the bound: 256 GiB at most, beyond which it is ErrTooLarge.
 //
 // A body that breaks off or falls silent is continued, as of BlobRange. Each progress is told how
 // many bytes of the blob were read so far, by the goroutine that reads, and must return at once.
@@ -46,13 +42,6 @@ func (v *verified) Read(p []byte) (int, error) {
 	n, err := v.Body.Read(p)
 	v.hash.Write(p[:n])
 	v.n += int64(n)
-	most := v.want.Size
-	if most < 0 {
-		most = maxUnsized
-	}
-	if v.n > most {
-		return 0, v.mismatch("it is longer than its %d bytes", most)
-	}
 	if n > 0 {
 		for _, p := range v.progress {
 			p(v.n)

@@ -197,6 +197,11 @@ func (k call) nonsense(format string, args ...any) error {
 	return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrServer, Err: fmt.Errorf(format, args...)}
 }
 
+// tooLarge makes an *Error of content that is larger than what is read.
+func (k call) tooLarge(err error) error {
+	return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrTooLarge, Err: err}
+}
+
 // failed makes an *Error of what kept an answer away.
 func (k call) failed(ctx context.Context, err error, credential string) error {
 	if ctx.Err() != nil {

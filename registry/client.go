@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -88,11 +89,15 @@ type bounds struct {
 	least        int64           // bytes of the smallest part that is tried, where larger ones are refused
 	quiet        time.Duration   // that a body may wait for its writer
 	piece        int64           // bytes that make another part worth its request, while a blob is written
+	unsized      int64           // bytes of a blob whose size nobody promised; 0: maxUnsized
+	unpacked     int64           // bytes from which on maxRatio counts; 0: minUnpacked
 }
 
 // New makes a client.
 func New(o Options) *Client {
-	return newClient(o, bounds{idleTimeout, answerTimeout, pausesFor(o.Retries), 16 << 20, leastChunk, quietTimeout, aheadPiece})
+	return newClient(o, bounds{
+		idle: idleTimeout, answer: answerTimeout, pauses: pausesFor(o.Retries), chunk: 16 << 20, least: leastChunk, quiet: quietTimeout, piece: aheadPiece,
+	})
 }
 
 // pausesFor gives the pauses before each of so many retries. The last of the usual ones comes
@@ -136,6 +141,8 @@ func newClient(o Options, b bounds) *Client {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	b.unsized = cmp.Or(b.unsized, maxUnsized)
+	b.unpacked = cmp.Or(b.unpacked, minUnpacked)
 	named := func(host string) bool {
 		return slices.ContainsFunc(o.PlainHTTP, func(p string) bool { return ref.APIHost(p) == host })
 	}

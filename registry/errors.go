@@ -45,7 +45,8 @@ var (
 	ErrExists = errors.New("the tag can't be moved")
 	// ErrInUse: a deletion is refused, as a tag points at it or an index lists it.
 	ErrInUse = errors.New("in use")
-	// ErrTooLarge: the registry takes nothing as large as that, or Spool was allowed less.
+	// ErrTooLarge: the registry takes nothing as large as that, Spool was allowed less, or a blob
+	// whose size nobody told is more than is read.
 	ErrTooLarge = errors.New("too large")
 	// ErrNotAhead: the registry doesn't take a blob while it is written. It can be pushed as
 	// a whole.

@@ -124,6 +124,9 @@ func (k call) body(ctx context.Context, err error) error {
 	if errors.Is(err, ErrCorrupt) {
 		return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: err}
 	}
+	if errors.Is(err, ErrTooLarge) {
+		return k.tooLarge(err)
+	}
 	return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: kindOfFailure(err), Err: fmt.Errorf("%w: %w", errBroken, err)}
 }
 
