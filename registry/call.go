@@ -107,6 +107,9 @@ func (c *Client) explained(k call, err error, use auth.Use) error {
 	case !errors.As(err, &e) || e.Kind != ErrDenied || e.elsewhere || k.foreign:
 	case e.Credential != "":
 		e.Hint = use.Hint
+		if use.Rests != nil {
+			e.Err = use.Rests
+		}
 	default:
 		e.Searched = auth.Searched(c.opts.Credentials, k.at.account(k.repo))
 	}

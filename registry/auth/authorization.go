@@ -116,20 +116,37 @@ func (a *Authorizer) follows(r ref.Repository, refused, next Credential) {
 // reading it tries without one at last: what is public can be had so, and what isn't says
 // so by its own answer.
 func (a *Authorizer) fetch(ctx context.Context, g *grant, r ref.Repository, got *authorization) error {
-	if err := g.stillDenied(); err != nil {
-		return err
-	}
+	at := func() shown { return shown{shownTo{got.realm.Host, got.cred.proof()}, r, g.access} }
+	refused := map[shown]*refusal{} // what was refused now
+	var again time.Time             // when what rests is shown again; zero: nothing rests
 	get := func() error {
+		if by, until, rests := a.pauses.held(at(), got.version); rests && by.err != nil {
+			again = until
+			if !got.cred.Empty() {
+				g.refuse(got.cred, got.version)
+			}
+			return fmt.Errorf("%w: %w", by.err, &RestsError{until})
+		}
 		began := time.Now() // by this clock: that of the server needn't be right
 		token, life, err := a.token(ctx, got.challenge, got.realm, g.access, r, got.cred)
-		if err == nil {
+		nobody := got.cred.Empty()
+		switch {
+		case err == nil:
 			got.header, got.expires = "Bearer "+token, began.Add(life-min(earlyBy, life/4))
+			if !nobody {
+				a.pauses.end(at())
+			}
+		case refusesCredential(err):
+			wrong := !nobody && statusOf(err) == http.StatusUnauthorized
+			refused[at()] = &refusal{err: err, wrong: wrong}
+			if !nobody {
+				a.refused(g, r, *got, wrong)
+			}
 		}
 		return err
 	}
 	err := get()
 	for tries := 1; refusesCredential(err) && !got.cred.Empty(); tries++ {
-		a.refused(g, r, *got, statusOf(err) == http.StatusUnauthorized)
 		next, nextErr := a.next(ctx, g, r)
 		if nextErr != nil {
 			return nextErr
@@ -147,13 +164,18 @@ func (a *Authorizer) fetch(ctx context.Context, g *grant, r ref.Repository, got 
 		cause := err
 		if err = get(); err == nil {
 			a.log().Warn("the token endpoint refused a credential: going on without it", "repository", r, "credential", bad.Origin, "cause", cause, "hint", bad.Hint)
-			got.anonymous = true
-			return nil
+			got.anonymous, got.again = true, again
+			if again.IsZero() {
+				got.again = time.Now().Add(refusedFor)
+			}
+		} else {
+			got.cred = bad
 		}
-		got.cred = bad
 	}
-	if refusesCredential(err) {
-		g.deny(err, got.version)
+	if err == nil && got.cred.Empty() || refusesCredential(err) { // none of the source's was let in
+		for at, by := range refused {
+			a.pauses.rest(at, by, got.version)
+		}
 	}
 	return err
 }

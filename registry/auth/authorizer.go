@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
@@ -30,6 +31,7 @@ type Authorizer struct {
 	refusals    hostRefusals
 	scopes      scopeForms
 	outages     outages
+	pauses      pauses
 
 	mu     sync.Mutex                                        // guards grants; nothing else is locked under it
 	grants *simplelru.LRU[ref.Repository, map[Access]*grant] // of the repositories that were asked last; nil: none was
@@ -119,10 +121,10 @@ func (a *Authorizer) Do(req *http.Request, r ref.Repository, access Access) (res
 			return nil, x.use(), err
 		}
 	}
-	resp, used, err := a.send(req, x.has.header)
+	resp, used, err := x.send(req)
 	for err == nil && refuses(resp, used) {
-		keepBody(resp)
-		better, err := x.better(ctx, resp, used.URL)
+		body := keepBody(resp)
+		better, err := x.better(ctx, resp, body, used.URL)
 		if err != nil {
 			return nil, x.use(), err
 		}
@@ -132,14 +134,17 @@ func (a *Authorizer) Do(req *http.Request, r ref.Repository, access Access) (res
 		if err := transport.Rewind(req); err != nil {
 			return nil, Use{}, err
 		}
-		if resp, used, err = a.send(req, x.has.header); err != nil {
+		if resp, used, err = x.send(req); err != nil {
 			return nil, Use{}, err
 		}
 	}
 	if err != nil {
 		return nil, Use{}, err
 	}
-	if access.Do == Pull && !x.has.cred.Empty() && refuses(resp, used) {
+	if x.showsPassword() && letsIn(resp, used) {
+		a.pauses.end(x.shown())
+	}
+	if access.Do == Pull && !x.has.cred.Empty() && refuses(resp, used) && !x.nobodyRefused {
 		if public := x.public(req); public != nil {
 			transport.Aside(resp)
 			return public, Use{}, nil
@@ -149,8 +154,15 @@ func (a *Authorizer) Do(req *http.Request, r ref.Repository, access Access) (res
 }
 
 // keepBody takes the body of a refusal into memory, so that its connection is free.
-func keepBody(resp *http.Response) {
-	resp.Body = io.NopCloser(bytes.NewReader(transport.Aside(resp)))
+func keepBody(resp *http.Response) []byte {
+	body := transport.Aside(resp)
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return body
+}
+
+// letsIn says whether a registry answered to somebody whom it knows.
+func letsIn(resp *http.Response, sent *http.Request) bool {
+	return !refuses(resp, sent) && resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < http.StatusInternalServerError
 }
 
 // refuses says whether the registry itself refused a request, and not somebody to
@@ -203,15 +215,49 @@ type exchange struct {
 	r   ref.Repository
 	has authorization // that the request was sent with last
 
-	answered bool // the challenge was answered, once
-	tries    int  // credentials that were refused
+	answered      bool // the challenge was answered, once
+	nobodyRefused bool // the request was refused without a credential, where Basic is asked for
+	tries         int  // credentials that were refused
+
+	wrong map[shown]*refusal // the passwords that were called wrong now
+	rests *RestsError        // the last answer is a refusal of a moment ago; nil: it isn't
 }
 
 // use tells which credentials the request was sent with.
-func (x *exchange) use() Use { return useOf(x.g.shown(x.has)) }
+func (x *exchange) use() Use {
+	u := useOf(x.g.shown(x.has))
+	u.Rests = x.rests
+	return u
+}
+
+// showsPassword says whether the exchange has a password that goes to the registry itself.
+func (x *exchange) showsPassword() bool {
+	return x.has.known() && x.has.challenge.Scheme == "basic" && x.has.header != ""
+}
+
+// shown is what the registry is shown.
+func (x *exchange) shown() shown {
+	return shown{shownTo{x.r.Host, x.has.cred.proof()}, x.r, x.g.access}
+}
+
+// send sends a request with the header of the exchange. A password that the registry called wrong
+// isn't sent again so soon: the answer is that refusal once more.
+func (x *exchange) send(req *http.Request) (*http.Response, *http.Request, error) {
+	x.rests = nil
+	if x.showsPassword() {
+		if by, until, rests := x.a.pauses.held(x.shown(), x.has.version); rests && by.resp != nil {
+			x.rests = &RestsError{until}
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			return by.answer(req), req, nil
+		}
+	}
+	return x.a.send(req, x.has.header)
+}
 
 // better finds a better header after a refusal, and says whether there is one.
-func (x *exchange) better(ctx context.Context, resp *http.Response, from *url.URL) (bool, error) {
+func (x *exchange) better(ctx context.Context, resp *http.Response, body []byte, from *url.URL) (bool, error) {
 	before := x.has
 	challenges := ParseChallenges(resp.Header.Values("WWW-Authenticate"))
 	if resp.StatusCode == http.StatusUnauthorized && len(challenges) > 0 && !x.answered {
@@ -220,6 +266,7 @@ func (x *exchange) better(ctx context.Context, resp *http.Response, from *url.UR
 			return false, err
 		}
 		if x.has.header != before.header {
+			x.nobodyRefused = before.header == "" && x.showsPassword()
 			return true, nil
 		}
 	}
@@ -229,12 +276,26 @@ func (x *exchange) better(ctx context.Context, resp *http.Response, from *url.UR
 	// 403 too: ECR says so of a login that is over, and another account may be allowed to.
 	x.tries++
 	wrong := resp.StatusCode == http.StatusUnauthorized && !x.g.bearer()
-	x.a.refused(x.g, x.r, before, wrong)
+	switch {
+	case x.rests != nil:
+		x.g.refuse(before.cred, before.version)
+	case wrong:
+		if x.wrong == nil {
+			x.wrong = map[shown]*refusal{}
+		}
+		x.wrong[x.shown()] = calledWrong(resp, body)
+		fallthrough
+	default:
+		x.a.refused(x.g, x.r, before, wrong)
+	}
 	next, err := x.a.next(ctx, x.g, x.r)
 	if err != nil {
 		return false, err
 	}
 	if next.Empty() || x.tries == maxTries {
+		for at, by := range x.wrong {
+			x.a.pauses.rest(at, by, before.version)
+		}
 		if len(x.g.refusals()) > 1 {
 			x.g.forget(before.header) // the next request begins with the first credential
 		}
@@ -266,7 +327,11 @@ func (x *exchange) public(req *http.Request) *http.Response {
 	resp, err := x.anonymous(req)
 	if err == nil && resp.StatusCode < 400 {
 		x.a.log().Warn("a credential was refused, and nobody is let in: going on without it", "repository", x.r, "credential", x.has.given.Origin)
-		x.g.stayAnonymous(refusedFor)
+		pause := refusedFor
+		if x.rests != nil {
+			pause = time.Until(x.rests.Until)
+		}
+		x.g.stayAnonymous(pause)
 		return resp
 	}
 	if err == nil {

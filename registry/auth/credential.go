@@ -81,6 +81,9 @@ type Use struct {
 	Origin string
 	// Hint is what replaces these credentials.
 	Hint string
+	// Rests says until when the credential isn't shown again, as the answer is the refusal of a
+	// moment ago; nil: the registry was asked.
+	Rests *RestsError
 }
 
 // useOf tells of the credentials that a request showed.
@@ -94,5 +97,5 @@ func useOf(shown []Credential) (u Use) {
 			hints = append(hints, c.Hint)
 		}
 	}
-	return Use{strings.Join(origins, "; "), strings.Join(hints, "; ")}
+	return Use{Origin: strings.Join(origins, "; "), Hint: strings.Join(hints, "; ")}
 }

@@ -25,9 +25,17 @@
 // public. [Use] names all credentials that were refused, and what a person does about each.
 //
 // A credential that was refused for a repository isn't shown there again for five minutes
-// where another, or nobody, was let in. Where none was, each request shows one. A change of its file ends that at once. A
+// where another, or nobody, was let in. A change of its file ends that at once. A
 // credential that is plainly wrong (401 to the password itself) is tried last at the
-// other repositories of the host. The refusal of a token endpoint stands for five seconds.
+// other repositories of the host.
+//
+// Where none of the source's was let in, a credential that is plainly wrong isn't shown to the whole
+// host for a pause: five seconds, and twice as long after each refusal that follows, up to five
+// minutes. Accounts are locked for wrong passwords that come with each read. Requests are answered
+// with the refusal meanwhile ([Use.Rests], [RestsError]), unless nobody is let in. Another
+// credential of the source counts at once. Where the host let the credential in within
+// the last five minutes, its 401 is of what isn't allowed: then the pause is for that repository
+// and access alone. Any other refusal of a token endpoint stands for five seconds there.
 //
 // # Bounds
 //

@@ -12,9 +12,6 @@ const (
 	// was given. Registries lock accounts after some wrong passwords in minutes, so the time
 	// isn't shorter.
 	refusedFor = 5 * time.Minute
-	// deniedFor is how long the refusal of a token endpoint stands: programs that fail try
-	// again at once. It is as long as a helper isn't asked again after a refusal.
-	deniedFor = renewAge
 	// maxRefused bounds the refused credentials that a grant remembers. A helper may give
 	// a new one every few seconds.
 	maxRefused = 16
@@ -27,11 +24,9 @@ type grant struct {
 
 	mu sync.Mutex // guards the rest; nothing else is locked under it
 	authorization
-	anonymous   bool         // the authorization is nobody's, although there is a credential
-	refused     []Credential // that were refused here, in the order of trial
-	retryAt     time.Time    // when refused and anonymous end; zero: they don't
-	denied      error        // of the token endpoint, which refused all; nil: it didn't
-	deniedUntil time.Time    // when the token endpoint is asked again
+	anonymous bool         // the authorization is nobody's, although there is a credential
+	refused   []Credential // that were refused here, in the order of trial
+	retryAt   time.Time    // when refused and anonymous end; zero: they don't
 }
 
 // authorization is the Authorization header that a challenge led to, and when it expires.
@@ -44,6 +39,7 @@ type authorization struct {
 	given     Credential // that the source gave, be it used or refused
 	version   uint64     // of the source, when it gave that, or when that was refused
 	anonymous bool       // given was refused, and nobody was let in
+	again     time.Time  // with anonymous: when given is shown again
 }
 
 // known says whether it is known what the registry asks for.
@@ -81,9 +77,9 @@ func (g *grant) set(got authorization, anonymous bool) {
 		return // that has changed meanwhile
 	}
 	if got.anonymous && !anonymous {
-		g.anonymous, g.retryAt = true, time.Now().Add(refusedFor)
+		g.anonymous, g.retryAt = true, got.again
 	}
-	g.authorization, g.denied = got, nil
+	g.authorization = got
 }
 
 // refuse notes a credential that was refused, and that a source of this version gave.
@@ -121,24 +117,6 @@ func (g *grant) shown(a authorization) []Credential {
 	return all
 }
 
-// deny notes that a token endpoint refused all credentials of this version of the source.
-func (g *grant) deny(err error, version uint64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.version = version
-	g.denied, g.deniedUntil = err, time.Now().Add(deniedFor)
-}
-
-// stillDenied gives the refusal of a token endpoint, as long as it stands.
-func (g *grant) stillDenied() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if time.Now().After(g.deniedUntil) {
-		g.denied = nil
-	}
-	return g.denied
-}
-
 // forget forgets a header, unless there is another already.
 func (g *grant) forget(header string) {
 	g.mu.Lock()
@@ -153,7 +131,7 @@ func (g *grant) forget(header string) {
 func (g *grant) older(version uint64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.version != version && (g.header != "" || g.anonymous || len(g.refused) > 0 || g.denied != nil)
+	return g.version != version && (g.header != "" || g.anonymous || len(g.refused) > 0)
 }
 
 // compare forgets all but the challenge, if the source of this version gives another
@@ -166,7 +144,7 @@ func (g *grant) compare(cred Credential, version uint64) {
 		g.header, g.cred, g.given = "", Credential{}, Credential{}
 		g.anonymous, g.refused, g.retryAt = false, nil, time.Time{}
 	}
-	g.denied, g.version = nil, version
+	g.version = version
 }
 
 // account names the account that was let in, and says whether anybody was.

@@ -142,9 +142,8 @@ func TestWhereAllAreRefusedEachIsNamed(t *testing.T) {
 			writeConfig(t, podmans, host+"=jane:bad1")
 			writeConfig(t, dockers, host+"=jane:bad2")
 			a := f.by(Default(nil))
-			want := Use{
-				`joe from the environment, DOCKER_AUTH_CONFIG; jane from ` + podmans + `, key "` + host + `"; jane from ` + dockers + `, key "` + host + `"`,
-				"set DOCKER_AUTH_CONFIG anew, or unset it; podman login " + host + ", or podman logout " + host + " (which write " + podmans + "); docker login " + host + " (which writes " + dockers + ")",
+			want := Use{Origin: `joe from the environment, DOCKER_AUTH_CONFIG; jane from ` + podmans + `, key "` + host + `"; jane from ` + dockers + `, key "` + host + `"`,
+				Hint: "set DOCKER_AUTH_CONFIG anew, or unset it; podman login " + host + ", or podman logout " + host + " (which write " + podmans + "); docker login " + host + " (which writes " + dockers + ")",
 			}
 			for i := range 4 {
 				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, f.URL+"/v2/a/b", nil)
@@ -152,6 +151,7 @@ func TestWhereAllAreRefusedEachIsNamed(t *testing.T) {
 				if err == nil {
 					resp.Body.Close()
 				}
+				use.Rests = nil
 				if status := statusOf(err); use != want || err == nil && resp.StatusCode != http.StatusUnauthorized || err != nil && status != http.StatusUnauthorized {
 					t.Errorf("got  %+v, %v\nwant %+v", use, err, want)
 				}

@@ -241,10 +241,6 @@ func TestACredentialThatATokenEndpointRefusesIsAskedForAgain(t *testing.T) {
 			}
 			h.secret(t, "two")
 			s.helpers.older(renewAge)
-			g := a.grant(f.repo("a/b"), Access{Do: Push})
-			g.mu.Lock()
-			g.deniedUntil = g.deniedUntil.Add(-deniedFor)
-			g.mu.Unlock()
 			if status, _, err := f.send(t.Context(), a, http.MethodPut, "a/b", sent, Access{Do: Push}); err != nil || status != http.StatusOK {
 				t.Errorf("%d, %v", status, err)
 			}
@@ -351,6 +347,7 @@ func TestARefusedCredentialIsNotShownWithEachToken(t *testing.T) {
 	f.want(t, "GET /token", "GET /v2/a/b T")
 	over()
 	g.stayAnonymous(-time.Second)
+	a.pauses.of = nil
 	f.get(t, a, "a/b", http.StatusOK)
 	f.want(t, "GET /token u:p", "GET /token", "GET /v2/a/b T")
 }

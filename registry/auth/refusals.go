@@ -8,8 +8,7 @@ import (
 
 // hostRefusals remembers the credentials that hosts called wrong, so that another credential is
 // tried first at all repositories of the host: accounts are locked for wrong passwords that are
-// shown a thousand times. A wrong password without another beside it is shown all the same, as
-// registries answer 401 to what isn't allowed, too.
+// shown a thousand times. A wrong password without another beside it rests: see pauses.
 type hostRefusals struct {
 	mu     sync.Mutex // guards byHost; nothing else is locked under it
 	byHost map[string]refusedAt

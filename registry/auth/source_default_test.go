@@ -47,13 +47,13 @@ func TestWhereCredentialsAreLookedForAndInWhichOrder(t *testing.T) {
 	s := Default(nil)
 	var refused []Credential
 	for _, want := range []Use{
-		{"env from the environment, DOCKER_AUTH_CONFIG", "set DOCKER_AUTH_CONFIG anew, or unset it"},
-		{"pod from " + podmans + `, key "h.example"`, "podman login h.example, or podman logout h.example (which write " + podmans + ")"},
-		{"dock from " + dockers + `, key "h.example"`, "docker login h.example (which writes " + dockers + ")"},
+		{Origin: "env from the environment, DOCKER_AUTH_CONFIG", Hint: "set DOCKER_AUTH_CONFIG anew, or unset it"},
+		{Origin: "pod from " + podmans + `, key "h.example"`, Hint: "podman login h.example, or podman logout h.example (which write " + podmans + ")"},
+		{Origin: "dock from " + dockers + `, key "h.example"`, Hint: "docker login h.example (which writes " + dockers + ")"},
 		{},
 	} {
 		c, err := next(t.Context(), s, someRepo, refused)
-		if got := (Use{c.Origin, c.Hint}); err != nil || got != want {
+		if got := (Use{Origin: c.Origin, Hint: c.Hint}); err != nil || got != want {
 			t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 		}
 		refused = append(refused, c)
