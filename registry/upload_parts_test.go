@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -88,6 +89,25 @@ func TestABlobThatIsTooLargeInOnePieceGoesInParts(t *testing.T) {
 	}
 	if got := s.requests(c); slices.Contains(got[:2], "PUT upload") || s.Count("PATCH upload") != 5 {
 		t.Errorf("asked %q", got)
+	}
+}
+
+// A registry that says 416 of every part, without a word, is one that takes no part as large as the
+// smallest. One that says so of small blobs alone means something else.
+//
+// Behaviour: push.part-size
+func TestAPartThatIsNotSatisfiableInAnySizeIsTooLarge(t *testing.T) {
+	for content, want := range map[string]error{"0123456789abcdef0123": ErrTooLarge, "0": ErrServer} {
+		s, _ := newFixture(t)
+		c := inSmallParts(t, s)
+		least := int64(math.MaxInt64)
+		s.On("PUT upload", registrytest.Status(405, ""))
+		s.On("PATCH upload", registrytest.Look(func(x *registrytest.Exchange) { least = min(least, x.ContentLength) }), registrytest.Status(416, ""))
+		_, err := push(c, s, content, Push{Absent: true})
+		var e *Error
+		if !errors.Is(err, want) || !errors.As(err, &e) || e.Status != 416 || least != 1 {
+			t.Errorf("%s: %v, after parts of %d bytes", content, err, least)
+		}
 	}
 }
 

@@ -105,7 +105,7 @@ func (u *upload) again(ctx context.Context, cause error) (there bool, err error)
 	}
 	for {
 		if u.hopeless(e) || u.tries >= len(u.c.bounds.pauses) {
-			return false, cause
+			return false, u.givenUp(e, cause)
 		}
 		if e.Kind == ErrTimeout && e.Status == 0 { // 408 is an answer
 			u.stalls++
@@ -142,6 +142,22 @@ func (u *upload) hopeless(e *Error) bool {
 		return true
 	}
 	return e.has("NAME_UNKNOWN", "NAME_INVALID", "DENIED", "UNAUTHORIZED")
+}
+
+// givenUp is the error of a blob after its last attempt. A registry that says 416 without a word may
+// mean that the part doesn't go on where the session is, or that it is too large: where the smallest
+// was refused like the larger ones, it is too large.
+func (u *upload) givenUp(e *Error, cause error) error {
+	smallest := u.shrunk && u.size() <= max(u.least, u.c.bounds.least, 1)
+	if u.phase != parting || e.Status != http.StatusRequestedRangeNotSatisfiable || !smallest {
+		return cause
+	}
+	large := *e
+	large.Kind, large.Err = ErrTooLarge, fmt.Errorf("it takes no part of any size, down to %d bytes", u.size())
+	if e.Err != nil {
+		large.Err = fmt.Errorf("%w: %w", large.Err, e.Err)
+	}
+	return &large
 }
 
 // shrink makes the next part smaller than the one that was refused, if it may be smaller.
@@ -229,7 +245,11 @@ func (u *upload) where(ctx context.Context, e *Error) (there bool, err error) {
 			return false, err
 		}
 		// The session agrees on where the part begins, so it was too long.
-		stuck := e.Status == http.StatusRequestedRangeNotSatisfiable && has == before && !u.shrink(e)
+		stuck := e.Status == http.StatusRequestedRangeNotSatisfiable && has == before
+		if stuck && u.shrink(e) {
+			stuck = false
+			u.tries-- // another size is no second try
+		}
 		if u.at != nil && ok && has >= before && has <= u.high && !stuck {
 			u.has(has)
 			u.resumed = true
