@@ -52,7 +52,7 @@ type download struct {
 
 	// Guarded by Store.mu.
 	waiters int
-	idle    *time.Timer // runs while nobody waits
+	idle    *time.Timer // ends the download after the grace period; nil: someone waits
 	over    bool
 	file    *shared // the outcome: with a reference for each waiter
 	err     error
@@ -215,14 +215,18 @@ func (s *Store) endWait(dl *download, last func()) {
 		return
 	}
 	last()
-	dl.idle = time.AfterFunc(s.grace, func() {
+	var idle *time.Timer
+	idle = time.AfterFunc(s.grace, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if dl.waiters == 0 && !dl.over {
+		// A waiter may have come, and left again, while this waited for the lock: then the
+		// download has another timer.
+		if dl.idle == idle && !dl.over {
 			s.forget(dl)
 			dl.cancel()
 		}
 	})
+	dl.idle = idle
 }
 
 // forget lets the next who wants the digest start anew. mu is held.

@@ -288,3 +288,26 @@ func TestCloseLeavesNoGoroutineAndNoDescriptor(t *testing.T) {
 	wg.Wait()
 	eventually(t, "no descriptor and no goroutine is left", func() bool { return fds() <= before && goroutines() == 0 })
 }
+
+// Who comes in the moment in which a grace period ends, and leaves at once, leaves a grace period
+// of its own behind.
+func TestEachLastWaiterLeavesAWholeGrace(t *testing.T) {
+	for range 200 { // which of the two comes first is chance
+		grace(t, func(s *Store, w Want, _ chan struct{}, _ *atomic.Int64) {
+			time.Sleep(s.grace)
+			dl, _, err := s.join(context.Background(), w, false)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.leave(dl)
+			synctest.Wait()
+			if n := len(s.Transfers()); n != 1 {
+				t.Errorf("%d downloads are under way", n)
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
