@@ -337,28 +337,31 @@ func (l *lru) use(d digest.Digest) *entry {
 	default:
 		l.remove(e)
 	}
-	l.entries[d] = e
-	e.older = l.young
-	if l.young != nil {
-		l.young.younger = e
-	} else {
-		l.old = e
-	}
-	l.young = e
+	l.link(l.young, e, nil)
 	return e
 }
 
 // addOldest adds a blob that isn't there.
 func (l *lru) addOldest(d digest.Digest) *entry {
-	e := &entry{digest: d, younger: l.old}
-	l.entries[d] = e
-	if l.old != nil {
-		l.old.older = e
+	e := &entry{digest: d}
+	l.link(nil, e, l.old)
+	return e
+}
+
+// link adds e between two neighbours. Nil stands for the end of the list.
+func (l *lru) link(older, e, younger *entry) {
+	l.entries[e.digest] = e
+	e.older, e.younger = older, younger
+	if older != nil {
+		older.younger = e
+	} else {
+		l.old = e
+	}
+	if younger != nil {
+		younger.older = e
 	} else {
 		l.young = e
 	}
-	l.old = e
-	return e
 }
 
 func (l *lru) remove(e *entry) {
