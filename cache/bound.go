@@ -47,7 +47,7 @@ func (l layout) writeBound(n int64) error {
 	if n <= 0 {
 		return fmt.Errorf("bound of the cache: %d is no number of bytes", n)
 	}
-	if err := l.replace(l.bound(), fmt.Sprintln(n)); err != nil {
+	if err := l.replace(l.bound(), fmt.Appendln(nil, n), nil); err != nil {
 		return fmt.Errorf("bound of the cache: %w", err)
 	}
 	return nil
@@ -143,5 +143,5 @@ func (c *Directory) Users() []User {
 
 // SetBound changes the directory's bound. Stores that have it open follow within some seconds.
 func (c *Directory) SetBound(bytes int64) error {
-	return c.retry(c.partials(), func() error { return c.writeBound(bytes) })
+	return c.writeBound(bytes)
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/ocifs/ocifs/cache/internal/ingest"
@@ -323,11 +322,10 @@ func (s *Store) fetch(ctx context.Context, dl *download) (*shared, *partial, err
 
 // write writes at offset. A full disk is tried once more, after eviction.
 func (s *Store) write(f *os.File, b []byte, offset int64) error {
-	_, err := f.WriteAt(b, offset)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		s.shrink(int64(len(b)))
-		_, err = f.WriteAt(b, offset)
-	}
+	err := s.withRoom(int64(len(b)), func() error {
+		_, err := f.WriteAt(b, offset)
+		return noSpace(err)
+	})
 	step("bytes written")
-	return noSpace(err)
+	return err
 }

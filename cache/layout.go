@@ -68,23 +68,40 @@ func (l layout) tag() error {
 	if b, err := os.ReadFile(path); err == nil && string(b) == tagText {
 		return nil
 	}
-	return l.replace(path, tagText)
+	return l.replace(path, []byte(tagText), nil)
 }
 
-// replace writes a small file in one step. It isn't synced.
-func (l layout) replace(path, text string) error {
-	f, err := os.CreateTemp(l.partials(), temporaryPrefix+"*")
+// replace writes a file in one step: under a temporary name, from which it is renamed to path.
+// ready gets the file when it is written, before it has its name; nil: nothing is to be done then.
+// The file isn't synced, unless ready does that. It is closed before the rename, as NFS tells some
+// write errors at the close alone.
+func (l layout) replace(path string, b []byte, ready func(*os.File) error) error {
+	var f *os.File
+	err := l.retry(l.partials(), func() (err error) {
+		f, err = os.CreateTemp(l.partials(), temporaryPrefix+"*")
+		return err
+	})
 	if err != nil {
 		return noSpace(err)
 	}
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+	step("temporary made")
+	_, err = f.Write(b)
+	step("temporary written")
+	if err == nil && ready != nil {
+		err = ready(f)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = l.retry(filepath.Dir(path), func() error { return os.Rename(f.Name(), path) })
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
+		return noSpace(err)
 	}
-	return noSpace(err)
+	step("temporary renamed")
+	return nil
 }
 
 // ofTheDisk are directories that the system itself makes at the root of a disk: ext4's fsck

@@ -52,7 +52,7 @@ func (s *Store) Remember(key string, p Pointer) error {
 	path := s.pointer(key)
 	_, err = os.Lstat(path)
 	isNew := err != nil
-	if err := s.writeFile(path, b, false); err != nil {
+	if err := s.withRoom(int64(len(b)), func() error { return s.replace(path, b, nil) }); err != nil {
 		return err
 	}
 	if !isNew {

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,27 +32,25 @@ type sentinelText struct {
 // enter makes the sentinel of this process. It is locked before it has its name, so that
 // nobody finds it who could take it for one that was left.
 func (l layout) enter(purpose string) (*sentinel, error) {
-	f, err := os.CreateTemp(l.partials(), temporaryPrefix+"*")
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(l.alive(), fmt.Sprintf("%d-%s", os.Getpid(), strings.TrimPrefix(filepath.Base(f.Name()), temporaryPrefix)))
 	b, err := json.Marshal(sentinelText{purpose})
-	if err == nil {
-		_, err = f.Write(b)
-	}
-	if err == nil {
-		err = tryLock(f)
-	}
-	if err == nil {
-		err = l.retry(l.alive(), func() error { return os.Rename(f.Name(), path) })
-	}
 	if err != nil {
-		os.Remove(f.Name())
-		f.Close()
 		return nil, err
 	}
-	return &sentinel{f, path}, nil
+	s := &sentinel{path: filepath.Join(l.alive(), fmt.Sprintf("%d-%s", os.Getpid(), rand.Text()))}
+	err = l.replace(s.path, b, func(f *os.File) (err error) {
+		// A lock ends with its descriptor: it is one that replace doesn't close.
+		if s.f, err = os.OpenFile(f.Name(), os.O_RDWR, 0); err == nil {
+			err = tryLock(s.f)
+		}
+		return err
+	})
+	if err != nil {
+		if s.f != nil {
+			s.f.Close()
+		}
+		return nil, err
+	}
+	return s, nil
 }
 
 // leave removes it.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -291,7 +290,8 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	defer s.ledger.release(&room)
 	s.ledger.pin(d) // before it has its name: eviction mustn't come between
 	defer s.ledger.unpin(d)
-	if err := s.writeFile(s.blob(d), b, true); err != nil {
+	err := s.withRoom(int64(len(b)), func() error { return s.replace(s.blob(d), b, (*os.File).Sync) })
+	if err != nil {
 		return err
 	}
 	s.trouble.over()
@@ -301,43 +301,14 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	return nil
 }
 
-// writeFile writes a file in one step. A full disk is tried once more, after eviction.
-func (s *Store) writeFile(path string, b []byte, sync bool) error {
-	err := s.tryWriteFile(path, b, sync)
+// withRoom runs what writes n bytes. On a full disk it runs it once more, after eviction.
+func (s *Store) withRoom(n int64, write func() error) error {
+	err := write()
 	if errors.Is(err, ErrNoSpace) {
-		s.shrink(int64(len(b)))
-		err = s.tryWriteFile(path, b, sync)
+		s.shrink(n)
+		err = write()
 	}
 	return err
-}
-
-func (s *Store) tryWriteFile(path string, b []byte, sync bool) error {
-	var tmp *os.File
-	err := s.retry(s.partials(), func() (err error) {
-		tmp, err = os.CreateTemp(s.partials(), temporaryPrefix+"*")
-		return err
-	})
-	if err != nil {
-		return noSpace(err)
-	}
-	step("temporary made")
-	_, err = tmp.Write(b)
-	step("temporary written")
-	if err == nil && sync {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = s.retry(filepath.Dir(path), func() error { return os.Rename(tmp.Name(), path) })
-	}
-	if err != nil {
-		os.Remove(tmp.Name())
-		return noSpace(err)
-	}
-	step("temporary renamed")
-	return nil
 }
 
 // noSpace names a full disk.
