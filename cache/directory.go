@@ -84,7 +84,7 @@ func (c *Directory) Survey(ctx context.Context) (Survey, error) {
 		return nil
 	})
 	if err == nil {
-		err = c.walkPointers(ctx, func(_ string, st fs.FileInfo) error { s.Pointers.add(allocated(st)); return nil })
+		err = c.walkPointers(ctx, func(_ string, st fs.FileInfo) { s.Pointers.add(allocated(st)) })
 	}
 	if err != nil {
 		return Survey{}, fmt.Errorf("survey of %s: %w", c.dir, err)
@@ -122,23 +122,6 @@ func regular(dir string) (files []fs.FileInfo) {
 		}
 	}
 	return files
-}
-
-// walkPointers lists the files of pointers.
-func (l layout) walkPointers(ctx context.Context, each func(path string, st fs.FileInfo) error) error {
-	return filepath.WalkDir(l.pointers(), func(path string, e fs.DirEntry, err error) error {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil || !e.Type().IsRegular() || len(e.Name()) != 64 || filepath.Base(filepath.Dir(path)) != e.Name()[:2] {
-			return nil
-		}
-		st, err := e.Info()
-		if err != nil {
-			return nil // forgotten meanwhile
-		}
-		return each(path, st)
-	})
 }
 
 // unfinished is a file in partial/, and what it is.

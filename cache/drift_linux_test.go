@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func TestAPrivatePartialFileIsCountedOnce(t *testing.T) {
 // so that they aren't looked through for each new one.
 func TestPointersThatAnotherRemovedArentCounted(t *testing.T) {
 	const share = 32 * 4096
-	s := open(t, t.TempDir(), Options{MaxBytes: share * besidesShare})
+	s := openScanned(t, t.TempDir(), Options{MaxBytes: share * besidesShare})
 	remember := func(n int) {
 		t.Helper()
 		for i := range n {
@@ -92,6 +93,77 @@ func TestPointersThatAnotherRemovedArentCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	remember(3)
+	countedAsOnDisk(t, s)
+}
+
+// A pointer that several remember at once is one file, and counted once.
+func TestAPointerRememberedTwiceAtOnceIsCountedOnce(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	for i := range 100 {
+		var together sync.WaitGroup
+		for range 4 {
+			together.Go(func() {
+				if err := s.Remember(fmt.Sprint("r/x:", i), Pointer{Digest: digest.FromString("x")}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		together.Wait()
+		if i%2 == 0 {
+			for range 2 {
+				together.Go(func() { s.Forget(fmt.Sprint("r/x:", i)) })
+			}
+		}
+		together.Wait()
+	}
+	countedAsOnDisk(t, s)
+}
+
+// What is remembered and forgotten while the pointers are counted counts as it is afterwards.
+func TestPointersThatChangeDuringACountAreCountedAsTheyAre(t *testing.T) {
+	g := gateAt(t, "pointers listed")
+	s := openScanned(t, t.TempDir(), Options{})
+	var keys []string // of the directory that is listed first
+	for i := 0; len(keys) < 3; i++ {
+		if key := fmt.Sprint("r/x:", i); nameOfPointer(key)[0] == 0 {
+			keys = append(keys, key)
+		}
+	}
+	remember := func(key string) {
+		t.Helper()
+		if err := s.Remember(key, Pointer{Digest: digest.FromString("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remember(keys[0])
+	g.shut.Store(true)
+	scanned := make(chan struct{})
+	go func() { defer close(scanned); s.scan() }()
+	<-g.reached
+	g.shut.Store(false)
+	remember(keys[1])
+	remember(keys[2])
+	s.Forget(keys[0])
+	close(g.opened)
+	<-scanned
+	countedAsOnDisk(t, s)
+}
+
+// A pointer that is remembered again after a trim chose it stays.
+func TestAPointerThatIsRememberedAgainIsntTrimmed(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	for _, name := range []string{"one", "two"} {
+		seen, _ := os.Lstat(s.pointer("r/x:1"))
+		if err := s.Remember("r/x:1", Pointer{Digest: digest.FromString(name)}); err != nil {
+			t.Fatal(err)
+		}
+		if seen != nil {
+			s.removePointer(nameOfPointer("r/x:1")[0], s.pointer("r/x:1"), seen)
+		}
+	}
+	if p, ok := s.Recall("r/x:1"); !ok || p.Digest != digest.FromString("two") {
+		t.Errorf("recalled %v, %v", p, ok)
+	}
 	countedAsOnDisk(t, s)
 }
 

@@ -16,6 +16,9 @@ import (
 // index; each digest in unlinked is in pinned; and a digest that was pinned before it went to
 // going isn't in it.
 //
+// What pointers take is counted by directory. A count of the disk is taken over only if this
+// process changed nothing in that directory since the count began.
+//
 // A blob is pinned before its file is opened, and before a file gets its name. A pinned blob
 // isn't chosen. Who pins one that is going waits for one unlink, and then finds it missing.
 // So an open file is never unlinked by its own process, and nor is one that has just come.
@@ -30,7 +33,7 @@ type ledger struct {
 	pinned       map[digest.Digest]int           // how often a blob is in use in this process
 	going        map[digest.Digest]chan struct{} // blobs being unlinked; closed when that is over
 	unlinked     map[digest.Digest]int64         // bytes of pinned blobs that have no name any more
-	pointers     int64                           // bytes of pointers, as it was when they were last counted, and as Remember and Forget changed it
+	pointers     [pointerDirs]pointerDir         // by the first byte of a pointer's name
 	aside        int64                           // bytes of damaged blobs that were set aside, as it was when they were last counted
 	left         map[string]int64                // bytes of partial files that nobody here continues, by name
 	scanned      *scanned                        // nil: no scan is under way
@@ -134,20 +137,39 @@ func (l *ledger) unnamed(d digest.Digest, bytes int64) {
 	}
 }
 
-// addPointers counts bytes of pointers that came, or went where bytes is negative. It tells how
-// many there are.
-func (l *ledger) addPointers(bytes int64) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pointers = max(0, l.pointers+bytes)
-	return l.pointers
+// pointerDir is what the pointers in one directory take.
+type pointerDir struct {
+	bytes   int64  // as they were counted last, and as Remember and Forget changed that
+	changes uint64 // how often Remember and Forget changed it; tells a count that it missed some
 }
 
-// setPointers takes over how many bytes of pointers there are.
-func (l *ledger) setPointers(bytes int64) {
+// addPointer counts bytes of pointers that came to a directory, or went where bytes is negative.
+func (l *ledger) addPointer(dir byte, bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pointers = bytes
+	p := &l.pointers[dir]
+	p.bytes = max(0, p.bytes+bytes)
+	p.changes++
+}
+
+// pointerMark is a moment, for countedPointers.
+func (l *ledger) pointerMark(dir byte) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pointers[dir].changes
+}
+
+// countedPointers takes over what the pointers in a directory take. mark is to be taken before the
+// disk is asked. false: pointers came or went since then, and the count stays as it was.
+func (l *ledger) countedPointers(dir byte, bytes int64, mark uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &l.pointers[dir]
+	if p.changes != mark {
+		return false
+	}
+	p.bytes = bytes
+	return true
 }
 
 // setAside takes over how many bytes of damaged blobs there are that were set aside.
@@ -257,7 +279,10 @@ func (l *ledger) sums() sums {
 }
 
 func (l *ledger) sumsLocked() sums {
-	s := sums{kept: l.total, pointers: l.pointers, aside: l.aside, max: l.max, entries: l.index.len(), pinned: len(l.pinned)}
+	s := sums{kept: l.total, aside: l.aside, max: l.max, entries: l.index.len(), pinned: len(l.pinned)}
+	for i := range l.pointers {
+		s.pointers += l.pointers[i].bytes
+	}
 	for _, n := range l.left {
 		s.left += n
 	}

@@ -36,10 +36,43 @@ type pointerFile struct {
 	Told     string        `json:"told,omitempty"`
 }
 
-func (s *Store) pointer(key string) string {
-	h := sha256.Sum256([]byte(key))
-	name := hex.EncodeToString(h[:])
-	return filepath.Join(s.pointers(), name[:2], name)
+// pointerName is the sha256 of a pointer's key. The first byte names its directory.
+type pointerName [sha256.Size]byte
+
+// pointerDirs is how many directories pointers are in: the values of a byte.
+const pointerDirs = 256
+
+func nameOfPointer(key string) pointerName { return sha256.Sum256([]byte(key)) }
+
+func (l layout) pointerPath(n pointerName) string {
+	return filepath.Join(l.pointerDir(n[0]), hex.EncodeToString(n[:]))
+}
+
+func (l layout) pointerDir(dir byte) string {
+	return filepath.Join(l.pointers(), hex.EncodeToString([]byte{dir}))
+}
+
+func (l layout) pointer(key string) string { return l.pointerPath(nameOfPointer(key)) }
+
+// pointersIn lists the files of pointers in a directory. One that can't be read has none.
+func (l layout) pointersIn(dir byte) []fs.FileInfo {
+	return slices.DeleteFunc(regular(l.pointerDir(dir)), func(st fs.FileInfo) bool {
+		n, err := hex.DecodeString(st.Name())
+		return err != nil || len(n) != sha256.Size || n[0] != dir
+	})
+}
+
+// walkPointers lists the files of pointers.
+func (l layout) walkPointers(ctx context.Context, each func(path string, st fs.FileInfo)) error {
+	for dir := range pointerDirs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for _, st := range l.pointersIn(byte(dir)) {
+			each(filepath.Join(l.pointerDir(byte(dir)), st.Name()), st)
+		}
+	}
+	return ctx.Err()
 }
 
 // Remember keeps a pointer under a key. It isn't synced: what a crash takes is
@@ -49,22 +82,58 @@ func (s *Store) Remember(key string, p Pointer) error {
 	if err != nil {
 		return fmt.Errorf("remember %q: %w", key, err)
 	}
-	path := s.pointer(key)
-	_, err = os.Lstat(path)
-	isNew := err != nil
-	if err := s.withRoom(int64(len(b)), func() error { return s.replace(path, b, nil) }); err != nil {
+	name := nameOfPointer(key)
+	var more int64 // bytes
+	err = s.withRoom(int64(len(b)), func() (err error) {
+		more, err = s.writePointer(name, b)
+		return err
+	})
+	if err != nil || more <= 0 {
 		return err
 	}
-	if !isNew {
-		return nil
-	}
-	if limit := s.limit(); s.ledger.addPointers(inBlocks(int64(len(b)))) > limit/besidesShare {
+	limit := s.limit()
+	if s.ledger.sums().pointers > limit/besidesShare {
 		s.evicting.Lock()
 		s.trimPointers(limit)
 		s.evicting.Unlock()
 	}
 	s.evict(0)
 	return nil
+}
+
+// writePointer writes a pointer's file. It tells how many bytes more its pointers take now.
+func (s *Store) writePointer(name pointerName, b []byte) (more int64, err error) {
+	naming := &s.naming[name[0]]
+	naming.Lock()
+	defer naming.Unlock()
+	path := s.pointerPath(name)
+	more = inBlocks(int64(len(b)))
+	if was, err := os.Lstat(path); err == nil {
+		more -= inBlocks(was.Size())
+	}
+	step("pointer looked for")
+	if err := s.replace(path, b, nil); err != nil {
+		return 0, err
+	}
+	if more != 0 {
+		s.ledger.addPointer(name[0], more)
+	}
+	return more, nil
+}
+
+// removePointer removes a pointer's file, unless another took its place since it was seen. Nil
+// stands for whichever there is.
+func (s *Store) removePointer(dir byte, path string, seen fs.FileInfo) {
+	naming := &s.naming[dir]
+	naming.Lock()
+	defer naming.Unlock()
+	st, err := os.Lstat(path)
+	if err != nil || seen != nil && !os.SameFile(seen, st) {
+		return
+	}
+	if os.Remove(path) == nil {
+		s.ledger.addPointer(dir, -allocated(st))
+	} // else it is found to be wrong by whoever asks
 }
 
 // trimPointers removes the pointers that weren't remembered for longest, where they take more
@@ -76,40 +145,51 @@ func (s *Store) trimPointers(limit int64) {
 		return
 	}
 	type file struct {
-		path string
-		st   fs.FileInfo
+		dir byte
+		st  fs.FileInfo
 	}
 	var all []file
-	var bytes int64
-	err := s.walkPointers(s.ctx, func(path string, st fs.FileInfo) error {
-		all = append(all, file{path, st})
-		bytes += allocated(st)
-		return nil
-	})
-	if err != nil {
-		return // the store ends
-	}
+	s.countPointers(func(dir byte, st fs.FileInfo) { all = append(all, file{dir, st}) })
 	slices.SortFunc(all, func(a, b file) int { return a.st.ModTime().Compare(b.st.ModTime()) })
 	goal := share - share/100*(100-lowWatermark)
-	removed := int64(0)
 	for _, f := range all {
-		if bytes-removed <= goal {
-			break
+		if s.ledger.sums().pointers <= goal {
+			return
 		}
-		if err := os.Remove(f.path); err == nil || gone(err) {
-			removed += allocated(f.st)
-		}
+		s.removePointer(f.dir, filepath.Join(s.pointerDir(f.dir), f.st.Name()), f.st)
 	}
-	s.ledger.setPointers(bytes - removed) // others may have removed some, too
 }
 
-// pointerBytes is how many bytes of the disk the pointers take.
-func (s *Store) pointerBytes(ctx context.Context) (bytes int64, err error) {
-	err = s.walkPointers(ctx, func(_ string, st fs.FileInfo) error {
-		bytes += allocated(st)
-		return nil
-	})
-	return bytes, err
+// countTries is how often a directory of pointers is listed, until none comes or goes while it is.
+// A directory has some thousand pointers at most, and is listed in milliseconds.
+const countTries = 3
+
+// countPointers counts what the pointers take, and gives each. Where pointers come and go faster
+// than they are listed, what this process does with them counts, and the next count is asked for
+// what others do.
+func (s *Store) countPointers(each func(dir byte, st fs.FileInfo)) {
+	for i := range pointerDirs {
+		dir := byte(i)
+		var files []fs.FileInfo
+		for range countTries {
+			if s.ctx.Err() != nil {
+				return
+			}
+			mark := s.ledger.pointerMark(dir)
+			files = s.pointersIn(dir)
+			step("pointers listed")
+			var bytes int64
+			for _, st := range files {
+				bytes += allocated(st)
+			}
+			if s.ledger.countedPointers(dir, bytes, mark) {
+				break
+			}
+		}
+		for _, st := range files {
+			each(dir, st)
+		}
+	}
 }
 
 // Recall gives what Remember kept. A pointer that can't be read is none.
@@ -143,9 +223,6 @@ func pointsTo(b []byte) (digest.Digest, bool) {
 
 // Forget drops what Remember kept.
 func (s *Store) Forget(key string) {
-	path := s.pointer(key)
-	st, err := os.Lstat(path)
-	if os.Remove(path) == nil && err == nil {
-		s.ledger.addPointers(-allocated(st))
-	} // else it is found to be wrong by whoever asks
+	name := nameOfPointer(key)
+	s.removePointer(name[0], s.pointerPath(name), nil)
 }

@@ -206,11 +206,10 @@ func (r *remover) left(path string) {
 
 // pointers removes those that are chosen.
 func (r *remover) pointers(ctx context.Context, chosen func(path string, st fs.FileInfo) bool) {
-	_ = r.dir.walkPointers(ctx, func(path string, st fs.FileInfo) error { // it fails with ctx
+	_ = r.dir.walkPointers(ctx, func(path string, st fs.FileInfo) { // it fails with ctx
 		if chosen(path, st) {
 			r.remove(path, allocated(st), &r.removed.Pointers)
 		}
-		return nil
 	})
 }
 

@@ -110,9 +110,7 @@ func (s *Store) scan() {
 		}
 	}
 	s.ledger.found(found)
-	if pointers, err := s.pointerBytes(s.ctx); err == nil {
-		s.ledger.setPointers(pointers)
-	}
+	s.countPointers(func(byte, fs.FileInfo) {})
 	s.countAside()
 	underWay := map[string]bool{} // before the files are listed: who begins later takes its file up
 	s.mu.Lock()

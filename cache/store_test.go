@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,17 @@ func open(t testing.TB, dir string, o Options) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// openScanned opens a store, and waits until it has read its directory for the first time.
+func openScanned(t testing.TB, dir string, o Options) *Store {
+	t.Helper()
+	scanned := make(chan struct{})
+	var once sync.Once
+	o.Scanned = func(int) { once.Do(func() { close(scanned) }) }
+	s := open(t, dir, o)
+	<-scanned
 	return s
 }
 
