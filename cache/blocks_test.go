@@ -29,6 +29,14 @@ func onDisk(t *testing.T, s *Store) (bytes int64) {
 	return bytes
 }
 
+// countedAsOnDisk checks that what is counted is what the disk has, without a scan.
+func countedAsOnDisk(t *testing.T, s *Store) {
+	t.Helper()
+	if sums, n := s.ledger.sums(), onDisk(t, s); sums.used() != n {
+		t.Errorf("the disk has %d bytes, counted are %+v", n, sums)
+	}
+}
+
 // Small blobs take a block each: the bound is of the disk.
 func TestTheBoundCountsBlocks(t *testing.T) {
 	const bound = 256 << 10

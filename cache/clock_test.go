@@ -3,9 +3,11 @@ package cache
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -145,6 +147,7 @@ func TestTheSweepTakesOnlyWhatIsOld(t *testing.T) {
 		{"partial/sha256-tocome", -year, true},
 		{"partial/tmp-fresh", time.Minute, true},
 		{"partial/tmp-old", leftFor + time.Minute, false},
+		{"partial/tmp-locked", leftFor + time.Minute, true},
 		{"partial/tmp-tocome", -year, true},
 		{"quarantine/fresh", time.Minute, true},
 		{"quarantine/old", leftFor + time.Minute, false},
@@ -157,7 +160,7 @@ func TestTheSweepTakesOnlyWhatIsOld(t *testing.T) {
 		if err := os.Chtimes(path, written, written); err != nil {
 			t.Fatal(err)
 		}
-		if filepath.Base(path) == "sha256-locked" {
+		if strings.HasSuffix(path, "-locked") {
 			lock(path)
 		}
 		defer func() {
@@ -167,4 +170,28 @@ func TestTheSweepTakesOnlyWhatIsOld(t *testing.T) {
 		}()
 	}
 	s.sweep()
+}
+
+// What is left over goes while the store is open, also where nothing is downloaded any more.
+func TestWhatIsLeftGoesWhileTheStoreIsOpen(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, dir, Options{})
+		left := s.partial(bigDigest())
+		replace(t, left, []byte("a part of a blob"))
+		now := time.Now() // the disk has another
+		if err := os.Chtimes(left, now, now); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(leftFor / 2)
+		synctest.Wait()
+		if _, err := os.Stat(left); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(3 * leftFor / 2)
+		synctest.Wait()
+		if _, err := os.Stat(left); !os.IsNotExist(err) {
+			t.Errorf("after two days: %v", err)
+		}
+	})
 }

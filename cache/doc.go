@@ -104,6 +104,7 @@
 //	DIR/v1/blobs/<algo>/<hh>/<hex>     the blob's own bytes, nothing else
 //	DIR/v1/partial/<algo>-<hex>        a download under way, locked; or what is left of one
 //	DIR/v1/partial/<algo>-<hex>.*      a private one, beside another's
+//	DIR/v1/partial/tmp-blob-*          one where locks can't be had
 //	DIR/v1/partial/tmp-*               what has one writer, and gets another name when it is whole
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
 //	DIR/v1/bound                  the bound, in bytes; the default where it isn't there

@@ -13,14 +13,6 @@ import (
 	"github.com/ocifs/ocifs/fs/failingdisk"
 )
 
-// countedAsOnDisk checks that what is counted is what the disk has, without a scan.
-func countedAsOnDisk(t *testing.T, s *Store) {
-	t.Helper()
-	if sums, n := s.ledger.sums(), onDisk(t, s); sums.used() != n {
-		t.Errorf("the disk has %d bytes, counted are %+v", n, sums)
-	}
-}
-
 // A blob that goes while the directory is read isn't counted, though the scan saw it.
 func TestWhatGoesDuringAScanIsntCounted(t *testing.T) {
 	g := gateAt(t, "scanned")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -190,8 +191,11 @@ func (s *Store) olderPartial(a, b string) int {
 	return cmp.Compare(written(a), written(b))
 }
 
-// dropPartial unlinks a partial file, unless someone continues it.
+// dropPartial unlinks a partial file, unless someone continues it, or that can't be told.
 func (s *Store) dropPartial(name string) {
+	if strings.HasPrefix(name, unlockedPrefix) {
+		return
+	}
 	path := filepath.Join(s.partials(), name)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err == nil {
@@ -206,5 +210,5 @@ func (s *Store) dropPartial(name string) {
 		s.degrade(fmt.Errorf("evict %s: %w", name, err))
 		return
 	}
-	s.ledger.takeUp(name)
+	s.ledger.dropped(name)
 }

@@ -29,6 +29,7 @@ func (s *Store) keep(dl *download, p *partial, f *shared) {
 		p.path = ""
 	}
 	p.discard()
+	s.ledger.dropped(p.name)
 	if !kept {
 		s.ledger.unnamed(f.digest, bytes)
 		step("not kept")

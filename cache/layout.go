@@ -16,8 +16,11 @@ const (
 	version = "v1"
 
 	// temporaryPrefix begins the names of files in partial/ that have one writer and get
-	// another name when they are whole. They are swept by their age, whether locked or not.
+	// another name when they are whole. Where locks can't be had they are swept by their age.
 	temporaryPrefix = "tmp-"
+	// unlockedPrefix begins the names of those that downloads write where locks can't be had.
+	// Nobody can tell whether one is under way or was left by a crash.
+	unlockedPrefix = temporaryPrefix + "blob-"
 )
 
 // layout is where things are in a cache directory.

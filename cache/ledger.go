@@ -13,8 +13,8 @@ import (
 // next. It calls nothing that touches the disk.
 //
 // Invariant, whenever mu is free: total is the sum of index; no digest is in going and in
-// index; each digest in unlinked is in pinned; and a digest that was pinned before it went to
-// going isn't in it.
+// index; each digest in unlinked is in pinned; a digest that was pinned before it went to
+// going isn't in it; and no name is in ours and in left.
 //
 // What pointers take is counted by directory. A count of the disk is taken over only if this
 // process changed nothing in that directory since the count began.
@@ -36,6 +36,7 @@ type ledger struct {
 	pointers     [pointerDirs]pointerDir         // by the first byte of a pointer's name
 	aside        int64                           // bytes of damaged blobs that were set aside, as it was when they were last counted
 	left         map[string]int64                // bytes of partial files that nobody here continues, by name
+	ours         map[string]bool                 // partial files that downloads of this process write, by name; none is in left
 	scanned      *scanned                        // nil: no scan is under way
 }
 
@@ -49,7 +50,7 @@ func newLedger(max int64) *ledger {
 	return &ledger{
 		max: max, index: lru{entries: map[digest.Digest]*entry{}}, reservations: map[*reservation]bool{},
 		pinned: map[digest.Digest]int{}, going: map[digest.Digest]chan struct{}{},
-		unlinked: map[digest.Digest]int64{}, left: map[string]int64{},
+		unlinked: map[digest.Digest]int64{}, left: map[string]int64{}, ours: map[string]bool{},
 	}
 }
 
@@ -221,20 +222,40 @@ func (l *ledger) settle(r *reservation, d digest.Digest, bytes int64) {
 func (l *ledger) leave(name string, bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.changedPartial(name)
 	l.left[name] = bytes
+}
+
+// takeUp says that a download of this process writes a partial file, until leave or dropped: its
+// reservation counts the file.
+func (l *ledger) takeUp(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changedPartial(name)
+	l.ours[name] = true
+}
+
+// dropped says that a partial file is gone.
+func (l *ledger) dropped(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changedPartial(name)
+}
+
+// changedPartial forgets what was known of a partial file. mu is held.
+func (l *ledger) changedPartial(name string) {
+	delete(l.left, name)
+	delete(l.ours, name)
 	if l.scanned != nil {
 		l.scanned.left[name] = true
 	}
 }
 
-// takeUp ends the count of a partial file: it is continued, or gone.
-func (l *ledger) takeUp(name string) {
+// isOurs says whether a download of this process writes a partial file.
+func (l *ledger) isOurs(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.left, name)
-	if l.scanned != nil {
-		l.scanned.left[name] = true
-	}
+	return l.ours[name]
 }
 
 // lefts gives the names of partial files that nobody continues.

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"iter"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -72,19 +71,20 @@ func chunks[T any](all []T, n int) iter.Seq[[]T] {
 	}
 }
 
-// foundLeft replaces the partial files that nobody continues by those that a scan found, and
-// ends the scan. What changed since it began is known better. What was under way when the files
-// were listed is counted as reserved; so are the private files beside one.
-func (l *ledger) foundLeft(left map[string]int64, underWay map[string]bool) {
+// foundLeft replaces the partial files that nobody here continues by those that a scan found, and
+// ends the scan. What changed since it began is known better. What downloads of this process write
+// is counted by their reservations.
+func (l *ledger) foundLeft(found map[string]int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for name := range left {
-		if shared, _, _ := strings.Cut(name, "."); underWay[shared] || l.scanned.left[name] {
-			delete(left, name)
+	left := map[string]int64{}
+	for name, n := range found {
+		if !l.ours[name] && !l.scanned.left[name] {
+			left[name] = n
 		}
 	}
 	for name, n := range l.left {
-		if underWay[name] || l.scanned.left[name] { // its download has just failed
+		if l.scanned.left[name] {
 			left[name] = n
 		}
 	}

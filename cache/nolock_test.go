@@ -149,3 +149,49 @@ func TestWhereLocksCantBeHadLeftoversAreSweptByAge(t *testing.T) {
 		return len(left) == 1 && left[0] == fresh
 	})
 }
+
+// A download's file counts for other processes, and neither they nor a sweep after the machine
+// slept for a day take it away.
+func TestWhereLocksCantBeHadTheFilesOfOthersCountAndStay(t *testing.T) {
+	for name, answer := range brokenLocks {
+		t.Run(name, func(t *testing.T) {
+			locksAre(t, answer)
+			dir := t.TempDir()
+			one, two := openScanned(t, dir, Options{}), openScanned(t, dir, Options{})
+			p := &gatedOrigin{b: content(6, 3<<20), first: 2 << 20, let: make(chan struct{})}
+			c := start(t.Context(), one, p.want(), 1)
+			eventually(t, "some has come", func() bool { ts := one.Transfers(); return len(ts) == 1 && ts[0].Done == p.first })
+			one.scan()
+			two.scan()
+			if n := one.ledger.sums(); n.left != 0 || n.used() != int64(len(p.b)) {
+				t.Errorf("its own process counts %+v", n)
+			}
+			if n := two.ledger.sums(); n.left != p.first {
+				t.Errorf("another process counts %+v", n)
+			}
+			two.shrink(1 << 40)
+			long := time.Now().Add(-leftFor - time.Minute)
+			for _, path := range files(t, one.partials()) {
+				if err := os.Chtimes(path, long, long); err != nil {
+					t.Fatal(err)
+				}
+			}
+			one.scan()
+			close(p.let)
+			o := <-c
+			if o.err != nil {
+				t.Fatal(o.err)
+			}
+			defer o.f.Close()
+			settled(t, one)
+			if _, err := os.Stat(one.blob(o.f.Digest())); err != nil {
+				t.Errorf("it wasn't kept: %v", err)
+			}
+			two.scan()
+			if n := two.ledger.sums(); n.left != 0 || n.kept != int64(len(p.b)) {
+				t.Errorf("another process counts %+v when it is over", n)
+			}
+			countedAsOnDisk(t, one)
+		})
+	}
+}

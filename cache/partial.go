@@ -28,6 +28,7 @@ const (
 type partial struct {
 	f       *os.File
 	path    string // "": an unnamed file, which is never kept
+	name    string // of the file in partial/ at first, by which the ledger knows it; "": an unnamed file
 	private bool   // nobody else looks for path
 	shared  string // the shared name that the file has besides; "": none
 	found   *File  // set instead of all else where the blob appeared meanwhile
@@ -38,6 +39,7 @@ type partial struct {
 // other process is too slow, or locks can't be had; and what another process made meanwhile.
 func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*partial, error) {
 	path := s.partial(d)
+	name := filepath.Base(path)
 	slow := time.Now().Add(lockPatience)
 	var seen int64
 	for {
@@ -70,9 +72,9 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 			s.withoutLocks(err)
 			continue
 		}
-		s.ledger.takeUp(filepath.Base(path))
 		// The name may have gone to the store, or nowhere, before the lock was ours.
 		if !named(f, path) {
+			s.ledger.dropped(name)
 			f.Close()
 			if found, err := s.open(d, -1); err == nil {
 				return &partial{found: found}, nil
@@ -81,20 +83,22 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 		}
 		if found, err := s.open(d, -1); err == nil {
 			os.Remove(path)
+			s.ledger.dropped(name)
 			f.Close()
 			return &partial{found: found}, nil
 		}
+		s.ledger.takeUp(name)
 		step("partial made")
-		return &partial{f: f, path: path}, nil
+		return &partial{f: f, path: path, name: name}, nil
 	}
 }
 
 // privateFile makes a private partial file. Where locks can't be had, its name is that of a
-// temporary file, so that it is swept by its age when a crash left it.
+// temporary file, so that nobody takes it for one that was left before it is old.
 func (s *Store) privateFile(d digest.Digest) (*partial, error) {
 	pattern := filepath.Base(s.partial(d)) + ".*"
 	if s.noLocks.Load() != nil {
-		pattern = temporaryPrefix + "*"
+		pattern = unlockedPrefix + "*"
 	}
 	var f *os.File
 	err := s.retry(s.partials(), func() (err error) {
@@ -106,8 +110,10 @@ func (s *Store) privateFile(d digest.Digest) (*partial, error) {
 		return s.unnamed()
 	}
 	_ = tryLock(f) // tells who evicts and sweeps that someone writes it
+	name := filepath.Base(f.Name())
+	s.ledger.takeUp(name)
 	step("partial made beside")
-	return &partial{f: f, path: f.Name(), private: true}, nil
+	return &partial{f: f, path: f.Name(), name: name, private: true}, nil
 }
 
 // named says whether path is still the name of f.
@@ -134,15 +140,18 @@ func (p *partial) discard() {
 // abandon gives a partial file up. The bytes of a shared one stay for the next download, and
 // are counted, unless they are of no use.
 func (s *Store) abandon(p *partial, useless bool) {
-	st, err := p.f.Stat()
-	if useless = useless || p.private || err == nil && st.Size() == 0; useless {
-		p.discard() // under the lock
-	}
-	if useless || p.path == "" || err != nil {
+	if p.path == "" {
 		p.f.Close()
 		return
 	}
-	s.ledger.leave(filepath.Base(p.path), allocated(st)) // before another may take it up
+	st, err := p.f.Stat()
+	if useless || p.private || err != nil || st.Size() == 0 {
+		p.discard() // under the lock
+		s.ledger.dropped(p.name)
+		p.f.Close()
+		return
+	}
+	s.ledger.leave(p.name, allocated(st)) // before another may take it up
 	p.f.Close()
 	s.evict(0)
 }

@@ -22,15 +22,17 @@ const (
 	// since, it is read after scanSoon: they may have brought as much.
 	scanPercent = 3
 	scanSoon    = time.Second
+	// scanIdle is how often it is read where this process brings nothing, so that what is left
+	// over doesn't stay for more than twice leftFor.
+	scanIdle = leftFor
 	// leftFor is how long a partial file that nobody continues is kept, and what
 	// was set aside.
 	leftFor = 24 * time.Hour
 )
 
-// scanner reads the directory at the start, and again after downloads.
+// scanner reads the directory at the start, again after downloads, and else once in scanIdle.
 func (s *Store) scanner() {
 	defer s.work.Done()
-	s.sweep()
 	for again := true; again; again = s.pause() {
 		_ = s.tag() // the disk may have been full
 		s.scan()
@@ -43,7 +45,7 @@ func (s *Store) scanner() {
 // pause lasts until the directory is to be read again; false: no more.
 func (s *Store) pause() bool {
 	var much, scans chan struct{} // not yet
-	soon, late := time.After(scanSoon), time.After(scanEvery)
+	soon, late, idle := time.After(scanSoon), time.After(scanEvery), time.After(scanIdle)
 	bound := time.NewTicker(boundEvery)
 	defer bound.Stop()
 	for {
@@ -61,6 +63,8 @@ func (s *Store) pause() bool {
 				return true
 			}
 		case <-scans:
+			return true
+		case <-idle:
 			return true
 		}
 	}
@@ -88,6 +92,7 @@ func (s *Store) brought(n int64) {
 func (s *Store) scan() {
 	s.scanning.Lock()
 	defer s.scanning.Unlock()
+	s.sweep()
 	mark := s.ledger.scanBegins()
 	var found []blobEntry
 	on := map[digest.Digest]bool{}
@@ -112,13 +117,7 @@ func (s *Store) scan() {
 	s.ledger.found(found)
 	s.countPointers(func(byte, fs.FileInfo) {})
 	s.countAside()
-	underWay := map[string]bool{} // before the files are listed: who begins later takes its file up
-	s.mu.Lock()
-	for d := range s.downloads {
-		underWay[filepath.Base(s.partial(d))] = true
-	}
-	s.mu.Unlock()
-	s.ledger.foundLeft(s.readPartials(), underWay)
+	s.ledger.foundLeft(s.readPartials())
 	s.evict(0)
 }
 
@@ -166,30 +165,28 @@ func (l layout) walkBlobs(ctx context.Context, each func(blobEntry) error) error
 	})
 }
 
-// readPartials gives the sizes of what downloads left over, or another process
-// downloads, by name.
+// readPartials gives the bytes of the disk that partial files take, by name: of what downloads left
+// over, and of what this or another process downloads.
 func (s *Store) readPartials() map[string]int64 {
-	left := map[string]int64{}
+	found := map[string]int64{}
 	bound := s.ledger.sums().max
-	entries, err := os.ReadDir(s.partials())
-	if err != nil {
-		return left // made again when it is needed
-	}
-	for _, e := range entries {
-		st, err := e.Info()
-		if err != nil || strings.HasPrefix(e.Name(), temporaryPrefix) {
-			continue
+	for _, st := range regular(s.partials()) {
+		name := st.Name()
+		unlocked := strings.HasPrefix(name, unlockedPrefix)
+		if strings.HasPrefix(name, temporaryPrefix) && !unlocked {
+			continue // small, or another name of a partial file that counts
 		}
 		// What is larger than the bound another process serves and doesn't keep: nothing
 		// has to go for it.
-		if allocated(st) <= bound || !locked(filepath.Join(s.partials(), e.Name())) {
-			left[e.Name()] = allocated(st)
+		if bytes := allocated(st); bytes <= bound || !unlocked && !locked(filepath.Join(s.partials(), name)) {
+			found[name] = bytes
 		}
 	}
-	return left
+	return found
 }
 
-// sweep removes what a crash left and nobody came for.
+// sweep removes what a crash left and nobody came for. What somebody has locked stays, and so does
+// what a download of this process writes.
 func (s *Store) sweep() {
 	for _, dir := range []string{s.partials(), s.quarantine()} {
 		entries, err := os.ReadDir(dir)
@@ -203,13 +200,13 @@ func (s *Store) sweep() {
 				continue
 			}
 			old := s.now().Sub(st.ModTime()) >= leftFor
-			if !old && !s.secondName(path, st) {
+			if !old && !s.secondName(path, st) || s.ledger.isOurs(e.Name()) {
 				continue
 			}
 			if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {
 				// Where no lock can be had, the age tells.
 				err := tryLock(f)
-				if err == nil && named(f, path) || old && (err != nil && !errors.Is(err, syscall.EWOULDBLOCK) || strings.HasPrefix(e.Name(), temporaryPrefix)) {
+				if err == nil && named(f, path) || old && err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
 					_ = os.Remove(path) // next time, then
 				}
 				f.Close()
