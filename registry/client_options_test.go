@@ -3,7 +3,9 @@ package registry
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -171,3 +173,26 @@ func TestNegativeBoundsAreTheUsualOnes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An error of a Transport that isn't known here says nothing of the registry, which can't be reached
+// then. One that is known keeps its kind.
+func TestAnUnknownErrorOfATransportIsUnreachable(t *testing.T) {
+	for cause, want := range map[error]error{
+		errors.New("no tunnel"): ErrUnreachable,
+		io.ErrUnexpectedEOF:     ErrServer,
+		os.ErrDeadlineExceeded:  ErrTimeout,
+	} {
+		c := newClient(Options{Transport: failing{cause}, Retries: -1}, quick())
+		_, err := c.Manifest(t.Context(), ref.Repository{Host: "r.example", Path: "a/b"}, "v1")
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != want || !errors.Is(err, cause) {
+			t.Errorf("%v: %v", cause, err)
+		}
+		c.Close()
+	}
+}
+
+// failing is a RoundTripper that ends with an error.
+type failing struct{ err error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }

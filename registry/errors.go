@@ -30,7 +30,7 @@ var (
 	ErrTooManyRequests = errors.New("too many requests")
 	// ErrServer: 5xx after retries, or an answer that makes no sense.
 	ErrServer = errors.New("registry failure")
-	// ErrUnreachable: no route, refused, DNS, TLS.
+	// ErrUnreachable: no route, refused, DNS, TLS, or an unknown error of Options.Transport.
 	ErrUnreachable = errors.New("unreachable")
 	// ErrConfigured: what people configured of the registry can't be used. It comes
 	// with ErrUnreachable.
@@ -210,6 +210,7 @@ func kindOfFailure(err error) error {
 	var throttled *transport.Throttled
 	var op *net.OpError
 	var dns *net.DNSError
+	var own *ownError
 	switch {
 	case errors.Is(err, ErrConfigured):
 		return ErrUnreachable
@@ -229,6 +230,8 @@ func kindOfFailure(err error) error {
 		return ErrServer
 	case errors.As(err, &op), isTLS(err):
 		return ErrUnreachable
+	case errors.As(err, &own):
+		return ErrUnreachable // a stranger's error: nothing says that the registry was reached
 	}
 	return ErrServer
 }

@@ -82,7 +82,7 @@ func (w *serverTransports) byOwn(req *http.Request) (*http.Response, error) {
 	resp, err := w.own.RoundTrip(req)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, &ownError{err}
 	case resp == nil:
 		return nil, errors.New("Options.Transport gave neither an answer nor an error")
 	case resp.Body == nil:
@@ -90,6 +90,13 @@ func (w *serverTransports) byOwn(req *http.Request) (*http.Response, error) {
 	}
 	return resp, nil
 }
+
+// ownError is what a caller's RoundTripper ended with in place of an answer.
+type ownError struct{ err error }
+
+func (e *ownError) Error() string { return e.err.Error() }
+
+func (e *ownError) Unwrap() error { return e.err }
 
 // isTokenServer says whether a request for a token goes to the server that was named for it, in
 // a way that is fit for secrets, and not to one where that leads.
