@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -35,7 +34,8 @@ type Referrers struct {
 // Referrers lists what refers to d: by the API, all pages, or by the tag schema where the
 // registry has none (spec, "Listing Referrers" and "Referrers Tag Schema"). With an
 // artifactType only referrers of that type are listed, "" lists all. The registry is asked to
-// filter, and what it doesn't filter is filtered here.
+// filter, and what comes is filtered here whatever it says that it applied. A referrer whose
+// descriptor names no type is of none.
 //
 // Nothing that refers to d is no error, nor is a d that the repository doesn't have.
 // ErrNotFound: there is no such repository, where the registry tells that.
@@ -91,10 +91,7 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 		if !ok {
 			return Referrers{}, k.nonsense("a page is no index")
 		}
-		if !filters(p.header) {
-			index = index.of(artifactType)
-		}
-		rs.add(p.body, index)
+		rs.add(p.body, index.of(artifactType))
 	}
 	return rs, nil
 }
@@ -103,18 +100,6 @@ func (c *Client) referrersAPI(ctx context.Context, r ref.Repository, d digest.Di
 func isIndex(p page) bool {
 	_, ok := parseIndex(p.body, p.header.Get("Content-Type"))
 	return ok
-}
-
-// filters says whether an answer is filtered by artifact type.
-func filters(h http.Header) bool {
-	for _, v := range h.Values("OCI-Filters-Applied") {
-		for f := range strings.SplitSeq(v, ",") {
-			if strings.TrimSpace(f) == "artifactType" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // add adds a page.

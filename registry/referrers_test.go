@@ -168,10 +168,10 @@ func TestAnIndexWithParametersIsAnIndex(t *testing.T) {
 	}
 }
 
-// All pages are got, by their Links, and no registry is asked to leave something out:
-// one that does wouldn't say what there is.
+// All pages are got, by their Links, and who wants all referrers asks no registry to leave something
+// out.
 //
-// Behaviour: list.referrers-pages, list.referrers-filter
+// Behaviour: list.referrers-pages
 func TestReferrersComeInPages(t *testing.T) {
 	for _, noFilter := range []bool{false, true} {
 		s, c, r := reading(t, registrytest.Options{Traits: registrytest.Traits{Referrers: true, Page: 2, NoFilter: noFilter}})
@@ -310,20 +310,28 @@ func TestASizeInReferrersIsNotBelieved(t *testing.T) {
 }
 
 // Whoever wants one artifact type gets that alone, whether the registry filters or not, and the
-// index as it came beside it: with what was left out, and its annotations.
+// index as it came beside it: with what was left out, and its annotations. A registry that says
+// that it filtered isn't believed.
+//
+// Behaviour: list.referrers-filter
 func TestReferrersOfOneTypeComeAlone(t *testing.T) {
 	for name, test := range map[string]struct {
 		traits registrytest.Traits
 		api    bool
 		whole  bool // the index as it came has the others
+		says   bool // the registry says that it filtered, whether it did or not
 	}{
-		"the registry filters": {registrytest.Traits{Referrers: true}, true, false},
-		"it doesn't":           {registrytest.Traits{Referrers: true, NoFilter: true}, true, true},
-		"the tag schema":       {registrytest.Traits{}, false, true},
+		"the registry filters": {registrytest.Traits{Referrers: true}, true, false, false},
+		"it doesn't":           {registrytest.Traits{Referrers: true, NoFilter: true}, true, true, false},
+		"it only says so":      {registrytest.Traits{Referrers: true, NoFilter: true}, true, true, true},
+		"the tag schema":       {registrytest.Traits{}, false, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, c := newFixture(t)
 			s.Change(func(tr *registrytest.Traits) { *tr = test.traits; tr.Sparse = true })
+			if test.says {
+				s.On("GET referrers", registrytest.With("OCI-Filters-Applied", "artifactType"))
+			}
 			subject := descriptor("subject")
 			for _, kind := range []string{"a/sbom", "a/signature"} {
 				if err := c.PushManifest(t.Context(), s.repo, image(t, s, map[string]any{"subject": subject, "artifactType": kind})); err != nil {
