@@ -78,7 +78,7 @@ type Client struct {
 	hosts      *simplelru.LRU[string, *host] // the records of registries, by host
 	turns      map[string]*turn              // the fallback tags that are written now, by name
 	cancelling int                           // sessions that are being cancelled
-	cancelled  sync.Cond                     // on mu: cancelling fell
+	cancelled  sync.Cond                     // on mu: cancelling fell, or Close waits no longer
 }
 
 // bounds are the times and sizes of a client that tests change.
@@ -89,6 +89,7 @@ type bounds struct {
 	least        int64           // bytes of the smallest part that is tried, where larger ones are refused
 	quiet        time.Duration   // that a body may wait for its writer
 	piece        int64           // bytes that make another part worth its request, while a blob is written
+	closing      time.Duration   // that Close waits for cancellations; 0: closeTimeout
 	unsized      int64           // bytes of a blob whose size nobody promised; 0: maxUnsized
 	unpacked     int64           // bytes from which on maxRatio counts; 0: minUnpacked
 }
@@ -141,6 +142,7 @@ func newClient(o Options, b bounds) *Client {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	b.closing = cmp.Or(b.closing, closeTimeout)
 	b.unsized = cmp.Or(b.unsized, maxUnsized)
 	b.unpacked = cmp.Or(b.unpacked, minUnpacked)
 	named := func(host string) bool {
@@ -219,14 +221,28 @@ func (a *agent) RoundTrip(req *http.Request) (*http.Response, error) {
 	return a.next.RoundTrip(req)
 }
 
-// Close waits, some seconds at most, until sessions that were given up are
-// cancelled, and closes the connections that aren't in use.
+// Close waits until sessions that were given up are cancelled, 6 s at most, and closes the
+// connections that aren't in use. An Options.Transport that ignores the context of its requests may
+// hold a cancellation for longer: then its goroutine is left until the Transport returns, and the
+// session stays at the registry until that forgets it. This is logged.
 func (c *Client) Close() {
 	c.mu.Lock()
-	for c.cancelling > 0 {
+	late := false
+	timer := time.AfterFunc(c.bounds.closing, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		late = true
+		c.cancelled.Broadcast()
+	})
+	for c.cancelling > 0 && !late {
 		c.cancelled.Wait()
 	}
+	left := c.cancelling
 	c.mu.Unlock()
+	timer.Stop()
+	if left > 0 {
+		c.opts.Logger.Warn("the transport doesn't end the cancellation of upload sessions: they are left to the registry", "sessions", left)
+	}
 	c.transports.closeIdle()
 	// A connection of HTTP/2 whose last exchange is just ending isn't idle yet.
 	time.AfterFunc(time.Second, c.transports.closeIdle)

@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -196,3 +199,42 @@ func TestAnUnknownErrorOfATransportIsUnreachable(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+// deaf is a RoundTripper that doesn't return from the cancellation of a session before it is let,
+// whatever its context says.
+type deaf struct {
+	http.RoundTripper
+	let chan struct{}
+}
+
+func (d deaf) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodDelete {
+		<-d.let
+	}
+	return d.RoundTripper.RoundTrip(req)
+}
+
+// Close ends although a Transport ignores contexts, and says what it leaves.
+func TestCloseEndsWhateverATransportDoes(t *testing.T) {
+	s, _ := newFixture(t)
+	s.On("PUT upload", registrytest.Status(403, ""))
+	own := deaf{&http.Transport{}, make(chan struct{})}
+	defer own.RoundTripper.(*http.Transport).CloseIdleConnections()
+	var log bytes.Buffer
+	b := quick()
+	b.closing = 10 * time.Millisecond
+	c := newClient(Options{Transport: own, PlainHTTP: []string{s.Host}, Logger: slog.New(slog.NewTextHandler(&log, nil))}, b)
+	if _, err := push(c, s, layer, Push{Absent: true}); !errors.Is(err, ErrDenied) {
+		t.Error(err)
+	}
+	c.Close()
+	if !strings.Contains(log.String(), "sessions=1") {
+		t.Errorf("told %q", &log)
+	}
+	close(own.let)
+	c.bounds.closing = time.Minute
+	c.Close()
+	if s.Count("DELETE upload") != 1 {
+		t.Errorf("asked %q", s.Asked())
+	}
+}

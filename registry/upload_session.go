@@ -19,6 +19,7 @@ import (
 const (
 	octets        = "application/octet-stream"
 	cancelTimeout = 5 * time.Second
+	closeTimeout  = cancelTimeout + time.Second // of Client.Close: a Transport that heeds its context has returned by then
 	// maxLeast bounds the least part that a registry may want, in bytes: those that
 	// are met want 5 MiB.
 	maxLeast = 1 << 30
