@@ -95,7 +95,7 @@ func (c *Client) BlobPart(ctx context.Context, r ref.Repository, desc v1.Descrip
 
 // newBody is a body that isn't asked for yet.
 func (c *Client) newBody(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
-	if err := checkDigest(r, desc.Digest); err != nil {
+	if err := checkDigest("GET blob", r, desc.Digest); err != nil {
 		return nil, err
 	}
 	k := blobCall(http.MethodGet, r, desc.Digest)

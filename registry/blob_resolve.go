@@ -27,7 +27,7 @@ func blobCall(method string, r ref.Repository, d digest.Digest) call {
 // registry"): one HEAD, and the head of a GET where the registry has no HEAD, or leads it to an
 // address that is good for GET alone. A registry that can't be asked, or that refuses, is an error.
 func (c *Client) HasBlob(ctx context.Context, r ref.Repository, d digest.Digest) (bool, error) {
-	if err := checkDigest(r, d); err != nil {
+	if err := checkDigest("HEAD blob", r, d); err != nil {
 		return false, err
 	}
 	k := blobCall(http.MethodHead, r, d)
@@ -58,7 +58,7 @@ func (c *Client) HasBlob(ctx context.Context, r ref.Repository, d digest.Digest)
 // good for GET alone. Where the answer is compressed, its length is no size: the blob is read
 // then, and counted.
 func (c *Client) ResolveBlob(ctx context.Context, r ref.Repository, d digest.Digest) (Resolved, error) {
-	if err := checkDigest(r, d); err != nil {
+	if err := checkDigest("HEAD blob", r, d); err != nil {
 		return Resolved{}, err
 	}
 	k := blobCall(http.MethodHead, r, d)

@@ -15,7 +15,7 @@ import (
 // DeleteTag deletes a tag, and never the manifest that it points at (spec,
 // "Deleting tags"): ErrUnsupported where the registry doesn't offer that.
 func (c *Client) DeleteTag(ctx context.Context, r ref.Repository, tag string) error {
-	if err := checkTag(r, tag); err != nil {
+	if err := checkTag("DELETE manifest", r, tag); err != nil {
 		return err
 	}
 	err := c.delete(ctx, manifestCall(http.MethodDelete, r, tag))
@@ -33,7 +33,7 @@ func (c *Client) DeleteTag(ctx context.Context, r ref.Repository, tag string) er
 // that has it already hands it in as known, and saves that request.
 // ErrInUse: the registry wants a tag or an index that points at it deleted first.
 func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, d digest.Digest, known ...*Manifest) error {
-	if err := checkDigest(r, d); err != nil {
+	if err := checkDigest("DELETE manifest", r, d); err != nil {
 		return err
 	}
 	m, err := c.manifestToDelete(ctx, r, d, known)
@@ -45,7 +45,7 @@ func (c *Client) DeleteManifest(ctx context.Context, r ref.Repository, d digest.
 	if err != nil || m == nil || m.Subject == nil {
 		return err
 	}
-	if err := checkDigest(r, m.Subject.Digest); err != nil {
+	if !hasDigest(*m.Subject) {
 		return nil // of an algorithm that isn't known, so that it was never listed here
 	}
 	if c.learnt.hasReferrers(r) {
@@ -71,7 +71,7 @@ func (c *Client) manifestToDelete(ctx context.Context, r ref.Repository, d diges
 // DeleteBlob deletes a blob (spec, "Deleting Blobs"). Whether a manifest still needs
 // it is the registry's to know: ErrInUse.
 func (c *Client) DeleteBlob(ctx context.Context, r ref.Repository, d digest.Digest) error {
-	if err := checkDigest(r, d); err != nil {
+	if err := checkDigest("DELETE blob", r, d); err != nil {
 		return err
 	}
 	return c.delete(ctx, blobCall(http.MethodDelete, r, d))

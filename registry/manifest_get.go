@@ -43,7 +43,7 @@ func named(r ref.Repository, object string) string {
 // Its bytes match the digest asked for or the one that came with them. ErrNotFound,
 // ErrCorrupt, and what any request may end with.
 func (c *Client) Manifest(ctx context.Context, r ref.Repository, reference string) (*Manifest, error) {
-	want, err := checkReference(r, reference)
+	want, err := checkReference("GET manifest", r, reference)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func readAll(resp *http.Response, limit int64) ([]byte, error) {
 // where the registry has no HEAD, leaves the digest out, or leads HEAD to an address
 // that is good for GET alone.
 func (c *Client) ResolveManifest(ctx context.Context, r ref.Repository, reference string) (Resolved, error) {
-	want, err := checkReference(r, reference)
+	want, err := checkReference("HEAD manifest", r, reference)
 	if err != nil {
 		return Resolved{}, err
 	}

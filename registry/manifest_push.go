@@ -31,11 +31,11 @@ const maxTags = 10
 // an error of that says so, and leaves the manifest where it is.
 func (c *Client) PushManifest(ctx context.Context, r ref.Repository, m *Manifest, tags ...string) error {
 	for _, t := range tags {
-		if err := checkTag(r, t); err != nil {
+		if err := checkTag("PUT manifest", r, t); err != nil {
 			return err
 		}
 	}
-	if err := checkManifest(r, m); err != nil {
+	if err := checkManifest("PUT manifest", r, m); err != nil {
 		return err
 	}
 	listed, err := c.putTags(ctx, r, m, tags)

@@ -101,7 +101,8 @@ func operations() map[string]operation {
 	}
 }
 
-// What can't be a name isn't anywhere, and nobody is asked. A tag is none where a
+// What can't be a name isn't anywhere, and nobody is asked. The error says what was to be done, and
+// to what. A tag is none where a
 // digest is wanted, nor a digest where it is a tag.
 //
 // Behaviour: names.local, names.digests
@@ -130,6 +131,10 @@ func TestNamesThatCannotBeAreNeverSent(t *testing.T) {
 		err := op.do(t.Context(), c, r, object)
 		if !errors.Is(err, ErrNotFound) || !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, ref.ErrInvalid) && !(op.tag && !op.digest) {
 			t.Errorf("%s of %q, %q: %v", name, r, object, err)
+		}
+		var e *Error
+		if !errors.As(err, &e) || e.Op == "" || e.Name == "" || !strings.HasPrefix(err.Error(), e.Op+" "+e.Name+": not found: ") {
+			t.Errorf("%s of %q, %q: the error doesn't say what was asked: %v", name, r, object, err)
 		}
 		if asked := s.Asked(); len(asked) > 0 {
 			t.Errorf("%s of %q, %q: asked %q", name, r, object, asked)

@@ -40,7 +40,7 @@ type Referrers struct {
 // Nothing that refers to d is no error, nor is a d that the repository doesn't have.
 // ErrNotFound: there is no such repository, where the registry tells that.
 func (c *Client) Referrers(ctx context.Context, r ref.Repository, d digest.Digest, artifactType string) (Referrers, error) {
-	if err := checkDigest(r, d); err != nil {
+	if err := checkDigest("GET referrers", r, d); err != nil {
 		return Referrers{}, err
 	}
 	rs, err := c.referrersAPI(ctx, r, d, artifactType)

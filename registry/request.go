@@ -62,13 +62,13 @@ func (c *Client) Do(ctx context.Context, r ref.Repository, q Request) (*http.Res
 	if r.Path == "" {
 		k.name = r.Host
 		if _, err := ref.ParseHost(r.Host); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+			return nil, impossible(k.op(), k.name, err)
 		}
-	} else if err := checkRepository(r); err != nil {
+	} else if err := checkRepository(k.op(), r); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(q.Path, "/") || slices.Contains(strings.Split(q.Path, "/"), "..") {
-		return nil, fmt.Errorf("%s: %w: the path %q isn't below the API", k.name, ErrNotFound, q.Path)
+		return nil, impossible(k.op(), k.name, fmt.Errorf("the path %q isn't below the API", q.Path))
 	}
 	if q.Body != nil {
 		k.sends = requestBody(q.Body)

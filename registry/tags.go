@@ -88,7 +88,7 @@ func isForgotten(err error) bool {
 
 // tagPages lists the tags of a repository, or what is left of the list; from nil: all of it.
 func (c *Client) tagPages(ctx context.Context, r ref.Repository, from *rest) iter.Seq2[TagPage, error] {
-	if err := checkRepository(r); err != nil {
+	if err := checkRepository("GET tags", r); err != nil {
 		return func(yield func(TagPage, error) bool) { yield(TagPage{}, err) }
 	}
 	k := call{method: http.MethodGet, repo: r, path: r.Path + "/tags/list", what: "tags", name: r.String(), mirrored: true}

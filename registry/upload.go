@@ -51,7 +51,7 @@ type Pushed struct {
 // before their sessions begin. ctx is over all of it; a session that doesn't come to
 // its end is cancelled.
 func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descriptor, open Opener, p Push) (done Pushed, err error) {
-	if err := checkDigest(r, desc.Digest); err != nil {
+	if err := checkDigest("POST blob upload", r, desc.Digest); err != nil {
 		return done, err
 	}
 	if desc.Size < 0 {
@@ -64,7 +64,7 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Repository, desc v1.Descrip
 	}
 	var from []ref.Repository
 	for _, f := range p.From {
-		if f.Host == r.Host && f != r && checkRepository(f) == nil {
+		if f.Host == r.Host && f != r && checkRepository("POST blob upload", f) == nil {
 			from = append(from, f)
 		}
 	}

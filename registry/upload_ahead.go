@@ -62,7 +62,7 @@ func (a *Ahead) Cancel() {
 // known. src is closed in any case.
 func (c *Client) PushAhead(ctx context.Context, r ref.Repository, d digest.Digest, src Growing, p Push) (*Ahead, error) {
 	defer src.Close()
-	if err := checkDigest(r, d); err != nil {
+	if err := checkDigest("POST blob upload", r, d); err != nil {
 		return nil, err
 	}
 	if !c.learnt.takesAhead(r.Host) {

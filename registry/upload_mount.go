@@ -22,10 +22,10 @@ import (
 // of a mount is cancelled, and Close of the client waits for that. PushBlob with Push.From
 // mounts where it can, and goes on with such a session.
 func (c *Client) MountBlob(ctx context.Context, r ref.Repository, desc v1.Descriptor, from ref.Repository) error {
-	if err := checkDigest(r, desc.Digest); err != nil {
+	if err := checkDigest("POST blob upload", r, desc.Digest); err != nil {
 		return err
 	}
-	if err := checkRepository(from); err != nil {
+	if err := checkRepository("POST blob upload", from); err != nil {
 		return err
 	}
 	if from.Host != r.Host {
