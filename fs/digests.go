@@ -82,8 +82,7 @@ func findManifest(ctx context.Context, at place, r known.Repository, d digest.Di
 	if err != nil {
 		return nil, 0, err
 	}
-	// Tools assume the name latest for an image that is known by digest alone.
-	return newImage(at, at.up(3), r, m, m.Digest, "latest"), believedFor(old), nil
+	return newImage(at, at.up(3), r, m, m.Digest, ""), believedFor(old), nil
 }
 
 // findBlob finds a blob.

@@ -19,6 +19,7 @@
 //	errno.go                     what an error means to a program, and what a person is told to do
 //	place.go                     attributes of entries; how long the kernel keeps names, each Lookup says
 //	stale.go                     what the kernel is told to look up anew
+//	platforms.go                 which child of an index stands for it (childFor)
 //	internal/known/tag.go        what a tag points at, and how long that is believed
 //	internal/known/registries.go how much is kept in memory of registries; tree.go: of nodes
 //	internal/node/identity.go    inode numbers
@@ -57,9 +58,18 @@
 // is checked and without the page cache, and the last bytes only after all have matched.
 //
 // Listings and stat need only manifests, and the config of an old Helm chart. For an index, its
-// blobs/ and platforms/ need the manifests of its children. The first read of a blob downloads
-// all of it. So a program that reads everything it finds downloads everything. See package guard
-// for how Options.MaxDownload limits that.
+// blobs/, its platforms/ and its archive need the manifests of its children. The first read of a
+// blob downloads all of it. So a program that reads everything it finds downloads everything. See
+// package guard for how Options.MaxDownload limits that.
+//
+// # Archives
+//
+// An archive is an image as one file: a tar with its layout and Docker's list of images. It is
+// stored nowhere. Package imagetar lays it out from names and sizes, and makes the headers when
+// they are read. All other bytes are those of blobs, which are read as their own files are. So the
+// size is known before any blob is there, and a read downloads only the blobs that it touches. An
+// archive is bound to a digest, as an image directory is. If the registry gets or loses a piece of
+// an index, the index has another archive, with another inode.
 //
 // # Writing
 //

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -26,7 +27,7 @@ type image struct {
 	known.Image
 	// id is different for each directory that stood at this place.
 	id   digest.Digest
-	name string // org.opencontainers.image.ref.name
+	tag  string // the tag by which it was found; "": it was found by digest
 	base place  // the directory of the repository
 	// mtime is the time of its files and symlinks. Directories have epoch, because a listing
 	// of tags doesn't know the manifests.
@@ -37,8 +38,8 @@ type image struct {
 // directories in it. The kernel has each directory in one place only. If two image directories of
 // a tag shared a directory, the kernel would move it, and fail with ESTALE while somebody looks
 // into either.
-func newImage(at, base place, r known.Repository, m *registry.Manifest, id digest.Digest, name string) *image {
-	i := &image{place: at, base: base, Image: r.Image(m), id: id, name: name, mtime: created(m.Annotations)}
+func newImage(at, base place, r known.Repository, m *registry.Manifest, id digest.Digest, tag string) *image {
+	i := &image{place: at, base: base, Image: r.Image(m), id: id, tag: tag, mtime: created(m.Annotations)}
 	i.lazy = lazy{isImageEntry, i.entries}
 	return i
 }
@@ -55,12 +56,13 @@ const (
 	configName    = "config.json"
 	layersName    = "layers"
 	filesName     = "files"
+	imageTarName  = "image.tar"
 )
 
 // isImageEntry says whether an image directory can have an entry with that name.
 func isImageEntry(name string) bool {
 	switch name {
-	case manifestName, digestName, layoutName, indexName, blobsName, referrersName, platformsName, configName, layersName, filesName:
+	case manifestName, digestName, layoutName, indexName, blobsName, referrersName, platformsName, configName, layersName, filesName, imageTarName:
 		return true
 	}
 	return false
@@ -81,10 +83,17 @@ func (i *image) entries(ctx context.Context) (view, error) {
 
 	d.add(manifestName, i.manifestFile(i.at(manifestName), i.Descriptor))
 	file(digestName, []byte(i.Descriptor.Digest+"\n"))
-	file(layoutName, []byte(`{"imageLayoutVersion":"`+v1.ImageLayoutVersion+`"}`))
-	file(indexName, i.index())
+	file(layoutName, layoutFile)
+	file(indexName, i.index(map[string]string{v1.AnnotationRefName: cmp.Or(i.tag, untagged)}))
 	d.add(blobsName, &layoutBlobs{i.at(blobsName), i})
 	symlink(referrersName, i.to(i.base.at(referrersName).at(hexPath(i.Descriptor.Digest))))
+	archived, err := i.isArchived(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if archived {
+		symlink(imageTarName, i.to(i.base.at(archivesName).at(archiveName(i.tag, i.Descriptor.Digest))))
+	}
 	if m.IsIndex() {
 		shortcuts(platformsName)
 		return d, nil
@@ -105,10 +114,17 @@ func (i *image) entries(ctx context.Context) (view, error) {
 	return d, nil
 }
 
-// index makes index.json: one descriptor, with one name.
-func (i *image) index() []byte {
+// untagged is the org.opencontainers.image.ref.name of an image directory by digest. Tools assume
+// it for an image that has no tag.
+const untagged = "latest"
+
+// layoutFile is the content of oci-layout.
+var layoutFile = []byte(`{"imageLayoutVersion":"` + v1.ImageLayoutVersion + `"}`)
+
+// index makes index.json: one descriptor, with these annotations.
+func (i *image) index(annotations map[string]string) []byte {
 	desc := i.Descriptor
-	desc.Annotations = map[string]string{v1.AnnotationRefName: i.name}
+	desc.Annotations = annotations
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -125,6 +141,14 @@ func (i *image) index() []byte {
 // manifestFile makes a file of the image's manifest, or of one of its children.
 func (i *image) manifestFile(at place, d v1.Descriptor) *manifestFile {
 	return &manifestFile{at, i.Repository, d, i.mtime}
+}
+
+// pieceFile makes a file of a piece of the image, with the time of the image.
+func (i *image) pieceFile(at place, p known.Piece) node.File {
+	if p.Kind == known.ManifestPiece {
+		return i.manifestFile(at, p.Descriptor())
+	}
+	return &blobFile{at, i.Repository, p.Digest, p.Size, i.mtime, p.MediaType}
 }
 
 func (i *image) Xattrs() map[string]string { return described(i.Descriptor) }

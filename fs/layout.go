@@ -63,13 +63,7 @@ func (d *layoutDigests) Attr() node.Attr { return d.dirAttr(d.image.id) }
 
 func (d *layoutDigests) blob(p known.Piece) node.Child {
 	name := p.Digest.Encoded()
-	c := node.Child{Name: name, TTL: forever}
-	if p.Kind == known.ManifestPiece {
-		c.Entry = d.image.manifestFile(d.at(name), p.Descriptor())
-	} else {
-		c.Entry = &blobFile{d.at(name), d.image.Repository, p.Digest, p.Size, d.image.mtime, p.MediaType}
-	}
-	return c
+	return node.Child{Name: name, Entry: d.image.pieceFile(d.at(name), p), TTL: forever}
 }
 
 func (d *layoutDigests) Lookup(ctx context.Context, name string) (node.Child, error) {

@@ -9,6 +9,7 @@ import (
 // Names of the entries of a repository directory. A repository component with the same name is
 // written with a leading underscore, which no component can have.
 const (
+	archivesName  = "archives"
 	tagsName      = "tags"
 	manifestsName = "manifests"
 	blobsName     = "blobs"
@@ -17,7 +18,7 @@ const (
 )
 
 // planned are entries that a repository may get in future.
-var planned = map[string]bool{"rootfs": true, "unpacked": true, "archives": true}
+var planned = map[string]bool{"rootfs": true, "unpacked": true}
 
 // reserved says whether a component with this name gets an underscore. That is so for the present
 // entries of a repository and the planned ones, so that a path keeps its meaning.

@@ -17,6 +17,7 @@ var repositoryEntries []repositoryEntry
 // directories write paths with the help of the table.
 func init() {
 	repositoryEntries = []repositoryEntry{
+		{name: archivesName, make: newArchivesDir},
 		{name: blobsName, make: newBlobsDir},
 		{name: manifestsName, make: newManifestsDir},
 		{name: referrersName, make: newReferrersDir},

@@ -18,6 +18,17 @@ const staleWait = time.Second
 
 func staleTag(tag string) node.Stale { return node.Stale{Dir: tagsName, Name: tag} }
 
+// staleArchive is the archive of what a tag points at.
+func staleArchive(tag string) node.Stale {
+	return node.Stale{Dir: archivesName, Name: tag + archiveSuffix}
+}
+
+// staleArchiveByDigest is the archive of a manifest that appeared or is gone. Its archives with a
+// tag in their names aren't told: their tags aren't known.
+func staleArchiveByDigest(d digest.Digest, appeared bool) node.Stale {
+	return node.Stale{Dir: archivesName, Name: archiveName("", d), Appeared: appeared}
+}
+
 // staleTagList is the modification time of tags/.
 var staleTagList = node.Stale{Dir: tagsName}
 
@@ -40,10 +51,11 @@ func staleAfter(c known.Changed, manifest func(in string, d digest.Digest) node.
 		entries = append(entries, staleTagList)
 	}
 	if c.Manifest != "" {
-		entries = append(entries, manifest(manifestsName, c.Manifest), manifest(blobsName, c.Manifest))
+		m := manifest(manifestsName, c.Manifest)
+		entries = append(entries, m, manifest(blobsName, c.Manifest), staleArchiveByDigest(c.Manifest, m.Appeared))
 	}
 	for _, tag := range c.Tags {
-		entries = append(entries, staleTag(tag))
+		entries = append(entries, staleTag(tag), staleArchive(tag))
 	}
 	if c.Subject != "" {
 		entries = append(entries, staleDigest(referrersName, c.Subject))

@@ -20,25 +20,31 @@ func newTagsDir(at place, r known.Repository) node.Directory { return &tagsDir{a
 
 func (d *tagsDir) Attr() node.Attr { return d.listAttr(d.repo.TagsName()) }
 
-// Lookup finds a tag. It waits for a deferred push of the tag first. A missing tag isn't reported
-// if its name is one that programs look up everywhere.
+// Lookup finds the directory of a tag.
 func (d *tagsDir) Lookup(ctx context.Context, name string) (node.Child, error) {
-	if !ref.ValidTag(name) {
-		return node.Child{}, node.ErrNotExist
-	}
-	if d.tree.area != nil {
-		if err := d.tree.area.Await(ctx, d.repo.Repository, name); err != nil {
-			return node.Child{}, err
-		}
-	}
-	t, err := d.repo.LookUpTag(ctx, name)
-	if probed[name] && (errors.Is(err, registry.ErrNotFound) || errors.Is(err, known.ErrUnlisted)) {
-		return node.Child{}, node.ErrNotExist
-	}
+	t, err := d.find(ctx, name)
 	if err != nil {
 		return node.Child{}, err
 	}
 	return d.child(name, t), nil
+}
+
+// find finds a tag. It waits for a deferred push of the tag first. A missing tag isn't reported if
+// its name is one that programs look up everywhere.
+func (d *tagsDir) find(ctx context.Context, name string) (known.Tag, error) {
+	if !ref.ValidTag(name) {
+		return known.Tag{}, node.ErrNotExist
+	}
+	if d.tree.area != nil {
+		if err := d.tree.area.Await(ctx, d.repo.Repository, name); err != nil {
+			return known.Tag{}, err
+		}
+	}
+	t, err := d.repo.LookUpTag(ctx, name)
+	if probed[name] && (errors.Is(err, registry.ErrNotFound) || errors.Is(err, known.ErrUnlisted)) {
+		return known.Tag{}, node.ErrNotExist
+	}
+	return t, err
 }
 
 // List asks the registry only for the names, and for no tag.

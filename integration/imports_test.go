@@ -140,14 +140,15 @@ var mayImport = map[string]struct {
 	packages []string
 	goFuse   bool
 }{
-	"fs": {[]string{"cache", "fs/internal/caller", "fs/internal/guard", "fs/internal/known", "fs/internal/node", "fs/upload", "registry", "registry/ref"}, true},
+	"fs": {[]string{"cache", "fs/internal/caller", "fs/internal/guard", "fs/internal/imagetar", "fs/internal/known", "fs/internal/node", "fs/upload", "registry", "registry/ref"}, true},
 
-	"fs/internal/node":   {[]string{"fs/internal/caller"}, true},
-	"fs/internal/known":  {[]string{"cache", "registry", "registry/ref"}, false},
-	"fs/internal/guard":  {[]string{"cache", "fs/internal/caller", "registry"}, false},
-	"fs/internal/caller": {nil, false},
-	"fs/upload":          {[]string{"registry", "registry/ref"}, false},
-	"fs/failingdisk":     {nil, true}, // for tests
+	"fs/internal/node":     {[]string{"fs/internal/caller"}, true},
+	"fs/internal/known":    {[]string{"cache", "registry", "registry/ref"}, false},
+	"fs/internal/guard":    {[]string{"cache", "fs/internal/caller", "registry"}, false},
+	"fs/internal/caller":   {nil, false},
+	"fs/internal/imagetar": {nil, false},
+	"fs/upload":            {[]string{"registry", "registry/ref"}, false},
+	"fs/failingdisk":       {nil, true}, // for tests
 }
 
 // Inside of the tree a package imports what stands below it, and never what stands above or

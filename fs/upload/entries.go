@@ -48,9 +48,9 @@ func (e *entry) means(other *entry) bool {
 
 // Annotations in which other programs write the kind and the name of an entry.
 const (
-	// annotationImageName is set by containerd and docker to the full name of an image.
+	// AnnotationImageName is set by containerd and docker to the full name of an image.
 	// Their ref.name is only the tag.
-	annotationImageName = "io.containerd.image.name"
+	AnnotationImageName = "io.containerd.image.name"
 	// annotationKind is set by cosign save, since cosign 1.3.
 	annotationKind   = "kind"
 	cosignImage      = "dev.cosignproject.cosign/image"
@@ -229,7 +229,7 @@ func lastOf(es []*entry) (*entry, error) {
 
 // fullName gives the name of an image with registry and repository; "" if the entry has none.
 func fullName(d v1.Descriptor) string {
-	if full := d.Annotations[annotationImageName]; full != "" {
+	if full := d.Annotations[AnnotationImageName]; full != "" {
 		return full
 	}
 	if name := d.Annotations[v1.AnnotationRefName]; strings.ContainsAny(name, "/:@") {

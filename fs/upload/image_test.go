@@ -80,7 +80,7 @@ func TestWhichEntryIsTheImage(t *testing.T) {
 				field, reference, _ := strings.Cut(field, "@")
 				field, full, _ := strings.Cut(field, "!")
 				field, ref, _ := strings.Cut(field, "=")
-				for k, v := range map[string]string{annotationKind: kind, annotationImageName: full, v1.AnnotationRefName: ref, registry.AnnotationReferenceType: reference} {
+				for k, v := range map[string]string{annotationKind: kind, AnnotationImageName: full, v1.AnnotationRefName: ref, registry.AnnotationReferenceType: reference} {
 					if v != "" {
 						x.Annotations[k] = v
 					}

@@ -174,7 +174,7 @@ func TestAnEntryFailsAlone(t *testing.T) {
 	}
 	same := func(i image, full string) v1.Descriptor {
 		d := i.descriptor("twice")
-		d.Annotations[annotationImageName] = full
+		d.Annotations[AnnotationImageName] = full
 		return d
 	}
 	bad := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: "sha256:short", Size: 1}
