@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -288,6 +287,6 @@ func (c *checker) transfers() (ts []Transfer) {
 			ts = append(ts, Transfer{"check", k.digest, c.dir, k.done.Load(), k.size, k.readers, k.started.UTC()})
 		}
 	}
-	slices.SortFunc(ts, func(a, b Transfer) int { return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Digest, b.Digest)) })
+	slices.SortFunc(ts, olderTransfer)
 	return ts
 }

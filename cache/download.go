@@ -41,24 +41,14 @@ type Want struct {
 // download is a download of a digest, the only one in this process but where that
 // was too slow for someone. It is there until what came has its place.
 type download struct {
-	want    Want
-	alone   bool // another is under way
-	started time.Time
-	in      *ingest.Ingest // brings the bytes
-	ended   chan struct{}  // closed when it failed, or can be read
-	cancel  context.CancelFunc
-	room    reservation // of the bound; zero until bytes are on their way
-
-	// Guarded by Store.mu.
-	waiters int
-	idle    *time.Timer // ends the download after the grace period; nil: someone waits
-	over    bool
-	file    *shared // the outcome: with a reference for each waiter
-	err     error
+	job
+	want  Want
+	alone bool           // another is under way
+	in    *ingest.Ingest // brings the bytes
 }
 
 const (
-	// maxJoined is how many downloads that others began, and that failed, one who
+	// maxJoined is how many downloads, or makings, that others began, and that failed, one who
 	// wants the same waits for before their failure is its own.
 	maxJoined = 3
 	// patience is how long one waits for a download from elsewhere that brings
@@ -154,28 +144,18 @@ func (s *Store) join(ctx context.Context, w Want, alone bool) (dl *download, beg
 				return nil, false, err
 			}
 		}
-		ctx, cancel := context.WithCancel(s.ctx) // not the caller's: others may come to wait
-		dl = &download{want: w, alone: alone, started: s.now(), in: s.ingest(w), ended: make(chan struct{}), cancel: cancel}
+		dl = &download{want: w, alone: alone, in: s.ingest(w)}
 		dl.room.came = dl.in.Done
+		dl.forget = func() { s.forget(dl) }
+		dl.succeeded, dl.failed = &s.stats.Downloads, &s.stats.Failures
 		s.downloads[w.Digest] = append(s.downloads[w.Digest], dl)
 		s.stats.Misses++
-		s.work.Add(1)
-		go func() {
-			defer s.work.Done()
-			defer cancel()
-			s.run(ctx, dl)
-		}()
+		s.begin(&dl.job, func(ctx context.Context) (*shared, *partial, error) { return s.fetch(ctx, dl) })
 	}
-	if dl.over {
-		dl.file.refs++ // which waits for nothing but its place
-		return dl, began, nil
+	if !dl.over {
+		dl.in.Resume()
 	}
-	if dl.idle != nil {
-		dl.idle.Stop()
-		dl.idle = nil
-	}
-	dl.in.Resume()
-	dl.waiters++
+	s.enter(&dl.job)
 	return dl, began, nil
 }
 
@@ -191,42 +171,11 @@ func (s *Store) ingest(w Want) *ingest.Ingest {
 
 // leave ends one wait. When it was the last, the download goes on for the grace period: who
 // was interrupted often comes again.
-func (s *Store) leave(dl *download) { s.endWait(dl, func() {}) }
+func (s *Store) leave(dl *download) { s.endWait(&dl.job, func() {}) }
 
 // leaveStill ends one wait, as leave does, and when it was the last, nothing more is read
 // from the wire: who began to read a blob may never want the rest of it.
-func (s *Store) leaveStill(dl *download) { s.endWait(dl, dl.in.Hold) }
-
-// endWait ends one wait, and calls last, under mu, where it was the last one.
-func (s *Store) endWait(dl *download, last func()) {
-	s.mu.Lock()
-	if dl.over { // it ended in the same moment: give back what was meant for us
-		f := dl.file
-		s.mu.Unlock()
-		if f != nil {
-			_ = f.release()
-		}
-		return
-	}
-	defer s.mu.Unlock()
-	dl.waiters--
-	if dl.waiters > 0 {
-		return
-	}
-	last()
-	var idle *time.Timer
-	idle = time.AfterFunc(s.grace, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		// A waiter may have come, and left again, while this waited for the lock: then the
-		// download has another timer.
-		if dl.idle == idle && !dl.over {
-			s.forget(dl)
-			dl.cancel()
-		}
-	})
-	dl.idle = idle
-}
+func (s *Store) leaveStill(dl *download) { s.endWait(&dl.job, dl.in.Hold) }
 
 // forget lets the next who wants the digest start anew. mu is held.
 func (s *Store) forget(dl *download) {
@@ -234,53 +183,6 @@ func (s *Store) forget(dl *download) {
 	s.downloads[d] = slices.DeleteFunc(s.downloads[d], func(x *download) bool { return x == dl })
 	if len(s.downloads[d]) == 0 {
 		delete(s.downloads, d)
-	}
-}
-
-// finish hands the outcome to all who wait, a file with a reference for each.
-func (s *Store) finish(dl *download, f *shared, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	dl.over, dl.file, dl.err = true, f, err
-	if err != nil && s.closed {
-		dl.err = ErrClosed
-	}
-	if dl.idle != nil {
-		dl.idle.Stop()
-	}
-	if f != nil {
-		f.refs += dl.waiters
-	}
-	if err == nil {
-		s.stats.Downloads++
-	} else {
-		s.stats.Failures++
-		s.forget(dl)
-		s.ledger.release(&dl.room) // before those who wait try again: nothing goes for both
-	}
-	close(dl.ended)
-}
-
-// run downloads into a partial file, hands it to all who wait as soon as all of it has
-// come and matched, and then moves it to its place.
-func (s *Store) run(ctx context.Context, dl *download) {
-	f, p, err := s.fetch(ctx, dl)
-	s.finish(dl, f, err)
-	if err == nil {
-		if p != nil {
-			s.keep(dl, p, f)
-			step("unlocked")
-		}
-		s.mu.Lock()
-		s.forget(dl)
-		s.mu.Unlock()
-		_ = f.release() // the download's own
-		s.ledger.release(&dl.room)
-		s.evict(0) // where its size wasn't known, or others came at the same time
-	}
-	select {
-	case s.scans <- struct{}{}:
-	default:
 	}
 }
 

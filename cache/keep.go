@@ -12,9 +12,10 @@ import (
 // the directory, or the file, under the download.
 var errRenamed = errors.New("its file was removed meanwhile")
 
-// keep moves a partial file, whose bytes are verified and read already, to its place.
+// keep moves a partial file, whose bytes are verified and read already, to its place, and ends
+// the reservation that was made for it.
 // What can't be kept is served while it is open.
-func (s *Store) keep(dl *download, p *partial, f *shared) {
+func (s *Store) keep(room *reservation, p *partial, f *shared) {
 	bytes := inBlocks(f.size)
 	if p.path == "" {
 		if s.sameDisk(p.f) {
@@ -38,13 +39,13 @@ func (s *Store) keep(dl *download, p *partial, f *shared) {
 	step("kept")
 	s.trouble.over()
 	s.checker.endDoubt(f.digest)
-	s.ledger.settle(&dl.room, f.digest, bytes)
+	s.ledger.settle(room, f.digest, bytes)
 	s.brought(bytes)
 }
 
 // place gives a verified file its blob's name, and says whether it has it.
 func (s *Store) place(p *partial, f *shared) bool {
-	if f.size > s.limit() {
+	if f.size > s.limit() || s.spoiled(f.digest) {
 		return false
 	}
 	if err := p.f.Sync(); err != nil { // what it didn't take may be gone

@@ -45,6 +45,13 @@ func (l layout) partial(d digest.Digest) string {
 	return filepath.Join(l.partials(), d.Algorithm().String()+"-"+d.Encoded())
 }
 
+// madeSuffix ends the name of the partial file of a making. The part before it is that of the
+// blob that is made from.
+const madeSuffix = ".made"
+
+// madePartial is the partial file of what is made of a blob.
+func (l layout) madePartial(of digest.Digest) string { return l.partial(of) + madeSuffix }
+
 // open makes the directory what it has to be, or says why it can't be one.
 func (l layout) open() error {
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {

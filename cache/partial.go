@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"github.com/opencontainers/go-digest"
 )
 
 const (
@@ -34,21 +32,30 @@ type partial struct {
 	found   *File  // set instead of all else where the blob appeared meanwhile
 }
 
-// partialFile opens and locks the shared partial file of d. While another process has it,
-// this waits for that one. It gives a private file where the download is to be alone, the
-// other process is too slow, or locks can't be had; and what another process made meanwhile.
-func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*partial, error) {
-	path := s.partial(d)
-	name := filepath.Base(path)
+// partialWant says which partial file is wanted.
+type partialWant struct {
+	path  string                // of the shared one
+	alone bool                  // a private one is wanted
+	empty bool                  // the bytes that one has are of no use
+	found func() (*File, error) // opens the blob, where another process brought it meanwhile
+	// waits is told how many bytes another process has written, while that one is waited for.
+	waits func(bytes int64)
+}
+
+// partialFile opens and locks a shared partial file. While another process has it, this waits
+// for that one. It gives a private file where that is wanted, the other process is too slow, or
+// locks can't be had; and what another process made meanwhile.
+func (s *Store) partialFile(ctx context.Context, w partialWant) (*partial, error) {
+	name := filepath.Base(w.path)
 	slow := time.Now().Add(lockPatience)
 	var seen int64
 	for {
-		if alone || s.noLocks.Load() != nil || time.Now().After(slow) {
-			return s.privateFile(d)
+		if w.alone || s.noLocks.Load() != nil || time.Now().After(slow) {
+			return s.privateFile(w.path)
 		}
 		var f *os.File
 		err := s.retry(s.partials(), func() (err error) {
-			f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+			f, err = os.OpenFile(w.path, os.O_RDWR|os.O_CREATE, 0o600)
 			return err
 		})
 		if err != nil {
@@ -57,8 +64,11 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 		}
 		switch err := tryLock(f); {
 		case errors.Is(err, syscall.EWOULDBLOCK):
-			if st, err := f.Stat(); err == nil && allocated(st)-seen >= fast {
-				seen, slow = allocated(st), time.Now().Add(lockPatience)
+			if st, err := f.Stat(); err == nil {
+				w.waits(allocated(st))
+				if allocated(st)-seen >= fast {
+					seen, slow = allocated(st), time.Now().Add(lockPatience)
+				}
 			}
 			f.Close()
 			select {
@@ -73,30 +83,42 @@ func (s *Store) partialFile(ctx context.Context, d digest.Digest, alone bool) (*
 			continue
 		}
 		// The name may have gone to the store, or nowhere, before the lock was ours.
-		if !named(f, path) {
+		if !named(f, w.path) {
 			s.ledger.dropped(name)
 			f.Close()
-			if found, err := s.open(d, -1); err == nil {
+			if found, err := w.found(); err == nil {
 				return &partial{found: found}, nil
 			}
 			continue
 		}
-		if found, err := s.open(d, -1); err == nil {
-			os.Remove(path)
+		if found, err := w.found(); err == nil {
+			os.Remove(w.path)
 			s.ledger.dropped(name)
 			f.Close()
 			return &partial{found: found}, nil
 		}
+		// A file isn't emptied: it may be a blob's too, where a crash came between the two names.
+		if st, err := f.Stat(); w.empty && (err != nil || st.Size() > 0 || links(st) > 1) {
+			err := os.Remove(w.path)
+			s.ledger.dropped(name)
+			f.Close()
+			if err != nil && !gone(err) {
+				s.degrade(err)
+				return s.unnamed()
+			}
+			continue
+		}
 		s.ledger.takeUp(name)
 		step("partial made")
-		return &partial{f: f, path: path, name: name}, nil
+		return &partial{f: f, path: w.path, name: name}, nil
 	}
 }
 
-// privateFile makes a private partial file. Where locks can't be had, its name is that of a
-// temporary file, so that nobody takes it for one that was left before it is old.
-func (s *Store) privateFile(d digest.Digest) (*partial, error) {
-	pattern := filepath.Base(s.partial(d)) + ".*"
+// privateFile makes a private partial file beside a shared one. Where locks can't be had, its
+// name is that of a temporary file, so that nobody takes it for one that was left
+// before it is old.
+func (s *Store) privateFile(shared string) (*partial, error) {
+	pattern := filepath.Base(shared) + ".*"
 	if s.noLocks.Load() != nil {
 		pattern = unlockedPrefix + "*"
 	}

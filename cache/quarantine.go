@@ -156,5 +156,8 @@ func (s *Store) placeFor(ctx context.Context, d digest.Digest, alone bool) (*par
 	if s.spoiled(d) {
 		return s.unnamedElsewhere()
 	}
-	return s.partialFile(ctx, d, alone)
+	return s.partialFile(ctx, partialWant{
+		path: s.partial(d), alone: alone, waits: func(int64) {},
+		found: func() (*File, error) { return s.open(d, -1) },
+	})
 }

@@ -200,7 +200,9 @@ func (s *Store) sweep() {
 				continue
 			}
 			old := s.now().Sub(st.ModTime()) >= leftFor
-			if !old && !s.secondName(path, st) || s.ledger.isOurs(e.Name()) {
+			// What is left of a making is of no use: the next one starts over.
+			useless := strings.Contains(e.Name(), madeSuffix) || s.secondName(path, st)
+			if !old && !useless || s.ledger.isOurs(e.Name()) {
 				continue
 			}
 			if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil {

@@ -15,19 +15,21 @@ type Stats struct {
 	Bound int64  `json:"bound_bytes"` // that the directory has
 	Limit int64  `json:"limit_bytes"` // of the moment: less than the bound where the disk is small
 	// Bytes and the fields below it are of the disk, in whole blocks.
-	Bytes       int64 `json:"bytes"`             // of blobs, as far as is known
-	Partial     int64 `json:"partial_bytes"`     // left over by downloads, besides
-	Pointers    int64 `json:"pointer_bytes"`     // besides
-	Aside       int64 `json:"quarantined_bytes"` // of damaged blobs that were set aside, besides
-	Entries     int   `json:"entries"`
-	Open        int   `json:"open"` // blobs that are open now
-	Hits        int64 `json:"hits"`
-	Misses      int64 `json:"misses"`
-	Downloads   int64 `json:"downloads"` // that succeeded
-	Failures    int64 `json:"failures"`  // downloads that didn't
-	Evictions   int64 `json:"evictions"`
-	Quarantined int64 `json:"quarantined"` // blobs that were set aside
-	InDoubt     int   `json:"in_doubt"`    // blobs that are hashed again before they are read, after an unclean end
+	Bytes        int64 `json:"bytes"`             // of blobs, as far as is known
+	Partial      int64 `json:"partial_bytes"`     // left over by downloads, besides
+	Pointers     int64 `json:"pointer_bytes"`     // besides
+	Aside        int64 `json:"quarantined_bytes"` // of damaged blobs that were set aside, besides
+	Entries      int   `json:"entries"`
+	Open         int   `json:"open"` // blobs that are open now
+	Hits         int64 `json:"hits"`
+	Misses       int64 `json:"misses"`
+	Downloads    int64 `json:"downloads"`     // that succeeded
+	Failures     int64 `json:"failures"`      // downloads that didn't
+	Made         int64 `json:"made"`          // makings that succeeded
+	MakeFailures int64 `json:"make_failures"` // makings that didn't
+	Evictions    int64 `json:"evictions"`
+	Quarantined  int64 `json:"quarantined"` // blobs that were set aside
+	InDoubt      int   `json:"in_doubt"`    // blobs that are hashed again before they are read, after an unclean end
 	// Trouble is what keeps the directory from being written now, and since when; "": nothing.
 	Trouble      string    `json:"trouble,omitempty"`
 	TroubleSince time.Time `json:"trouble_since,omitzero"`
@@ -51,10 +53,11 @@ func (s *Store) Stats() Stats {
 	return st
 }
 
-// Transfer is a download under way, or the hashing of a blob in doubt that someone waits for.
+// Transfer is a download or a making under way, or the hashing of a blob in doubt that someone
+// waits for.
 type Transfer struct {
-	Kind    string        `json:"kind"` // "download" or "check"
-	Digest  digest.Digest `json:"digest"`
+	Kind    string        `json:"kind"`   // "download", "unpack" or "check"
+	Digest  digest.Digest `json:"digest"` // of an unpack: of the blob that is unpacked
 	From    string        `json:"from"`
 	Done    int64         `json:"done"` // bytes
 	Size    int64         `json:"size"` // bytes; -1: not known
@@ -75,9 +78,15 @@ func (s *Store) underWay() iter.Seq[*download] {
 	}
 }
 
-// Transfers lists the downloads under way, the oldest first, and then the checks.
+// Transfers lists the downloads under way, the oldest first, then the makings, and then the
+// checks.
 func (s *Store) Transfers() []Transfer {
-	return append(s.transfersOfDownloads(), s.checker.transfers()...)
+	return slices.Concat(s.transfersOfDownloads(), s.transfersOfMakings(), s.checker.transfers())
+}
+
+// olderTransfer orders transfers by when they began.
+func olderTransfer(a, b Transfer) int {
+	return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Digest, b.Digest))
 }
 
 func (s *Store) transfersOfDownloads() []Transfer {
@@ -87,8 +96,6 @@ func (s *Store) transfersOfDownloads() []Transfer {
 	for dl := range s.underWay() {
 		ts = append(ts, Transfer{"download", dl.want.Digest, dl.want.From, dl.in.Done(), dl.want.Size, dl.waiters, dl.started.UTC()})
 	}
-	slices.SortFunc(ts, func(a, b Transfer) int {
-		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Digest, b.Digest))
-	})
+	slices.SortFunc(ts, olderTransfer)
 	return ts
 }

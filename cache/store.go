@@ -60,7 +60,7 @@ type Store struct {
 
 	ctx      context.Context // ends with Close; downloads are derived from it
 	cancel   context.CancelFunc
-	work     sync.WaitGroup        // downloads and the scan
+	work     sync.WaitGroup        // downloads, makings and the scan
 	scans    chan struct{}         // asks for a scan
 	came     atomic.Int64          // bytes of all downloads
 	noLocks  atomic.Pointer[error] // why locks keep no other process out; nil: they do
@@ -86,6 +86,7 @@ type Store struct {
 	mu        sync.Mutex // guards what follows; nothing asks the disk while it holds it
 	closed    bool
 	downloads map[digest.Digest][]*download
+	makings   map[digest.Digest]*making     // by the blob that is made from
 	damaged   map[digest.Digest][]time.Time // when a blob was set aside lately, the last few times
 	shuns     map[digest.Digest]uint64      // inodes of damaged files that can be neither moved nor removed; nil: none
 	stats     Stats
@@ -112,6 +113,7 @@ func Open(dir string, o Options) (*Store, error) {
 		layout: l, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1), much: make(chan struct{}, 1),
 		scanned: o.Scanned, ledger: newLedger(DefaultBound), downloads: map[digest.Digest][]*download{},
+		makings: map[digest.Digest]*making{},
 	}
 	s.trouble = trouble{dir: dir, log: s.log, now: time.Now}
 	s.checkLocks()
@@ -214,7 +216,7 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), inode: inode(st), refs: 1}}, nil
 }
 
-// arrived gives a blob that was just downloaded and has no place of its own yet; nil
+// arrived gives a blob that was just downloaded or made and has no place of its own yet; nil
 // where there is none.
 func (s *Store) arrived(d digest.Digest, size int64) *File {
 	s.mu.Lock()
@@ -223,6 +225,12 @@ func (s *Store) arrived(d digest.Digest, size int64) *File {
 		if dl.over && (size < 0 || size == dl.file.size) {
 			dl.file.refs++
 			return &File{s: dl.file}
+		}
+	}
+	for _, mk := range s.makings {
+		if mk.over && mk.file.digest == d && (size < 0 || size == mk.file.size) {
+			mk.file.refs++
+			return &File{s: mk.file}
 		}
 	}
 	return nil

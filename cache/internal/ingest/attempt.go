@@ -195,7 +195,7 @@ func (a *Attempt) follow(ctx context.Context, h hash.Hash) error {
 		case at == size:
 			return nil
 		case at < front:
-			if err := hashRange(ctx, h, a.file, at, front); err != nil {
+			if err := HashRange(ctx, h, a.file, at, front); err != nil {
 				return err
 			}
 			at = front

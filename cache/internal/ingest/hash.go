@@ -33,8 +33,8 @@ func Hash(ctx context.Context, h hash.Hash, r io.ReaderAt, offset int64) (end in
 	}
 }
 
-// hashRange adds to h what r has from one offset up to another.
-func hashRange(ctx context.Context, h hash.Hash, r io.ReaderAt, from, to int64) error {
+// HashRange adds to h what r has from one offset up to another.
+func HashRange(ctx context.Context, h hash.Hash, r io.ReaderAt, from, to int64) error {
 	end, err := Hash(ctx, h, io.NewSectionReader(r, 0, to), from)
 	if err == nil && end < to {
 		err = fmt.Errorf("hashing a blob: %w", io.ErrUnexpectedEOF)
