@@ -62,6 +62,7 @@ type Survey struct {
 	Left        Held      `json:"left"`      // by downloads that ended, to be continued
 	Temporary   Held      `json:"temporary"` // files that get their names when they are whole
 	Pointers    Held      `json:"pointers"`
+	Indexes     Held      `json:"indexes"` // of blobs that are cached or were
 	Quarantined Held      `json:"quarantined"`
 	Users       []User    `json:"users"`       // processes that have it open, as far as locks tell
 	Unclean     int       `json:"unclean"`     // processes that were killed, and whose blobs weren't hashed again yet
@@ -85,6 +86,9 @@ func (c *Directory) Survey(ctx context.Context) (Survey, error) {
 	})
 	if err == nil {
 		err = c.walkPointers(ctx, func(_ string, st fs.FileInfo) { s.Pointers.add(allocated(st)) })
+	}
+	if err == nil {
+		err = c.walkIndexes(ctx, func(x blobEntry) error { s.Indexes.add(x.bytes); return nil })
 	}
 	if err != nil {
 		return Survey{}, fmt.Errorf("survey of %s: %w", c.dir, err)

@@ -5,7 +5,9 @@
 //
 // A Store is a cache directory. A Want is a blob that someone needs, and how to
 // fetch it. A File is an open blob. A Stream is one that is read while it comes. A
-// Pointer is what a name was last seen to point at.
+// Pointer is what a name was last seen to point at. A making is the work by which a blob is made
+// from another one, on this machine, as a layer is unpacked. An Index is a small file that is kept
+// for a blob and says what is in it.
 //
 // A sentinel is the file by which a process says that it has the directory open. An unclean
 // end is that of a process that left its sentinel: it was killed, or the machine lost its
@@ -37,6 +39,16 @@
 // often comes again; but that of a stream, whose reader may never want the rest, holds
 // still: nothing is read from the wire, and the next reader wakes it.
 //
+// A making is like a download: there is one for each blob that is made from, in all processes, and
+// what it makes is hashed beside the writing, and becomes a blob by the same steps. The digest of
+// what is made isn't known before: the caller is told it, and can refuse it, before anyone is given
+// the blob. What is left of a making that failed, or was killed, is of no use, and is removed. The
+// next one starts over, in a file of its own.
+//
+// An index is kept by the digest of the blob that it is of, and gets its name by one rename, after it
+// was synced. A checksum stands behind its bytes, and all of it is hashed when it is opened: one that
+// is damaged is none. No eviction of blobs takes an index: it outlives the blob.
+//
 // Where locks keep nobody out (NFS without a lock daemon, Lustre without -o flock) each
 // download writes a private partial file, in each process, and nothing is gone on with
 // after a crash. The log says so at Open, and Stats.NoLocks does.
@@ -47,10 +59,10 @@
 //
 // The store is bounded in bytes of the disk, in whole blocks: a small blob takes one. All files
 // of its directory count, but staging, and a block or so for each process that has it open.
-// The bound is the directory's, and kept there. Pointers, and damaged blobs that were set aside,
-// take an eighth of it each at most: the pointers that weren't remembered for longest go, and
-// all that was set aside. Room is made before a download where its size
-// is known, by unlinking what wasn't used for longest, down to a low watermark,
+// The bound is the directory's, and kept there. Pointers, indexes, and damaged blobs that were set
+// aside, take an eighth of it each at most: the pointers that weren't remembered for longest go, the
+// indexes that weren't opened for longest, and all that was set aside. Room is made before a download where its size
+// is known, and else by and by, by unlinking what wasn't used for longest, down to a low watermark,
 // so that it isn't done for each file. Files that this process has open are
 // never unlinked, and no file is ever truncated: a reader, or a kernel that reads
 // past us, goes on undisturbed. What another process unlinks meanwhile counts until
@@ -92,7 +104,7 @@
 // A lock is taken before those that stand behind it: Store.scanning, which a scan holds while it
 // reads the directory; Store.evicting, which an eviction holds while it unlinks files;
 // Store.naming, one for each directory of pointers, under which one of them is written or removed;
-// Store.mu, for downloads and the references of open files; ledger.mu, for what the store takes
+// Store.indexing, under which indexes are counted; Store.mu, for downloads, makings and the references of open files; ledger.mu, for what the store takes
 // of the disk. Nothing asks the disk under the last two. Stream.mu stands before Store.mu, and nothing
 // is waited for under it; the locks of cache/internal/ingest stand behind Store.mu. The lock of
 // a partial file is only tried, and so has no place in the order. checker.mu, for checks and
@@ -103,10 +115,12 @@
 //	DIR/CACHEDIR.TAG              tells backups to leave it out
 //	DIR/v1/blobs/<algo>/<hh>/<hex>     the blob's own bytes, nothing else
 //	DIR/v1/partial/<algo>-<hex>        a download under way, locked; or what is left of one
+//	DIR/v1/partial/<algo>-<hex>.made   a making under way, of the blob with that digest, locked
 //	DIR/v1/partial/<algo>-<hex>.*      a private one, beside another's
 //	DIR/v1/partial/tmp-blob-*          one where locks can't be had
 //	DIR/v1/partial/tmp-*               what has one writer, and gets another name when it is whole
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
+//	DIR/v1/indexes/<algo>/<hh>/<hex>   the index of that blob, and its checksum
 //	DIR/v1/bound                  the bound, in bytes; the default where it isn't there
 //	DIR/v1/alive/<pid>-<random>        a sentinel; locked while its process has the cache open
 //	DIR/v1/alive/<pid>-<random>.dead   one of an unclean end; locked while a process works it off

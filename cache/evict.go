@@ -21,7 +21,7 @@ const (
 	freeReserve = 256 << 20
 	freePercent = 2
 	// besidesShare is the part of the limit, one in so many, that pointers take at most, and
-	// damaged blobs that were set aside, each. In the default bound that are 320,000 tags.
+	// indexes, and damaged blobs that were set aside, each. In the default bound that are 320,000 tags.
 	besidesShare = 8
 	// limitFor is how long a limit is believed. What others write to the disk in that time,
 	// at 1 GB a second, is less than half of freeReserve.
@@ -117,6 +117,7 @@ func (s *Store) evictAlone(extra int64) {
 		s.countAside()
 	}
 	s.trimPointers(limit)
+	s.trimIndexes(limit)
 	if sums = s.ledger.sums(); sums.used() <= limit && extra == 0 {
 		return
 	}

@@ -29,6 +29,7 @@ type layout struct{ dir string }
 func (l layout) blobs() string      { return filepath.Join(l.dir, version, "blobs") }
 func (l layout) partials() string   { return filepath.Join(l.dir, version, "partial") }
 func (l layout) pointers() string   { return filepath.Join(l.dir, version, "pointers") }
+func (l layout) indexes() string    { return filepath.Join(l.dir, version, "indexes") }
 func (l layout) alive() string      { return filepath.Join(l.dir, version, "alive") }
 func (l layout) quarantine() string { return filepath.Join(l.dir, version, "quarantine") }
 
@@ -86,6 +87,18 @@ func (l layout) tag() error {
 // The file isn't synced, unless ready does that. It is closed before the rename, as NFS tells some
 // write errors at the close alone.
 func (l layout) replace(path string, b []byte, ready func(*os.File) error) error {
+	return l.replaceWith(path, func(f *os.File) error {
+		_, err := f.Write(b)
+		step("temporary written")
+		if err == nil && ready != nil {
+			err = ready(f)
+		}
+		return err
+	})
+}
+
+// replaceWith is replace for what write writes.
+func (l layout) replaceWith(path string, write func(*os.File) error) error {
 	var f *os.File
 	err := l.retry(l.partials(), func() (err error) {
 		f, err = os.CreateTemp(l.partials(), temporaryPrefix+"*")
@@ -95,11 +108,7 @@ func (l layout) replace(path string, b []byte, ready func(*os.File) error) error
 		return noSpace(err)
 	}
 	step("temporary made")
-	_, err = f.Write(b)
-	step("temporary written")
-	if err == nil && ready != nil {
-		err = ready(f)
-	}
+	err = write(f)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

@@ -34,6 +34,7 @@ type ledger struct {
 	going        map[digest.Digest]chan struct{} // blobs being unlinked; closed when that is over
 	unlinked     map[digest.Digest]int64         // bytes of pinned blobs that have no name any more
 	pointers     [pointerDirs]pointerDir         // by the first byte of a pointer's name
+	indexes      Held                            // as they were when they were last counted
 	aside        int64                           // bytes of damaged blobs that were set aside, as it was when they were last counted
 	left         map[string]int64                // bytes of partial files that nobody here continues, by name
 	ours         map[string]bool                 // partial files that downloads of this process write, by name; none is in left
@@ -173,6 +174,13 @@ func (l *ledger) countedPointers(dir byte, bytes int64, mark uint64) bool {
 	return true
 }
 
+// setIndexes takes over how many indexes there are.
+func (l *ledger) setIndexes(all Held) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.indexes = all
+}
+
 // setAside takes over how many bytes of damaged blobs there are that were set aside.
 func (l *ledger) setAside(bytes int64) {
 	l.mu.Lock()
@@ -271,6 +279,7 @@ type sums struct {
 	left     int64 // partial files that nobody here continues
 	unlinked int64 // open files that have no name
 	pointers int64 // pointers
+	indexes  Held
 	aside    int64 // damaged blobs that were set aside
 	reserved int64
 	arrived  int64 // of reserved: on the disk already
@@ -280,7 +289,9 @@ type sums struct {
 }
 
 // held is what the disk has for the store, without downloads under way.
-func (s sums) held() int64 { return s.kept + s.left + s.unlinked + s.pointers + s.aside }
+func (s sums) held() int64 {
+	return s.kept + s.left + s.unlinked + s.pointers + s.indexes.Bytes + s.aside
+}
 
 // used is what counts against the bound.
 func (s sums) used() int64 { return s.held() + s.reserved }
@@ -300,7 +311,7 @@ func (l *ledger) sums() sums {
 }
 
 func (l *ledger) sumsLocked() sums {
-	s := sums{kept: l.total, aside: l.aside, max: l.max, entries: l.index.len(), pinned: len(l.pinned)}
+	s := sums{kept: l.total, indexes: l.indexes, aside: l.aside, max: l.max, entries: l.index.len(), pinned: len(l.pinned)}
 	for i := range l.pointers {
 		s.pointers += l.pointers[i].bytes
 	}

@@ -105,9 +105,10 @@ func (w *madeFile) close(err error) (digest.Digest, int64, error) {
 	return digest.NewDigest(digest.SHA256, w.hash), w.mk.done.Load(), nil
 }
 
-// growStep is how much more is reserved at least when a reservation grows, in bytes: an eviction
-// is asked for 64 times for a gigabyte, each of which takes microseconds where there is room.
-const growStep = 16 << 20
+// growStep is how much more is reserved at least when a reservation grows, in bytes, and a quarter
+// of what is there: an eviction is asked for some 40 times for a gigabyte, which takes microseconds
+// where there is room, and not much more goes than is needed.
+const growStep = 256 << 10
 
 // growth reserves room for a file while it is written: at once where its size is known, and else
 // by and by. What is larger than the bound isn't kept, and nothing has to go for it.

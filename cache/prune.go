@@ -38,12 +38,13 @@ type Removed struct {
 	Temporary   Held `json:"temporary"`   // files that never got their names
 	Quarantined Held `json:"quarantined"` // damaged blobs that were set aside
 	Pointers    Held `json:"pointers"`
+	Indexes     Held `json:"indexes"`
 }
 
 // Total is all of it.
 func (r Removed) Total() Held {
 	var t Held
-	for _, h := range []Held{r.Blobs, r.Left, r.Temporary, r.Quarantined, r.Pointers} {
+	for _, h := range []Held{r.Blobs, r.Left, r.Temporary, r.Quarantined, r.Pointers, r.Indexes} {
 		t.Files += h.Files
 		t.Bytes += h.Bytes
 	}
@@ -52,7 +53,7 @@ func (r Removed) Total() Held {
 
 // Prune removes what nobody needs: what downloads left that nobody continues, temporary
 // files of processes that were killed, what was set aside, and, after a day, pointers to
-// what isn't in the cache any more. Blobs go as o says. An error tells what couldn't be
+// what isn't in the cache any more. Blobs go as o says. Indexes stay. An error tells what couldn't be
 // removed, or that ctx ended; what was stands beside it.
 func (c *Directory) Prune(ctx context.Context, o PruneOptions) (Removed, error) {
 	r := c.remover(o)
@@ -90,6 +91,7 @@ func (c *Directory) Clear(ctx context.Context, progress func(Removed)) (Removed,
 	unclean, others := c.unclean()
 	closeAll(others)
 	r.pointers(ctx, func(string, fs.FileInfo) bool { return true })
+	r.indexes(ctx)
 	r.blobs(ctx, func(all []blobEntry) []blobEntry { return all })
 	r.leftovers(ctx)
 	err := r.err(ctx, "clear")
@@ -210,6 +212,14 @@ func (r *remover) pointers(ctx context.Context, chosen func(path string, st fs.F
 		if chosen(path, st) {
 			r.remove(path, allocated(st), &r.removed.Pointers)
 		}
+	})
+}
+
+// indexes removes all indexes.
+func (r *remover) indexes(ctx context.Context) {
+	_ = r.dir.walkIndexes(ctx, func(x blobEntry) error { // it fails with ctx
+		r.remove(r.dir.indexPath(x.digest), x.bytes, &r.removed.Indexes)
+		return nil
 	})
 }
 

@@ -117,6 +117,7 @@ func (s *Store) scan() {
 	s.ledger.found(found)
 	s.countPointers(func(byte, fs.FileInfo) {})
 	s.countAside()
+	s.countIndexes()
 	s.ledger.foundLeft(s.readPartials())
 	s.evict(0)
 }
@@ -146,7 +147,12 @@ type blobEntry struct {
 // walkBlobs lists the blobs. What can't be read is missed, not fatal: the disk is asked
 // at each open. It ends early with ctx, or with an error of each.
 func (l layout) walkBlobs(ctx context.Context, each func(blobEntry) error) error {
-	return filepath.WalkDir(l.blobs(), func(path string, e fs.DirEntry, err error) error {
+	return walkByDigest(ctx, l.blobs(), l.blob, each)
+}
+
+// walkByDigest lists the files below a directory that pathOf gives for their digests.
+func walkByDigest(ctx context.Context, dir string, pathOf func(digest.Digest) string, each func(blobEntry) error) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -154,7 +160,7 @@ func (l layout) walkBlobs(ctx context.Context, each func(blobEntry) error) error
 			return nil
 		}
 		d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(filepath.Dir(filepath.Dir(path)))), e.Name())
-		if d.Validate() != nil || l.blob(d) != path {
+		if d.Validate() != nil || pathOf(d) != path {
 			return nil // none of ours
 		}
 		st, err := e.Info()

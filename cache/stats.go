@@ -18,9 +18,11 @@ type Stats struct {
 	Bytes        int64 `json:"bytes"`             // of blobs, as far as is known
 	Partial      int64 `json:"partial_bytes"`     // left over by downloads, besides
 	Pointers     int64 `json:"pointer_bytes"`     // besides
+	IndexBytes   int64 `json:"index_bytes"`       // of indexes, besides
 	Aside        int64 `json:"quarantined_bytes"` // of damaged blobs that were set aside, besides
 	Entries      int   `json:"entries"`
-	Open         int   `json:"open"` // blobs that are open now
+	Indexes      int   `json:"indexes"` // that are kept, of blobs that are cached or were
+	Open         int   `json:"open"`    // blobs that are open now
 	Hits         int64 `json:"hits"`
 	Misses       int64 `json:"misses"`
 	Downloads    int64 `json:"downloads"`     // that succeeded
@@ -44,6 +46,7 @@ func (s *Store) Stats() Stats {
 	st := s.stats
 	st.Dir, st.Bound, st.Limit, st.Bytes, st.Partial = s.dir, sums.max, limit, sums.kept, sums.left
 	st.Pointers, st.Aside = sums.pointers, sums.aside
+	st.Indexes, st.IndexBytes = sums.indexes.Files, sums.indexes.Bytes
 	st.Entries, st.Open, st.Evictions = sums.entries, sums.pinned, s.evictions.Load()
 	st.InDoubt = s.checker.left()
 	st.Trouble, st.TroubleSince = s.trouble.current()
