@@ -59,7 +59,8 @@ type Body struct {
 
 // BlobRange gets the bytes of a blob from offset on, length of them, or all where
 // length is negative (spec, "Pulling blobs"; RFC 9110, section 14). desc says its
-// digest and its size, -1 where that isn't known: then it has 256 GiB at most. The bytes aren't verified, as a
+// digest and its size, -1 where that isn't known: then it has 256 GiB at most. A size of 0 is that of
+// an empty blob. The bytes aren't verified, as a
 // part has no digest, but a blob of another size is refused: ErrCorrupt, and no byte
 // beyond that size. A body that breaks off or falls silent is continued from where it
 // stopped, a few times: by Range, or, where the registry doesn't do that right, from
@@ -227,7 +228,7 @@ func (b *Body) openAt(at *endpoint) error {
 	}
 	if b.Size >= 0 && size >= 0 && size != b.Size {
 		resp.Body.Close()
-		return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it has %d bytes, where %d were promised", size, b.Size)}
+		return &Error{Op: k.op(), Name: k.name, At: k.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it has %d bytes, where %s", size, b.promised())}
 	}
 	if b.Size < 0 && size > b.c.bounds.unsized {
 		resp.Body.Close()
@@ -243,6 +244,14 @@ func (b *Body) openAt(at *endpoint) error {
 		return b.call.body(b.ctx, err)
 	}
 	return nil
+}
+
+// promised tells the size that the blob should have.
+func (b *Body) promised() string {
+	if b.Size == 0 {
+		return "a Size of 0 was given (one that isn't known is -1)" // as of a Descriptor that nobody filled in
+	}
+	return fmt.Sprintf("%d were promised", b.Size)
 }
 
 // isCoded says whether an answer of which so many bytes are wanted (-1: unknown) was compressed
@@ -305,7 +314,7 @@ func (b *Body) Read(p []byte) (int, error) {
 		n, err := b.cur.Read(p)
 		if b.Size >= 0 && b.offset+int64(n) > b.Size {
 			b.closeCurrent()
-			return 0, &Error{Op: b.call.op(), Name: b.call.name, At: b.call.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it is longer than its %d bytes", b.Size)}
+			return 0, &Error{Op: b.call.op(), Name: b.call.name, At: b.call.server(), Kind: ErrCorrupt, Err: fmt.Errorf("it is longer than was promised: %s", b.promised())}
 		}
 		if b.Size < 0 && b.offset+int64(n) > b.c.bounds.unsized {
 			b.closeCurrent()

@@ -14,9 +14,10 @@ import (
 
 // Blob gets a whole blob and verifies it (spec, "Pulling blobs"): its reader ends with io.EOF
 // only when digest and size matched, else with ErrCorrupt, and it never gives more bytes than
-// desc has. What it gave before its end isn't verified yet. desc needs a digest and a size; with
-// a size of -1, which says that it isn't known, the digest alone verifies, and the size that the
-// registry tells is the bound: 256 GiB at most, beyond which it is ErrTooLarge.
+// desc has. What it gave before its end isn't verified yet. desc needs a digest and a size; 0, as in
+// a Descriptor with nothing but a digest, is the size of an empty blob. A size of -1 says that it
+// isn't known: then the digest alone verifies, and the size that the registry tells is the bound,
+// 256 GiB at most, beyond which it is ErrTooLarge.
 //
 // A body that breaks off or falls silent is continued, as of BlobRange. Each progress is told how
 // many bytes of the blob were read so far, by the goroutine that reads, and must return at once.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -38,6 +39,26 @@ func TestABlobWithoutASizeIsVerified(t *testing.T) {
 	s.On("GET blob", registrytest.Corrupt(2))
 	if _, err := read(digest.FromString(blob)); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a flipped byte: %v", err)
+	}
+}
+
+// A descriptor with a digest and nothing else has the size of an empty blob. The error says so, and
+// what is meant instead.
+//
+// Behaviour: blob.size
+func TestASizeThatWasForgottenIsNamed(t *testing.T) {
+	for _, length := range []int64{int64(len(blob)), -1} {
+		s, c := newFixture(t)
+		d := s.Blob(s.repo.Path, []byte(blob))
+		s.On("GET blob", registrytest.Length(length))
+		r, err := c.Blob(t.Context(), s.repo, v1.Descriptor{Digest: d})
+		if err == nil {
+			_, err = io.ReadAll(r)
+			r.Close()
+		}
+		if want := "a Size of 0 was given (one that isn't known is -1)"; !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
 	}
 }
 
