@@ -5,11 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ocifs/ocifs/registry/internal/transport"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -64,7 +62,8 @@ func (a *Authorizer) authorize(ctx context.Context, key authorizationKey, q chal
 	case cred.RegistryToken != "":
 		got.header, got.expires = "Bearer "+cred.RegistryToken, cred.Expires
 	default:
-		err = a.fetch(ctx, g, q.r, &got)
+		f := &fetch{a: a, g: g, r: q.r, got: &got, refused: map[shown]*refusal{}}
+		err = f.run(ctx)
 	}
 	if err == nil {
 		g.set(got, key.anonymous)
@@ -110,74 +109,6 @@ func (a *Authorizer) follows(r ref.Repository, refused, next Credential) {
 		return
 	}
 	a.log().Warn("a credential was refused: trying the next", "repository", r, "credential", refused.Origin, "next", next.Origin, "hint", refused.Hint)
-}
-
-// fetch gets a token, by the credential of got, or by the next where that is refused. For
-// reading it tries without one at last: what is public can be had so, and what isn't says
-// so by its own answer.
-func (a *Authorizer) fetch(ctx context.Context, g *grant, r ref.Repository, got *authorization) error {
-	at := func() shown { return shown{shownTo{got.realm.Host, got.cred.proof()}, r, g.access} }
-	refused := map[shown]*refusal{} // what was refused now
-	var again time.Time             // when what rests is shown again; zero: nothing rests
-	get := func() error {
-		if by, until, rests := a.pauses.held(at(), got.version); rests && by.err != nil {
-			again = until
-			if !got.cred.Empty() {
-				g.refuse(got.cred, got.version)
-			}
-			return fmt.Errorf("%w: %w", by.err, &RestsError{until})
-		}
-		began := time.Now() // by this clock: that of the server needn't be right
-		token, life, err := a.token(ctx, got.challenge, got.realm, g.access, r, got.cred)
-		nobody := got.cred.Empty()
-		switch {
-		case err == nil:
-			got.header, got.expires = "Bearer "+token, began.Add(life-min(earlyBy, life/4))
-			if !nobody {
-				a.pauses.end(at())
-			}
-		case refusesCredential(err):
-			wrong := !nobody && statusOf(err) == http.StatusUnauthorized
-			refused[at()] = &refusal{err: err, wrong: wrong}
-			if !nobody {
-				a.refused(g, r, *got, wrong)
-			}
-		}
-		return err
-	}
-	err := get()
-	for tries := 1; refusesCredential(err) && !got.cred.Empty(); tries++ {
-		next, nextErr := a.next(ctx, g, r)
-		if nextErr != nil {
-			return nextErr
-		}
-		if next.Empty() || tries == maxTries {
-			break
-		}
-		a.follows(r, got.cred, next)
-		got.cred, got.given = next, next
-		err = get()
-	}
-	if refusesCredential(err) && !got.cred.Empty() && g.access.Do == Pull {
-		bad := got.cred
-		got.cred = Credential{}
-		cause := err
-		if err = get(); err == nil {
-			a.log().Warn("the token endpoint refused a credential: going on without it", "repository", r, "credential", bad.Origin, "cause", cause, "hint", bad.Hint)
-			got.anonymous, got.again = true, again
-			if again.IsZero() {
-				got.again = time.Now().Add(refusedFor)
-			}
-		} else {
-			got.cred = bad
-		}
-	}
-	if err == nil && got.cred.Empty() || refusesCredential(err) { // none of the source's was let in
-		for at, by := range refused {
-			a.pauses.rest(at, by, got.version)
-		}
-	}
-	return err
 }
 
 // ErrChallenge is matched where a registry asks for something that can't be

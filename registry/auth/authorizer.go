@@ -107,6 +107,7 @@ func (a *Authorizer) granted(r ref.Repository) (grants []*grant) {
 // hide what is public. Use names the credentials that were shown, the refused ones too.
 func (a *Authorizer) Do(req *http.Request, r ref.Repository, access Access) (resp *http.Response, use Use, err error) {
 	x := &exchange{a: a, g: a.grant(r, access), r: r}
+	defer x.trial.end()
 	ctx := req.Context()
 	if err := a.reread(ctx, x.g, r); err != nil {
 		return nil, Use{}, err
@@ -221,6 +222,7 @@ type exchange struct {
 
 	wrong map[shown]*refusal // the passwords that were called wrong now
 	rests *RestsError        // the last answer is a refusal of a moment ago; nil: it isn't
+	trial trialOf            // of the password that was shown last
 }
 
 // use tells which credentials the request was sent with.
@@ -247,6 +249,16 @@ func (x *exchange) send(req *http.Request) (*http.Response, *http.Request, error
 	if x.showsPassword() {
 		if by, until, rests := x.a.pauses.held(x.shown(), x.has.version); rests && by.resp != nil {
 			x.rests = &RestsError{until}
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			return by.answer(req), req, nil
+		}
+		by, err := x.trial.begin(req.Context(), &x.a.pauses, x.shown().shownTo)
+		if err != nil {
+			return nil, nil, err
+		}
+		if by != nil && by.resp != nil {
 			if req.Body != nil {
 				req.Body.Close()
 			}
@@ -283,7 +295,9 @@ func (x *exchange) better(ctx context.Context, resp *http.Response, body []byte,
 		if x.wrong == nil {
 			x.wrong = map[shown]*refusal{}
 		}
-		x.wrong[x.shown()] = calledWrong(resp, body)
+		by := calledWrong(resp, body)
+		x.wrong[x.shown()] = by
+		x.trial.refused(by)
 		fallthrough
 	default:
 		x.a.refused(x.g, x.r, before, wrong)

@@ -35,7 +35,8 @@
 // with the refusal meanwhile ([Use.Rests], [RestsError]), unless nobody is let in. Another
 // credential of the source counts at once. Where the host let the credential in within
 // the last five minutes, its 401 is of what isn't allowed: then the pause is for that repository
-// and access alone. Any other refusal of a token endpoint stands for five seconds there.
+// and access alone. Of requests that begin at once, before it is known whether a credential is
+// right, the others wait up to five seconds for the first. Any other refusal of a token endpoint stands for five seconds there.
 //
 // # Bounds
 //

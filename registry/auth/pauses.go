@@ -29,9 +29,10 @@ const (
 // rests at all of the host, unless the host let it in a moment ago: registries answer 401 to
 // what isn't allowed, too. Then, and after any other refusal, it rests for one grant.
 type pauses struct {
-	mu    sync.Mutex            // guards the rest; nothing else is locked under it
-	of    map[shown]pause       // by what is held back
-	letIn map[shownTo]time.Time // when a host last let a credential in
+	mu     sync.Mutex            // guards the rest; nothing else is locked under it
+	of     map[shown]pause       // by what is held back
+	letIn  map[shownTo]time.Time // when a host last let a credential in
+	trials map[shownTo]*trial    // under way; see trialOf
 }
 
 // shownTo is a credential that is shown to a host.
