@@ -1,66 +1,413 @@
 package rootfs
 
 import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
 	"io"
+	"math"
+	"sort"
+	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Index lists what is in one archive. It is read by parts from an io.ReaderAt, and safe for
-// concurrent use. An error of any method means that the index can't be read.
-type Index struct{ r io.ReaderAt }
+// concurrent use. It keeps at most 64 KiB of what it read. An error of any method means that the
+// index can't be read; it is ErrIndex if the index is malformed.
+type Index struct {
+	layout
+	r *pages
+}
 
 // Open opens an index of a size in bytes, as Scanned.Encode wrote it. An index that is malformed
-// or of another version is an error: it has to be made anew.
-func Open(r io.ReaderAt, size int64) (*Index, error) { panic("to be built") }
+// or of another version is ErrIndex: it has to be made anew.
+func Open(r io.ReaderAt, size int64) (*Index, error) {
+	b := make([]byte, min(max(size, 0), maxHeader))
+	if err := readFull(r, b, 0); err != nil {
+		return nil, err
+	}
+	le := binary.LittleEndian
+	if len(b) < headerSize || string(b[:8]) != indexMagic {
+		return nil, errIndex("not an index")
+	}
+	if v := le.Uint32(b[8:]); v != indexVersion {
+		return nil, errIndex(fmt.Sprintf("version %d; this program reads version %d", v, indexVersion))
+	}
+	n := int(le.Uint32(b[12:]))
+	if n < headerSize+4 || n > len(b) || crc32.ChecksumIEEE(b[:n-4]) != le.Uint32(b[n-4:]) {
+		return nil, errIndex("damaged header")
+	}
+	var h header
+	c := b[16:]
+	for _, f := range []*uint32{&h.inodes, &h.classes, &h.blocks, &h.names, &h.heap, &h.notes} {
+		*f = le.Uint32(c)
+		c = c[4:]
+	}
+	h.base, h.meta.Size = int64(le.Uint64(c)), int64(le.Uint64(c[8:]))
+	c = c[16:]
+	copy(h.widths[:], c)
+	h.offset = c[columns]
+	packed, diff := int(c[columns+1]), int(c[columns+2])
+	if headerSize+packed+diff+4 != n {
+		return nil, errIndex("damaged header")
+	}
+	c = c[columns+3:]
+	h.meta.Packed, h.meta.DiffID = digest.Digest(c[:packed]), digest.Digest(c[packed:packed+diff])
+	for _, w := range append(h.widths[:], h.offset) {
+		if w > 8 {
+			return nil, errIndex("damaged header")
+		}
+	}
+	l := h.sections(int64(n))
+	if l.end != size || h.inodes == 0 || h.classes == 0 {
+		return nil, errIndex(fmt.Sprintf("it has %d bytes, and should have %d", size, l.end))
+	}
+	return &Index{layout: l, r: &pages{r: r, size: size}}, nil
+}
 
 // Meta says of which blob the index is.
-func (x *Index) Meta() Meta { panic("to be built") }
+func (x *Index) Meta() Meta { return x.meta }
 
 // Len counts the Inos.
-func (x *Index) Len() int { panic("to be built") }
+func (x *Index) Len() int { return int(x.inodes) }
 
 // Notes gives what isn't shown of the archive: the first hundred, and how many there are.
-func (x *Index) Notes() ([]Note, int, error) { panic("to be built") }
+func (x *Index) Notes() ([]Note, int, error) {
+	b := make([]byte, x.notes)
+	if err := readFull(x.r, b, x.notesAt); err != nil {
+		return nil, 0, err
+	}
+	bad := errIndex("damaged notes")
+	count, w := binary.Uvarint(b)
+	if w <= 0 || count > math.MaxInt32 {
+		return nil, 0, bad
+	}
+	b = b[w:]
+	var notes []Note
+	for len(b) > 0 {
+		var v [2]string
+		for i := range v {
+			s, ok := cutString(b)
+			if !ok {
+				return nil, 0, bad
+			}
+			v[i] = string(s)
+			b = b[len(s)+uvarintLen(len(s)):]
+		}
+		notes = append(notes, Note{v[0], v[1]})
+	}
+	return notes, int(count), nil
+}
 
-// Lookup finds a name in a directory. ok is false if the directory doesn't have it, or dir is no
-// directory.
-func (x *Index) Lookup(dir Ino, name string) (i Ino, ok bool, err error) { panic("to be built") }
+// inodeRecord is a decoded record of an inode.
+type inodeRecord struct {
+	class
+	size, place uint64
+	mtime       int64
+	nsec        uint32
+}
 
-// List gives the names in a directory, in byte order.
-func (x *Index) List(dir Ino) ([]Name, error) { panic("to be built") }
+// inode reads the record of an Ino.
+func (x *Index) inode(i Ino) (n inodeRecord, err error) {
+	if uint32(i) >= x.inodes {
+		return n, errIndex(fmt.Sprintf("Ino %d of %d", i, x.inodes))
+	}
+	var buf [columns * 8]byte
+	b := buf[:x.record]
+	if err := readFull(x.r, b, x.inodesAt+int64(i)*x.record); err != nil {
+		return n, err
+	}
+	var row [columns]uint64
+	for c, w := range x.widths {
+		row[c] = readWidth(b[:w])
+		b = b[w:]
+	}
+	if row[colClass] >= uint64(x.classes) || row[colNanos] >= 1e9 || row[colSize] > math.MaxInt64 {
+		return n, errIndex("damaged record")
+	}
+	n.size, n.place, n.mtime, n.nsec = row[colSize], row[colPlace], x.base+int64(row[colSeconds]), uint32(row[colNanos])
+	b = buf[:classSize]
+	if err := readFull(x.r, b, x.classesAt+int64(row[colClass])*classSize); err != nil {
+		return n, err
+	}
+	for _, f := range n.fields() {
+		*f = binary.LittleEndian.Uint32(b)
+		b = b[4:]
+	}
+	return n, nil
+}
+
+func (n *inodeRecord) is(fileType uint32) bool { return n.mode&typeMask == fileType }
 
 // Attr gives the attributes of an Ino.
-func (x *Index) Attr(i Ino) (Attr, error) { panic("to be built") }
+func (x *Index) Attr(i Ino) (Attr, error) {
+	n, err := x.inode(i)
+	if err != nil {
+		return Attr{}, err
+	}
+	a := Attr{Mode: n.mode, UID: n.uid, GID: n.gid, Mtime: time.Unix(n.mtime, int64(n.nsec)), Rdev: n.rdev, Nlink: n.nlink,
+		Described: n.flags&uint32(described) != 0}
+	if n.is(typeFile) || n.is(typeSymlink) {
+		a.Size = int64(n.size)
+	}
+	return a, nil
+}
 
 // Target gives the target of a symlink, byte for byte as in the archive, or of a LowerLink: a
 // clean path below the root, without a slash at its start.
-func (x *Index) Target(i Ino) (string, error) { panic("to be built") }
+func (x *Index) Target(i Ino) (string, error) {
+	n, err := x.inode(i)
+	if err != nil {
+		return "", err
+	}
+	if !n.is(typeSymlink) && n.mode != 0 {
+		return "", fmt.Errorf("Ino %d is no link", i)
+	}
+	b, err := x.heapBytes(n.place, n.size)
+	return string(b), err
+}
+
+// heapBytes reads from the heap.
+func (x *Index) heapBytes(at, n uint64) ([]byte, error) {
+	if at > uint64(x.heap) || n > uint64(x.heap)-at {
+		return nil, errIndex("damaged place in the heap")
+	}
+	b := make([]byte, n)
+	return b, readFull(x.r, b, x.heapAt+int64(at))
+}
+
+// heapString reads a string with its length before it from the heap.
+func (x *Index) heapString(at uint64) ([]byte, error) {
+	if at >= uint64(x.heap) {
+		return nil, errIndex("damaged place in the heap")
+	}
+	head, err := x.heapBytes(at, min(binary.MaxVarintLen32, uint64(x.heap)-at))
+	if err != nil {
+		return nil, err
+	}
+	n, w := binary.Uvarint(head)
+	if w <= 0 {
+		return nil, errIndex("damaged length in the heap")
+	}
+	return x.heapBytes(at+uint64(w), n)
+}
 
 // Xattrs gives the extended attributes of an Ino; nil: none.
-func (x *Index) Xattrs(i Ino) (map[string]string, error) { panic("to be built") }
+func (x *Index) Xattrs(i Ino) (map[string]string, error) {
+	n, err := x.inode(i)
+	if err != nil || n.xattr == 0 {
+		return nil, err
+	}
+	b, err := x.heapString(uint64(n.xattr - 1))
+	if err != nil {
+		return nil, err
+	}
+	all, ok := decodeXattrs(b)
+	if !ok {
+		return nil, errIndex("damaged attributes")
+	}
+	return all, nil
+}
 
 // Data gives where a file's bytes are in the unpacked archive.
-func (x *Index) Data(i Ino) (Data, error) { panic("to be built") }
-
-// Data is where the bytes of one file are in an unpacked archive.
-type Data struct {
-	Size    int64    // of the file, in bytes
-	Extents []Extent // ascending; what they leave out reads as zeros
+func (x *Index) Data(i Ino) (Data, error) {
+	n, err := x.inode(i)
+	if err != nil {
+		return Data{}, err
+	}
+	d := Data{Size: int64(n.size)}
+	switch {
+	case !n.is(typeFile):
+		return Data{}, fmt.Errorf("Ino %d is no file", i)
+	case n.flags&uint32(sparse) != 0:
+		b, err := x.heapString(n.place)
+		if err != nil {
+			return Data{}, err
+		}
+		var ok bool
+		if d.Extents, ok = decodeExtents(b, d.Size, x.meta.Size); !ok {
+			return Data{}, errIndex("damaged map of a sparse file")
+		}
+	case n.size > 0:
+		from := int64(n.place) * block
+		if n.place > math.MaxInt64/block || from > x.meta.Size || d.Size > x.meta.Size-from {
+			return Data{}, errIndex("a file's bytes are beyond the archive")
+		}
+		d.Extents = []Extent{{From: from, Len: d.Size}}
+	}
+	return d, nil
 }
 
-// Extent is one piece of a file's bytes.
-type Extent struct {
-	At, From, Len int64 // in bytes: At in the file, From in the archive
+// directory gives the first block of a directory, how many blocks it has, and how many names.
+func (x *Index) directory(dir Ino) (first, blocks, names uint64, ok bool, err error) {
+	n, err := x.inode(dir)
+	if err != nil || !n.is(typeDir) {
+		return 0, 0, 0, false, err
+	}
+	blocks = (n.size + blockNames - 1) / blockNames
+	if n.place > uint64(x.blocks) || blocks > uint64(x.blocks)-n.place {
+		return 0, 0, 0, false, errIndex("damaged directory")
+	}
+	return n.place, blocks, n.size, true, nil
 }
 
-// ReadAt reads from the file at an offset, as io.ReaderAt does. archive is the unpacked archive.
-func (d Data) ReadAt(archive io.ReaderAt, p []byte, off int64) (int, error) { panic("to be built") }
+// blockBytes reads blocks of names.
+func (x *Index) blockBytes(first, n uint64) ([]byte, error) {
+	var at [2]uint64
+	var buf [8]byte
+	for i, k := range [2]uint64{first, first + n} {
+		b := buf[:x.offset]
+		if err := readFull(x.r, b, x.blocksAt+int64(k)*int64(x.offset)); err != nil {
+			return nil, err
+		}
+		at[i] = readWidth(b)
+	}
+	if at[0] > at[1] || at[1] > uint64(x.names) {
+		return nil, errIndex("damaged block")
+	}
+	b := make([]byte, at[1]-at[0])
+	return b, readFull(x.r, b, x.namesAt+int64(at[0]))
+}
 
-// Scanned is what Scan found in an archive.
-type Scanned struct{}
+// blockReader reads names one after the other.
+type blockReader struct {
+	b    []byte
+	k    uint64 // how many names were read
+	name []byte // the last one that was read
+	ino  int64  // its Ino
+}
 
-// Scan reads an archive, plain tar, to the end of r, and lists what is in it. raw has the bytes
-// that were read from r so far, at their offsets.
-func Scan(r io.Reader, raw io.ReaderAt) (*Scanned, error) { panic("to be built") }
+// next reads the next name. ok is false if it is malformed.
+func (r *blockReader) next() (ok bool) {
+	if r.k%blockNames == 0 {
+		r.name, r.ino = r.name[:0], -1
+	}
+	r.k++
+	common, w := binary.Uvarint(r.b)
+	if w <= 0 || common > uint64(len(r.name)) {
+		return false
+	}
+	suffix, ok := cutString(r.b[w:])
+	if !ok || common+uint64(len(suffix)) > maxComponent {
+		return false
+	}
+	r.b = r.b[w+uvarintLen(len(suffix))+len(suffix):]
+	r.name = append(r.name[:common], suffix...)
+	d, w := binary.Varint(r.b)
+	if w <= 0 {
+		return false
+	}
+	r.b = r.b[w:]
+	r.ino += d + 1
+	return len(r.name) > 0 && r.ino >= 0 && r.ino <= math.MaxUint32
+}
 
-// Encode writes the index. The same archive always gives the same bytes.
-func (s *Scanned) Encode(w io.Writer, m Meta) error { panic("to be built") }
+// child checks an Ino that a directory has, and gives its mode. A directory's Ino is higher than
+// that of the directory above it, so no walk goes round.
+func (x *Index) child(dir Ino, i int64) (uint32, error) {
+	n, err := x.inode(Ino(i))
+	if err == nil && n.is(typeDir) && i <= int64(dir) {
+		err = errIndex("a directory is in itself")
+	}
+	return n.mode, err
+}
+
+// Lookup finds a name in a directory. ok is false if the directory doesn't have it, or dir is no
+// directory.
+func (x *Index) Lookup(dir Ino, name string) (i Ino, ok bool, err error) {
+	first, blocks, names, ok, err := x.directory(dir)
+	if err != nil || !ok || names == 0 {
+		return 0, false, err
+	}
+	// The name is in the block before the first one that begins with a greater name.
+	var r blockReader
+	k := sort.Search(int(blocks), func(k int) bool {
+		if err != nil {
+			return true
+		}
+		var b []byte
+		if b, err = x.blockBytes(first+uint64(k), 1); err != nil {
+			return true
+		}
+		if r = (blockReader{b: b}); !r.next() {
+			err = errIndex("damaged names")
+			return true
+		}
+		return string(r.name) > name
+	})
+	if err != nil || k == 0 {
+		return 0, false, err
+	}
+	b, err := x.blockBytes(first+uint64(k-1), 1)
+	if err != nil {
+		return 0, false, err
+	}
+	r = blockReader{b: b}
+	for range min(blockNames, names-uint64(k-1)*blockNames) {
+		if !r.next() {
+			return 0, false, errIndex("damaged names")
+		}
+		switch c := bytes.Compare(r.name, []byte(name)); {
+		case c == 0:
+			_, err := x.child(dir, r.ino)
+			return Ino(r.ino), err == nil, err
+		case c > 0:
+			return 0, false, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// List gives the names in a directory, in byte order.
+func (x *Index) List(dir Ino) ([]Name, error) {
+	first, blocks, names, ok, err := x.directory(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("Ino %d is no directory", dir)
+	}
+	if names == 0 {
+		return nil, nil
+	}
+	b, err := x.blockBytes(first, blocks)
+	if err != nil {
+		return nil, err
+	}
+	// A name needs more than one byte.
+	if names > uint64(len(b)) {
+		return nil, errIndex("damaged names")
+	}
+	list := make([]Name, 0, names)
+	r := blockReader{b: b}
+	for range names {
+		if !r.next() || len(list) > 0 && string(r.name) <= list[len(list)-1].Name {
+			return nil, errIndex("damaged names")
+		}
+		mode, err := x.child(dir, r.ino)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Name{Name: string(r.name), Ino: Ino(r.ino), Mode: mode})
+	}
+	return list, nil
+}
+
+// cutString reads a string behind its length as a uvarint.
+func cutString(b []byte) (s []byte, ok bool) {
+	n, w := binary.Uvarint(b)
+	if w != uvarintLen(int(n)) || n > uint64(len(b)-w) {
+		return nil, false
+	}
+	return b[w:][:n], true
+}
+
+func uvarintLen(n int) int {
+	w := 1
+	for ; n >= 0x80; n >>= 7 {
+		w++
+	}
+	return w
+}
