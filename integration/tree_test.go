@@ -255,7 +255,7 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	s := startDistribution(t, registries.Options{})
 	_, port, _ := strings.Cut(s.Host, ":")
-	reserved := []string{"tags", "manifests", "blobs", "referrers", "rootfs", "upload"}
+	reserved := []string{"archives", "tags", "manifests", "blobs", "referrers", "rootfs", "upload"}
 	images := map[string]content.Manifest{}
 	for _, name := range append(reserved, "tags/tags") {
 		images[name] = must(repo(t, s, "team/"+name).Image(t.Context(), "v1", content.Small(name)))(t)
