@@ -10,6 +10,10 @@ import (
 	"syscall"
 	"testing"
 
+	containerd "github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/images/archive"
+	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -109,6 +113,42 @@ func TestAnArchiveIsLoaded(t *testing.T) {
 		got := m.sh("at=$(%s image mount %s) && cat $at/%s && %s image unmount %s >/dev/null", podman, name, file, podman, name)
 		if want := map[string]string{"v1": "v1\n", "multi": "for " + runtime.GOARCH}[tag]; got != want {
 			t.Errorf("%s in %s is %q, want %q", file, name, got, want)
+		}
+	}
+}
+
+// containerd's importer, which docker load, ctr and kind use, takes in an archive with its name, its
+// index, and every blob of it.
+func TestContainerdImportsAnArchive(t *testing.T) {
+	t.Parallel()
+	s := startOlareg(t, registries.Options{})
+	image := must(repo(t, s, testImage).Image(t.Context(), "v1", content.Sample("v1")))(t)
+	multi := must(repo(t, s, testImage).MultiPlatform(t.Context(), "multi"))(t)
+	m := testMount(t, mounting{})
+	for name, want := range map[string]struct {
+		content.Manifest
+		named string // the full name; "": none
+	}{
+		"v1":                               {image, s.Host + "/" + testImage + ":v1"},
+		"multi":                            {multi, s.Host + "/" + testImage + ":multi"},
+		"sha256-" + image.Digest.Encoded(): {image, ""},
+	} {
+		store := must(local.NewStore(t.TempDir()))(t)
+		tar := m.sh("cat %s", m.at(s, testImage, "archives", name+".tar"))
+		top := must(archive.ImportIndex(t.Context(), store, strings.NewReader(tar)))(t)
+		var index ocispec.Index
+		raw := must(containerd.ReadBlob(t.Context(), store, top))(t)
+		if err := json.Unmarshal(raw, &index); err != nil || len(index.Manifests) != 1 {
+			t.Fatalf("%s: the index is %s, %v", name, raw, err)
+		}
+		got := index.Manifests[0]
+		if got.Digest != want.Digest || got.Annotations[images.AnnotationImageName] != want.named || (want.named == "") != (got.Annotations[ocispec.AnnotationRefName] == "") {
+			t.Errorf("%s: imported is %+v, want %s as %q", name, got, want.Digest, want.named)
+		}
+		for d, desc := range want.Digests() {
+			if info, err := store.Info(t.Context(), d); err != nil || info.Size != desc.Size {
+				t.Errorf("%s: %s is imported with %d bytes, %v; want %d", name, d, info.Size, err, desc.Size)
+			}
 		}
 	}
 }
