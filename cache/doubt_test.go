@@ -369,6 +369,34 @@ func TestAWantOfAnotherSizeThanARightFileHas(t *testing.T) {
 	}
 }
 
+// Wants of a wrong size cost one read of the blob. A file that is cut off later is found out all
+// the same.
+func TestWantsOfAWrongSizeHashTheBlobOnce(t *testing.T) {
+	n := checks(t)
+	s := open(t, t.TempDir(), Options{})
+	src := &source{b: content(1, 1000)}
+	d := fill(t, s, src.b)
+	wrong := src.want()
+	for wrong.Size = range 5 {
+		if f, err := s.Get(t.Context(), wrong); !errors.Is(err, ErrMismatch) {
+			t.Fatalf("%d bytes: got %v, %v", wrong.Size, f, err)
+		}
+		st := s.Stream(wrong)
+		if _, err := st.ReadAt(t.Context(), make([]byte, 1), 0); !errors.Is(err, ErrMismatch) {
+			t.Errorf("a stream of %d bytes: %v", wrong.Size, err)
+		}
+		_ = st.Close()
+	}
+	if n.Load() != 1 || src.fetches.Load() != 0 {
+		t.Errorf("hashed %d times, fetched %d times", n.Load(), src.fetches.Load())
+	}
+	halve(t, s, d)
+	holds(t, get(t, s, src.want()), src.b)
+	if n := s.Stats().Quarantined; n != 1 {
+		t.Errorf("%d were set aside", n)
+	}
+}
+
 // Who is interrupted leaves it to the next.
 func TestAnInterruptedCheckIsGoneOnWithByTheNextProcess(t *testing.T) {
 	listed := unlisted(t)

@@ -265,8 +265,12 @@ func (s *Store) cached(ctx context.Context, w Want) (*File, error) {
 }
 
 // examine hashes a cached blob that is in doubt, or has another size than is wanted. A damaged
-// file is set aside. If the file is right, a want with another size is ErrMismatch.
+// file is set aside. If the file is right, a want with another size is ErrMismatch. A digest has
+// one size: once that is known, such a want reads nothing.
 func (s *Store) examine(ctx context.Context, w Want) error {
+	if size, ok := s.checker.size(w.Digest); ok && w.Size >= 0 && size != w.Size {
+		return wrongSize(w, size)
+	}
 	v, err := s.checker.check(ctx, w.Digest)
 	if err == nil && v.sound && w.Size >= 0 && v.size != w.Size {
 		err = wrongSize(w, v.size)
