@@ -80,7 +80,7 @@ func newChecker(ctx context.Context, l layout, log *slog.Logger, setAside func(d
 		panic(err) // maxSizes is positive
 	}
 	return &checker{
-		sizes: sizes,
+		sizes:  sizes,
 		layout: l, log: log, ctx: ctx, setAside: setAside, changed: make(chan struct{}), checks: map[digest.Digest]*check{},
 		slots: make(chan struct{}, max(2, runtime.NumCPU())), // the one in the background may have one, too
 	}

@@ -13,8 +13,11 @@ import (
 )
 
 const (
-	// lowWatermark is the percentage of the bound that an eviction goes down to, so that a
-	// full cache isn't cleaned file by file.
+	// lowWatermark is the percentage of the bound that an eviction goes down to, and of their
+	// share that pointers are trimmed to. A trim lists all pointers. Measured: 2 s for the 320,000
+	// of the default bound, so that at 90 each new one costs 60 µs of it, as much as its write
+	// (65 µs), and at 99 ten times that. Blobs cost 15 to 40 µs each at 80, 90, 99 and 100; at 100
+	// each asks the disk how full it is.
 	lowWatermark = 90
 	// freeReserve is how much of the disk is left free for others, or freePercent of it if
 	// that is less.

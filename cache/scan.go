@@ -15,11 +15,16 @@ import (
 )
 
 const (
-	// scanEvery is how often the directory is read again at most, for what other
-	// processes did there.
+	// scanEvery is how often the directory is read again at most, for what other processes did
+	// there. Measured: a scan takes 10 µs a blob (BenchmarkScan), so that 10,000 blobs cost 0.3
+	// percent of a CPU, and only while this process brings some. Two processes that bring a bound
+	// in 47 s (TestTheBoundHoldsForTwoProcesses) have up to 102, 111 and 147 percent of it on the
+	// disk with a scan each 10, 30 and 120 s, and nothing else.
 	scanEvery = 30 * time.Second
 	// Where others have it open, and this process has brought scanPercent of the bound
-	// since, it is read after scanSoon: they may have brought as much.
+	// since, it is read after scanSoon: they may have brought as much. Measured there too: with 1,
+	// 3, 10 and 30 percent the disk has up to 101, 102, 107 and 109 percent of the bound; with
+	// 0.1, 1, 5 and 15 s it has 102, 102, 102 and 107.
 	scanPercent = 3
 	scanSoon    = time.Second
 	// scanIdle is how often it is read where this process brings nothing, so that what is left
