@@ -2,13 +2,16 @@ package rootfs
 
 import (
 	"context"
+	"fmt"
+	"sync"
 )
 
 // Layers are the layers of one image, the lowest first.
 type Layers interface {
 	// Len counts the layers.
 	Len() int
-	// Layer gives the index of a layer. It may have to fetch and unpack the layer.
+	// Layer gives the index of a layer. It may have to fetch and unpack the layer. A Tree keeps
+	// no index: it asks for the same layer again and again, from several goroutines.
 	Layer(ctx context.Context, n int) (*Index, error)
 	// Ahead says that the layers from n down will probably be asked for next, from the top
 	// down. It doesn't wait.
@@ -22,57 +25,66 @@ type TreeOptions struct {
 	Raw bool
 	// Verbatim shows targets of symlinks as they are in the archive.
 	Verbatim bool
+	// Note is told of a name that an archive has and the Tree doesn't show: a hard link that
+	// leads to no file, and a whiteout of nothing (".wh."). Note.Name is the path below the
+	// root. It is told again whenever the name is met. nil: nobody is told.
+	Note func(Note)
 }
 
 // Tree is the merge of an image's layers. It is safe for concurrent use.
-type Tree struct{}
+//
+// Errors of Layers pass through, wrapped. A context that has ended is an error at once.
+type Tree struct {
+	layers Layers
+	opt    TreeOptions
+	root   *Dir
+
+	mu    sync.Mutex   // guards below; the last in the lock order
+	below map[int]*Dir // by n: the root of the merge of the layers below n; see Tree.rootBelow
+}
 
 // NewTree makes the merge of layers. No layer is asked for.
-func NewTree(l Layers, o TreeOptions) *Tree { panic("to be built") }
+func NewTree(l Layers, o TreeOptions) *Tree {
+	t := &Tree{layers: l, opt: o}
+	t.root = &Dir{tree: t, next: l.Len() - 1}
+	return t
+}
 
 // Root gives the root directory.
-func (t *Tree) Root() *Dir { panic("to be built") }
+func (t *Tree) Root() *Dir { return t.root }
 
-// Dir is a directory of a Tree. It is safe for concurrent use. It looks into a layer when
-// something needs it, and keeps what it learnt.
-type Dir struct{}
-
-// Found is what a name in a Tree means.
-type Found struct {
-	Name string
-	// Dir is the directory; nil: Found is something else, and the fields below say what.
-	Dir *Dir
-	// Layer and Ino say where it is: the number of the layer and the Ino in its index. Of a
-	// hard link into a lower layer they are the target's.
-	Layer int
-	Ino   Ino
-	Attr  Attr
+// rootBelow gives the root of the merge of the layers below n: that is where the hard links of
+// layer n find their targets. The root is kept, and what it learns with it.
+func (t *Tree) rootBelow(n int) *Dir {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.below[n]
+	if d == nil {
+		if t.below == nil {
+			t.below = make(map[int]*Dir)
+		}
+		d = &Dir{tree: t, next: n - 1}
+		t.below[n] = d
+	}
+	return d
 }
 
-// Path gives the path below the root; "" is the root.
-func (d *Dir) Path() string { panic("to be built") }
-
-// Lookup finds a name. ok is false if the merge doesn't have it. It asks for no layer below the
-// one that decides.
-func (d *Dir) Lookup(ctx context.Context, name string) (f Found, ok bool, err error) {
-	panic("to be built")
+// layer gives the index of layer n.
+func (t *Tree) layer(ctx context.Context, n int) (*Index, error) {
+	// A layer that is at hand comes without a look at ctx.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	x, err := t.layers.Layer(ctx, n)
+	if err != nil {
+		return nil, fmt.Errorf("layer %d: %w", n, err)
+	}
+	return x, nil
 }
 
-// List gives all names, in byte order. It asks for the layers down to the first that hides what
-// is below.
-func (d *Dir) List(ctx context.Context) ([]Found, error) { panic("to be built") }
-
-// Attr gives the attributes: of the uppermost layer with an entry that describes the directory,
-// and which layer that is. layer is -1, and Described is false, if no layer describes it. It asks
-// for the layers down to that one.
-func (d *Dir) Attr(ctx context.Context) (a Attr, layer int, err error) { panic("to be built") }
-
-// Known is like Attr, but asks for no layer: ok is false if a layer would have to be asked for.
-func (d *Dir) Known() (a Attr, layer int, ok bool) { panic("to be built") }
-
-// Target gives what a symlink in this directory shows as its target. See Confine.
-func (d *Dir) Target(ctx context.Context, f Found) (string, error) { panic("to be built") }
-
-// Confine gives the relative path that leads the kernel from this directory to where a chroot
-// into the tree would lead the target. It asks for layers only if a ".." stands behind a name.
-func (d *Dir) Confine(ctx context.Context, target string) (string, error) { panic("to be built") }
+// note tells TreeOptions.Note of a name in d.
+func (t *Tree) note(d *Dir, name, why string) {
+	if t.opt.Note != nil {
+		t.opt.Note(Note{Name: d.join(name), Why: why})
+	}
+}
