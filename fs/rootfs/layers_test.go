@@ -6,27 +6,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
-// entry is one entry of an archive, as a test writes it:
+// item is one entry of an archive, as a test writes it:
 //
 //	usr/             a directory, 0755
 //	usr/ 0700        with permission bits
 //	usr/x=text       a file with its content, 0644
 //	usr/x->../y      a symlink
 //	usr/x=>usr/y     a hard link
-//	usr/x|           a fifo
-//	usr/x%5,1        a character device with its number
-type entry string
+//	usr/x|           a fifo, 0600
+//	usr/x%5,1        a character device with its number, 0600
+type item string
 
-func (e entry) header(t testing.TB) (*tar.Header, string) {
+func (e item) ent(t testing.TB) ent {
 	s, mode := string(e), int64(-1)
 	if i := strings.LastIndexByte(s, ' '); i >= 0 {
 		m, err := strconv.ParseInt(s[i+1:], 8, 32)
@@ -35,33 +33,31 @@ func (e entry) header(t testing.TB) (*tar.Header, string) {
 		}
 		s, mode = s[:i], m
 	}
-	h := &tar.Header{Mode: 0o644, ModTime: time.Unix(1e9, 0), Format: tar.FormatPAX}
-	var content string
+	var to ent
 	switch i := strings.IndexAny(s, "=-|%"); {
+	case strings.HasSuffix(s, "/") && i < 0:
+		to = dir(s)
 	case i < 0:
-		h.Typeflag, h.Name, h.Mode = tar.TypeDir, s, 0o755
-		if !strings.HasSuffix(s, "/") {
-			h.Typeflag, h.Mode = tar.TypeReg, 0o644
-		}
+		to = file(s, "")
 	case strings.HasPrefix(s[i:], "=>"):
-		h.Typeflag, h.Name, h.Linkname = tar.TypeLink, s[:i], s[i+2:]
+		to = link(s[:i], s[i+2:])
 	case strings.HasPrefix(s[i:], "->"):
-		h.Typeflag, h.Name, h.Linkname, h.Mode = tar.TypeSymlink, s[:i], s[i+2:], 0o777
+		to = symlink(s[:i], s[i+2:])
 	case s[i] == '=':
-		h.Typeflag, h.Name, content = tar.TypeReg, s[:i], s[i+1:]
-		h.Size = int64(len(content))
+		to = file(s[:i], s[i+1:])
 	case s[i] == '|':
-		h.Typeflag, h.Name = tar.TypeFifo, s[:i]
+		to = special(s[:i], tar.TypeFifo, 0, 0)
 	default:
-		h.Typeflag, h.Name = tar.TypeChar, s[:i]
-		if _, err := fmt.Sscanf(s[i+1:], "%d,%d", &h.Devmajor, &h.Devminor); err != nil {
+		var major, minor int64
+		if _, err := fmt.Sscanf(s[i+1:], "%d,%d", &major, &minor); err != nil {
 			t.Fatal(err)
 		}
+		to = special(s[:i], tar.TypeChar, major, minor)
 	}
 	if mode >= 0 {
-		h.Mode = mode
+		to.Mode = mode
 	}
-	return h, content
+	return to
 }
 
 // layer is one archive and its index.
@@ -70,41 +66,15 @@ type layer struct {
 	*Index
 }
 
-// newLayer makes an archive of entries, and its index.
-func newLayer(t testing.TB, entries ...entry) *layer {
+// newLayer makes an archive of items, and its index.
+func newLayer(t testing.TB, items ...item) *layer {
 	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, e := range entries {
-		h, content := e.header(t)
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatalf("%s: %v", e, err)
-		}
-		if _, err := io.WriteString(w, content); err != nil {
-			t.Fatalf("%s: %v", e, err)
-		}
+	var entries []ent
+	for _, e := range items {
+		entries = append(entries, e.ent(t))
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return openLayer(t, b.Bytes())
-}
-
-func openLayer(t testing.TB, archive []byte) *layer {
-	t.Helper()
-	s, err := Scan(bytes.NewReader(archive), bytes.NewReader(archive))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	if err := s.Encode(&b, Meta{Size: int64(len(archive))}); err != nil {
-		t.Fatal(err)
-	}
-	x, err := Open(bytes.NewReader(b.Bytes()), int64(b.Len()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &layer{archive, x}
+	raw := archive(t, entries...)
+	return &layer{raw, index(t, raw)}
 }
 
 // image is layers in memory, the lowest first. It records what is asked for.
@@ -117,7 +87,7 @@ type image struct {
 	ahead []int
 }
 
-func newImage(t testing.TB, layers ...[]entry) *image {
+func newImage(t testing.TB, layers ...[]item) *image {
 	t.Helper()
 	m := &image{}
 	for _, l := range layers {
@@ -148,8 +118,8 @@ func (m *image) Ahead(n int) {
 	m.ahead = append(m.ahead, n)
 }
 
-// find looks a path up, name by name, without following symlinks.
-func find(d *Dir, path string) (Found, bool, error) {
+// findPath looks a path up, name by name, without following symlinks.
+func findPath(d *Dir, path string) (Found, bool, error) {
 	f := Found{Dir: d}
 	for name := range strings.SplitSeq(path, "/") {
 		if name == "" {
@@ -170,7 +140,7 @@ func find(d *Dir, path string) (Found, bool, error) {
 // dirAt gives the directory of a path.
 func dirAt(t testing.TB, tree *Tree, path string) *Dir {
 	t.Helper()
-	f, ok, err := find(tree.Root(), path)
+	f, ok, err := findPath(tree.Root(), path)
 	if err != nil || !ok || f.Dir == nil {
 		t.Fatalf("%s: no directory (%v)", path, err)
 	}
@@ -193,7 +163,7 @@ func (m *image) show(d *Dir, f Found) (string, error) {
 		return fmt.Sprintf("%s%s @%d", s, showMode(a, 0o755), n), nil
 	}
 	path, x := d.join(f.Name), m.layers[f.Layer]
-	s, mode := "", uint32(0o644)
+	s, mode := "", uint32(0o600)
 	switch f.Attr.Mode & 0o170000 {
 	case 0o100000:
 		data, err := x.Data(f.Ino)
@@ -204,7 +174,7 @@ func (m *image) show(d *Dir, f Found) (string, error) {
 		if n, err := data.ReadAt(bytes.NewReader(x.archive), b, 0); n < len(b) {
 			return "", fmt.Errorf("%s: %w", path, err)
 		}
-		s = "=" + string(b)
+		s, mode = "="+string(b), 0o644
 	case 0o120000:
 		target, err := d.Target(ctx, f)
 		if err != nil {

@@ -13,13 +13,13 @@ import (
 func TestOnlyDecidingLayersAreAsked(t *testing.T) {
 	lookup := func(path string) func(context.Context, *Tree) error {
 		return func(_ context.Context, tree *Tree) error {
-			_, _, err := find(tree.Root(), path)
+			_, _, err := findPath(tree.Root(), path)
 			return err
 		}
 	}
 	list := func(path string) func(context.Context, *Tree) error {
 		return func(ctx context.Context, tree *Tree) error {
-			f, _, err := find(tree.Root(), path)
+			f, _, err := findPath(tree.Root(), path)
 			if err == nil {
 				_, err = f.Dir.List(ctx)
 			}
@@ -28,7 +28,7 @@ func TestOnlyDecidingLayersAreAsked(t *testing.T) {
 	}
 	attr := func(path string) func(context.Context, *Tree) error {
 		return func(ctx context.Context, tree *Tree) error {
-			f, _, err := find(tree.Root(), path)
+			f, _, err := findPath(tree.Root(), path)
 			if err == nil {
 				_, _, err = f.Dir.Attr(ctx)
 			}
@@ -37,7 +37,7 @@ func TestOnlyDecidingLayersAreAsked(t *testing.T) {
 	}
 	target := func(path, link string) func(context.Context, *Tree) error {
 		return func(ctx context.Context, tree *Tree) error {
-			f, _, err := find(tree.Root(), path)
+			f, _, err := findPath(tree.Root(), path)
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,7 @@ func TestOnlyDecidingLayersAreAsked(t *testing.T) {
 			return err
 		}
 	}
-	layers := [][]entry{
+	layers := [][]item{
 		{"etc/passwd=0", "opt/a/x=0", "usr/ 0700", "usr/bin/sh=0", "low/f=0", "gone/f=0", "two/x=0", "file/x=0"},
 		{"opt/ 0700", "opt/a/y=1", "two/ 0711", "low/ 0711", "v/w/ 0700", "v/w/f=1", "elsewhere=1"},
 		{"opt/.wh..wh..opq", "opt/b=2", ".wh.gone", "two/y=2", "l->/etc/x", "s->usr/../etc", "top->/..", "t->top/../etc", "usr/f=2", "file=2"},
@@ -98,10 +98,10 @@ func TestOnlyDecidingLayersAreAsked(t *testing.T) {
 }
 
 func TestRootListingTellsLayersAhead(t *testing.T) {
-	m := newImage(t, []entry{"a=0", "d/x=0"}, []entry{"b=1", "d/x=1"}, []entry{"d/y=2"})
+	m := newImage(t, []item{"a=0", "d/x=0"}, []item{"b=1", "d/x=1"}, []item{"d/y=2"})
 	tree := NewTree(m, TreeOptions{})
 	root := tree.Root()
-	if _, _, err := find(root, "d/y"); err != nil {
+	if _, _, err := findPath(root, "d/y"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := dirAt(t, tree, "d").List(t.Context()); err != nil {
@@ -125,7 +125,7 @@ func TestRootListingTellsLayersAhead(t *testing.T) {
 }
 
 func TestListedDirectoriesAskForNothingMore(t *testing.T) {
-	m := newImage(t, []entry{"d/e/f/x=0", "d/ 0700"}, []entry{"d/e/f/y=1"}, []entry{"d/e/z=2"})
+	m := newImage(t, []item{"d/e/f/x=0", "d/ 0700"}, []item{"d/e/f/y=1"}, []item{"d/e/z=2"})
 	var walk func(d *Dir)
 	walk = func(d *Dir) {
 		all, err := d.List(t.Context())
@@ -149,7 +149,7 @@ func TestListedDirectoriesAskForNothingMore(t *testing.T) {
 }
 
 func TestKnownAsksForNothing(t *testing.T) {
-	m := newImage(t, []entry{"d/ 0700", "e/x=0"}, []entry{"d/x=1", "u/.wh..wh..opq", "t/ 0711"})
+	m := newImage(t, []item{"d/ 0700", "e/x=0"}, []item{"d/x=1", "u/.wh..wh..opq", "t/ 0711"})
 	tree := NewTree(m, TreeOptions{})
 	for path, want := range map[string]bool{"t": true, "u": true, "d": false} {
 		d := dirAt(t, tree, path)
@@ -173,7 +173,7 @@ func TestKnownAsksForNothing(t *testing.T) {
 
 // A Dir forgets nothing: what it looked into once isn't asked for again.
 func TestDirKeepsWhatItLearnt(t *testing.T) {
-	m := newImage(t, slices.Repeat([][]entry{{"d/x=0"}, {}, {"e=1"}}, 20)...)
+	m := newImage(t, slices.Repeat([][]item{{"d/x=0"}, {}, {"e=1"}}, 20)...)
 	d := dirAt(t, NewTree(m, TreeOptions{}), "d")
 	if _, ok, err := d.Lookup(t.Context(), "none"); ok || err != nil {
 		t.Fatal(ok, err)
@@ -193,9 +193,9 @@ func TestDirKeepsWhatItLearnt(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	var layers [][]entry
+	var layers [][]item
 	for i := range 8 {
-		l := []entry{entry(fmt.Sprintf("a/b/c/f%d=x", i)), entry(fmt.Sprintf("a/b/g%d=x", i)), "a/b/l->c/../../../a", entry(fmt.Sprintf("a/h%d=>a/b/c/f%d", i, i-1))}
+		l := []item{item(fmt.Sprintf("a/b/c/f%d=x", i)), item(fmt.Sprintf("a/b/g%d=x", i)), "a/b/l->c/../../../a", item(fmt.Sprintf("a/h%d=>a/b/c/f%d", i, i-1))}
 		if i == 5 {
 			l = append(l, "a/b/c/.wh..wh..opq", "a/b/.wh.g2", "a/ 0700")
 		}
@@ -238,7 +238,7 @@ func TestEachWaitCanBeInterrupted(t *testing.T) {
 		"confine": func(ctx context.Context, d *Dir) error { _, err := d.Confine(ctx, "x/../y"); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newImage(t, []entry{"d/ 0700", "d/x=0"}, []entry{"d/y=1"})
+			m := newImage(t, []item{"d/ 0700", "d/x=0"}, []item{"d/y=1"})
 			waits, come := make(chan struct{}, 2), make(chan struct{})
 			m.fetch = func(ctx context.Context, n int) error {
 				if n == 1 {
@@ -275,7 +275,7 @@ func TestEachWaitCanBeInterrupted(t *testing.T) {
 }
 
 func TestEndedContextIsReturned(t *testing.T) {
-	m := newImage(t, []entry{"d/x=0"}, []entry{"d/y=1"})
+	m := newImage(t, []item{"d/x=0"}, []item{"d/y=1"})
 	d := dirAt(t, NewTree(m, TreeOptions{}), "d")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

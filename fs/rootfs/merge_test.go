@@ -15,68 +15,68 @@ import (
 func TestMerging(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		layers [][]entry
+		layers [][]item
 		want   []string
 		raw    bool
 	}{
 		{"no layers", nil, nil, false},
-		{"empty layers", [][]entry{{}, {}, {}}, nil, false},
-		{"an upper file replaces a lower one", [][]entry{{"a=0"}, {"a=1"}}, []string{"a=1 @1"}, false},
-		{"directories merge, the uppermost entry describes", [][]entry{{"d/ 0700", "d/x=0"}, {"d/ 0711", "d/y=1"}},
+		{"empty layers", [][]item{{}, {}, {}}, nil, false},
+		{"an upper file replaces a lower one", [][]item{{"a=0"}, {"a=1"}}, []string{"a=1 @1"}, false},
+		{"directories merge, the uppermost entry describes", [][]item{{"d/ 0700", "d/x=0"}, {"d/ 0711", "d/y=1"}},
 			[]string{"d/ 0711 @1", "d/x=0 @0", "d/y=1 @1"}, false},
-		{"a parent that no entry names has the lower layer's attributes", [][]entry{{"d/ 0700", "d/x=0"}, {"d/y=1"}},
+		{"a parent that no entry names has the lower layer's attributes", [][]item{{"d/ 0700", "d/x=0"}, {"d/y=1"}},
 			[]string{"d/ 0700 @0", "d/x=0 @0", "d/y=1 @1"}, false},
-		{"a parent that no layer describes", [][]entry{{"d/x=0"}, {"d/y=1"}},
+		{"a parent that no layer describes", [][]item{{"d/x=0"}, {"d/y=1"}},
 			[]string{"d/ ?", "d/x=0 @0", "d/y=1 @1"}, false},
-		{"a whiteout hides a file below", [][]entry{{"a=0", "b=0"}, {".wh.a"}}, []string{"b=0 @0"}, false},
-		{"a whiteout hides a directory below with all that is in it", [][]entry{{"d/", "d/e/x=0", "f=0"}, {".wh.d"}, {}}, []string{"f=0 @0"}, false},
-		{"a whiteout and its name in one layer: the name stays", [][]entry{{"x=0"}, {".wh.x", "x=1"}}, []string{"x=1 @1"}, false},
-		{"a whiteout and its directory in one layer: this layer's shows alone", [][]entry{{"d/", "d/a=0"}, {".wh.d", "d/ 0700", "d/b=1"}},
+		{"a whiteout hides a file below", [][]item{{"a=0", "b=0"}, {".wh.a"}}, []string{"b=0 @0"}, false},
+		{"a whiteout hides a directory below with all that is in it", [][]item{{"d/", "d/e/x=0", "f=0"}, {".wh.d"}, {}}, []string{"f=0 @0"}, false},
+		{"a whiteout and its name in one layer: the name stays", [][]item{{"x=0"}, {".wh.x", "x=1"}}, []string{"x=1 @1"}, false},
+		{"a whiteout and its directory in one layer: this layer's shows alone", [][]item{{"d/", "d/a=0"}, {".wh.d", "d/ 0700", "d/b=1"}},
 			[]string{"d/ 0700 @1", "d/b=1 @1"}, false},
-		{"a whiteout and its undescribed directory: nothing of the layers below describes it", [][]entry{{"d/ 0700", "d/a=0"}, {".wh.d", "d/b=1"}},
+		{"a whiteout and its undescribed directory: nothing of the layers below describes it", [][]item{{"d/ 0700", "d/a=0"}, {".wh.d", "d/b=1"}},
 			[]string{"d/ ?", "d/b=1 @1"}, false},
-		{"a name comes back above its whiteout", [][]entry{{"x=0", "d/a=0"}, {".wh.x", ".wh.d"}, {"x=2", "d/b=2"}},
+		{"a name comes back above its whiteout", [][]item{{"x=0", "d/a=0"}, {".wh.x", ".wh.d"}, {"x=2", "d/b=2"}},
 			[]string{"d/ ?", "d/b=2 @2", "x=2 @2"}, false},
-		{"an opaque directory hides lower layers only", [][]entry{{"d/ 0700", "d/a=0", "d/e/x=0"}, {"d/b=1", "d/.wh..wh..opq", "d/e/y=1"}},
+		{"an opaque directory hides lower layers only", [][]item{{"d/ 0700", "d/a=0", "d/e/x=0"}, {"d/b=1", "d/.wh..wh..opq", "d/e/y=1"}},
 			[]string{"d/ ?", "d/b=1 @1", "d/e/ ?", "d/e/y=1 @1"}, false},
-		{"an opaque directory below others", [][]entry{{"d/a=0"}, {"d/.wh..wh..opq", "d/b=1"}, {"d/c=2"}},
+		{"an opaque directory below others", [][]item{{"d/a=0"}, {"d/.wh..wh..opq", "d/b=1"}, {"d/c=2"}},
 			[]string{"d/ ?", "d/b=1 @1", "d/c=2 @2"}, false},
-		{"an opaque root hides all below", [][]entry{{"a=0", "d/x=0"}, {".wh..wh..opq", "d/y=1"}, {"c=2"}},
+		{"an opaque root hides all below", [][]item{{"a=0", "d/x=0"}, {".wh..wh..opq", "d/y=1"}, {"c=2"}},
 			[]string{"c=2 @2", "d/ ?", "d/y=1 @1"}, false},
-		{"whiteouts of any type", [][]entry{{"a=0", "b=0", "c=0", "d/x=0", "e=0"}, {"f=1", ".wh.a=text", ".wh.b->nowhere", ".wh.c/", "d/.wh..wh..opq/", ".wh.e=>f"}},
+		{"whiteouts of any type", [][]item{{"a=0", "b=0", "c=0", "d/x=0", "e=0"}, {"f=1", ".wh.a=text", ".wh.b->nowhere", ".wh.c/", "d/.wh..wh..opq/", ".wh.e=>f"}},
 			[]string{"d/ ?", "f=1 @1"}, false},
-		{"whiteouts of what isn't there, and below what is whited out", [][]entry{{"d/x=0"}, {".wh.none", ".wh.d", "n/.wh.x"}},
+		{"whiteouts of what isn't there, and below what is whited out", [][]item{{"d/x=0"}, {".wh.none", ".wh.d", "n/.wh.x"}},
 			[]string{"n/ ?"}, false},
-		{"a whiteout's prefix alone is nothing", [][]entry{{"a=0"}, {".wh.", ".wh..", ".wh..."}}, []string{"a=0 @0"}, false},
-		{"names of AUFS are hidden, and all that is in them", [][]entry{{".wh..wh.plnk/x=0", "a=0"}, {".wh..wh.aufs", ".wh..wh.orph/y=1"}}, []string{"a=0 @0"}, false},
-		{"a whiteout hides no other name", [][]entry{{"a.b=0", "a=0", "aa=0", "A=0"}, {".wh.a"}}, []string{"A=0 @0", "a.b=0 @0", "aa=0 @0"}, false},
-		{"names around the whiteouts in byte order", [][]entry{{"!=0", ".a=0", ".wh=0", ".wi=0", "z=0"}, {".wh.z", ".wh..a", ".wg=1", ".x=1"}},
+		{"a whiteout's prefix alone is nothing", [][]item{{"a=0"}, {".wh.", ".wh..", ".wh..."}}, []string{"a=0 @0"}, false},
+		{"names of AUFS are hidden, and all that is in them", [][]item{{".wh..wh.plnk/x=0", "a=0"}, {".wh..wh.aufs", ".wh..wh.orph/y=1"}}, []string{"a=0 @0"}, false},
+		{"a whiteout hides no other name", [][]item{{"a.b=0", "a=0", "aa=0", "A=0"}, {".wh.a"}}, []string{"A=0 @0", "a.b=0 @0", "aa=0 @0"}, false},
+		{"names around the whiteouts in byte order", [][]item{{"!=0", ".a=0", ".wh=0", ".wi=0", "z=0"}, {".wh.z", ".wh..a", ".wg=1", ".x=1"}},
 			[]string{"!=0 @0", ".wg=1 @1", ".wh=0 @0", ".wi=0 @0", ".x=1 @1"}, false},
-		{"devices 0,0 are shown, and hide nothing", [][]entry{{"a=0"}, {"b%0,0"}}, []string{"a=0 @0", "b%0,0 @1"}, false},
-		{"a file replaces a directory, for good", [][]entry{{"d/x=0"}, {"d=1"}, {"d/y=2"}}, []string{"d/ ?", "d/y=2 @2"}, false},
-		{"a directory shadows a symlink below", [][]entry{{"usr/lib/x=0", "lib->usr/lib"}, {"lib/y=1"}},
+		{"devices 0,0 are shown, and hide nothing", [][]item{{"a=0"}, {"b%0,0"}}, []string{"a=0 @0", "b%0,0 @1"}, false},
+		{"a file replaces a directory, for good", [][]item{{"d/x=0"}, {"d=1"}, {"d/y=2"}}, []string{"d/ ?", "d/y=2 @2"}, false},
+		{"a directory shadows a symlink below", [][]item{{"usr/lib/x=0", "lib->usr/lib"}, {"lib/y=1"}},
 			[]string{"lib/ ?", "lib/y=1 @1", "usr/ ?", "usr/lib/ ?", "usr/lib/x=0 @0"}, false},
-		{"a symlink replaces a directory", [][]entry{{"usr/", "lib/x=0"}, {"lib->usr/lib"}}, []string{"lib->usr/lib @1", "usr/ @0"}, false},
-		{"a directory that a whiteout alone implies", [][]entry{{}, {"q/.wh.x"}}, []string{"q/ ?"}, false},
-		{"devices and fifos", [][]entry{{"f|", "n%1,3 0666"}}, []string{"f| @0", "n%1,3 0666 @0"}, false},
-		{"hard links are bound to the file", [][]entry{{"a=0", "b=>a"}, {"a=1"}}, []string{"a=1 @1", "b=0 @0"}, false},
-		{"a hard link into a lower layer", [][]entry{{"d/a=0 0600"}, {"b=>d/a"}, {".wh.d"}}, []string{"b=0 0600 @0"}, false},
-		{"a hard link into lower layers, from layer to layer", [][]entry{{"a=0"}, {"b=>a", ".wh.a"}, {"c=>b"}, {"b=3"}}, []string{"b=3 @3", "c=0 @0"}, false},
-		{"a hard link finds its target through symlinks below, inside the root", [][]entry{{"usr/lib/a=0", "lib->/../usr/lib", "usr/l->../../lib"}, {"b=>usr/l/a"}},
+		{"a symlink replaces a directory", [][]item{{"usr/", "lib/x=0"}, {"lib->usr/lib"}}, []string{"lib->usr/lib @1", "usr/ @0"}, false},
+		{"a directory that a whiteout alone implies", [][]item{{}, {"q/.wh.x"}}, []string{"q/ ?"}, false},
+		{"devices and fifos", [][]item{{"f|", "n%1,3 0666"}}, []string{"f| @0", "n%1,3 0666 @0"}, false},
+		{"hard links are bound to the file", [][]item{{"a=0", "b=>a"}, {"a=1"}}, []string{"a=1 @1", "b=0 @0"}, false},
+		{"a hard link into a lower layer", [][]item{{"d/a=0 0600"}, {"b=>d/a"}, {".wh.d"}}, []string{"b=0 0600 @0"}, false},
+		{"a hard link into lower layers, from layer to layer", [][]item{{"a=0"}, {"b=>a", ".wh.a"}, {"c=>b"}, {"b=3"}}, []string{"b=3 @3", "c=0 @0"}, false},
+		{"a hard link finds its target through symlinks below, inside the root", [][]item{{"usr/lib/a=0", "lib->/../usr/lib", "usr/l->../../lib"}, {"b=>usr/l/a"}},
 			[]string{"b=0 @0", "lib->usr/lib @0", "usr/ ?", "usr/l->../lib @0", "usr/lib/ ?", "usr/lib/a=0 @0"}, false},
-		{"a hard link to a symlink below is the symlink, relative to its own directory", [][]entry{{"s->/d/a", "d/a=0"}, {"d/e/b=>s"}},
+		{"a hard link to a symlink below is the symlink, relative to its own directory", [][]item{{"s->/d/a", "d/a=0"}, {"d/e/b=>s"}},
 			[]string{"d/ ?", "d/a=0 @0", "d/e/ ?", "d/e/b->../../d/a @0", "s->d/a @0"}, false},
-		{"a hard link to a directory below, or to nothing, isn't there and hides", [][]entry{{"d/", "a=0", "b=0", "x=0"}, {"a=>d", "b=>none/x", "c=>x/y"}},
+		{"a hard link to a directory below, or to nothing, isn't there and hides", [][]item{{"d/", "a=0", "b=0", "x=0"}, {"a=>d", "b=>none/x", "c=>x/y"}},
 			[]string{"d/ @0", "x=0 @0"}, false},
-		{"a hard link sees the layers below as they are without its own", [][]entry{{"a=0"}, {".wh.a", "b=>a"}}, []string{"b=0 @0"}, false},
-		{"a hard link sees what a layer below hid", [][]entry{{"a=0", "d/x=0"}, {".wh.a", "d/.wh..wh..opq"}, {"b=>a", "c=>d/x"}}, []string{"d/ ?"}, false},
-		{"a directory stands on a hard link of a lower layer as on a file", [][]entry{{"a=0", "b/x=0"}, {"b=>a"}, {"b/y=2"}}, []string{"a=0 @0", "b/ ?", "b/y=2 @2"}, false},
-		{"raw: whiteouts are files, hard links into lower layers aren't there", [][]entry{{"a=0", ".wh.a", "d/.wh..wh..opq", "d/x=0", ".wh.", "b=>none", ".wh..wh.p/y=0"}},
+		{"a hard link sees the layers below as they are without its own", [][]item{{"a=0"}, {".wh.a", "b=>a"}}, []string{"b=0 @0"}, false},
+		{"a hard link sees what a layer below hid", [][]item{{"a=0", "d/x=0"}, {".wh.a", "d/.wh..wh..opq"}, {"b=>a", "c=>d/x"}}, []string{"d/ ?"}, false},
+		{"a directory stands on a hard link of a lower layer as on a file", [][]item{{"a=0", "b/x=0"}, {"b=>a"}, {"b/y=2"}}, []string{"a=0 @0", "b/ ?", "b/y=2 @2"}, false},
+		{"raw: whiteouts are files, hard links into lower layers aren't there", [][]item{{"a=0", ".wh.a", "d/.wh..wh..opq", "d/x=0", ".wh.", "b=>none", ".wh..wh.p/y=0"}},
 			[]string{".wh.= @0", ".wh..wh.p/ ?", ".wh..wh.p/y=0 @0", ".wh.a= @0", "a=0 @0", "d/ ?", "d/.wh..wh..opq= @0", "d/x=0 @0"}, true},
 	} {
 		for _, order := range []string{"", " in reverse order"} {
 			t.Run(c.name+order, func(t *testing.T) {
-				var layers [][]entry
+				var layers [][]item
 				for _, l := range c.layers {
 					l = slices.Clone(l)
 					if order != "" {
@@ -100,7 +100,7 @@ func TestMerging(t *testing.T) {
 }
 
 func TestNamesThatAreNotThere(t *testing.T) {
-	m := newImage(t, []entry{"d/x=0", "gone=0", ".wh.y"}, []entry{".wh.gone", ".wh..wh.plnk/z=1"})
+	m := newImage(t, []item{"d/x=0", "gone=0", ".wh.y"}, []item{".wh.gone", ".wh..wh.plnk/z=1"})
 	tree := NewTree(m, TreeOptions{})
 	for _, name := range []string{"", ".", "..", "/", "d/x", "d\x00", ".wh.gone", ".wh.y", ".wh..wh.plnk", ".wh.", "gone", "none", strings.Repeat("n", 300)} {
 		if f, ok, err := tree.Root().Lookup(t.Context(), name); ok || err != nil {
@@ -110,7 +110,7 @@ func TestNamesThatAreNotThere(t *testing.T) {
 }
 
 func TestRootIsNeverDescribed(t *testing.T) {
-	m := newImage(t, []entry{"./ 0700"})
+	m := newImage(t, []item{"./ 0700"})
 	root := NewTree(m, TreeOptions{}).Root()
 	a, layer, err := root.Attr(t.Context())
 	if err != nil || a.Described || layer != -1 || a.Mode != 0o040000 {
@@ -133,7 +133,7 @@ func TestWhatIsNotShownIsNoted(t *testing.T) {
 		{true, []string{`d/l: it is a hard link to "none", which this archive doesn't have`}},
 	} {
 		var notes []string
-		m := newImage(t, []entry{".wh.", "d/l=>none"})
+		m := newImage(t, []item{".wh.", "d/l=>none"})
 		tree := NewTree(m, TreeOptions{Raw: c.raw, Note: func(n Note) { notes = append(notes, n.Name+": "+n.Why) }})
 		if _, err := m.walk(tree.Root(), false); err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestWhatIsNotShownIsNoted(t *testing.T) {
 			t.Errorf("raw %v: %q", c.raw, notes)
 		}
 		notes = nil
-		if _, ok, err := find(tree.Root(), "d/l"); ok || err != nil {
+		if _, ok, err := findPath(tree.Root(), "d/l"); ok || err != nil {
 			t.Error(ok, err)
 		}
 		if !slices.Equal(notes, c.want[len(c.want)-1:]) {
@@ -152,7 +152,7 @@ func TestWhatIsNotShownIsNoted(t *testing.T) {
 }
 
 func TestErrorsOfLayersPassThrough(t *testing.T) {
-	m := newImage(t, []entry{"d/ 0700", "d/x=0", "d/l->x/../y"}, []entry{"d/y=1", "h=>d/x"})
+	m := newImage(t, []item{"d/ 0700", "d/x=0", "d/l->x/../y"}, []item{"d/y=1", "h=>d/x"})
 	m.fetch = func(_ context.Context, n int) error {
 		if n == 0 {
 			return errFetch
@@ -184,14 +184,14 @@ func TestErrorsOfLayersPassThrough(t *testing.T) {
 
 // The figures are bounds that a quadratic step anywhere would break by far.
 func TestManyLayersAndNames(t *testing.T) {
-	var entries []entry
+	var entries []item
 	for i := range 300 {
-		entries = append(entries, entry(fmt.Sprintf("d%d/ 0700", i)), entry(fmt.Sprintf("d%d/f=x", i)))
+		entries = append(entries, item(fmt.Sprintf("d%d/ 0700", i)), item(fmt.Sprintf("d%d/f=x", i)))
 	}
 	same, empty := newLayer(t, entries...), newLayer(t)
-	var big []entry
+	var big []item
 	for i := range 100_000 {
-		big = append(big, entry(fmt.Sprintf("many/f%d=", i)))
+		big = append(big, item(fmt.Sprintf("many/f%d=", i)))
 	}
 	large, hider := newLayer(t, big...), newLayer(t, "many/.wh.f5", "many/g=")
 	for _, c := range []struct {

@@ -260,8 +260,8 @@ func (f *feed) target() string {
 	return s
 }
 
-// entry gives one entry of a layer.
-func (f *feed) entry() entry {
+// item gives one entry of a layer.
+func (f *feed) item() item {
 	p := f.path()
 	dir, name := "", p
 	if i := strings.LastIndexByte(p, '/'); i >= 0 {
@@ -269,27 +269,27 @@ func (f *feed) entry() entry {
 	}
 	switch f.next(10) {
 	case 0, 1:
-		return entry(p + "/ 0700")
+		return item(p + "/ 0700")
 	case 2, 3:
-		return entry(p + "=x")
+		return item(p + "=x")
 	case 4, 5, 6:
-		return entry(p + "->" + f.target())
+		return item(p + "->" + f.target())
 	case 7:
-		return entry(p + "=>" + f.path())
+		return item(p + "=>" + f.path())
 	case 8:
-		return entry(dir + ".wh." + name)
+		return item(dir + ".wh." + name)
 	default:
-		return entry(p + "/.wh..wh..opq")
+		return item(p + "/.wh..wh..opq")
 	}
 }
 
 // layers gives up to max layers.
-func (f *feed) layers(max int) [][]entry {
-	var layers [][]entry
+func (f *feed) layers(max int) [][]item {
+	var layers [][]item
 	for len(layers) < max && len(*f) > 0 {
-		var l []entry
+		var l []item
 		for n := f.next(12); len(l) < n && len(*f) > 0; {
-			l = append(l, f.entry())
+			l = append(l, f.item())
 		}
 		layers = append(layers, l)
 	}

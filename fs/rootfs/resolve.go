@@ -6,20 +6,11 @@ import (
 	"strings"
 )
 
-// Bounds of resolving a path.
-const (
-	// maxHops is how many symlinks a path may lead through: MAXSYMLINKS of Linux,
-	// include/linux/namei.h. One more is ELOOP.
-	maxHops = 40
-	// maxTarget is the longest target of a symlink, in bytes: PATH_MAX of Linux,
-	// include/uapi/linux/limits.h, without the NUL at its end.
-	maxTarget = 4095
-	// maxLookups is how many names a resolver looks up at most. A path of PATH_MAX bytes has 2048 names at
-	// most; as many again are for the symlinks that it leads through. Without the bound, 40
-	// symlinks of 2048 names each would take 80,000 lookups, and hard links that lead from
-	// layer to layer exponentially many.
-	maxLookups = 4096
-)
+// maxLookups is how many names a resolver looks up at most. A path of PATH_MAX bytes has 2048 names;
+// as many again are for the symlinks that it leads through. Without the bound, 40 symlinks of 2048
+// names each would take 80,000 lookups, and hard links that lead from layer to layer exponentially
+// many.
+const maxLookups = 4096
 
 // errLookups says that a resolver has looked up maxLookups names.
 var errLookups = errors.New("too many lookups")
