@@ -29,52 +29,26 @@ var (
 // them are shown confined as well, so the kernel goes through them as a chroot does.
 //
 // Where the path leads nowhere (a name is missing, is a file, or is in a circle of symlinks), the
-// kernel stops as a chroot does. What stands behind stays if no ".." of it can lead out even
-// though the name came to be a directory; else those ".." are left out. The path leads nowhere
-// still.
+// kernel stops as a chroot does. The rest is kept, but for each ".." that would lead out if the
+// names were directories, and each ".." behind a symlink that leads nowhere. So no program that
+// resolves paths by itself, and is more patient than the kernel, comes out.
 //
-// Rejected: to write every ".." away that stands behind a name. That changes targets that lead
-// nowhere out, and that are meant for another tree ("/proc/self/../x").
+// Rejected: to write every ".." away that stands behind a name. That changes targets that don't
+// lead out, and those that lead nowhere here and are meant for another tree ("/proc/self/../x").
 func (d *Dir) Confine(ctx context.Context, target string) (string, error) {
 	if len(target) > maxTarget {
 		return "", ErrTargetTooLong
 	}
-	// from is where target is at the root for the last time: behind a "/" at its start or
-	// behind a ".." at the root. -1: nowhere.
-	at, from, off := d, -1, 0
-	if strings.HasPrefix(target, "/") {
-		at, from, off = d.top(), 0, 1
+	rest, fromRoot, err := d.limitUps(ctx, target)
+	switch {
+	case errors.Is(err, errLookups):
+		return "", ErrTargetLookups
+	case err != nil:
+		return "", err
+	case !fromRoot:
+		return rest, nil
 	}
-	r := newResolver()
-	hops := 1 // the symlink itself
-	for last := lastUp(target); off < last; {
-		name, _, _ := strings.Cut(target[off:], "/")
-		end := off + len(name)
-		if name == ".." && at.parent == nil {
-			from = end
-		}
-		before := hops
-		to, ok, err := r.follow(ctx, at, name, &hops)
-		if errors.Is(err, errLookups) {
-			return "", ErrTargetLookups
-		}
-		if err != nil {
-			return "", err
-		}
-		if !ok {
-			depth := at.depth() + 1
-			if hops != before {
-				depth = 0 // name is a symlink: where it would lead can't be known
-			}
-			target = target[:end] + limitUps(target[end:], depth)
-			break
-		}
-		at, off = to, end+1
-	}
-	if from < 0 {
-		return target, nil
-	}
-	rest := strings.TrimLeft(target[from:], "/")
+	rest = strings.TrimLeft(rest, "/")
 	depth := d.depth()
 	switch {
 	case 3*depth+len(rest) > maxTarget:
@@ -87,6 +61,65 @@ func (d *Dir) Confine(ctx context.Context, target string) (string, error) {
 	return ".", nil
 }
 
+// limitUps gives a target without a ".." at the root, and without what has no effect before it.
+// fromRoot is true if the result is relative to the root, and not to the directory.
+func (d *Dir) limitUps(ctx context.Context, target string) (rest string, fromRoot bool, err error) {
+	var (
+		at     = d
+		off    = 0    // how far the target is walked
+		kept   []byte // what is kept of it
+		absent = 0    // how many names below at the path is where nothing is
+		astray bool   // the path is behind a symlink that leads nowhere
+		failed bool   // the path was where nothing is
+		hops   = 1    // the symlink itself
+		r      = newResolver()
+	)
+	if strings.HasPrefix(target, "/") {
+		at, off, fromRoot = d.top(), 1, true
+	}
+	for last := lastUp(target); off < last; {
+		name, _, _ := strings.Cut(target[off:], "/")
+		keep := true
+		switch {
+		case name == "" || name == ".":
+		case name == ".." && astray:
+			keep = false
+		case name == ".." && absent > 0:
+			absent--
+		case name == ".." && at.parent != nil:
+			at = at.parent
+		case name == "..":
+			keep = false
+			if !failed {
+				kept, fromRoot = nil, true
+			}
+		case astray:
+		case absent > 0:
+			absent++
+		default:
+			before := hops
+			to, ok, err := r.follow(ctx, at, name, &hops)
+			switch {
+			case err != nil:
+				return "", false, err
+			case ok:
+				at = to
+			case hops != before:
+				astray = true
+			default:
+				absent = 1
+			}
+			failed = failed || !ok
+		}
+		end := min(off+len(name)+1, len(target))
+		if keep {
+			kept = append(kept, target[off:end]...)
+		}
+		off = end
+	}
+	return string(kept) + target[off:], fromRoot, nil
+}
+
 // lastUp gives the end of the last ".." in a path; 0: it has none.
 func lastUp(path string) int {
 	for end := len(path); end > 0; {
@@ -97,30 +130,4 @@ func lastUp(path string) int {
 		end = start - 1
 	}
 	return 0
-}
-
-// limitUps leaves out each ".." of a path that would lead above the root, if the path begins at a
-// depth below it and all its names are directories.
-func limitUps(path string, depth int) string {
-	var kept strings.Builder
-	for path != "" {
-		name, _, slash := strings.Cut(path, "/")
-		n := len(name)
-		if slash {
-			n++
-		}
-		switch {
-		case name == "" || name == ".":
-		case name != "..":
-			depth++
-		case depth > 0:
-			depth--
-		default:
-			path = path[n:]
-			continue
-		}
-		kept.WriteString(path[:n])
-		path = path[n:]
-	}
-	return kept.String()
 }

@@ -141,63 +141,68 @@ func (d *Dir) look(ctx context.Context, n int) error {
 
 // lookAlone looks into layer n, into which the parent has looked already.
 func (d *Dir) lookAlone(ctx context.Context, n int) error {
-	at, rest := part{n, Root}, n-1
-	if d.parent != nil {
-		parts, next := d.parent.state()
-		i := sort.Search(len(parts), func(i int) bool { return parts[i].layer <= n })
-		if i == len(parts) || parts[i].layer < n {
-			// The layer has no such directory as the parent.
-			d.learn(n, nil, after(parts, next, i-1))
-			return nil
-		}
-		at, rest = parts[i], after(parts, next, i)
+	if d.parent == nil {
+		return d.lookRoot(ctx, n)
+	}
+	parts, next := d.parent.state()
+	i := sort.Search(len(parts), func(i int) bool { return parts[i].layer <= n })
+	if i == len(parts) || parts[i].layer < n {
+		// The layer has no such directory as the parent.
+		d.learn(n, nil, after(parts, next, i-1))
+		return nil
 	}
 	x, err := d.tree.layer(ctx, n)
 	if err != nil {
 		return err
 	}
-	if d.parent == nil {
-		opaque, err := d.tree.opaque(x, Root)
-		if err != nil {
-			return err
-		}
-		if opaque {
-			rest = -1
-		}
-		d.learn(n, &at, rest)
-		return nil
-	}
-	ino, ok, err := x.Lookup(at.ino, d.name)
+	at, rest := parts[i].ino, after(parts, next, i)
+	ino, ok, err := x.Lookup(at, d.name)
 	if err != nil {
 		return err
 	}
-	if !ok {
-		gone, err := d.tree.whitedOut(x, at.ino, d.name)
+	var found *part
+	var last bool
+	if ok {
+		a, err := x.Attr(ino)
 		if err != nil {
 			return err
 		}
-		if gone {
-			rest = -1
+		if last = !isDir(a.Mode); !last {
+			found = &part{n, ino}
+			last, err = d.tree.last(x, at, d.name, ino)
+			if err != nil {
+				return err
+			}
 		}
-		d.learn(n, nil, rest)
-		return nil
-	}
-	a, err := x.Attr(ino)
-	if err != nil {
-		return err
-	}
-	if !isDir(a.Mode) {
-		d.learn(n, nil, -1)
-		return nil
-	}
-	last, err := d.tree.last(x, at.ino, d.name, ino)
-	if err != nil {
+	} else if last, err = d.tree.whitedOut(x, at, d.name); err != nil {
 		return err
 	}
 	if last {
 		rest = -1
 	}
-	d.learn(n, &part{n, ino}, rest)
+	d.learn(n, found, rest)
+	return nil
+}
+
+// lookRoot is lookAlone of a root.
+func (d *Dir) lookRoot(ctx context.Context, n int) error {
+	x, err := d.tree.layer(ctx, n)
+	if err != nil {
+		return err
+	}
+	if parts, _ := d.state(); d.tree.again(n, x, parts) {
+		d.learn(n, nil, n-1)
+		return nil
+	}
+	opaque, err := d.tree.opaque(x, Root)
+	if err != nil {
+		return err
+	}
+	next := n - 1
+	if opaque {
+		next = -1
+	}
+	d.learn(n, &part{n, Root}, next)
 	return nil
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	digest "github.com/opencontainers/go-digest"
 )
 
 // item is one entry of an archive, as a test writes it:
@@ -74,7 +76,19 @@ func newLayer(t testing.TB, items ...item) *layer {
 		entries = append(entries, e.ent(t))
 	}
 	raw := archive(t, entries...)
-	return &layer{raw, index(t, raw)}
+	s, err := Scan(bytes.NewReader(raw), bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := s.Encode(&b, Meta{Packed: "sha256:aa", DiffID: digest.FromBytes(raw), Size: int64(len(raw))}); err != nil {
+		t.Fatal(err)
+	}
+	x, err := Open(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &layer{raw, x}
 }
 
 // image is layers in memory, the lowest first. It records what is asked for.

@@ -171,9 +171,26 @@ func TestKnownAsksForNothing(t *testing.T) {
 	}
 }
 
+func TestLayerThatIsThereAgainContributesNothing(t *testing.T) {
+	m := newImage(t, []item{"a=0"}, []item{"d/x=1", ".wh.a"}, []item{"d/y=2", ".wh.d"})
+	m.layers = append(slices.Repeat(m.layers, 60), m.layers[1])
+	tree := NewTree(m, TreeOptions{})
+	got, err := m.walk(tree.Root(), false)
+	if err != nil || !slices.Equal(got, []string{"d/ ?", "d/x=1 @180", "d/y=2 @179"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if parts, _ := tree.Root().state(); len(parts) != 3 {
+		t.Errorf("%d parts", len(parts))
+	}
+}
+
 // A Dir forgets nothing: what it looked into once isn't asked for again.
 func TestDirKeepsWhatItLearnt(t *testing.T) {
-	m := newImage(t, slices.Repeat([][]item{{"d/x=0"}, {}, {"e=1"}}, 20)...)
+	var layers [][]item
+	for i := range 20 {
+		layers = append(layers, []item{"d/x=", item(fmt.Sprintf("y%d=", i))}, []item{item(fmt.Sprintf("z%d=", i))})
+	}
+	m := newImage(t, layers...)
 	d := dirAt(t, NewTree(m, TreeOptions{}), "d")
 	if _, ok, err := d.Lookup(t.Context(), "none"); ok || err != nil {
 		t.Fatal(ok, err)

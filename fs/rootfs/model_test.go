@@ -243,7 +243,7 @@ func (f *feed) path() string {
 }
 
 func (f *feed) target() string {
-	components := []string{"a", "b", "c", "d", "..", "..", "..", ".", "", "e"}
+	components := []string{"a", "b", "c", "d", "..", "..", "..", ".", "", "l1", "l2", "e"}
 	s := ""
 	if f.next(3) == 0 {
 		s = "/"
@@ -288,7 +288,11 @@ func (f *feed) layers(max int) [][]item {
 	var layers [][]item
 	for len(layers) < max && len(*f) > 0 {
 		var l []item
-		for n := f.next(12); len(l) < n && len(*f) > 0; {
+		n := f.next(16)
+		if n >= 12 && len(layers) > 0 { // a layer once more
+			l, n = layers[(n-12)%len(layers)], 0
+		}
+		for len(l) < n && len(*f) > 0 {
 			l = append(l, f.item())
 		}
 		layers = append(layers, l)
@@ -304,7 +308,7 @@ func FuzzMerge(f *testing.F) {
 		f.Add(noise(seed, 120))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		layers := (*feed)(&b).layers(4)
+		layers := (*feed)(&b).layers(5)
 		m := newImage(t, layers...)
 		bounded := false
 		tree := NewTree(m, TreeOptions{Note: func(n Note) { bounded = bounded || strings.Contains(n.Why, "lookups") }})

@@ -3,7 +3,10 @@ package rootfs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // Layers are the layers of one image, the lowest first.
@@ -39,8 +42,13 @@ type Tree struct {
 	opt    TreeOptions
 	root   *Dir
 
-	mu    sync.Mutex   // guards below; the last in the lock order
-	below map[int]*Dir // by n: the root of the merge of the layers below n; see Tree.rootBelow
+	// mu guards the fields below. No other lock is taken, and no layer is asked for, while it is
+	// held.
+	mu sync.Mutex
+	// below has the root of the merge of the layers below n, by n. See Tree.rootBelow.
+	below map[int]*Dir
+	// diffIDs has what is known of the layers' diff IDs, by their numbers. See Tree.again.
+	diffIDs map[int]digest.Digest
 }
 
 // NewTree makes the merge of layers. No layer is asked for.
@@ -67,6 +75,22 @@ func (t *Tree) rootBelow(n int) *Dir {
 		t.below[n] = d
 	}
 	return d
+}
+
+// again reports whether layer n, whose index is x, has the same archive as one of the layers above
+// that parts are of. Such a layer contributes nothing: each of its names is decided above.
+func (t *Tree) again(n int, x *Index, parts []part) bool {
+	id := x.Meta().DiffID
+	if id == "" {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.diffIDs == nil {
+		t.diffIDs = make(map[int]digest.Digest)
+	}
+	t.diffIDs[n] = id
+	return slices.ContainsFunc(parts, func(p part) bool { return t.diffIDs[p.layer] == id })
 }
 
 // layer gives the index of layer n.
