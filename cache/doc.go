@@ -62,12 +62,14 @@
 // The bound is the directory's, and kept there. Pointers, indexes, and damaged blobs that were set
 // aside, take an eighth of it each at most: the pointers that weren't remembered for longest go, the
 // indexes that weren't opened for longest, and all that was set aside. Room is made before a download where its size
-// is known, and else by and by, by unlinking what wasn't used for longest, down to a low watermark,
+// is known, and for a making, by and by where its size isn't known, by unlinking what wasn't used for longest, down to a low watermark,
 // so that it isn't done for each file. Files that this process has open are
 // never unlinked, and no file is ever truncated: a reader, or a kernel that reads
 // past us, goes on undisturbed. What another process unlinks meanwhile counts until
 // it is closed. A blob larger than the whole bound is served while it is open and then
 // kept nowhere. Recency stands in a file's mtime, set at most once a minute.
+// A blob that was demoted goes before all others: a packed layer, once the unpacked one is there. Its
+// file is executable.
 //
 // A blob is looked at again where there is reason to. Its size is, at every open: if it is
 // another than was asked for, one check tells whether the file is damaged or the want is wrong.

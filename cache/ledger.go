@@ -98,6 +98,16 @@ func (l *ledger) noteLocked(d digest.Digest, bytes int64) {
 	}
 }
 
+// demote makes a blob the one that goes next.
+func (l *ledger) demote(d digest.Digest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.index.entries[d]; e != nil {
+		l.index.remove(e)
+		l.index.link(nil, e, l.index.oldest())
+	}
+}
+
 // mark is a moment, for vanished.
 func (l *ledger) mark() uint64 {
 	l.mu.Lock()

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -57,24 +56,29 @@ func (r Removed) Total() Held {
 // removed, or that ctx ended; what was stands beside it.
 func (c *Directory) Prune(ctx context.Context, o PruneOptions) (Removed, error) {
 	r := c.remover(o)
+	old := func(b blobEntry) bool { return o.OlderThan > 0 && r.now.Sub(b.used) > o.OlderThan }
 	r.blobs(ctx, func(blobs []blobEntry) []blobEntry {
 		if o.OlderThan == 0 && o.To == 0 {
 			return nil
 		}
-		slices.SortFunc(blobs, func(a, b blobEntry) int { return a.used.Compare(b.used) })
-		var total int64
+		byUse(blobs, r.now)
+		var total int64 // bytes of those that stay
 		for _, b := range blobs {
-			total += b.bytes
-		}
-		n := 0
-		for ; n < len(blobs); n++ {
-			old := o.OlderThan > 0 && r.now.Sub(blobs[n].used) > o.OlderThan
-			if !old && (o.To == 0 || total <= o.To) {
-				break
+			if !old(b) {
+				total += b.bytes
 			}
-			total -= blobs[n].bytes
 		}
-		return blobs[:n]
+		var chosen []blobEntry
+		for _, b := range blobs {
+			beyond := o.To > 0 && total > o.To
+			if beyond && !old(b) {
+				total -= b.bytes
+			}
+			if beyond || old(b) {
+				chosen = append(chosen, b)
+			}
+		}
+		return chosen
 	})
 	r.leftovers(ctx)
 	r.pointers(ctx, func(path string, st fs.FileInfo) bool {

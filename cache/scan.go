@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -127,26 +128,28 @@ func (s *Store) scan() {
 	s.evict(0)
 }
 
-// byUse brings blobs into the order in which they were used. What has a time that is to
-// come was used before the clock was set back.
+// byUse brings blobs into the order in which they go: first what was demoted, and then what wasn't
+// used for longest. What has a time that is to come was used before the clock was set back.
 func byUse(found []blobEntry, now time.Time) {
-	slices.SortFunc(found, func(a, b blobEntry) int {
-		if fa, fb := a.used.Sub(now) > time.Minute, b.used.Sub(now) > time.Minute; fa != fb {
-			if fa {
-				return -1
-			}
+	rank := func(b blobEntry) int {
+		switch {
+		case b.demoted:
+			return 0
+		case b.used.Sub(now) > time.Minute:
 			return 1
 		}
-		return a.used.Compare(b.used)
-	})
+		return 2
+	}
+	slices.SortFunc(found, func(a, b blobEntry) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), a.used.Compare(b.used)) })
 }
 
 // blobEntry is a blob as the directory lists it.
 type blobEntry struct {
-	digest digest.Digest
-	size   int64
-	bytes  int64     // of the disk
-	used   time.Time // within a minute, where it was closed since
+	digest  digest.Digest
+	size    int64
+	bytes   int64     // of the disk
+	used    time.Time // within a minute, where it was closed since
+	demoted bool      // as Demote did
 }
 
 // walkBlobs lists the blobs. What can't be read is missed, not fatal: the disk is asked
@@ -172,7 +175,7 @@ func walkByDigest(ctx context.Context, dir string, pathOf func(digest.Digest) st
 		if err != nil {
 			return nil // evicted meanwhile
 		}
-		return each(blobEntry{d, st.Size(), allocated(st), st.ModTime()})
+		return each(blobEntry{d, st.Size(), allocated(st), st.ModTime(), demoted(st)})
 	})
 }
 

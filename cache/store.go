@@ -213,6 +213,7 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	if age := now.Sub(st.ModTime()); age > time.Minute || age < 0 {
 		_ = os.Chtimes(path, now, now) // recency is a hint
 	}
+	promote(f, st)
 	s.ledger.note(d, allocated(st))
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), inode: inode(st), refs: 1}}, nil
 }
