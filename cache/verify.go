@@ -24,25 +24,28 @@ type VerifyOptions struct {
 	Damaged  func(Damage)
 }
 
-// Damage is a blob whose file doesn't have the bytes that its digest promises.
+// Damage is a blob whose file doesn't have the bytes that its digest promises, or an index that
+// doesn't have its checksum.
 type Damage struct {
-	Digest digest.Digest `json:"digest"`
-	Bytes  int64         `json:"bytes"` // of the file that could be read
+	Digest digest.Digest `json:"digest"`          // of the blob
+	Index  bool          `json:"index,omitempty"` // the index of that blob is damaged, and not the blob
+	Bytes  int64         `json:"bytes"`           // of the file that could be read
 	Why    string        `json:"why"`
-	// Aside is where the file was moved to; "" where it wasn't kept.
+	// Aside is where the file was moved to; "" where it wasn't kept, as no index is.
 	Aside string `json:"aside"`
 }
 
 // Verified is what Verify found.
 type Verified struct {
-	Sound   Held     `json:"sound"`
+	Sound   Held     `json:"sound"`   // blobs
+	Indexes Held     `json:"indexes"` // that are sound
 	Damaged []Damage `json:"damaged"`
-	// Vanished are blobs that were evicted, or replaced, before they had been hashed.
+	// Vanished are blobs and indexes that were evicted, or replaced, before they had been hashed.
 	Vanished int `json:"vanished"`
 }
 
-// Verify hashes all blobs. What is damaged is set aside, so that whoever wants it fetches
-// it again; who has it open reads on what is wrong. What is written meanwhile was hashed on
+// Verify hashes all blobs, and all indexes. A damaged blob is set aside, so that whoever wants it
+// fetches it again; who has it open reads on what is wrong. A damaged index is removed. What is written meanwhile was hashed on
 // its way, and isn't again. An error tells what couldn't be verified, or that ctx ended;
 // what was found until then stands beside it.
 func (c *Directory) Verify(ctx context.Context, o VerifyOptions) (Verified, error) {
@@ -55,6 +58,14 @@ func (c *Directory) Verify(ctx context.Context, o VerifyOptions) (Verified, erro
 		v.total += b.size
 		return nil
 	})
+	var indexes []blobEntry
+	if err == nil {
+		err = c.walkIndexes(ctx, func(x blobEntry) error {
+			indexes = append(indexes, x)
+			v.total += x.size
+			return nil
+		})
+	}
 	slices.SortFunc(blobs, func(a, b blobEntry) int { return cmp.Compare(b.size, a.size) }) // a large one last would keep one CPU alone busy
 	if err == nil {
 		v.progress(0)
@@ -65,6 +76,12 @@ func (c *Directory) Verify(ctx context.Context, o VerifyOptions) (Verified, erro
 				break
 			}
 			work.Go(func() error { v.verify(ctx, b); return nil })
+		}
+		for _, x := range indexes {
+			if ctx.Err() != nil {
+				break
+			}
+			work.Go(func() error { v.verifyIndex(ctx, x); return nil })
 		}
 		_ = work.Wait() // what fails is told all at once
 		err = errors.Join(append(v.errs, ctx.Err())...)
@@ -120,11 +137,44 @@ func (v *verifier) verify(ctx context.Context, b blobEntry) {
 			return
 		}
 		v.progress(b.size - r.n) // it may be shorter than it was, or longer
-		v.damaged(Damage{b.digest, r.n, why, to}, err)
+		v.damaged(Damage{Digest: b.digest, Bytes: r.n, Why: why, Aside: to}, err)
 	}
 }
 
-// damaged notes a blob that is, and what kept it from being set aside.
+// verifyIndex hashes an index, and removes one that is damaged.
+func (v *verifier) verifyIndex(ctx context.Context, x blobEntry) {
+	path := v.dir.indexPath(x.digest)
+	f, err := os.Open(path)
+	if err == nil {
+		defer f.Close()
+	} else if !unreadable(err) {
+		v.failed(ctx, err, x.size)
+		return
+	}
+	_, why, err := checkIndex(ctx, x.digest, f, err)
+	if err != nil {
+		v.failed(ctx, err, x.size)
+		return
+	}
+	if why != "" && f != nil && !named(f, path) {
+		v.failed(ctx, fs.ErrNotExist, x.size) // replaced meanwhile
+		return
+	}
+	v.progress(x.size)
+	if why == "" {
+		v.mu.Lock()
+		v.found.Indexes.add(x.size)
+		v.mu.Unlock()
+		return
+	}
+	err = os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	v.damaged(Damage{Digest: x.digest, Index: true, Bytes: x.size, Why: why}, err)
+}
+
+// damaged notes what is, and what kept it from being set aside.
 func (v *verifier) damaged(d Damage, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

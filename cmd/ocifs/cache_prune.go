@@ -26,7 +26,7 @@ upload/ and pushed, and what tags pointed at whose images are gone.
 
 Blobs go only with --to or --older-than, the ones first that weren't used for
 longest. With both, what either says goes. A blob that is open counts as used when
-it was opened; who has it open reads on.`,
+it was opened; who has it open reads on. Indexes, which tell what is in a layer, stay.`,
 		Example: "  ocifs cache prune\n  ocifs cache prune --to 2GiB\n  ocifs cache prune --older-than 168h --dry-run",
 	}, func(ctx context.Context) error {
 		if call.cmd.Flags().Changed("older-than") && olderThan <= 0 {
@@ -75,7 +75,7 @@ didn't push, as nobody else has it: it is named, and removed only with --unpushe
 		if err != nil {
 			return err
 		}
-		total := before.Blobs.Bytes + before.Pointers.Bytes + before.Left.Bytes + before.Quarantined.Bytes
+		total := before.Blobs.Bytes + before.Pointers.Bytes + before.Indexes.Bytes + before.Left.Bytes + before.Quarantined.Bytes
 		p := call.progress("removed")
 		var c cleaning
 		c.removed, c.err = call.dir.Clear(ctx, func(r cache.Removed) { p.set(r.Total().Bytes, total) })
@@ -138,6 +138,7 @@ func (call *cacheCall) cleaned(ctx context.Context, c cleaning, unpushed bool) e
 	line("left", c.removed.Left)
 	line("temporary", c.removed.Temporary)
 	line("pointers", c.removed.Pointers)
+	line("indexes", c.removed.Indexes)
 	line("quarantined", c.removed.Quarantined)
 	line("upload", staged)
 	if len(c.users) > 0 && c.removed.Blobs.Files > 0 {

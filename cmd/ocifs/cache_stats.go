@@ -60,6 +60,7 @@ func (call *cacheCall) show(s cache.Survey, staged []upload.Stage, now time.Time
 	line("left", s.Left, "of downloads that ended, and are continued when the blob is needed")
 	line("temporary", s.Temporary, "being written, or left by a crash")
 	line("pointers", s.Pointers, "what tags were last seen to point at")
+	line("indexes", s.Indexes, "what is in layers; kept longer than those")
 	line("quarantined", s.Quarantined, "damaged blobs that were set aside for a look")
 	var uploads, unpushed cache.Held
 	for _, st := range staged {

@@ -16,7 +16,9 @@ func cacheVerifyCommand() *cobra.Command {
 		Short: "Hash all that is kept, and set aside what is damaged",
 		Long: `Hash every blob, with all CPUs, and set aside what doesn't have its digest. What is
 set aside is downloaded again when it is needed; programs that have it open read on
-in the old file until they close it. The exit code is 1 where something was damaged.
+in the old file until they close it. Indexes, which tell what is in a layer, have
+checksums; one that is damaged is removed, and made again when it is needed. The exit
+code is 1 where something was damaged.
 
 Blobs that vanish meanwhile are no error. It can be interrupted at any time.`,
 	}, func(ctx context.Context) error {
@@ -42,24 +44,31 @@ Blobs that vanish meanwhile are no error. It can be interrupted at any time.`,
 				return perr
 			}
 		} else if ctx.Err() == nil {
-			fmt.Fprintf(call.out(), "%s sound, %d damaged\n", heldText(found.Sound, "blob", "blobs"), damaged)
+			indexes := ""
+			if found.Indexes.Files > 0 {
+				indexes = " and " + heldText(found.Indexes, "index", "indexes")
+			}
+			fmt.Fprintf(call.out(), "%s%s sound, %d damaged\n", heldText(found.Sound, "blob", "blobs"), indexes, damaged)
 		}
 		switch {
 		case err != nil:
 			return err
 		case damaged > 0:
-			return fmt.Errorf("%s damaged; what is needed of that is downloaded again", plural(damaged, "blob was", "blobs were"))
+			return fmt.Errorf("%s damaged; what is needed of that is downloaded again", plural(damaged, "file was", "files were"))
 		}
 		return nil
 	})
 }
 
 func damageText(d cache.Damage) string {
-	where := "and was removed"
+	what, where := "", "and was removed"
+	if d.Index {
+		what = "the index of "
+	}
 	if d.Aside != "" {
 		where = "set aside as " + d.Aside
 	}
-	return fmt.Sprintf("damaged: %s: %s; %s", d.Digest, d.Why, where)
+	return fmt.Sprintf("damaged: %s%s: %s; %s", what, d.Digest, d.Why, where)
 }
 
 // heldText is a number of files and their bytes.
