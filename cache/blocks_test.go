@@ -16,7 +16,7 @@ import (
 // directory or a process.
 func onDisk(t *testing.T, s *Store) (bytes int64) {
 	t.Helper()
-	for _, dir := range []string{s.blobs(), s.partials(), s.pointers(), s.quarantine()} {
+	for _, dir := range []string{s.blobs(), s.partials(), s.pointers(), s.indexes(), s.quarantine()} {
 		_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 			if err == nil && e.Type().IsRegular() {
 				if st, err := e.Info(); err == nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,7 +34,10 @@ var crashBlobs = sync.OnceValue(func() (bs [][]byte) {
 
 // mortal does all that a store does, and dies at a step, when it comes to it for the nth
 // time: at is "step/n".
-func mortal(dir, at string) error {
+func mortal(dir, at string) error { return mortalIn(dir, at, anything) }
+
+// mortalIn is mortal for what chosen gives.
+func mortalIn(dir, at string, chosen func(*rand.Rand) int) error {
 	name, nth, _ := strings.Cut(at, "/")
 	n, err := strconv.ParseInt(nth, 10, 64)
 	if err != nil {
@@ -46,11 +50,26 @@ func mortal(dir, at string) error {
 			select {}
 		}
 	}
-	return busy(dir, nth)
+	return busyWith(dir, nth, chosen)
 }
 
+// The things that a store does, for busyWith. What is beyond them is a Get.
+const (
+	toPut = iota
+	toRemember
+	toAdopt
+	toMake
+	toIndex
+	allToDo = 12
+)
+
+func anything(rng *rand.Rand) int { return rng.IntN(allToDo) }
+
 // busy does all that a store does, in an order that seed gives, and checks what it reads.
-func busy(dir, seed string) error {
+func busy(dir, seed string) error { return busyWith(dir, seed, anything) }
+
+// busyWith is busy for what chosen gives.
+func busyWith(dir, seed string, chosen func(*rand.Rand) int) error {
 	n, err := strconv.ParseUint(seed, 10, 64)
 	if err != nil {
 		return err
@@ -69,13 +88,23 @@ func busy(dir, seed string) error {
 			held = held[1:]
 		}
 		b := crashBlobs()[rng.IntN(len(crashBlobs()))]
-		switch d := digest.FromBytes(b); rng.IntN(8) {
-		case 0:
+		switch d := digest.FromBytes(b); chosen(rng) {
+		case toPut:
 			err = s.Put(d, b)
-		case 1:
+		case toRemember:
 			err = s.Remember(string(d), Pointer{Digest: d})
-		case 2:
+		case toAdopt:
 			err = adopted(s, d, b)
+		case toMake:
+			var f *File
+			if f, err = s.Make(context.Background(), flakyMaking(s, b, rng.IntN(8))); err == nil {
+				held = append(held, f)
+				err = same(f, b)
+			} else if errors.Is(err, errFlaky) {
+				err = nil
+			}
+		case toIndex:
+			err = indexed(s, rng.IntN(40))
 		default:
 			var f *File
 			f, err = s.Get(context.Background(), flaky(b, rng.IntN(8)))
@@ -180,11 +209,30 @@ func survived(t *testing.T, what, dir string) {
 		if gone := errors.Is(err, os.ErrNotExist); err != nil && (!gone || whole[w.Digest] && s.Stats().Evictions == 0) {
 			t.Fatalf("%s: what was cached: %v", what, err)
 		}
+		if d, ok := madeBefore(s, b); ok && d != w.Digest {
+			t.Fatalf("%s: an index says that %s was made, and not %s", what, d, w.Digest)
+		}
 		if p, ok := s.Recall(string(w.Digest)); ok && p.Digest != w.Digest {
 			t.Fatalf("%s: a pointer points at %s", what, p.Digest)
 		}
 	}
+	eventually(t, what+": nothing is left of a making once the directory was swept", func() bool {
+		return !slices.ContainsFunc(files(t, s.partials()), func(path string) bool { return strings.Contains(path, madeSuffix) })
+	})
+	for i := range 40 {
+		if x, err := s.OpenIndex(indexOf(i)); err == nil {
+			_ = x.Close()
+			indexHolds(t, s, indexOf(i), crashIndex(i))
+		} else if !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("%s: an index: %v", what, err)
+		}
+	}
 	for _, b := range crashBlobs() {
+		f := made(t, s, flakyMaking(s, b, 2))
+		if err := same(f, b); err != nil {
+			t.Fatalf("%s: what is made: %v", what, err)
+		}
+		_ = f.Close()
 		fill(t, s, b)
 	}
 	right(t, what, s)
@@ -224,7 +272,7 @@ func right(t *testing.T, what string, s *Store) {
 		for _, size := range s.readPartials() {
 			left += size
 		}
-		if st.Bytes == bytes && st.Entries == n && st.Partial == left && bytes+left+st.Pointers <= crashBound {
+		if st.Bytes == bytes && st.Entries == n && st.Partial == left && st.Indexes == len(files(t, s.indexes())) && bytes+left+st.Pointers+st.IndexBytes <= crashBound {
 			return
 		}
 		if time.Now().After(end) {

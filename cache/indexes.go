@@ -27,9 +27,17 @@ import (
 // Index is an open index. It is safe for concurrent use. Its bytes stay readable until Close,
 // whatever happens to the cache meanwhile.
 type Index struct {
-	*io.SectionReader // the index without its checksum
-	f                 *os.File
+	f    *os.File
+	size int64 // without the checksum
 }
+
+// ReadAt reads as io.ReaderAt does.
+func (x *Index) ReadAt(b []byte, off int64) (int, error) {
+	return io.NewSectionReader(x.f, 0, x.size).ReadAt(b, off)
+}
+
+// Size is the size of the index in bytes.
+func (x *Index) Size() int64 { return x.size }
 
 // Close closes the index.
 func (x *Index) Close() error { return x.f.Close() }
@@ -82,7 +90,7 @@ func (s *Store) UnnamedIndex(write func(w io.Writer) error) (*Index, error) {
 		p.f.Close()
 		return nil, fmt.Errorf("an index without a name: %w", err)
 	}
-	return &Index{io.NewSectionReader(p.f, 0, n), p.f}, nil
+	return &Index{p.f, n}, nil
 }
 
 // OpenIndex opens the index of a blob; fs.ErrNotExist where none is kept. All of it is hashed
@@ -115,7 +123,7 @@ func (s *Store) OpenIndex(of digest.Digest) (*Index, error) {
 			_ = os.Chtimes(path, now, now) // recency is a hint
 		}
 	}
-	return &Index{io.NewSectionReader(f, 0, size), f}, nil
+	return &Index{f, size}, nil
 }
 
 // DropIndex removes the index of a blob, if one is kept.

@@ -28,7 +28,9 @@ var childContent = content(99, 600<<10)
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		role, arg, _ := strings.Cut(os.Getenv(childRole), ":")
-		run := map[string]func(dir, arg string) error{"mortal": mortal, "busy": busy, "slow": bySlowWire}[role]
+		run := map[string]func(dir, arg string) error{
+			"mortal": mortal, "busy": busy, "slow": bySlowWire, "mortal maker": mortalMaker, "maker": makingChild,
+		}[role]
 		if run == nil {
 			run, arg = child, role
 		}
