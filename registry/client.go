@@ -89,6 +89,7 @@ type bounds struct {
 	least        int64           // bytes of the smallest part that is tried, where larger ones are refused
 	quiet        time.Duration   // that a body may wait for its writer
 	piece        int64           // bytes that make another part worth its request, while a blob is written
+	list         int             // bytes of all pages of a list; 0: maxListTotal
 	closing      time.Duration   // that Close waits for cancellations; 0: closeTimeout
 	unsized      int64           // bytes of a blob whose size nobody promised; 0: maxUnsized
 	unpacked     int64           // bytes from which on maxRatio counts; 0: minUnpacked
@@ -142,6 +143,7 @@ func newClient(o Options, b bounds) *Client {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	b.list = cmp.Or(b.list, maxListTotal)
 	b.closing = cmp.Or(b.closing, closeTimeout)
 	b.unsized = cmp.Or(b.unsized, maxUnsized)
 	b.unpacked = cmp.Or(b.unpacked, minUnpacked)

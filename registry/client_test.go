@@ -155,15 +155,19 @@ func TestPagesAreFollowedOnTheirOriginOnly(t *testing.T) {
 
 // A list that goes on without end is an error soon.
 func TestAListWithoutEndIsAnError(t *testing.T) {
+	const list = 1 << 20
 	for name, page := range map[string]func(n int) string{
 		"empty pages":         func(int) string { return `{"tags":[]}` },
 		"the same over again": func(int) string { return `{"tags":["a","b"]}` },
 		"too much": func(n int) string {
-			return fmt.Sprintf(`{"tags":["%d"]%s}`, n, strings.Repeat(" ", maxListTotal/4))
+			return fmt.Sprintf(`{"tags":["%d"]%s}`, n, strings.Repeat(" ", list/4))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, cl := newFixture(t)
+			s, _ := newFixture(t)
+			b := quick()
+			b.list = list
+			cl := knowing(t, Options{}, b, s.Server)
 			n := 0
 			s.On("GET tags", registrytest.EndlessPages(), func(*registrytest.Exchange, func() *registrytest.Answer) *registrytest.Answer {
 				n++

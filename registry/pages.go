@@ -86,8 +86,8 @@ func (c *Client) nextPage(ctx context.Context, left *rest) (p page, at *url.URL,
 		origin = at
 	}
 	switch {
-	case bytes > maxListTotal:
-		return page{}, nil, k.nonsense("it has more than %d MiB", maxListTotal>>20)
+	case bytes > c.bounds.list:
+		return page{}, nil, k.nonsense("it has more than %d MiB", c.bounds.list>>20)
 	case next == nil:
 		return p, at, nil
 	case !transport.SameOrigin(origin, next):

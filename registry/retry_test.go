@@ -53,7 +53,7 @@ func TestAReadIsTriedAgain(t *testing.T) {
 				s := registrytest.Start(t, registrytest.Options{})
 				s.Image("a/b", "v1", []byte(layer))
 				b := quick()
-				b.pauses = []time.Duration{5 * time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond}
+				b.pauses = []time.Duration{time.Millisecond, 4 * time.Millisecond, 16 * time.Millisecond}
 				cl := knowing(t, Options{}, b, s)
 				var arrived clocked
 				always := s.On(what, arrived.look(), c.quirk)

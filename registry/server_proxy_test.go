@@ -27,7 +27,7 @@ const proxied = "OCIFS_TEST_PROXIED"
 // Behaviour: transport.settings
 func TestProxiesComeFromTheEnvironment(t *testing.T) {
 	if host := os.Getenv(proxied); host != "" {
-		o := Options{}
+		o := Options{Retries: -1}
 		if plain, ok := strings.CutPrefix(host, "plain:"); ok {
 			host, o.PlainHTTP = plain, []string{plain}
 		}
