@@ -89,14 +89,10 @@ func (c *archiveContent) open(ctx context.Context, by caller.Caller, member int)
 	if err != nil {
 		return nil, err
 	}
-	if last := c.join(member); last != nil { // another reader was first
-		content.Close()
-		return last, nil
-	}
+	opened := &openPiece{content, member, 2}
 	c.mu.Lock()
 	before := c.last
-	c.last = &openPiece{content, member, 2}
-	opened := c.last
+	c.last = opened
 	c.mu.Unlock()
 	c.release(before)
 	return opened, nil

@@ -259,8 +259,16 @@ func TestAnArchiveFollowsItsTag(t *testing.T) {
 		t.Errorf("an open archive changed from %s to %s", before, after)
 	}
 	holds(two)
-	m.sh("rmdir %s", m.at(s, testImage, "tags/v1"))
+	byDigest := m.at(s, testImage, "archives/sha256-"+two.Digest.Encoded()+".tar")
+	kept := filepath.Join(t.TempDir(), "manifest.json")
+	m.probe("ok", "stat", byDigest)
+	m.sh("cp %s %s && rmdir %s", m.at(s, testImage, "tags/v2/manifest.json"), kept, m.at(s, testImage, "tags/v1"))
 	m.probe("ENOENT", "stat", archive)
+	m.sh("rmdir %s", m.at(s, testImage, "manifests/sha256", two.Digest.Encoded()))
+	m.probe("ENOENT", "stat", byDigest)
+	m.sh("cp %s %s", kept, m.at(s, testImage, "upload/manifests/v1"))
+	m.probe("ok", "stat", byDigest)
+	holds(two)
 }
 
 // A read that waits for a blob of an archive is interrupted, and stalls no other.
