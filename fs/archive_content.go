@@ -39,7 +39,7 @@ func (t *Tree) wayOf(pieces []known.Piece) node.Way {
 // archiveContent is an open archive. A read opens the pieces that it touches. The piece that was
 // opened last stays open, so that reads in a row open each piece once.
 type archiveContent struct {
-	*archive
+	*archiveLayout
 	file *archiveFile
 	way  node.Way
 

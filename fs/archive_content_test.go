@@ -56,7 +56,7 @@ func (w *walked) opened(path string) *archiveContent {
 }
 
 // zeros is an archive whose blobs are all zeros, to be read without a blob.
-type zeros struct{ *archive }
+type zeros struct{ *archiveLayout }
 
 func (z zeros) ReadAt(p []byte, off int64) (int, error) {
 	return z.tar.ReadAt(p, off, func(_ int, p []byte, _ int64) error {
@@ -67,7 +67,7 @@ func (z zeros) ReadAt(p []byte, off int64) (int, error) {
 
 // offset gives the offset of a layer in the archive.
 func (a archived) offset(layer int) int64 {
-	section := io.NewSectionReader(zeros{a.archive}, 0, a.tar.Size())
+	section := io.NewSectionReader(zeros{a.archiveLayout}, 0, a.tar.Size())
 	for r := tar.NewReader(section); ; {
 		h, err := r.Next()
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -39,37 +40,34 @@ func (d *archivesDir) Lookup(ctx context.Context, name string) (node.Child, erro
 	if !ok {
 		return node.Child{}, node.ErrNotExist
 	}
-	c := node.Child{Name: name}
-	var m *registry.Manifest
-	if dgst == "" {
-		t, err := d.tags().find(ctx, tag)
-		if err == nil && t.Manifest == nil { // a list named the tag
-			t, err = d.repo.Tag(ctx, tag)
-		}
-		if err != nil {
-			return node.Child{}, err
-		}
-		m, c.TTL = t.Manifest, t.Until.Sub(d.tree.opts.now())
-	} else {
-		found, old, err := d.repo.LookUpManifest(ctx, dgst)
-		if err != nil {
-			return node.Child{}, err
-		}
-		m, c.TTL = found, believedFor(old)
-	}
-	i := newImage(d.at(name), d.up(1), d.repo, m, m.Digest, tag)
-	a, err := i.archive(ctx)
+	m, ttl, err := d.manifest(ctx, tag, dgst)
 	if err != nil {
 		return node.Child{}, err
 	}
-	c.Entry = &archiveFile{i.place, i, a.tar.Size(), a.tar.Sum()}
-	return c, nil
+	i := newImage(d.at(name), d.up(1), d.repo, m, m.Digest, tag)
+	l, err := i.archiveLayout(ctx)
+	if err != nil {
+		return node.Child{}, err
+	}
+	return node.Child{Name: name, Entry: &archiveFile{i.place, i, l.tar.Size(), l.tar.Sum()}, TTL: ttl}, nil
+}
+
+// manifest gives the manifest that a name means, and for how long: that of the digest or, if there
+// is none, of the tag.
+func (d *archivesDir) manifest(ctx context.Context, tag string, dgst digest.Digest) (*registry.Manifest, time.Duration, error) {
+	if dgst != "" {
+		m, old, err := d.repo.LookUpManifest(ctx, dgst)
+		return m, believedFor(old), err
+	}
+	tags := &tagsDir{d.up(1).at(tagsName), d.repo}
+	t, err := tags.find(ctx, tag)
+	if err == nil && t.Manifest == nil { // a list named the tag
+		t, err = d.repo.Tag(ctx, tag)
+	}
+	return t.Manifest, t.Until.Sub(d.tree.opts.now()), err
 }
 
 func (d *archivesDir) List(context.Context) (node.Listing, error) { return node.Listing{}, nil }
-
-// tags gives tags/ of the same repository.
-func (d *archivesDir) tags() *tagsDir { return &tagsDir{d.up(1).at(tagsName), d.repo} }
 
 const (
 	archiveSuffix = ".tar"
@@ -94,18 +92,15 @@ func parseArchiveName(name string) (tag string, d digest.Digest, ok bool) {
 	if !ok {
 		return "", "", false
 	}
-	if d, ok := ref.ParseDigestName(name); ok {
+	if d, ok = ref.ParseDigestName(name); ok {
 		return "", d, true
 	}
-	tag = name
 	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
 		if d, ok = ref.ParseDigestName(name[dot+1:]); ok {
-			tag = name[:dot]
-		} else {
-			d = ""
+			return name[:dot], d, ref.ValidTag(name[:dot])
 		}
 	}
-	return tag, d, ref.ValidTag(tag)
+	return name, "", ref.ValidTag(name)
 }
 
 // isArchived says whether an image directory has image.tar: of an image manifest always, of an
@@ -124,18 +119,21 @@ func isImage(m *registry.Manifest) bool {
 	return registry.IsImageType(m.MediaType) && m.Config != nil && known.CanBeAsked(m.Config.Digest)
 }
 
-// archive is what the archive of an image is made of. It doesn't change.
-type archive struct {
+// archiveLayout is what the archive of an image is made of. It doesn't change.
+type archiveLayout struct {
 	tar *imagetar.Archive
 	// pieces are the last members of tar. The members before them are in memory.
 	pieces []known.Piece
 }
 
-// archive makes the layout of the image's archive: an OCI image layout of everything that the
-// image directory has in blobs/, and Docker's list of images. The small files come first, so that
-// a program that only looks for them reads no layer. A tag of the image is its name in both lists.
-// If the image has no archive, archive fails with node.ErrNotExist.
-func (i *image) archive(ctx context.Context) (*archive, error) {
+// archiveLayout lays out the archive of the image: an OCI image layout of everything that the image
+// directory has in blobs/, and Docker's list of images. The small files come first, so that a
+// program that only looks for them reads no layer. If the image has no archive, archiveLayout fails
+// with node.ErrNotExist.
+//
+// The tag is the name of the image in both lists. Without a tag, index.json has no ref.name either,
+// because containerd takes a ref.name for the name of the image (client.Import, 2.0).
+func (i *image) archiveLayout(ctx context.Context) (*archiveLayout, error) {
 	c, err := i.Reachable(ctx)
 	if err != nil {
 		return nil, err
@@ -181,7 +179,7 @@ func (i *image) archive(ctx context.Context) (*archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", i.Descriptor.Digest, registry.ErrCorrupt, err)
 	}
-	return &archive{t, c.Pieces}, nil
+	return &archiveLayout{t, c.Pieces}, nil
 }
 
 // dockerListName is the name of Docker's list in an archive. Programs that read Docker's archives
@@ -228,12 +226,12 @@ func (f *archiveFile) Attr() node.Attr { return f.fileAttr(f.sum, f.size, f.imag
 // Open sends no request, unless manifests were evicted. If the registry got or lost a piece since
 // the lookup, Open fails with ESTALE, and the kernel looks the name up again.
 func (f *archiveFile) Open(ctx context.Context, _ caller.Caller) (node.Content, error) {
-	a, err := f.image.archive(ctx)
+	l, err := f.image.archiveLayout(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if a.tar.Sum() != f.sum {
+	if l.tar.Sum() != f.sum {
 		return nil, syscall.ESTALE
 	}
-	return &archiveContent{file: f, archive: a, way: f.tree.wayOf(a.pieces)}, nil
+	return &archiveContent{archiveLayout: l, file: f, way: f.tree.wayOf(l.pieces)}, nil
 }
