@@ -156,14 +156,14 @@ func (d *Dir) lookAlone(ctx context.Context, n int) error {
 		return err
 	}
 	at, rest := parts[i].ino, after(parts, next, i)
-	ino, ok, err := x.Lookup(at, d.name)
+	ino, ok, err := x.lookup(at, d.name)
 	if err != nil {
 		return err
 	}
 	var found *part
 	var last bool
 	if ok {
-		a, err := x.Attr(ino)
+		a, err := x.attr(ino)
 		if err != nil {
 			return err
 		}
@@ -190,7 +190,7 @@ func (d *Dir) lookRoot(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if parts, _ := d.state(); d.tree.again(n, x, parts) {
+	if parts, _ := d.state(); d.tree.again(x, parts) {
 		d.learn(n, nil, n-1)
 		return nil
 	}
@@ -221,7 +221,7 @@ func (d *Dir) learn(n int, p *part, next int) {
 
 // last reports whether nothing below a layer contributes to the directory ino that the layer has
 // under a name in its directory parent.
-func (t *Tree) last(x *Index, parent Ino, name string, ino Ino) (bool, error) {
+func (t *Tree) last(x layerIndex, parent Ino, name string, ino Ino) (bool, error) {
 	if last, err := t.opaque(x, ino); last || err != nil {
 		return last, err
 	}
@@ -229,20 +229,20 @@ func (t *Tree) last(x *Index, parent Ino, name string, ino Ino) (bool, error) {
 }
 
 // opaque reports whether a directory of a layer hides what the layers below have in it.
-func (t *Tree) opaque(x *Index, dir Ino) (bool, error) {
+func (t *Tree) opaque(x layerIndex, dir Ino) (bool, error) {
 	if t.opt.Raw {
 		return false, nil
 	}
-	_, ok, err := x.Lookup(dir, opaqueName)
+	_, ok, err := x.lookup(dir, opaqueName)
 	return ok, err
 }
 
 // whitedOut reports whether a directory of a layer hides a name of the layers below.
-func (t *Tree) whitedOut(x *Index, dir Ino, name string) (bool, error) {
+func (t *Tree) whitedOut(x layerIndex, dir Ino, name string) (bool, error) {
 	if t.opt.Raw {
 		return false, nil
 	}
-	_, ok, err := x.Lookup(dir, whiteoutPrefix+name)
+	_, ok, err := x.lookup(dir, whiteoutPrefix+name)
 	return ok, err
 }
 
@@ -266,7 +266,7 @@ func (d *Dir) Attr(ctx context.Context) (a Attr, layer int, err error) {
 		if err != nil {
 			return Attr{}, -1, err
 		}
-		a, err := x.Attr(p.ino)
+		a, err := x.attr(p.ino)
 		if err != nil {
 			return Attr{}, -1, err
 		}

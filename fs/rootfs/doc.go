@@ -35,8 +35,20 @@
 // part that an entry describes. So a lookup of a directory needs fewer layers than its
 // attributes, and its attributes need fewer than its listing.
 //
+// A Dir knows the parts from the top down to some layer, and which layer to look into next. To
+// look further, the directories above look into that layer first. The parts end at a layer that
+// hides what is below: by an opaque whiteout in the directory, by a whiteout beside it, or by
+// something of its name that is no directory. A layer that an image has several times counts once,
+// where it is uppermost.
+//
+// A LowerLink of a layer means what its target is in the merge of the layers below that layer.
+// Symlinks on the way to it are followed, inside the root. The link isn't there if the target is a
+// directory or isn't there, and it hides the names below as any file does.
+//
+// Names that begin with ".wh." are not in a merge, nor what is in them. They are in a raw Tree.
+//
 // # No way out
 //
-// Tree.Confine rewrites the target of a symlink so that the kernel, which resolves it in the
+// Dir.Confine rewrites the target of a symlink so that the kernel, which resolves it in the
 // mounted tree, ends where a chroot would end. No target leads above the root.
 package rootfs

@@ -75,6 +75,11 @@ func newLayer(t testing.TB, items ...item) *layer {
 	for _, e := range items {
 		entries = append(entries, e.ent(t))
 	}
+	return layerOf(t, entries...)
+}
+
+func layerOf(t testing.TB, entries ...ent) *layer {
+	t.Helper()
 	raw := archive(t, entries...)
 	s, err := Scan(bytes.NewReader(raw), bytes.NewReader(raw))
 	if err != nil {

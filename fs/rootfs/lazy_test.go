@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -209,6 +210,7 @@ func TestDirKeepsWhatItLearnt(t *testing.T) {
 	}
 }
 
+// Some callers are interrupted at any moment. All others get what one caller alone gets.
 func TestConcurrentUse(t *testing.T) {
 	var layers [][]item
 	for i := range 8 {
@@ -223,26 +225,36 @@ func TestConcurrentUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree := NewTree(m, TreeOptions{})
-	d := dirAt(t, tree, "a/b")
-	var all sync.WaitGroup
-	for i := range 16 {
-		all.Go(func() {
-			if i%2 == 0 {
-				if got, err := m.walk(tree.Root(), i%4 == 0); err != nil || !slices.Equal(got, want) {
+	m.fetch = func(ctx context.Context, _ int) error { runtime.Gosched(); return ctx.Err() }
+	for range 20 {
+		tree := NewTree(m, TreeOptions{})
+		d := dirAt(t, tree, "a/b")
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				if got, err := m.walk(tree.Root(), i%2 == 0); err != nil || !slices.Equal(got, want) {
 					t.Errorf("%q, %v", got, err)
 				}
-				return
-			}
-			for j := range 8 {
-				_, ok, err := d.Lookup(context.Background(), fmt.Sprintf("g%d", (i+j)%8))
-				if err != nil || ok != ((i+j)%8 != 2) {
-					t.Error(ok, err)
+			})
+			all.Go(func() {
+				for j := range 8 {
+					_, ok, err := d.Lookup(t.Context(), fmt.Sprintf("g%d", (i+j)%8))
+					if err != nil || ok != ((i+j)%8 != 2) {
+						t.Error(ok, err)
+					}
 				}
-			}
-		})
+			})
+			all.Go(func() {
+				if _, err := d.List(ctx); err != nil && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				cancel()
+			})
+		}
+		all.Wait()
+		cancel()
 	}
-	all.Wait()
 }
 
 // Two callers wait for the same layer. The one that is interrupted returns at once, and the other

@@ -43,7 +43,7 @@ func (d *Dir) lookup(ctx context.Context, r *resolver, name string) (f Found, ok
 		if err != nil {
 			return Found{}, false, err
 		}
-		ino, ok, err := x.Lookup(p.ino, name)
+		ino, ok, err := x.lookup(p.ino, name)
 		if err != nil {
 			return Found{}, false, err
 		}
@@ -58,13 +58,13 @@ func (d *Dir) lookup(ctx context.Context, r *resolver, name string) (f Found, ok
 }
 
 // decided gives what a name means that the i-th part p has as ino.
-func (d *Dir) decided(ctx context.Context, r *resolver, i int, p part, x *Index, name string, ino Ino) (Found, bool, error) {
-	a, err := x.Attr(ino)
+func (d *Dir) decided(ctx context.Context, r *resolver, i int, p part, x layerIndex, name string, ino Ino) (Found, bool, error) {
+	a, err := x.attr(ino)
 	if err != nil {
 		return Found{}, false, err
 	}
 	if !isDir(a.Mode) {
-		return d.file(ctx, r, p.layer, x, name, ino, a)
+		return d.file(ctx, r, x, name, ino, a)
 	}
 	last, err := d.tree.last(x, p.ino, name, ino)
 	if err != nil {
@@ -85,11 +85,11 @@ func (d *Dir) decided(ctx context.Context, r *resolver, i int, p part, x *Index,
 
 // file gives what a name means that a layer has as ino, with attributes a: anything but a
 // directory.
-func (d *Dir) file(ctx context.Context, r *resolver, layer int, x *Index, name string, ino Ino, a Attr) (Found, bool, error) {
+func (d *Dir) file(ctx context.Context, r *resolver, x layerIndex, name string, ino Ino, a Attr) (Found, bool, error) {
 	if !a.LowerLink() {
-		return Found{Name: name, Layer: layer, Ino: ino, Attr: a}, true, nil
+		return Found{Name: name, Layer: x.n, Ino: ino, Attr: a}, true, nil
 	}
-	target, err := x.Target(ino)
+	target, err := x.target(ino)
 	if err != nil {
 		return Found{}, false, err
 	}
@@ -97,7 +97,7 @@ func (d *Dir) file(ctx context.Context, r *resolver, layer int, x *Index, name s
 		d.tree.note(d, name, "it is a hard link to "+strconv.Quote(target)+", which this archive doesn't have")
 		return Found{}, false, nil
 	}
-	f, ok, err := r.linked(ctx, d.tree.rootBelow(layer), target)
+	f, ok, err := r.linked(ctx, d.tree.rootBelow(x.n), target)
 	if err != nil {
 		return Found{}, false, err
 	}
@@ -121,7 +121,7 @@ func (d *Dir) Target(ctx context.Context, f Found) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	target, err := x.Target(f.Ino)
+	target, err := x.target(f.Ino)
 	if err != nil {
 		return "", err
 	}

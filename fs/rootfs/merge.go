@@ -29,12 +29,12 @@ func (d *Dir) List(ctx context.Context) ([]Found, error) {
 		if err != nil {
 			return nil, err
 		}
-		names, err := x.List(p.ino)
+		names, err := x.list(p.ino)
 		if err != nil {
 			return nil, err
 		}
 		longest = max(longest, len(names))
-		m.add(d, &listing{part: p, rank: i, index: x, names: names})
+		m.add(d, &listing{rank: i, index: x, names: names})
 	}
 	heap.Init(&m)
 	found := make([]Found, 0, longest)
@@ -85,19 +85,19 @@ func (d *Dir) merged(ctx context.Context, m *merge) (Found, bool, error) {
 				file, ino, mode = l, n.Ino, n.Mode
 			}
 		default:
-			parts = append(parts, part{l.part.layer, n.Ino})
+			parts = append(parts, part{l.index.n, n.Ino})
 			opaque, err := d.tree.opaque(l.index, n.Ino)
 			if err != nil {
 				return Found{}, false, err
 			}
 			decided = decided || opaque
 			if layer < 0 {
-				a, err := l.index.Attr(n.Ino)
+				a, err := l.index.attr(n.Ino)
 				if err != nil {
 					return Found{}, false, err
 				}
 				if a.Described {
-					dir, layer = a, l.part.layer
+					dir, layer = a, l.index.n
 				}
 			}
 		}
@@ -115,11 +115,11 @@ func (d *Dir) merged(ctx context.Context, m *merge) (Found, bool, error) {
 	var a Attr
 	if mode != 0 {
 		var err error
-		if a, err = file.index.Attr(ino); err != nil {
+		if a, err = file.index.attr(ino); err != nil {
 			return Found{}, false, err
 		}
 	}
-	f, ok, err := d.file(ctx, newResolver(), file.part.layer, file.index, name, ino, a)
+	f, ok, err := d.file(ctx, newResolver(), file.index, name, ino, a)
 	if errors.Is(err, errLookups) {
 		d.noteLookups(name)
 		return Found{}, false, nil
@@ -129,9 +129,8 @@ func (d *Dir) merged(ctx context.Context, m *merge) (Found, bool, error) {
 
 // listing is what is left to merge of one part of a directory.
 type listing struct {
-	part   part
 	rank   int // 0: the uppermost part
-	index  *Index
+	index  layerIndex
 	names  []Name // without whiteouts, unless the tree is raw
 	hidden []Name // whiteouts, in the order of the names that they hide
 }

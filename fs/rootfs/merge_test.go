@@ -1,6 +1,8 @@
 package rootfs
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 // Each row is a promise about merging: layers, the lowest first, and the whole tree that comes of
 // them. Each row holds too with the entries of each layer in reverse order.
 func TestMerging(t *testing.T) {
+	long := strings.Repeat("n", 255)
 	for _, c := range []struct {
 		name   string
 		layers [][]item
@@ -58,6 +61,9 @@ func TestMerging(t *testing.T) {
 			[]string{"lib/ ?", "lib/y=1 @1", "usr/ ?", "usr/lib/ ?", "usr/lib/x=0 @0"}, false},
 		{"a symlink replaces a directory", [][]item{{"usr/", "lib/x=0"}, {"lib->usr/lib"}}, []string{"lib->usr/lib @1", "usr/ @0"}, false},
 		{"a directory that a whiteout alone implies", [][]item{{}, {"q/.wh.x"}}, []string{"q/ ?"}, false},
+		{"names are bytes", [][]item{{"\xff/x=0", "\xfe=0", "a\nb=0", "a:b=0", `a\b=0`}, {".wh.\xfe", "\xff/y=1", "é=1", ".wh.a\nb"}},
+			[]string{"a:b=0 @0", `a\b=0 @0`, "é=1 @1", "\xff/ ?", "\xff/x=0 @0", "\xff/y=1 @1"}, false},
+		{"names of 255 bytes, which no whiteout can hide", [][]item{{item(long + "=0")}, {item(".wh." + long[4:])}}, []string{long + "=0 @0"}, false},
 		{"devices and fifos", [][]item{{"f|", "n%1,3 0666"}}, []string{"f| @0", "n%1,3 0666 @0"}, false},
 		{"hard links are bound to the file", [][]item{{"a=0", "b=>a"}, {"a=1"}}, []string{"a=1 @1", "b=0 @0"}, false},
 		{"a hard link into a lower layer", [][]item{{"d/a=0 0600"}, {"b=>d/a"}, {".wh.d"}}, []string{"b=0 0600 @0"}, false},
@@ -151,6 +157,75 @@ func TestWhatIsNotShownIsNoted(t *testing.T) {
 	}
 }
 
+// Attributes are those of the layer that decides: to the nanosecond, and whatever is below.
+func TestAttributesOfTheDecidingLayer(t *testing.T) {
+	at := func(e ent, mode int64, id int, mtime time.Time) ent {
+		return e.with(func(h *tar.Header) {
+			h.Mode, h.Uid, h.Gid, h.ModTime, h.Format = mode, id, id+1, mtime, tar.FormatPAX
+		})
+	}
+	early, late := time.Unix(-5, 123456789), time.Unix(1e10, 1)
+	m := &image{layers: []*layer{
+		layerOf(t, at(dir("d/"), 0o1777, 1, early), at(file("d/f", "text"), 0o4755, 5_000_000, early), at(dir("e/"), 0o700, 3, early)),
+		layerOf(t, at(dir("d/"), 0o2750, 7, late), link("h", "d/f"), file("e/x", "")),
+	}}
+	tree := NewTree(m, TreeOptions{})
+	for path, want := range map[string]Attr{
+		"d":   {Mode: 0o042750, UID: 7, GID: 8, Mtime: late, Nlink: 1, Described: true},
+		"e":   {Mode: 0o040700, UID: 3, GID: 4, Mtime: early, Nlink: 1, Described: true},
+		"d/f": {Mode: 0o104755, UID: 5_000_000, GID: 5_000_001, Size: 4, Mtime: early, Nlink: 1, Described: true},
+		"h":   {Mode: 0o104755, UID: 5_000_000, GID: 5_000_001, Size: 4, Mtime: early, Nlink: 1, Described: true},
+	} {
+		f, ok, err := findPath(tree.Root(), path)
+		if !ok || err != nil {
+			t.Fatal(path, ok, err)
+		}
+		got := f.Attr
+		if f.Dir != nil {
+			if got, _, err = f.Dir.Attr(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !got.Mtime.Equal(want.Mtime) {
+			t.Errorf("%s: mtime %v, want %v", path, got.Mtime, want.Mtime)
+		}
+		if got.Mtime = want.Mtime; got != want {
+			t.Errorf("%s: %+v, want %+v", path, got, want)
+		}
+	}
+}
+
+// A damaged index is said of its layer, so that it can be made anew.
+func TestErrorsNameTheLayer(t *testing.T) {
+	m := newImage(t, []item{"d/x=0"}, []item{"d/y=1"})
+	m.layers[0].Index = damaged(t, m.layers[0].archive)
+	d := dirAt(t, NewTree(m, TreeOptions{}), "d")
+	_, _, lookup := d.Lookup(t.Context(), "x")
+	_, list := d.List(t.Context())
+	for _, err := range []error{lookup, list} {
+		if e, ok := errors.AsType[*LayerError](err); !ok || e.Layer != 0 || !errors.Is(err, ErrIndex) {
+			t.Error(err)
+		}
+	}
+}
+
+// damaged gives an index of an archive whose names can't be read.
+func damaged(t *testing.T, raw []byte) *Index {
+	b, err := encoded(bytes.NewReader(raw), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = bytes.Clone(b)
+	x, err := Open(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range b {
+		b[i] = 0xff
+	}
+	return x
+}
+
 func TestErrorsOfLayersPassThrough(t *testing.T) {
 	m := newImage(t, []item{"d/ 0700", "d/x=0", "d/l->x/../y"}, []item{"d/y=1", "h=>d/x"})
 	m.fetch = func(_ context.Context, n int) error {
@@ -169,7 +244,7 @@ func TestErrorsOfLayersPassThrough(t *testing.T) {
 	_, _, attr := d.Attr(ctx)
 	_, confine := d.Confine(ctx, "x/../y")
 	for i, err := range []error{lookup, link, list, rootList, attr, confine} {
-		if !errors.Is(err, errFetch) {
+		if e, ok := errors.AsType[*LayerError](err); !ok || e.Layer != 0 || !errors.Is(err, errFetch) {
 			t.Errorf("%d: %v", i, err)
 		}
 	}

@@ -83,7 +83,7 @@ func (r *resolver) step(ctx context.Context, d *Dir, name string, hops *int) (to
 	if err != nil {
 		return nil, "", false, err
 	}
-	target, err = x.Target(f.Ino)
+	target, err = x.target(f.Ino)
 	if err != nil {
 		return nil, "", false, err
 	}

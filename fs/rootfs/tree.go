@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -36,7 +35,7 @@ type TreeOptions struct {
 
 // Tree is the merge of an image's layers. It is safe for concurrent use.
 //
-// Errors of Layers pass through, wrapped. A context that has ended is an error at once.
+// The error of a layer is a LayerError. A context that has ended is an error at once.
 type Tree struct {
 	layers Layers
 	opt    TreeOptions
@@ -77,10 +76,10 @@ func (t *Tree) rootBelow(n int) *Dir {
 	return d
 }
 
-// again reports whether layer n, whose index is x, has the same archive as one of the layers above
-// that parts are of. Such a layer contributes nothing: each of its names is decided above.
-func (t *Tree) again(n int, x *Index, parts []part) bool {
-	id := x.Meta().DiffID
+// again reports whether a layer has the same archive as one of the layers above that parts are of.
+// Such a layer contributes nothing: each of its names is decided above.
+func (t *Tree) again(x layerIndex, parts []part) bool {
+	id := x.index.Meta().DiffID
 	if id == "" {
 		return false
 	}
@@ -89,21 +88,8 @@ func (t *Tree) again(n int, x *Index, parts []part) bool {
 	if t.diffIDs == nil {
 		t.diffIDs = make(map[int]digest.Digest)
 	}
-	t.diffIDs[n] = id
+	t.diffIDs[x.n] = id
 	return slices.ContainsFunc(parts, func(p part) bool { return t.diffIDs[p.layer] == id })
-}
-
-// layer gives the index of layer n.
-func (t *Tree) layer(ctx context.Context, n int) (*Index, error) {
-	// A layer that is at hand comes without a look at ctx.
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	x, err := t.layers.Layer(ctx, n)
-	if err != nil {
-		return nil, fmt.Errorf("layer %d: %w", n, err)
-	}
-	return x, nil
 }
 
 // note tells TreeOptions.Note of a name in d.
