@@ -29,7 +29,7 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	if errno := n.may(ctx, fuse.X_OK); errno != 0 {
 		return nil, errno
 	}
-	bounded, cancel := n.kernel.bound(ctx)
+	bounded, cancel := n.bound(ctx)
 	defer cancel()
 	var c Child
 	var err error
@@ -55,6 +55,22 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	return n.show(ctx, c, out), 0
 }
 
+// bound gives ctx with the time limit of a lookup in this directory, if it has one.
+func (n *dirNode) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := n.dir.(patient); ok {
+		return context.WithCancel(ctx)
+	}
+	return n.kernel.bound(ctx)
+}
+
+// list makes the listing.
+func (n *dirNode) list(ctx context.Context) (Listing, error) {
+	if d, ok := n.dir.(patient); ok {
+		return d.ListFor(ctx, callerOf(ctx))
+	}
+	return n.dir.List(ctx)
+}
+
 // OpendirHandle makes the whole listing. So a directory that can't be listed fails here, where
 // every program looks for errors, and all later calls send no request. If the listing changes the
 // directory's time, the kernel forgets the old time before anybody gets the new names.
@@ -64,7 +80,7 @@ func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle,
 		return nil, 0, errno
 	}
 	before := n.dir.Attr().Mtime
-	l, err := n.dir.List(ctx)
+	l, err := n.list(ctx)
 	if err != nil {
 		return nil, 0, n.fail(ctx, "opendir", err)
 	}

@@ -80,7 +80,21 @@ type (
 	lookuper interface {
 		LookupFor(ctx context.Context, by caller.Caller, name string) (Child, error)
 	}
+	// patient is a Directory whose answers may need downloads, which the caller pays for. No
+	// time limit ends them, as long as something comes: they end with ctx, or by themselves.
+	// Its Attr gives what is known without a download, with a TTL of 0 if that may be wrong.
+	patient interface {
+		lookuper
+		ListFor(ctx context.Context, by caller.Caller) (Listing, error)
+		AttrFor(ctx context.Context, by caller.Caller) (Attr, error)
+	}
 )
+
+// Special is an Entry that the kernel opens by itself, if at all: a device, a pipe or a socket.
+type Special interface {
+	Entry
+	Special()
+}
 
 // Errors that aren't reported, because the errno says everything.
 var (

@@ -158,6 +158,7 @@ var (
 	_ shown = (*dirNode)(nil)
 	_ shown = (*fileNode)(nil)
 	_ shown = (*linkNode)(nil)
+	_ shown = (*specialNode)(nil)
 
 	_ gofs.NodeGetattrer   = (*base)(nil)
 	_ gofs.NodeOnForgetter = (*base)(nil)
@@ -173,8 +174,10 @@ func (k *Kernel) newNode(e Entry) shown {
 		n = &linkNode{link: e}
 	case File:
 		n = &fileNode{file: e}
+	case Special:
+		n = &specialNode{}
 	default:
-		panic(fmt.Sprintf("node: %T is neither a directory, nor a file, nor a symlink", e))
+		panic(fmt.Sprintf("node: %T is neither a directory, nor a file, nor a symlink, nor a special file", e))
 	}
 	b := n.common()
 	b.kernel, b.entry = k, e
@@ -221,9 +224,19 @@ func (b *base) getattr(out *fuse.AttrOut) {
 }
 
 // Getattr is stat(2).
-func (b *base) Getattr(_ context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (b *base) Getattr(ctx context.Context, _ gofs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	b.use()
-	b.getattr(out)
+	d, ok := b.entry.(patient)
+	if !ok {
+		b.getattr(out)
+		return 0
+	}
+	a, err := d.AttrFor(ctx, callerOf(ctx))
+	if err != nil {
+		return b.fail(ctx, "getattr", err)
+	}
+	fill(a, &out.Attr)
+	out.SetTimeout(a.TTL)
 	return 0
 }
 
@@ -249,6 +262,9 @@ func Join(dir, name string) string {
 	}
 	return dir + "/" + name
 }
+
+// specialNode is the node of a Special.
+type specialNode struct{ base }
 
 // linkNode is the node of a symlink.
 type linkNode struct {

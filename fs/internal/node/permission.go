@@ -16,14 +16,15 @@ var (
 	_ gofs.NodeRemovexattrer = (*base)(nil)
 )
 
-// Access is access(2).
+// Access is access(2). It answers by the permission bits for root's rights: root may read
+// everything, and may execute what anybody may execute. Nothing else is enforced.
 func (b *base) Access(ctx context.Context, mask uint32) syscall.Errno {
 	_, changes := b.entry.(Changeable)
 	_, isFile := b.entry.(File)
 	switch {
 	case changes:
 		return b.may(ctx, mask)
-	case isFile && mask&fuse.X_OK != 0:
+	case isFile && mask&fuse.X_OK != 0 && b.entry.Attr().Mode&0o111 == 0:
 		return syscall.EACCES
 	case mask&fuse.W_OK != 0:
 		return syscall.EROFS
