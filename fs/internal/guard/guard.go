@@ -280,3 +280,18 @@ func amount(n int64) string {
 	}
 	return fmt.Sprintf("%d bytes", n)
 }
+
+// payerKey is the key of a Payer in a context.
+type payerKey struct{}
+
+// WithPayer gives a context whose downloads are charged to p, for calls that lead through packages
+// that know no payers.
+func WithPayer(ctx context.Context, p Payer) context.Context {
+	return context.WithValue(ctx, payerKey{}, p)
+}
+
+// PayerIn gives the payer of a context. A context without one is the mount's own.
+func PayerIn(ctx context.Context) Payer {
+	p, _ := ctx.Value(payerKey{}).(Payer)
+	return p
+}

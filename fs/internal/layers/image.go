@@ -1,0 +1,156 @@
+package layers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/rootfs"
+	"github.com/ocifs/ocifs/registry"
+)
+
+// Image is the layers of one image manifest, or a single archive. It is safe for concurrent use.
+type Image struct {
+	layers *Layers
+	config *v1.Descriptor // nil: no config promises diff IDs
+	// from is the layer from which all layers down will be asked for; -1: none is known.
+	from atomic.Int64
+
+	mu  sync.Mutex // guards the fields below
+	all []Layer    // the lowest first
+	// promised says that all have their diff IDs, or that nothing promises any.
+	promised bool
+}
+
+var _ rootfs.Layers = (*Image)(nil)
+
+// Image gives the layers of an image manifest of a repository. name is the image's, for a person.
+// No request is sent.
+func (s *Layers) Image(r known.Repository, m *registry.Manifest, name string) *Image {
+	i := &Image{layers: s, config: m.Config, promised: m.Config == nil, all: make([]Layer, len(m.Layers))}
+	i.from.Store(-1)
+	for n, d := range m.Layers {
+		i.all[n] = Layer{Repository: r, Packed: d.Digest, Size: d.Size, Name: fmt.Sprintf("layer %d of %d of %s", n+1, len(m.Layers), name)}
+	}
+	return i
+}
+
+// Single gives one archive.
+func (s *Layers) Single(l Layer) *Image {
+	i := &Image{layers: s, promised: true, all: []Layer{l}}
+	i.from.Store(-1)
+	return i
+}
+
+// Len counts the layers.
+func (i *Image) Len() int { return len(i.all) }
+
+// At gives a layer. A request is sent for the config, if it isn't cached.
+func (i *Image) At(ctx context.Context, n int) (Layer, error) {
+	i.mu.Lock()
+	promised, l := i.promised, i.all[n]
+	i.mu.Unlock()
+	if promised {
+		return l, nil
+	}
+	if !known.CanBeAsked(l.Packed) {
+		return Layer{}, l.wrap(fmt.Errorf("%s has an unknown algorithm: %w", l.Packed, registry.ErrUnsupported))
+	}
+	ids, err := i.diffIDs(ctx, l.Repository)
+	if err != nil {
+		return Layer{}, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for k, id := range ids {
+		i.all[k].DiffID = id
+	}
+	i.promised = true
+	return i.all[n], nil
+}
+
+// diffIDs reads the diff IDs in the config. There must be as many as layers, as runtimes have it.
+func (i *Image) diffIDs(ctx context.Context, r known.Repository) ([]digest.Digest, error) {
+	if i.config.Size > registry.MaxManifest || !known.CanBeAsked(i.config.Digest) {
+		return nil, fmt.Errorf("the image's config %s can't be read: %w", i.config.Digest, registry.ErrCorrupt)
+	}
+	f, err := i.layers.o.Store.Get(ctx, r.Want(i.config.Digest, i.config.Size))
+	if err != nil {
+		return nil, fmt.Errorf("the image's config: %w", err)
+	}
+	defer f.Close()
+	var c v1.Image
+	if err := json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(&c); err != nil {
+		return nil, fmt.Errorf("the image's config %s: %w: %w", i.config.Digest, err, registry.ErrCorrupt)
+	}
+	if len(c.RootFS.DiffIDs) != len(i.all) {
+		return nil, fmt.Errorf("%w: %d layers, and it names %d", ErrDiffID, len(i.all), len(c.RootFS.DiffIDs))
+	}
+	for _, id := range c.RootFS.DiffIDs {
+		if id.Validate() != nil {
+			return nil, fmt.Errorf("the image's config %s names a diff ID %q: %w", i.config.Digest, id, registry.ErrCorrupt)
+		}
+	}
+	return c.RootFS.DiffIDs, nil
+}
+
+// besides is how many layers are unpacked beside the one that is waited for. Unpacking takes one
+// processor each, and memory for one index.
+const besides = 2
+
+// Ahead says that the layers from n down will probably be asked for next. They are unpacked side
+// by side.
+func (i *Image) Ahead(n int) { i.from.Store(int64(n)) }
+
+// Layer gives the index of a layer.
+func (i *Image) Layer(ctx context.Context, n int) (*rootfs.Index, error) {
+	l, err := i.At(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	if int64(n) <= i.from.Load() {
+		for k := n - 1; k >= 0 && k >= n-besides; k-- {
+			i.unpackBeside(ctx, k)
+		}
+	}
+	return i.layers.Index(ctx, l)
+}
+
+// unpackBeside unpacks a layer, while ctx lasts. Its error is that of the call that needs it.
+func (i *Image) unpackBeside(ctx context.Context, n int) {
+	l, err := i.At(ctx, n)
+	if err != nil || i.layers.opened.Contains(l.Packed) {
+		return
+	}
+	i.layers.beside.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				i.layers.o.Panicked(p, debug.Stack())
+			}
+		}()
+		_, _ = i.layers.Index(ctx, l)
+	})
+}
+
+// Packed gives the digest of a layer's blob.
+func (i *Image) Packed(n int) digest.Digest { return i.all[n].Packed }
+
+// Archive gives the unpacked bytes of a layer. The caller closes the file.
+func (i *Image) Archive(ctx context.Context, n int) (*Archive, error) {
+	l, err := i.At(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return i.layers.Archive(ctx, l)
+}
+
+// Kept gives the index of a layer that was unpacked before; nil: there is none.
+func (i *Image) Kept(n int) *rootfs.Index { return i.layers.kept(i.all[n].Packed) }

@@ -1,0 +1,201 @@
+package layers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs/internal/guard"
+	"github.com/ocifs/ocifs/fs/rootfs"
+)
+
+// unpack unpacks a layer, unless the cache has the unpacked bytes and their index. The caller
+// closes the file.
+func (s *Layers) unpack(ctx context.Context, l Layer) (*cache.File, *rootfs.Index, error) {
+	u := &unpacking{layers: s, layer: l, charge: s.o.Guard.Charge(guard.PayerIn(ctx), l.Size)}
+	var f *cache.File
+	err := s.patiently(ctx, l.Packed, func(ctx context.Context) (err error) {
+		f, err = s.o.Store.Make(ctx, cache.Making{
+			Of: l.Packed, Size: u.size(), From: l.Repository.String(),
+			Known: u.known, Write: u.write, Made: u.made,
+		})
+		return err
+	})
+	u.charge.Settle(ctx, err)
+	if err != nil {
+		s.remember(l.Packed, err)
+		return nil, nil, err
+	}
+	x := s.kept(l.Packed)
+	if x == nil {
+		x, err = u.inMemory(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	if u.found != nil {
+		s.report(l, x)
+	}
+	return f, x, nil
+}
+
+// report tells what isn't shown of a layer that was just unpacked.
+func (s *Layers) report(l Layer, x *rootfs.Index) {
+	first, all, err := x.Notes()
+	if err == nil && all > 0 {
+		s.o.Left(l, first, all)
+	}
+}
+
+// remember keeps an error that everybody gets who asks for the layer.
+func (s *Layers) remember(packed digest.Digest, err error) {
+	if errors.Is(err, rootfs.ErrCorrupt) || errors.Is(err, rootfs.ErrTooLarge) || errors.Is(err, rootfs.ErrNoArchive) {
+		s.failed.Add(packed, err)
+	}
+}
+
+// unpacking is one unpacking of a layer. Its methods are called one after the other.
+type unpacking struct {
+	layers *Layers
+	layer  Layer
+	charge *guard.Charge
+	found  *rootfs.Scanned // what write found; nil: nothing was unpacked here
+}
+
+// size gives the size of the unpacked bytes, if it is known; else -1.
+func (u *unpacking) size() int64 {
+	if x := u.layers.kept(u.layer.Packed); x != nil {
+		return x.Meta().Size
+	}
+	return -1
+}
+
+func (u *unpacking) known() (digest.Digest, int64, bool) {
+	x := u.layers.kept(u.layer.Packed)
+	if x == nil {
+		return "", 0, false
+	}
+	return x.Meta().DiffID, x.Meta().Size, true
+}
+
+// write downloads, verifies, unpacks and scans the packed blob, in one pass. When it gives no
+// error, all bytes of the blob have matched its digest.
+func (u *unpacking) write(ctx context.Context, w io.Writer, raw io.ReaderAt) error {
+	l := u.layer
+	want := l.Repository.Want(l.Packed, l.Size)
+	want.Begin = u.charge.Begin
+	packed := u.layers.o.Store.Stream(want)
+	defer packed.Close()
+	unpacked, err := rootfs.Unpack(&ahead{ctx: ctx, at: packed, size: l.Size}, rootfs.Limits{Bytes: u.layers.o.MaxBytes, Packed: l.Size})
+	if err != nil {
+		return err
+	}
+	defer unpacked.Close()
+	u.found, err = rootfs.Scan(&tee{from: unpacked, to: w}, raw)
+	return err
+}
+
+// made keeps the index, and lets the packed blob go before others.
+func (u *unpacking) made(d digest.Digest, size int64) error {
+	s, packed := u.layers, u.layer.Packed
+	err := s.o.Store.PutIndex(packed, func(w io.Writer) error { return u.found.Encode(w, u.meta(d, size)) })
+	if err != nil {
+		s.log.Warn("the index of a layer isn't kept", "layer", u.layer.Name, "cause", err)
+	}
+	return nil
+}
+
+func (u *unpacking) meta(d digest.Digest, size int64) rootfs.Meta {
+	return rootfs.Meta{Packed: u.layer.Packed, DiffID: d, Size: size}
+}
+
+// inMemory gives the index of a layer that was just unpacked, if the cache couldn't keep it. f has
+// the unpacked bytes.
+func (u *unpacking) inMemory(f *cache.File) (*rootfs.Index, error) {
+	if u.found == nil { // somebody else unpacked it
+		var err error
+		if u.found, err = rootfs.Scan(io.NewSectionReader(f, 0, f.Size()), f); err != nil {
+			return nil, err
+		}
+	}
+	var b bytes.Buffer
+	if err := u.found.Encode(&b, u.meta(f.Digest(), f.Size())); err != nil {
+		return nil, err
+	}
+	return rootfs.Open(bytes.NewReader(b.Bytes()), int64(b.Len()))
+}
+
+// chunk is how many bytes are unpacked, and read from the cache, at once. The cost of a call is
+// small against that of unpacking so much.
+const chunk = 256 << 10
+
+// readerAt reads at an offset, and waits no longer than ctx.
+type readerAt interface {
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+}
+
+// plain is an io.ReaderAt that doesn't wait.
+type plain struct{ io.ReaderAt }
+
+func (p plain) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.ReaderAt.ReadAt(b, off)
+}
+
+// ahead reads from start to end, in large pieces.
+type ahead struct {
+	ctx  context.Context
+	at   readerAt
+	size int64
+	off  int64
+}
+
+func (a *ahead) Read(p []byte) (int, error) {
+	if a.off == a.size {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), a.size-a.off)]
+	n, err := a.at.ReadAt(a.ctx, p, a.off)
+	a.off += int64(n)
+	switch {
+	case n > 0:
+		return n, nil
+	case err == nil || errors.Is(err, io.EOF):
+		return 0, io.ErrUnexpectedEOF
+	}
+	return 0, err
+}
+
+// tee reads in chunks, and has written each of them before the first of its bytes is read.
+type tee struct {
+	from io.Reader
+	to   io.Writer
+	buf  [chunk]byte
+	left []byte // of buf: written, and not read yet
+	err  error  // of from, when left is read
+}
+
+func (t *tee) Read(p []byte) (int, error) {
+	for len(t.left) == 0 {
+		if t.err != nil {
+			return 0, t.err
+		}
+		n, err := t.from.Read(t.buf[:])
+		if n > 0 {
+			if _, werr := t.to.Write(t.buf[:n]); werr != nil {
+				return 0, werr
+			}
+		}
+		t.left, t.err = t.buf[:n], err
+	}
+	n := copy(p, t.left)
+	t.left = t.left[n:]
+	return n, nil
+}

@@ -1,0 +1,55 @@
+package layers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/registry"
+)
+
+// ErrStalled is the error of a wait for a layer of which nothing has come for too long.
+var ErrStalled = fmt.Errorf("nothing of the layer has come for a minute: %w", registry.ErrTimeout)
+
+// A wait for a layer ends when nothing has come of it for stalledAfter. A download that is dropped
+// within that time, and goes on by another request, doesn't end it. lookEvery is how often it is
+// looked whether something has come: seldom enough to cost nothing.
+const (
+	stalledAfter = time.Minute
+	lookEvery    = time.Second
+)
+
+// patiently calls do with a context that ends when nothing comes of a layer any more.
+func (s *Layers) patiently(ctx context.Context, packed digest.Digest, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		tick := time.NewTicker(s.lookEvery)
+		defer tick.Stop()
+		last, since := s.o.Store.Progress(packed), time.Now()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			now := s.o.Store.Progress(packed)
+			if now != last {
+				last, since = now, time.Now()
+			}
+			if time.Since(since) >= s.stalledAfter {
+				cancel(ErrStalled)
+				return
+			}
+		}
+	}()
+	err := do(ctx)
+	if err != nil && context.Cause(ctx) == ErrStalled {
+		return ErrStalled
+	}
+	return err
+}
