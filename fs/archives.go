@@ -103,18 +103,9 @@ func parseArchiveName(name string) (tag string, d digest.Digest, ok bool) {
 	return name, "", ref.ValidTag(name)
 }
 
-// isArchived says whether an image directory has image.tar: of an image manifest always, of an
-// index if it has an image for Options.Platform. Docker's list of the images in an archive needs a
-// config, which artifact manifests and Docker's schema 1 don't have.
-func (i *image) isArchived(ctx context.Context, m *registry.Manifest) (bool, error) {
-	if m.IsIndex() {
-		_, ok, err := i.child(ctx)
-		return ok, err
-	}
-	return isImage(m), nil
-}
-
-// isImage says whether a manifest is that of an image whose config can be requested.
+// isImage says whether a manifest is that of an image whose config can be requested. Docker's list
+// of the images in an archive needs a config, which artifact manifests and Docker's schema 1 don't
+// have.
 func isImage(m *registry.Manifest) bool {
 	return registry.IsImageType(m.MediaType) && m.Config != nil && known.CanBeAsked(m.Config.Digest)
 }

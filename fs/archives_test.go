@@ -215,7 +215,7 @@ func TestAnIndexIsOneFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := walk(t, s, t.TempDir(), Options{Platform: p})
-		w.want(testRepo+"/tags/v1", "blobs digest image.tar index.json manifest.json oci-layout platforms referrers")
+		w.want(testRepo+"/tags/v1", "blobs digest image.tar index.json manifest.json oci-layout platforms referrers rootfs")
 		content := w.holds(at, index, amd64, arm64, amd64Config, amd64Layer, arm64Config, arm64Layer)
 		config, _, layers := dockerListed(t, content)
 		if config != "blobs/"+hexPath(want.config.Digest) || !slices.Equal(layers, []string{"blobs/" + hexPath(want.layer.Digest)}) {
@@ -229,7 +229,7 @@ func TestAnIndexIsOneFile(t *testing.T) {
 
 	// What the index names is believed until the registry denies it.
 	w = walk(t, s, t.TempDir(), Options{Platform: *gone.Platform})
-	w.want(testRepo+"/tags/v1", "blobs digest image.tar index.json manifest.json oci-layout platforms referrers")
+	w.want(testRepo+"/tags/v1", "blobs digest image.tar index.json manifest.json oci-layout platforms referrers rootfs")
 	w.fails(at, node.ErrNotExist)
 	w.want(testRepo+"/tags/v1", "blobs digest index.json manifest.json oci-layout platforms referrers")
 }
@@ -262,5 +262,5 @@ func TestAnArchiveHasABound(t *testing.T) {
 	imageIn(s, "v1", blobIn(s, v1.MediaTypeImageConfig, "{}"), huge("one"), huge("two"))
 	w := walkAt(t, s, t.TempDir())
 	w.fails(testRepo+"/archives/v1.tar", registry.ErrCorrupt)
-	w.want(testRepo+"/tags/v1", "blobs config.json digest image.tar index.json layers manifest.json oci-layout referrers")
+	w.want(testRepo+"/tags/v1", "blobs config.json digest image.tar index.json layers manifest.json oci-layout referrers rootfs unpacked")
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -68,7 +67,7 @@ func (b *blobFile) cached(f *cache.File) *blobContent {
 	if b.tree.kernel.PassesThrough() && b.tree.store.Reads() {
 		way.Mode = node.Passthrough
 	}
-	return &blobContent{blob: b, way: way, file: f}
+	return &blobContent{blob: b, way: way, file: cacheFile[*cache.File]{file: f}}
 }
 
 // doubt drops what is known of the blob, because it was wrong. The registry is asked again.
@@ -111,44 +110,16 @@ type blobContent struct {
 	// wasn't cached when it was opened.
 	way node.Way
 
-	mu   sync.Mutex    // guards the fields below
-	file *cache.File   // nil until it is downloaded
-	bad  []*cache.File // that the disk couldn't read; open until Close, as others may read them
+	file cacheFile[*cache.File]
 }
-
-// maxBad is how many cache files that the disk can't read are replaced in the life of a handle.
-const maxBad = 3
 
 // ReadAt waits for the whole blob, unless it is cached, so that no byte is shown before all of
 // them have matched the digest. If the disk can't read the cache file, the blob is downloaded
 // again, and the read goes on with that: its bytes are the same.
 func (c *blobContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, off int64) (int, error) {
-	for {
-		f, err := c.get(ctx, by)
-		if err != nil {
-			return 0, err
-		}
-		n, err := f.ReadAt(p, off)
-		if errors.Is(err, cache.ErrUnreadable) && c.giveUp(f) {
-			continue
-		}
-		return n, atEnd(err)
-	}
-}
-
-// giveUp has another file downloaded in place of f. false: that was done often enough.
-func (c *blobContent) giveUp(f *cache.File) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.file != f { // another reader was first
-		return true
-	}
-	if len(c.bad) == maxBad {
-		return false
-	}
-	c.bad = append(c.bad, f)
-	c.file = nil
-	return true
+	return c.file.read(
+		func() (*cache.File, error) { return c.get(ctx, by) },
+		func(f *cache.File) (int, error) { return f.ReadAt(p, off) })
 }
 
 // atEnd drops io.EOF from the error of a read, because the kernel knows the size.
@@ -160,41 +131,13 @@ func atEnd(err error) error {
 }
 
 func (c *blobContent) get(ctx context.Context, by caller.Caller) (*cache.File, error) {
-	if f := c.downloaded(); f != nil {
-		return f, nil
-	}
-	// Without the lock, so that each reader of this handle can be interrupted.
 	f, err := c.blob.tree.get(ctx, guard.PayerOf(by), c.blob.repo.Want(c.blob.digest, c.blob.size))
 	c.blob.doubtAfter(err)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.file != nil { // another reader was first
-		f.Close()
-		return c.file, nil
-	}
-	c.file = f
-	return f, nil
-}
-
-func (c *blobContent) downloaded() *cache.File {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.file
+	return f, err
 }
 
 func (c *blobContent) Way() node.Way { return c.way }
-
-func (c *blobContent) Close() {
-	if f := c.downloaded(); f != nil {
-		f.Close()
-	}
-	for _, f := range c.bad {
-		f.Close()
-	}
-}
+func (c *blobContent) Close()        { c.file.close() }
 
 // blobStream is an open blob that is read while it is downloaded. The download is charged to the
 // program that opened it.

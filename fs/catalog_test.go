@@ -28,7 +28,7 @@ func page(next string, paths ...string) registrytest.Quirk {
 //
 // Behaviour: list.catalog
 func TestACatalogThatFails(t *testing.T) {
-	const entries, more = "archives blobs manifests referrers tags upload", "archives blobs manifests referrers sub tags upload"
+	const entries, more = "archives blobs manifests referrers rootfs tags unpacked upload", "archives blobs manifests referrers rootfs sub tags unpacked upload"
 	for _, c := range []struct {
 		name          string
 		first, second registrytest.Quirk

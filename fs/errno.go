@@ -9,7 +9,9 @@ import (
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/fs/internal/guard"
 	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/layers"
 	"github.com/ocifs/ocifs/fs/internal/node"
+	"github.com/ocifs/ocifs/fs/rootfs"
 	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/ref"
@@ -23,6 +25,10 @@ var verdicts = []node.Verdict{
 	{Is: known.ErrUnlisted, Errno: syscall.ENOENT, Hint: "check the spelling; a tag that came to the registry since is found when --list-ttl is over"},
 	{Is: node.ErrReadOnly, Errno: syscall.EROFS},
 	{Is: errBadName, Errno: syscall.EINVAL, Hint: "give it the name of a tag (up to 128 letters, digits, '_', '.' and '-'), or of a digest as sha256-<hex>"},
+	{Is: errNoTree, Errno: syscall.ENOENT, Hint: "an index has a tree for each of its platforms: platforms/<os>-<arch>/rootfs; the layers of an artifact are in unpacked/"},
+	{Is: rootfs.ErrNoArchive, Errno: syscall.EOPNOTSUPP, Hint: "it is no tar, or is packed or encrypted in a way that isn't known: read it in blobs/ as it is"},
+	{Is: rootfs.ErrTooLarge, Errno: syscall.EFBIG, Hint: "raise --unpacked-size if you trust the image; what unpacks to more than 1000 times its size is never unpacked"},
+	{Is: layers.ErrDiffID, Errno: syscall.EBADMSG, Hint: "the image is broken, and runtimes refuse it too: tell those who built it. unpacked/ shows the layer as it is"},
 	{Is: errNoBlob, Errno: syscall.EPERM, Hint: "copy it instead (cp): a link can be made to files in blobs/ alone"},
 	{Is: upload.ErrMismatch, Errno: syscall.EBADMSG, Hint: "what was written isn't what the name promises: write it once more from its source, or put it into upload/blobs/ under any other name"},
 	{Is: upload.ErrNoManifest, Errno: syscall.EBADMSG, Hint: "only image manifests and indexes are pushed from here: a file of any other kind goes into upload/blobs/"},
@@ -42,6 +48,7 @@ var verdicts = []node.Verdict{
 	{Is: guard.ErrOverdrawn, Errno: syscall.EDQUOT, Hint: "wait, raise --max-download, or keep the program out of the mount: fuse.ocifs in PRUNEFS of /etc/updatedb.conf, find -fstype fuse.ocifs -prune, grep --exclude-dir, the exclusions of a scanner. What is cached can be read at any time"},
 	{Is: ref.ErrInvalid, Errno: syscall.ENOENT},
 	{Is: cache.ErrMismatch, Errno: syscall.EBADMSG, Hint: "the registry, or something before it, serves other bytes than the digest promises; nothing of it was shown. Try again; if it stays, tell those who run the registry"},
+	{Is: rootfs.ErrCorrupt, Errno: syscall.EBADMSG, Hint: "the archive breaks off or is malformed, though its digest is right: tell those who built the image"},
 	{Is: registry.ErrCorrupt, Errno: syscall.EBADMSG, Hint: "the registry's answer doesn't match its digest or is no valid manifest; nothing of it was shown. Try again; if it stays, tell those who run the registry"},
 	{Is: cache.ErrUnreadable, Errno: syscall.EIO, Hint: "the disk of the cache fails: replace it, or mount with another --cache-dir. Open the file again, and it is downloaded again"},
 	{Is: cache.ErrNoSpace, Errno: syscall.ENOSPC, Hint: "free space where the cache is, or mount with another --cache-dir"},

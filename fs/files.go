@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -47,32 +48,59 @@ func hasFiles(m *registry.Manifest) bool {
 // chart, or "". If two titles collide, the first layer has its name.
 func fileShortcuts(m *registry.Manifest, chart string) shortcuts {
 	var all shortcuts
-	taken, dirs := map[string]bool{}, map[string]bool{}
+	names := paths{taken: map[string]bool{}, dirs: map[string]bool{}}
 	for _, l := range m.Layers {
 		name := fileName(l, chart)
-		if name == "" || taken[name] || dirs[name] || !known.CanBeAsked(l.Digest) {
+		if name == "" || !known.CanBeAsked(l.Digest) {
 			continue
 		}
-		var above []string
-		for k, c := range name {
-			if c == '/' {
-				above = append(above, name[:k])
-			}
+		if names.take(name) {
+			all = append(all, shortcut{name: name, piece: known.LayerPiece(l)})
 		}
-		free := true
-		for _, dir := range above {
-			free = free && !taken[dir]
+		if dir := insideName(l, name); dir != "" && names.take(dir) {
+			all = append(all, shortcut{name: dir, piece: known.LayerPiece(l), inside: true})
 		}
-		if !free {
-			continue
-		}
-		for _, dir := range above {
-			dirs[dir] = true
-		}
-		taken[name] = true
-		all = append(all, shortcut{name: name, piece: known.LayerPiece(l)})
 	}
 	return all.sorted()
+}
+
+// paths are paths that are taken in one tree.
+type paths struct {
+	taken map[string]bool
+	dirs  map[string]bool // above a path that is taken
+}
+
+// take takes a path. It is false if the path can't stand beside those that were taken before.
+func (p paths) take(name string) bool {
+	if p.taken[name] || p.dirs[name] {
+		return false
+	}
+	var above []string
+	for k, c := range name {
+		if c == '/' {
+			above = append(above, name[:k])
+		}
+	}
+	if slices.ContainsFunc(above, func(dir string) bool { return p.taken[dir] }) {
+		return false
+	}
+	for _, dir := range above {
+		p.dirs[dir] = true
+	}
+	p.taken[name] = true
+	return true
+}
+
+// insideName gives the path in files/ at which the files in a layer are shown, if its path is
+// name: of a directory that ORAS packed, and of a Helm chart. "": there is none.
+func insideName(l v1.Descriptor, name string) string {
+	if dir, ok := strings.CutSuffix(name, ".tar.gz"); ok && l.Annotations[annotationUnpack] == "true" {
+		return dir
+	}
+	if chart, ok := strings.CutSuffix(name, ".tgz"); ok && l.MediaType == helmChart {
+		return chart
+	}
+	return ""
 }
 
 // fileName gives the path of a layer in files/. "" means that it has no title, or an unsafe one.

@@ -63,7 +63,7 @@ func TestTitles(t *testing.T) {
 		{Digest: digest.FromString("without annotations")},
 	}}
 	got := fileShortcuts(m, "")
-	if got, want := namesOf(got), []string{"a.txt", "its title", "packed.tar.gz", "sub/dir/b.txt", "weights/model.bin"}; !slices.Equal(got, want) {
+	if got, want := namesOf(got), []string{"a.txt", "its title", "packed", "packed.tar.gz", "sub/dir/b.txt", "weights/model.bin"}; !slices.Equal(got, want) {
 		t.Errorf("files/ has %q, want %q", got, want)
 	}
 	d := &shortcutsDir{place: place{&Tree{}, "h/r/tags/v1/files"}, image: imageOf(t, m), in: filesName}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -62,7 +63,7 @@ const (
 // isImageEntry says whether an image directory can have an entry with that name.
 func isImageEntry(name string) bool {
 	switch name {
-	case manifestName, digestName, layoutName, indexName, blobsName, referrersName, platformsName, configName, layersName, filesName, imageTarName:
+	case manifestName, digestName, layoutName, indexName, blobsName, referrersName, platformsName, configName, layersName, unpackedName, filesName, rootfsName, imageTarName:
 		return true
 	}
 	return false
@@ -87,12 +88,19 @@ func (i *image) entries(ctx context.Context) (view, error) {
 	file(indexName, i.index(map[string]string{v1.AnnotationRefName: cmp.Or(i.tag, untagged)}))
 	d.add(blobsName, &layoutBlobs{i.at(blobsName), i})
 	symlink(referrersName, i.to(i.base.at(referrersName).at(hexPath(i.Descriptor.Digest))))
-	archived, err := i.isArchived(ctx, m)
-	if err != nil {
-		return nil, err
+	of, archived, files := i.Descriptor.Digest, isImage(m), hasRootfs(m)
+	if m.IsIndex() {
+		child, ok, err := i.child(ctx)
+		if err != nil {
+			return nil, err
+		}
+		of, archived, files = child.Digest, ok, ok
 	}
 	if archived {
 		symlink(imageTarName, i.to(i.base.at(archivesName).at(archiveName(i.tag, i.Descriptor.Digest))))
+	}
+	if files {
+		symlink(rootfsName, i.to(i.base.at(rootfsName).at(hexPath(of))))
 	}
 	if m.IsIndex() {
 		shortcuts(platformsName)
@@ -110,6 +118,9 @@ func (i *image) entries(ctx context.Context) (view, error) {
 	shortcuts(layersName)
 	if hasFiles(m) {
 		shortcuts(filesName)
+	}
+	if slices.ContainsFunc(m.Layers, isArchive) {
+		shortcuts(unpackedName)
 	}
 	return d, nil
 }

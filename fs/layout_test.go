@@ -156,7 +156,7 @@ func TestADigestOfAnUnknownAlgorithmIsLeftOut(t *testing.T) {
 	w.want(at+"/layers", "01-"+two.Digest.Encoded()[:12]+".tar")
 	w.want(at+"/files", "two")
 	w.isCopied(at, image, config, two)
-	w.want(testRepo+"/tags/config", "blobs digest index.json layers manifest.json oci-layout referrers")
+	w.want(testRepo+"/tags/config", "blobs digest index.json layers manifest.json oci-layout referrers rootfs unpacked")
 	w.want(testRepo+"/tags/index/platforms", "unknown-"+image.Digest.Encoded()[:12])
 	w.isCopied(testRepo+"/tags/index", index, image, config, two)
 	if n := s.Count("HEAD blob") + s.Count("GET blob blake3:*"); n != 0 {

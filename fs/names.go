@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ocifs/ocifs/registry/ref"
@@ -14,21 +15,15 @@ const (
 	manifestsName = "manifests"
 	blobsName     = "blobs"
 	referrersName = "referrers"
+	rootfsName    = "rootfs"
+	unpackedName  = "unpacked"
 	uploadName    = "upload"
 )
 
-// planned are entries that a repository may get in future.
-var planned = map[string]bool{"rootfs": true, "unpacked": true}
-
-// reserved says whether a component with this name gets an underscore. That is so for the present
-// entries of a repository and the planned ones, so that a path keeps its meaning.
+// reserved says whether a component with this name gets an underscore, because it is spelled like
+// an entry of a repository.
 func reserved(name string) bool {
-	for _, e := range repositoryEntries {
-		if e.name == name {
-			return true
-		}
-	}
-	return planned[name]
+	return slices.ContainsFunc(repositoryEntries, func(e repositoryEntry) bool { return e.name == name })
 }
 
 // controlName is the directory with files about the mount itself.

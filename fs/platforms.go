@@ -29,7 +29,7 @@ func platformShortcuts(index *registry.Manifest) shortcuts {
 	add := func(name, equal string, d v1.Descriptor) {
 		if safeName(name) && !taken[name] {
 			taken[name] = true
-			all = append(all, shortcut{name, equal, known.ChildPiece(d)})
+			all = append(all, shortcut{name: name, equal: equal, piece: known.ChildPiece(d)})
 		}
 	}
 	var others []v1.Descriptor

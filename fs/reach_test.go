@@ -36,11 +36,11 @@ func TestWhatIsKnownOutlivesItsRegistry(t *testing.T) {
 	loose := s.Blob("team/app", []byte("loose"))
 
 	w := walk(t, s, t.TempDir(), Options{})
-	image := "blobs config.json digest image.tar index.json layers manifest.json oci-layout referrers"
+	image := "blobs config.json digest image.tar index.json layers manifest.json oci-layout referrers rootfs unpacked"
 	seen := map[string]string{
 		"":         "other team",
 		"team":     "app",
-		"team/app": "archives blobs manifests referrers sub tags upload",
+		"team/app": "archives blobs manifests referrers rootfs sub tags unpacked upload",
 		"team/app/tags/v1/layers/00-" + m.Layers[0].Digest.Encoded()[:12] + ".tar": "../blobs/" + hexPath(m.Layers[0].Digest),
 		"team/app/tags":                                    "v1 v2",
 		"team/app/tags/v1":                                 image,
@@ -128,7 +128,7 @@ func TestATagOutlivesAMountAndItsRegistry(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, got, err)
 		}
 	}
-	w.want("team/app/tags/v1", "blobs config.json digest image.tar index.json layers manifest.json oci-layout referrers")
+	w.want("team/app/tags/v1", "blobs config.json digest image.tar index.json layers manifest.json oci-layout referrers rootfs unpacked")
 	w.want("team/app/tags/v1/manifest.json", string(m.Raw))
 	w.want("team/app/tags/v1/digest", m.Digest.String()+"\n")
 	w.want("team/app/tags/v1/blobs/"+hexPath(m.Digest), string(m.Raw))

@@ -21,7 +21,9 @@ func init() {
 		{name: blobsName, make: newBlobsDir},
 		{name: manifestsName, make: newManifestsDir},
 		{name: referrersName, make: newReferrersDir},
+		{name: rootfsName, make: newRootfsDir},
 		{name: tagsName, make: newTagsDir},
+		{name: unpackedName, make: newUnpackedDir},
 		{name: uploadName, make: newUploadDir, writes: true},
 	}
 }

@@ -63,7 +63,7 @@ func TestTagsThatWereSeenAreListed(t *testing.T) {
 			s.Image("team/app", "v2", []byte("one"))
 			refuses := s.On("GET tags", test.quirk)
 			w := walk(t, s, t.TempDir(), Options{ListTTL: time.Hour, TagTTL: time.Hour})
-			const tags, entries = "team/app/tags", "archives blobs manifests referrers tags upload"
+			const tags, entries = "team/app/tags", "archives blobs manifests referrers rootfs tags unpacked upload"
 			w.listsWith(tags, "", test.errno)
 
 			w.looksUp(tags, "v1", 0, false)
@@ -113,7 +113,7 @@ func TestADeniedRepositoryIsThereWhileItAnswers(t *testing.T) {
 	w.ages()
 	w.listsWith("team/app/tags", "v1", 0)
 	w.ages()
-	w.listsWith("team/app", "archives blobs manifests referrers tags upload", 0)
+	w.listsWith("team/app", "archives blobs manifests referrers rootfs tags unpacked upload", 0)
 	if lines := w.lines("team/app"); len(lines) != 1 || lines[0].Errno != "ENOENT" {
 		t.Errorf("told: %+v", lines)
 	}
@@ -130,6 +130,6 @@ func TestACatalogTellsOfARepositoryWithoutAList(t *testing.T) {
 	s.Image("team/app", "v1", []byte("one"))
 	s.On("GET tags", registrytest.Status(http.StatusMethodNotAllowed, ""))
 	w := walkAt(t, s, t.TempDir())
-	w.listsWith("team/app", "archives blobs manifests referrers tags upload", 0)
+	w.listsWith("team/app", "archives blobs manifests referrers rootfs tags unpacked upload", 0)
 	w.listsWith("team/none", "", syscall.ENOENT)
 }

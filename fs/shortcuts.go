@@ -8,17 +8,19 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 )
 
-// shortcut is a name in platforms/, layers/ or files/, and the piece to which it leads.
+// shortcut is a name in platforms/, layers/, unpacked/ or files/, and the piece to which it leads.
 type shortcut struct {
-	name  string // a path in files/
-	equal string // normalPlatform of a platform's name, else ""
-	piece known.Piece
+	name   string // a path in files/
+	equal  string // normalPlatform of a platform's name, else ""
+	piece  known.Piece
+	inside bool // it leads to what is in the piece, which is an archive
 }
 
 // shortcuts are all shortcuts of one of these directories, sorted by name, each name once. They
@@ -87,7 +89,7 @@ func newShortcuts() *known.Bounded[shortcutsKey, shortcuts] {
 	})
 }
 
-// shortcuts gives the shortcuts of one directory of the image: platforms/, layers/ or files/.
+// shortcuts gives the shortcuts of one directory of the image: platforms/, layers/, unpacked/ or files/.
 func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
 	key := shortcutsKey{i.Descriptor.Digest, in}
 	if s := i.tree.shortcuts.Get(key); s != nil {
@@ -103,6 +105,8 @@ func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
 		s = append(s, platformShortcuts(m)...)
 	case layersName:
 		s = append(s, layerShortcuts(m)...)
+	case unpackedName:
+		s = append(s, unpackedShortcuts(m)...)
 	case filesName:
 		chart, err := i.chartName(ctx, m)
 		if err != nil {
@@ -114,13 +118,13 @@ func (i *image) shortcuts(ctx context.Context, in string) (shortcuts, error) {
 	return s, nil
 }
 
-// shortcutsDir is platforms/, layers/ or files/ of an image directory, or a directory below
-// files/. Its names lead to pieces elsewhere in the tree. A name is left out only if the registry
+// shortcutsDir is platforms/, layers/, unpacked/ or files/ of an image directory, or a directory
+// below files/. Its names lead to pieces elsewhere in the tree. A name is left out only if the registry
 // denies its piece. If the registry can't be asked, a read through the name fails with the error.
 type shortcutsDir struct {
 	place
 	image *image
-	in    string // platformsName, layersName or filesName
+	in    string // platformsName, layersName, unpackedName or filesName
 	under string // the path below files/ with a slash at its end, else ""
 }
 
@@ -144,7 +148,7 @@ func (d *shortcutsDir) Lookup(ctx context.Context, name string) (node.Child, err
 			return node.Child{}, err
 		}
 		if d.shows(p) {
-			return d.link(name, p), nil
+			return d.link(name, s, p), nil
 		}
 	}
 	if len(all.below(d.under+name+"/")) > 0 {
@@ -159,6 +163,7 @@ func (d *shortcutsDir) List(ctx context.Context) (node.Listing, error) {
 		return node.Listing{}, err
 	}
 	var cs []node.Child
+	var leads shortcuts
 	var names []string
 	var ps []known.Piece
 	for rest := all.below(d.under); len(rest) > 0; {
@@ -168,7 +173,7 @@ func (d *shortcutsDir) List(ctx context.Context) (node.Listing, error) {
 			rest = rest[len(rest.below(d.under+name+"/")):]
 			continue
 		}
-		names, ps = append(names, name), append(ps, rest[0].piece)
+		leads, names, ps = append(leads, rest[0]), append(names, name), append(ps, rest[0].piece)
 		rest = rest[1:]
 	}
 	if ps, err = d.image.Repository.NotDenied(ctx, ps); err != nil {
@@ -176,7 +181,7 @@ func (d *shortcutsDir) List(ctx context.Context) (node.Listing, error) {
 	}
 	for k, p := range ps {
 		if d.shows(p) {
-			cs = append(cs, d.link(names[k], p))
+			cs = append(cs, d.link(names[k], leads[k], p))
 		}
 	}
 	return node.List(cs), nil
@@ -187,12 +192,15 @@ func (d *shortcutsDir) shows(p known.Piece) bool {
 	return p.Kind != known.AbsentPiece && (d.in != platformsName || p.Kind != known.BlobPiece)
 }
 
-// link makes the symlink to a piece: to the image directory of a child, or to a blob of the
-// layout.
-func (d *shortcutsDir) link(name string, p known.Piece) node.Child {
+// link makes the symlink of a shortcut whose piece is p: to the image directory of a child, to the
+// files in an archive, or to a blob of the layout.
+func (d *shortcutsDir) link(name string, s shortcut, p known.Piece) node.Child {
 	in := d.image.at(blobsName)
-	if d.in == platformsName {
+	switch {
+	case d.in == platformsName:
 		in = d.image.base.at(manifestsName)
+	case s.inside:
+		in = d.image.base.at(unpackedName)
 	}
 	return node.Child{Name: name, Entry: &link{d.at(name), d.to(in.at(hexPath(p.Digest))), d.image.mtime}, TTL: forever}
 }
@@ -205,14 +213,37 @@ func (d *shortcutsDir) dir(name string) node.Child {
 // layerShortcuts makes layers/: the layers, numbered in their order.
 func layerShortcuts(m *registry.Manifest) shortcuts {
 	var all shortcuts
-	width := max(2, len(fmt.Sprint(len(m.Layers)-1)))
 	for n, l := range m.Layers {
 		if known.CanBeAsked(l.Digest) {
-			name := fmt.Sprintf("%0*d-%.12s%s", width, n, l.Digest.Encoded(), extension(l.MediaType))
-			all = append(all, shortcut{name: name, piece: known.LayerPiece(l)})
+			all = append(all, shortcut{name: layerName(m, n) + extension(l.MediaType), piece: known.LayerPiece(l)})
 		}
 	}
 	return all.sorted()
+}
+
+// unpackedShortcuts makes unpacked/: the archives among the layers, by the layers' numbers.
+func unpackedShortcuts(m *registry.Manifest) shortcuts {
+	var all shortcuts
+	for n, l := range m.Layers {
+		if isArchive(l) {
+			all = append(all, shortcut{name: layerName(m, n), piece: known.LayerPiece(l), inside: true})
+		}
+	}
+	return all.sorted()
+}
+
+// layerName gives the name of the n-th layer, without an extension. Names sort as the layers are
+// ordered.
+func layerName(m *registry.Manifest, n int) string {
+	width := max(2, len(fmt.Sprint(len(m.Layers)-1)))
+	return fmt.Sprintf("%0*d-%.12s", width, n, m.Layers[n].Digest.Encoded())
+}
+
+// isArchive says whether a layer is an archive that can be unpacked, as far as its media type
+// tells. Bare application/gzip is met in artifacts, for archives.
+func isArchive(l v1.Descriptor) bool {
+	ext := extension(l.MediaType)
+	return known.CanBeAsked(l.Digest) && !strings.Contains(ext, ".enc") && (strings.HasPrefix(ext, ".tar") || ext == ".gz" && !strings.Contains(l.MediaType, "+"))
 }
 
 // extension gives the file name extension of a media type; "": none.

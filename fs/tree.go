@@ -13,6 +13,7 @@ import (
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/fs/internal/guard"
 	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/layers"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
@@ -46,6 +47,12 @@ type Options struct {
 	// Platform is the platform whose image stands for an index, where one image is needed.
 	// The zero value is DefaultPlatform.
 	Platform v1.Platform
+
+	// VerbatimSymlinks shows the targets of symlinks in images as they are. They may then lead
+	// out of the image's tree.
+	VerbatimSymlinks bool
+	// UnpackedBytes is what one layer may unpack to, in bytes; 0: no bound.
+	UnpackedBytes int64
 
 	// ReadOnly leaves upload/ out.
 	ReadOnly bool
@@ -90,6 +97,7 @@ type Tree struct {
 	known     *known.Registries
 	area      *upload.Area // nil in a read-only mount
 	guard     *guard.Guard // nil if no download is refused
+	layers    *layers.Layers
 	tagDirs   tagDirs
 	shortcuts *known.Bounded[shortcutsKey, shortcuts]
 	referrers *known.Bounded[digest.Digest, referrers]
@@ -124,6 +132,12 @@ func New(o Options) (*Tree, error) {
 		Now: o.now,
 	})
 	o.Store.OnPanic(t.kernel.Panicked)
+	t.layers, err = layers.New(layers.Options{
+		Store: o.Store, Guard: guarded, MaxBytes: o.UnpackedBytes, Left: t.left, Panicked: t.kernel.Panicked, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
 	t.known = known.New(known.Options{
 		Client: o.Client, Store: o.Store, TagTTL: o.TagTTL, ListTTL: o.ListTTL,
 		Epoch: epoch, Notify: t.notice, Panicked: t.kernel.Panicked, Logger: o.Logger,
@@ -178,6 +192,7 @@ func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 // and not pushed is kept, and logged.
 func (t *Tree) Close(ctx context.Context) error {
 	t.known.Close()
+	t.layers.Close()
 	var err error
 	if t.area != nil {
 		err = t.area.Close(ctx)

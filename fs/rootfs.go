@@ -1,0 +1,98 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/fs/internal/known"
+	"github.com/ocifs/ocifs/fs/internal/layers"
+	"github.com/ocifs/ocifs/fs/internal/node"
+	"github.com/ocifs/ocifs/fs/rootfs"
+	"github.com/ocifs/ocifs/registry"
+)
+
+// errNoTree is the error of something that has no tree of files.
+var errNoTree = errors.New("no tree of files")
+
+func newRootfsDir(at place, r known.Repository) node.Directory {
+	return newDigestsDir(at, r, byDigest{find: findRootfs})
+}
+
+func newUnpackedDir(at place, r known.Repository) node.Directory {
+	return newDigestsDir(at, r, byDigest{find: findUnpacked})
+}
+
+// hasRootfs says whether an image has a tree of files: an image manifest whose config is an
+// image's, and that has layers. An index has no tree of its own.
+func hasRootfs(m *registry.Manifest) bool {
+	return registry.IsImageType(m.MediaType) && m.Config != nil && len(m.Layers) > 0 && isImageConfig(m.Config.MediaType)
+}
+
+// isImageConfig says whether a config is that of an image, which has diff IDs.
+func isImageConfig(mediaType string) bool {
+	return mediaType == v1.MediaTypeImageConfig || mediaType == dockerConfig
+}
+
+// dockerConfig is the media type of the config of Docker's image manifest, schema 2.
+const dockerConfig = "application/vnd.docker.container.image.v1+json"
+
+// findRootfs finds the tree of an image.
+func findRootfs(ctx context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error) {
+	m, old, err := r.LookUpManifest(ctx, d)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !hasRootfs(m) {
+		return nil, 0, fmt.Errorf("%s@%s is no image with layers, but %s: %w", r, d, m.MediaType, errNoTree)
+	}
+	image := at.tree.layers.Image(r, m, r.String()+"@"+d.String())
+	tree := rootfs.NewTree(image, rootfs.TreeOptions{Verbatim: at.tree.opts.VerbatimSymlinks})
+	return &treeDir{place: at, files: &files{image, tree, created(m.Annotations)}, dir: tree.Root()}, believedFor(old), nil
+}
+
+// findUnpacked finds the tree of one archive.
+func findUnpacked(ctx context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error) {
+	b, err := r.LookUpBlob(ctx, d)
+	if err != nil {
+		return nil, 0, err
+	}
+	image := at.tree.layers.Single(layers.Layer{Repository: r, Packed: d, Size: b.Size, Name: "blob " + d.String() + " of " + r.String()})
+	tree := rootfs.NewTree(image, rootfs.TreeOptions{Raw: true, Verbatim: at.tree.opts.VerbatimSymlinks})
+	return &treeDir{place: at, files: &files{image, tree, epoch}, dir: tree.Root()}, believedFor(b.Old), nil
+}
+
+// files is what all entries of one tree share.
+type files struct {
+	image *layers.Image
+	tree  *rootfs.Tree
+	// mtime is the time of directories that no entry of the archives describes.
+	mtime time.Time
+}
+
+// left reports what isn't shown of a layer that was just unpacked.
+func (t *Tree) left(l layers.Layer, first []rootfs.Note, all int) {
+	for _, n := range first {
+		t.log.Warn("an entry of a layer isn't shown", "layer", l.Name, "entry", n.Name, "why", n.Why)
+	}
+	said := first[:min(3, len(first))]
+	var b strings.Builder
+	for _, n := range said {
+		fmt.Fprintf(&b, "; %q: %s", n.Name, n.Why)
+	}
+	if more := all - len(said); more > 0 {
+		fmt.Fprintf(&b, "; and %d more", more)
+	}
+	at := t.pathOf(l.Repository.Host, l.Repository.Path, node.Join(unpackedName, hexPath(l.Packed)))
+	t.kernel.Tell(at, "unpack", "runtimes may refuse such a layer: tell those who built the image",
+		fmt.Errorf("%s: %w%s", l.Name, errNotShown, b.String()))
+}
+
+// errNotShown is the error of entries of an archive that can't be shown.
+var errNotShown = fmt.Errorf("entries aren't shown: %w", fs.ErrNotExist)

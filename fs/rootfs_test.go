@@ -1,0 +1,242 @@
+package fs
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/ocifs/ocifs/fs/internal/layers"
+	"github.com/ocifs/ocifs/fs/internal/node"
+	"github.com/ocifs/ocifs/fs/rootfs"
+	"github.com/ocifs/ocifs/registry/registrytest"
+)
+
+// archiveOf makes an archive of lines, one for each entry: "name" is a directory if it ends in a
+// slash, "name=text" a file, "name->target" a symlink, "name=>target" a hard link.
+func archiveOf(t *testing.T, lines ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, line := range lines {
+		h := &tar.Header{Name: line, Mode: 0o755, ModTime: time.Unix(1700000000, 0), Format: tar.FormatPAX, Typeflag: tar.TypeDir}
+		text := ""
+		if name, to, ok := strings.Cut(line, "->"); ok {
+			h.Name, h.Linkname, h.Typeflag = name, to, tar.TypeSymlink
+		} else if name, to, ok := strings.Cut(line, "=>"); ok {
+			h.Name, h.Linkname, h.Typeflag = name, to, tar.TypeLink
+		} else if name, content, ok := strings.Cut(line, "="); ok {
+			text = content
+			h.Name, h.Size, h.Mode, h.Typeflag = name, int64(len(content)), 0o640, tar.TypeReg
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// zipped gives bytes as gzip packs them.
+func zipped(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return z.Bytes()
+}
+
+// pushed is an image that was pushed: the digests of its manifest and of its packed layers.
+type pushed struct {
+	digest digest.Digest
+	layers []digest.Digest
+}
+
+func (p pushed) rootfs() string { return "r/rootfs/" + hexPath(p.digest) }
+
+// pushImage pushes an image of archives, packed by gzip. promise changes the diff IDs in its config.
+func pushImage(t *testing.T, s *registrytest.Server, tag string, promise func([]digest.Digest) []digest.Digest, archives ...[]byte) (p pushed) {
+	t.Helper()
+	m := v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest}
+	var ids []digest.Digest
+	for _, a := range archives {
+		z := zipped(t, a)
+		ids = append(ids, digest.FromBytes(a))
+		p.layers = append(p.layers, s.Blob("r", z))
+		m.Layers = append(m.Layers, v1.Descriptor{MediaType: v1.MediaTypeImageLayerGzip, Digest: digest.FromBytes(z), Size: int64(len(z))})
+	}
+	if promise != nil {
+		ids = promise(ids)
+	}
+	config, err := json.Marshal(v1.Image{Platform: v1.Platform{OS: "linux", Architecture: "amd64"}, RootFS: v1.RootFS{Type: "layers", DiffIDs: ids}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Config = v1.Descriptor{MediaType: v1.MediaTypeImageConfig, Digest: s.Blob("r", config), Size: int64(len(config))}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.digest = s.Manifest("r", tag, m.MediaType, raw)
+	return p
+}
+
+func TestAnImageShowsItsFiles(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil,
+		archiveOf(t, "etc/", "etc/os-release=old", "usr/", "usr/bin/", "usr/bin/tool=tool", "gone=x", "bin->/usr/bin"),
+		archiveOf(t, "etc/os-release=new", ".wh.gone", "usr/bin/same=>usr/bin/tool"))
+	w := walkAt(t, s, t.TempDir())
+	w.want("r/tags/v1/rootfs", "../../rootfs/"+hexPath(p.digest))
+	at := p.rootfs()
+	w.want(at, "bin etc usr")
+	w.want(at+"/etc/os-release", "new")
+	w.want(at+"/usr/bin", "same tool")
+	w.want(at+"/usr/bin/same", "tool")
+	w.want(at+"/bin", "usr/bin")
+	w.fails(at+"/gone", node.ErrNotExist)
+	w.fails(at+"/.wh.gone", node.ErrNotExist)
+	w.want("r/tags/v1/unpacked", "00-"+p.layers[0].Encoded()[:12]+" 01-"+p.layers[1].Encoded()[:12])
+	w.want("r/tags/v1/unpacked/01-"+p.layers[1].Encoded()[:12], "../../../unpacked/"+hexPath(p.layers[1]))
+	w.want("r/unpacked/"+hexPath(p.layers[1]), ".wh.gone etc usr")
+	w.want("r/unpacked/"+hexPath(p.layers[1])+"/.wh.gone", "")
+	w.want("r/rootfs", "sha256 sha512")
+	w.want("r/rootfs/sha256", "")
+
+	tool, err := w.to(at + "/usr/bin/tool")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{at + "/usr/bin/same", "r/unpacked/" + hexPath(p.layers[0]) + "/usr/bin/tool"} {
+		e, err := w.to(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Attr().Identity != tool.Attr().Identity {
+			t.Errorf("%s has an inode of its own", path)
+		}
+	}
+	if a := tool.Attr(); a.Mode != syscall.S_IFREG|0o640 || a.Mtime.Unix() != 1700000000 || a.UID != 0 {
+		t.Errorf("the file has %+v", a)
+	}
+}
+
+// A path is decided from the top layer down, and no layer below the one that decides is asked for.
+func TestAFileOfTheTopLayerFetchesNoOther(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "base=x", "d/", "d/base=x"), archiveOf(t, "d/", "d/top=y", ".wh.gone"))
+	w := walkAt(t, s, t.TempDir())
+	if _, err := w.to(p.rootfs()); err != nil {
+		t.Fatal(err)
+	}
+	s.Forget()
+	w.want(p.rootfs()+"/d/top", "y")
+	w.fails(p.rootfs()+"/gone", node.ErrNotExist)
+	if n := s.Count("GET blob " + p.layers[0].String()); n != 0 {
+		t.Errorf("the base was asked for %d times: %v", n, s.Asked())
+	}
+	if n := s.Count("GET blob " + p.layers[1].String()); n != 1 {
+		t.Errorf("the top layer was asked for %d times", n)
+	}
+	w.want(p.rootfs()+"/d", "base top")
+	if n := s.Count("GET blob " + p.layers[0].String()); n != 1 {
+		t.Errorf("a listing asked for the base %d times", n)
+	}
+}
+
+// What is in a layer is known longer than its bytes are kept, also by the next mount.
+func TestAListingOutlivesTheLayers(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "a=x", "d/", "d/b=y"), archiveOf(t, "c=z"))
+	dir := t.TempDir()
+	walkAll := func(w *walked) {
+		w.want(p.rootfs(), "a c d")
+		w.want(p.rootfs()+"/d", "b")
+	}
+	w := walkAt(t, s, dir)
+	walkAll(w)
+	w.want(p.rootfs()+"/a", "x")
+	again := walkAt(t, s, dir)
+	again.shows(p.rootfs()) // which asks for the manifest
+	for _, d := range p.layers {
+		s.Remove("r", d.String())
+	}
+	s.Forget()
+	walkAll(again)
+	if asked := s.Asked(); len(asked) > 0 {
+		t.Errorf("the second mount asked for %v", asked)
+	}
+	again.want(p.rootfs()+"/a", "x")
+}
+
+func TestWhatIsWrongWithALayerIsAnError(t *testing.T) {
+	good := archiveOf(t, "a=x")
+	wrong := func(ids []digest.Digest) []digest.Digest { return []digest.Digest{digest.FromString("another")} }
+	for _, c := range []struct {
+		name    string
+		archive []byte
+		promise func([]digest.Digest) []digest.Digest
+		is      error
+		errno   syscall.Errno
+	}{
+		{"a wrong diff ID", good, wrong, layers.ErrDiffID, syscall.EBADMSG},
+		{"no diff ID", good, func([]digest.Digest) []digest.Digest { return nil }, layers.ErrDiffID, syscall.EBADMSG},
+		{"an archive that breaks off", archiveOf(t, "a="+strings.Repeat("x", 2000))[:1500], nil, rootfs.ErrCorrupt, syscall.EBADMSG},
+		{"no archive", bytes.Repeat([]byte("no tar "), 200), nil, rootfs.ErrNoArchive, syscall.EOPNOTSUPP},
+		{"too large", archiveOf(t, "a="+strings.Repeat("x", 1<<20)), nil, rootfs.ErrTooLarge, syscall.EFBIG},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := registrytest.Start(t, registrytest.Options{})
+			p := pushImage(t, s, "v1", c.promise, c.archive)
+			w := walk(t, s, t.TempDir(), Options{UnpackedBytes: 1 << 20})
+			w.fails(p.rootfs()+"/a", c.is)
+			s.Forget()
+			w.fails(p.rootfs(), c.is)
+			if n := s.Count("GET blob"); n > 0 {
+				t.Errorf("the layer was asked for again: %v", s.Asked())
+			}
+			_, err := w.shows(p.rootfs())
+			if v := w.kernel.Judge(t.Context(), err); v.Errno != c.errno || v.Hint == "" {
+				t.Errorf("the errno is %v, with the hint %q", v.Errno, v.Hint)
+			}
+			if !strings.Contains(fmt.Sprint(err), "layer 1 of 1 of "+s.Host+"/r@"+p.digest.String()) && c.name != "no diff ID" {
+				t.Errorf("the error names no layer: %v", err)
+			}
+		})
+	}
+}
+
+func TestWhatIsNotShownOfALayerIsTold(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "a=x"), archiveOf(t, "b=>b", "c=y"))
+	w := walkAt(t, s, t.TempDir())
+	w.want(p.rootfs(), "a c")
+	var f node.Failure
+	for line := range bytes.Lines(w.jsonl()) {
+		if err := json.Unmarshal(line, &f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.Op != "unpack" || !strings.HasSuffix(f.Path, "r/unpacked/"+hexPath(p.layers[1])) || !strings.Contains(f.Cause, `"b"`) {
+		t.Errorf("errors.jsonl has %+v", f)
+	}
+}

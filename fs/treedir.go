@@ -1,0 +1,147 @@
+package fs
+
+import (
+	"context"
+	"sort"
+	"syscall"
+
+	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/guard"
+	"github.com/ocifs/ocifs/fs/internal/node"
+	"github.com/ocifs/ocifs/fs/rootfs"
+)
+
+// treeDir is a directory in rootfs/ or unpacked/. A call that needs a layer waits until it is
+// unpacked, as long as something of it comes.
+type treeDir struct {
+	place
+	*files
+	dir *rootfs.Dir
+}
+
+// Attr gives the attributes as far as they are known. ls and find ask for no more.
+func (d *treeDir) Attr() node.Attr {
+	a, _, ok := d.dir.Known()
+	if d.dir.Path() == "" {
+		a, ok = rootfs.Attr{}, true
+	}
+	return d.attrOf(a, ok)
+}
+
+// attrOf makes the attributes of the directory. sure says that a has the final ones.
+func (d *treeDir) attrOf(a rootfs.Attr, sure bool) node.Attr {
+	n := d.dirAttr("")
+	n.Mode, n.UID, n.GID, n.Mtime = syscall.S_IFDIR|0o755, 0, 0, d.files.mtime
+	if a.Described {
+		n.Mode, n.UID, n.GID, n.Mtime = a.Mode, a.UID, a.GID, a.Mtime
+	}
+	if !sure {
+		n.TTL = 0
+	}
+	return n
+}
+
+// AttrFor waits for the uppermost layer that describes the directory. The root has the same
+// attributes in every tree.
+func (d *treeDir) AttrFor(ctx context.Context, by caller.Caller) (node.Attr, error) {
+	if d.dir.Path() == "" {
+		return d.Attr(), nil
+	}
+	ctx, cancel := d.reach(ctx, by)
+	defer cancel()
+	a, _, err := d.dir.Attr(ctx)
+	return d.attrOf(a, true), err
+}
+
+// reach gives the context of a call that may unpack layers.
+func (d *treeDir) reach(ctx context.Context, by caller.Caller) (context.Context, context.CancelFunc) {
+	return context.WithCancel(guard.WithPayer(ctx, guard.PayerOf(by)))
+}
+
+func (d *treeDir) Lookup(ctx context.Context, name string) (node.Child, error) {
+	return d.LookupFor(ctx, caller.Caller{}, name)
+}
+
+// LookupFor looks from the top layer down, and waits for no layer below the one that decides.
+func (d *treeDir) LookupFor(ctx context.Context, by caller.Caller, name string) (node.Child, error) {
+	ctx, cancel := d.reach(ctx, by)
+	defer cancel()
+	f, ok, err := d.dir.Lookup(ctx, name)
+	if err != nil {
+		return node.Child{}, err
+	}
+	if !ok {
+		return node.Child{}, node.ErrNotExist
+	}
+	return d.child(ctx, f)
+}
+
+func (d *treeDir) List(ctx context.Context) (node.Listing, error) {
+	return d.ListFor(ctx, caller.Caller{})
+}
+
+// ListFor waits for the layers down to the first that hides what is below.
+func (d *treeDir) ListFor(ctx context.Context, by caller.Caller) (node.Listing, error) {
+	ctx, cancel := d.reach(ctx, by)
+	defer cancel()
+	all, err := d.dir.List(ctx)
+	if err != nil {
+		return node.Listing{}, err
+	}
+	names := make([]string, 0, len(all))
+	links := map[string]node.Child{}
+	for _, f := range all {
+		names = append(names, f.Name)
+		if f.Dir == nil && f.Attr.Mode&syscall.S_IFMT == syscall.S_IFLNK {
+			if links[f.Name], err = d.child(ctx, f); err != nil {
+				return node.Listing{}, err
+			}
+		}
+	}
+	return node.Listing{Names: names, Child: func(name string) node.Child {
+		if c, ok := links[name]; ok {
+			return c
+		}
+		k := sort.Search(len(all), func(k int) bool { return all[k].Name >= name })
+		return d.made(all[k])
+	}}, nil
+}
+
+// child makes the entry of a name.
+func (d *treeDir) child(ctx context.Context, f rootfs.Found) (node.Child, error) {
+	if f.Dir != nil || f.Attr.Mode&syscall.S_IFMT != syscall.S_IFLNK {
+		return d.made(f), nil
+	}
+	to, err := d.dir.Target(ctx, f)
+	if err != nil {
+		return node.Child{}, err
+	}
+	return node.Child{Name: f.Name, Entry: &treeLink{d.entry(f), to}, TTL: forever}, nil
+}
+
+// made makes the entry of a name that isn't a symlink.
+func (d *treeDir) made(f rootfs.Found) node.Child {
+	var e node.Entry
+	switch {
+	case f.Dir != nil:
+		e = &treeDir{d.at(f.Name), d.files, f.Dir}
+	case f.Attr.Mode&syscall.S_IFMT == syscall.S_IFREG:
+		e = &treeFile{d.entry(f)}
+	default:
+		e = &treeSpecial{d.entry(f)}
+	}
+	return node.Child{Name: f.Name, Entry: e, TTL: forever}
+}
+
+func (d *treeDir) entry(f rootfs.Found) treeEntry {
+	return treeEntry{d.at(f.Name), d.image, f.Layer, f.Ino, f.Attr}
+}
+
+// Xattrs gives those of the archive, and the layer that they are from.
+func (d *treeDir) Xattrs() map[string]string {
+	_, layer, ok := d.dir.Known()
+	if !ok || layer < 0 {
+		return nil
+	}
+	return map[string]string{layerXattr: d.image.Packed(layer).String()}
+}

@@ -1,0 +1,127 @@
+package fs
+
+import (
+	"context"
+	"maps"
+	"strconv"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/fs/internal/caller"
+	"github.com/ocifs/ocifs/fs/internal/guard"
+	"github.com/ocifs/ocifs/fs/internal/layers"
+	"github.com/ocifs/ocifs/fs/internal/node"
+	"github.com/ocifs/ocifs/fs/rootfs"
+)
+
+// treeEntry is what isn't a directory in rootfs/ or unpacked/.
+type treeEntry struct {
+	place
+	image *layers.Image
+	layer int // which of the image's
+	ino   rootfs.Ino
+	attr  rootfs.Attr
+}
+
+// Attr gives the attributes that the archive has. Whatever shows a file of a layer shows it as
+// one inode, with one set of pages in the kernel.
+func (e *treeEntry) Attr() node.Attr {
+	return node.Attr{
+		Identity: node.IdentityOf(layerFiles, e.image.Packed(e.layer).String()+"/"+strconv.FormatUint(uint64(e.ino), 10)),
+		Mode:     e.attr.Mode, Size: e.attr.Size, Mtime: e.attr.Mtime, UID: e.attr.UID, GID: e.attr.GID,
+		Nlink: e.attr.Nlink, Rdev: e.attr.Rdev, TTL: forever,
+	}
+}
+
+// layerFiles is the path in the identities of files of layers. No path in the tree is so, because
+// no host has an empty name.
+const layerFiles = "/layers"
+
+// layerXattr has the digest of the blob that a file came from.
+const layerXattr = "user.ocifs.layer"
+
+func (e *treeEntry) Xattrs() map[string]string {
+	x := map[string]string{layerXattr: e.image.Packed(e.layer).String()}
+	if index := e.image.Kept(e.layer); index != nil {
+		if own, err := index.Xattrs(e.ino); err == nil {
+			maps.Copy(x, own)
+		}
+	}
+	return x
+}
+
+// treeSpecial is a device, a pipe or a socket.
+type treeSpecial struct{ treeEntry }
+
+func (*treeSpecial) Special() {}
+
+// treeLink is a symlink. Its target leads nowhere outside of the tree.
+type treeLink struct {
+	treeEntry
+	to string
+}
+
+func (l *treeLink) Target() string { return l.to }
+
+// Attr gives each name an inode of its own, because the target depends on the directory.
+func (l *treeLink) Attr() node.Attr {
+	a := l.treeEntry.Attr()
+	a.Identity = l.identity(digest.Digest(l.to))
+	a.Size, a.Nlink = int64(len(l.to)), 1
+	return a
+}
+
+// treeFile is a file of a layer.
+type treeFile struct{ treeEntry }
+
+// Open finds out where the file's bytes are. It waits for no unpacking: the first read does.
+func (f *treeFile) Open(ctx context.Context, by caller.Caller) (node.Content, error) {
+	if f.attr.Size == 0 {
+		return node.Bytes(nil), nil
+	}
+	c := &treeContent{file: f}
+	if err := c.locate(ctx, by); err != nil {
+		return nil, err
+	}
+	if a := f.tree.layers.Cached(c.meta); a != nil {
+		c.archive.file = a
+		c.way = node.Way{Mode: node.Cached, Pages: a.Inode()}
+	}
+	return c, nil
+}
+
+// treeContent is an open file of a layer.
+type treeContent struct {
+	file *treeFile
+	meta rootfs.Meta
+	data rootfs.Data
+	// way is how the kernel reads it. The zero value is by direct reads, because the layer
+	// has to be unpacked again.
+	way node.Way
+
+	archive cacheFile[*layers.Archive] // with the unpacked bytes
+}
+
+// locate reads the layer's index.
+func (c *treeContent) locate(ctx context.Context, by caller.Caller) error {
+	index, err := c.file.image.Layer(guard.WithPayer(ctx, guard.PayerOf(by)), c.file.layer)
+	if err != nil {
+		return err
+	}
+	c.meta = index.Meta()
+	c.data, err = index.Data(c.file.ino)
+	return err
+}
+
+// ReadAt waits until the layer is unpacked. If the disk can't read the unpacked bytes, the layer is
+// unpacked again.
+func (c *treeContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, off int64) (int, error) {
+	return c.archive.read(
+		func() (*layers.Archive, error) {
+			return c.file.image.Archive(guard.WithPayer(ctx, guard.PayerOf(by)), c.file.layer)
+		},
+		func(a *layers.Archive) (int, error) { return c.data.ReadAt(a, p, off) })
+}
+
+func (c *treeContent) Way() node.Way { return c.way }
+func (c *treeContent) Close()        { c.archive.close() }
