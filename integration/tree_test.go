@@ -164,7 +164,8 @@ func TestArtifactFiles(t *testing.T) {
 		dir := m.at(s, testImage, "tags/model")
 		m.isLayout(dir, "model", model)
 		got := strings.Fields(m.sh("cd %s/files && find . ! -type d | sed 's,^./,,' | LC_ALL=C sort", dir))
-		if want := slices.Sorted(maps.Keys(content.Titles)); !slices.Equal(got, want) {
+		want := slices.Sorted(maps.Keys(content.Titles))
+		if want = slices.Insert(want, 0, "dataset"); !slices.Equal(got, want) {
 			t.Errorf("files/ holds %q, want %q", got, want)
 		}
 		for title, i := range content.Titles {
@@ -172,9 +173,11 @@ func TestArtifactFiles(t *testing.T) {
 			m.holds(dir+"/files/"+title, model.Layers[i].Bytes)
 		}
 		m.sh("tar tzf %s/files/dataset.tar.gz | grep -qx dataset/one", dir)
+		m.holds(dir+"/files/dataset/dataset/one", []byte("1"))
 
 		m.isLayout(m.at(s, testImage, "tags/chart"), "chart", chart)
-		m.lists(m.at(s, testImage, "tags/chart/files"), "web-1.2.3.tgz")
+		m.lists(m.at(s, testImage, "tags/chart/files"), "web-1.2.3", "web-1.2.3.tgz")
+		m.sh("grep -qx 'version: 1.2.3' %s", m.at(s, testImage, "tags/chart/files/web-1.2.3/web/Chart.yaml"))
 		m.holds(m.at(s, testImage, "tags/chart/files/web-1.2.3.tgz"), chart.Layers[0].Bytes)
 	})
 }

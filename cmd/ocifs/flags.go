@@ -33,6 +33,8 @@ type settings struct {
 	uploadSize   size
 	maxDownload  size
 	platform     platform
+	symlinks     symlinks
+	unpackedSize size
 	xattr        bool
 	logLevel     slog.Level
 	logFile      string
@@ -55,6 +57,9 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.Var(&s.maxDownload, "max-download", "how much one job, a program with what it starts, may make be downloaded within a minute: 500MB. What would be more is EDQUOT, but the first blob may be larger. Without it, nothing is refused")
 	s.platform = platform{fs.DefaultPlatform()}
 	f.Var(&s.platform, "platform", "whose image stands for an index where one image is needed, as in image.tar: linux/amd64, linux/arm/v7")
+	f.Var(&s.symlinks, "symlinks", "'confined': no symlink in rootfs/ or unpacked/ leads out of its image; 'verbatim': as they are in the image")
+	s.unpackedSize = 64 << 30
+	f.Var(&s.unpackedSize, "unpacked-size", "what one layer may unpack to. Beyond 1GiB, it may be 1000 times its size at most, whatever this says")
 	f.BoolVar(&s.xattr, "xattr", false, "offer extended attributes (ls -l of huge directories gets slower)")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	f.StringVar(&s.logFile, "log-file", "", "where to log; without it "+defaultLog()+", or standard error in the foreground")
@@ -109,7 +114,7 @@ func (s *settings) effective(source, mountpoint string, bound int64) map[string]
 		"connections": s.connections, "verify": s.verify.String(),
 		"plain_http": list(s.plainHTTP), "hosts_dirs": list(s.hostsDirs), "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
 		"allow_delete": s.allowDelete, "upload_size": int64(s.uploadSize), "max_download": int64(s.maxDownload),
-		"platform":  s.platform.String(),
+		"platform": s.platform.String(), "symlinks": s.symlinks.String(), "unpacked_size": int64(s.unpackedSize),
 		"log_level": strings.ToLower(s.logLevel.String()), "log_file": s.logFile,
 	}
 }
@@ -157,6 +162,27 @@ func (v *verification) String() string {
 		return "stream"
 	}
 	return "whole"
+}
+
+// symlinks says how symlinks in images are shown.
+type symlinks struct{ verbatim bool }
+
+func (l *symlinks) Set(s string) error {
+	switch s {
+	case "confined", "verbatim":
+		l.verbatim = s == "verbatim"
+		return nil
+	}
+	return fmt.Errorf("it is 'confined' or 'verbatim'")
+}
+
+func (l *symlinks) Type() string { return "MODE" }
+
+func (l *symlinks) String() string {
+	if l.verbatim {
+		return "verbatim"
+	}
+	return "confined"
 }
 
 // platform is a platform as people write it: linux/amd64, linux/arm/v7.

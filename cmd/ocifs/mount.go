@@ -138,6 +138,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		Client: client, Store: store, Hosts: func() []string { return append(auth.Hosts(credentials), finder.Hosts()...) },
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
 		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize), MaxDownload: int64(s.maxDownload),
+		VerbatimSymlinks: s.symlinks.verbatim, UnpackedBytes: int64(s.unpackedSize),
 		Platform: s.platform.Platform,
 		Stream:   s.verify.stream, AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
 		Config: s.effective(source, mountpoint, store.Bound()), Logger: log,
