@@ -14,11 +14,13 @@ import (
 )
 
 // Index lists what is in one archive. It is read by parts from an io.ReaderAt, and safe for
-// concurrent use. It keeps at most 64 KiB of what it read. An error of any method means that the
+// concurrent use. It keeps at most 80 KiB of what it read. An error of any method means that the
 // index can't be read; it is ErrIndex if the index is malformed.
 type Index struct {
 	layout
-	r *pages
+	inodePages *pages
+	classPages *pages
+	r          *pages // for all else
 }
 
 // Open opens an index of a size in bytes, as Scanned.Encode wrote it. An index that is malformed
@@ -64,7 +66,12 @@ func Open(r io.ReaderAt, size int64) (*Index, error) {
 	if l.end != size || h.inodes == 0 || h.classes == 0 {
 		return nil, errIndex(fmt.Sprintf("it has %d bytes, and should have %d", size, l.end))
 	}
-	return &Index{layout: l, r: &pages{r: r, size: size}}, nil
+	return &Index{
+		layout:     l,
+		inodePages: newPages(r, size, keptInodes),
+		classPages: newPages(r, size, keptClasses),
+		r:          newPages(r, size, keptOthers),
+	}, nil
 }
 
 // Meta says of which blob the index is.
@@ -116,7 +123,7 @@ func (x *Index) inode(i Ino) (n inodeRecord, err error) {
 	}
 	var buf [columns * 8]byte
 	b := buf[:x.record]
-	if err := readFull(x.r, b, x.inodesAt+int64(i)*x.record); err != nil {
+	if err := readFull(x.inodePages, b, x.inodesAt+int64(i)*x.record); err != nil {
 		return n, err
 	}
 	var row [columns]uint64
@@ -129,7 +136,7 @@ func (x *Index) inode(i Ino) (n inodeRecord, err error) {
 	}
 	n.size, n.place, n.mtime, n.nsec = row[colSize], row[colPlace], x.base+int64(row[colSeconds]), uint32(row[colNanos])
 	b = buf[:classSize]
-	if err := readFull(x.r, b, x.classesAt+int64(row[colClass])*classSize); err != nil {
+	if err := readFull(x.classPages, b, x.classesAt+int64(row[colClass])*classSize); err != nil {
 		return n, err
 	}
 	for _, f := range n.fields() {

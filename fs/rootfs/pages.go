@@ -10,13 +10,24 @@ import (
 type pages struct {
 	r    io.ReaderAt
 	size int64
-	kept [keptPages]atomic.Pointer[page]
+	kept []atomic.Pointer[page] // by the page's number, modulo their count
 }
 
+// pageSize is a page of the kernel's cache, in bytes.
+const pageSize = 4 << 10
+
+// How many pages an Index keeps of each kind: 80 KiB in all, 20 MiB for an image of 255 layers. A
+// kind has pages of its own, so that a listing doesn't read the page of its classes again and
+// again.
 const (
-	pageSize  = 4 << 10
-	keptPages = 16 // 64 KiB an Index: 16 MiB for an image of 255 layers
+	keptInodes  = 8
+	keptClasses = 4
+	keptOthers  = 8
 )
+
+func newPages(r io.ReaderAt, size int64, keep int) *pages {
+	return &pages{r: r, size: size, kept: make([]atomic.Pointer[page], keep)}
+}
 
 // page is one page. It doesn't change.
 type page struct {
@@ -45,7 +56,7 @@ func (c *pages) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (c *pages) page(n int64) (*page, error) {
-	slot := &c.kept[uint64(n)%keptPages]
+	slot := &c.kept[n%int64(len(c.kept))]
 	if g := slot.Load(); g != nil && g.n == n {
 		return g, nil
 	}

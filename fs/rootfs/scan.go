@@ -74,8 +74,8 @@ type scanner struct {
 
 	notes     []Note
 	noteCount int
-	entries   int
-	steps     int // see walk
+	entries   uint32
+	steps     uint32 // components that symlinks led through, see maxSteps
 
 	// last is the directory of the last entry, by its path, for the entry that follows.
 	last    string
@@ -96,12 +96,16 @@ type Scanned struct {
 // where the archive is malformed or breaks off, and with ErrTooLarge beyond two million entries.
 // A file without a single byte is an empty archive. What comes after the archive's end is read,
 // and nothing else is done with it.
-func Scan(r io.Reader, raw io.ReaderAt) (*Scanned, error) {
+func Scan(r io.Reader, raw io.ReaderAt) (*Scanned, error) { return scanUpTo(maxEntries, r, raw) }
+
+// scanUpTo is Scan with another bound of the entries.
+func scanUpTo(most uint32, r io.Reader, raw io.ReaderAt) (*Scanned, error) {
 	src := &source{r: bufio.NewReaderSize(r, 256<<10)}
 	if err := src.begin(); err != nil {
 		return nil, err
 	}
-	s := &scanner{raw: raw, strings: newStringTable(), names: newNameTable()}
+	s := &scanner{raw: raw, strings: newStringTable(), names: newNameTable(most)}
+	s.inodes.most = most
 	// The root directory has Ino 0, and no name.
 	if _, err := s.inodes.add(inode{mode: typeDir | 0o755, name: none}); err != nil {
 		return nil, err
@@ -145,8 +149,8 @@ func (s *scanner) scan(src *source) error {
 		if err := e.readSparse(s.raw); err != nil {
 			return err
 		}
-		if s.entries++; s.entries > maxEntries {
-			return fmt.Errorf("%w: more than %d entries", ErrTooLarge, maxEntries)
+		if s.entries++; s.entries > s.inodes.most {
+			return fmt.Errorf("%w: more than %d entries", ErrTooLarge, s.inodes.most)
 		}
 		err = s.entry(&e)
 		var u unshown
@@ -207,6 +211,13 @@ func (s *scanner) entry(e *entry) error {
 	if len(base) > maxComponent {
 		return errLongName
 	}
+	var target uint32
+	if e.Typeflag == tar.TypeLink {
+		// The target first: a parent that is made may take its place.
+		if target, err = s.link(clean(e.Linkname)); err != nil {
+			return err
+		}
+	}
 	dir, err := s.directory(above)
 	if err != nil {
 		return err
@@ -222,11 +233,7 @@ func (s *scanner) entry(e *entry) error {
 			}
 		}
 	case tar.TypeLink:
-		ino, err := s.link(clean(e.Linkname))
-		if err != nil {
-			return err
-		}
-		_, err = s.set(dir, base, ino)
+		_, err = s.set(dir, base, target)
 		return err
 	}
 	ino, err := s.inodes.add(n)

@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"archive/tar"
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -55,14 +56,26 @@ func TestScanShows(t *testing.T) {
 		"a hard link through a symlink":         {[]ent{file("d/f", "1"), symlink("s", "/d"), link("a", "s/f"), link("b", "s/g"), file("d/g", "2")}, lines(`a "1"`, `b "2"`, `d/?`, `d/f = a`, `d/g = b`, `s -> /d`)},
 		"a hard link below what was replaced":   {[]ent{link("d/a", "x"), link("d/b", "d/b"), file("d", "1")}, `d "1"`},
 		"a hard link that replaces a directory": {[]ent{file("d/f", "1"), link("d", "d/f")}, `d "1"`},
+		"a hard link below its target":          {[]ent{file("a", "1"), link("a/b", "a")}, lines(`a/?`, `a/b "1"`)},
 		"an entry of an unknown type":           {[]ent{file("v", "label").with(func(h *tar.Header) { h.Typeflag = 'V' }), file("f", "1")}, lines(`f "1"`, `! v: an entry of the unknown type 'V'`)},
 		"a contiguous file":                     {[]ent{file("f", "1").with(func(h *tar.Header) { h.Typeflag = tar.TypeCont })}, `f "1"`},
 		"a global header":                       {[]ent{{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "c", "path": "no"}}}, file("f", "1")}, `f "1"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw := archive(t, c.entries...)
-			if got := show(t, index(t, raw), raw); got != c.want {
-				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			for packing, pack := range packings {
+				u, err := Unpack(bytes.NewReader(pack(t, raw)), Limits{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer u.Close()
+				x, err := indexOf(u, raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := show(t, x, raw); got != c.want {
+					t.Errorf("%s: got\n%s\nwant\n%s", packing, got, c.want)
+				}
 			}
 		})
 	}

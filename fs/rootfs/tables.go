@@ -22,6 +22,7 @@ const none = ^uint32(0)
 type table[T any] struct {
 	chunks []*[chunk]T
 	n      uint32
+	most   uint32 // how many it may have
 }
 
 const chunk = 1 << 11
@@ -30,8 +31,8 @@ func (t *table[T]) at(i uint32) *T { return &t.chunks[i/chunk][i%chunk] }
 
 // add appends v and gives its number.
 func (t *table[T]) add(v T) (uint32, error) {
-	if t.n == maxEntries {
-		return 0, fmt.Errorf("%w: more than %d entries", ErrTooLarge, maxEntries)
+	if t.n >= t.most {
+		return 0, fmt.Errorf("%w: more than %d entries", ErrTooLarge, t.most)
 	}
 	if int(t.n/chunk) == len(t.chunks) {
 		t.chunks = append(t.chunks, new([chunk]T))
@@ -127,9 +128,13 @@ type nameTable struct {
 	mix   [2]uint64
 }
 
-func newNameTable() *nameTable {
+func newNameTable(most uint32) *nameTable {
 	// The hash depends on chance, so that no archive can be written to make it slow.
-	return &nameTable{slots: make([]uint32, 1<<8), mix: [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}}
+	return &nameTable{
+		table: table[name]{most: most},
+		slots: make([]uint32, 1<<8),
+		mix:   [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1},
+	}
 }
 
 func (t *nameTable) hash(dir uint32, n ref) int {

@@ -9,8 +9,9 @@ import (
 const maxHops = 40
 
 // maxSteps bounds the components that all symlinks of one archive lead through, so that no
-// archive can be written to be slow: it is thirty for each of two million entries.
-const maxSteps = 30 * maxEntries
+// archive can be written to be slow. It is for each entry that an archive may have. Two million
+// entries then cost some seconds.
+const maxSteps = 30
 
 const (
 	errLongName = unshown("a component of its name is longer than 255 bytes")
@@ -92,8 +93,8 @@ func (s *scanner) walk(p string, make bool) (dir uint32, rest string, err error)
 			stack = stack[:len(stack)-1]
 		}
 		if hops > 0 {
-			if s.steps++; s.steps > maxSteps {
-				return 0, "", fmt.Errorf("%w: too many paths through symlinks", ErrTooLarge)
+			if err := s.step(); err != nil {
+				return 0, "", err
 			}
 		}
 		switch {
@@ -143,12 +144,20 @@ func (s *scanner) walk(p string, make bool) (dir uint32, rest string, err error)
 	return dir, "", nil
 }
 
+// step counts a component.
+func (s *scanner) step() error {
+	if s.steps++; s.steps > maxSteps*s.inodes.most {
+		return fmt.Errorf("%w: too many paths through symlinks", ErrTooLarge)
+	}
+	return nil
+}
+
 // path gives the path of a directory, and what is behind it.
 func (s *scanner) path(dir uint32, rest string) (string, error) {
 	parts := []string{rest}
 	for dir != 0 {
-		if s.steps++; s.steps > maxSteps {
-			return "", fmt.Errorf("%w: too many paths through symlinks", ErrTooLarge)
+		if err := s.step(); err != nil {
+			return "", err
 		}
 		e := s.names.at(s.inodes.at(dir).name)
 		parts = append(parts, string(s.strings.get(e.name)))
