@@ -61,16 +61,16 @@ func (d *Dir) Confine(ctx context.Context, target string) (string, error) {
 	return ".", nil
 }
 
-// limitUps gives a target without a ".." at the root, and without what has no effect before it.
-// fromRoot is true if the result is relative to the root, and not to the directory.
+// limitUps leaves out of a target each ".." at the root, and all before it, which has no effect.
+// fromRoot is true if the result is relative to the root instead of the directory.
 func (d *Dir) limitUps(ctx context.Context, target string) (rest string, fromRoot bool, err error) {
 	var (
 		at     = d
 		off    = 0    // how far the target is walked
 		kept   []byte // what is kept of it
-		absent = 0    // how many names below at the path is where nothing is
+		absent = 0    // how many names the path is below at, behind one that is missing or a file
 		astray bool   // the path is behind a symlink that leads nowhere
-		failed bool   // the path was where nothing is
+		failed bool   // the path leads nowhere: it was astray, or absent was above 0
 		hops   = 1    // the symlink itself
 		r      = newResolver()
 	)

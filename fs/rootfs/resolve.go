@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// maxLookups is how many names a resolver looks up at most. A path of PATH_MAX bytes has 2048 names;
-// as many again are for the symlinks that it leads through. Without the bound, 40 symlinks of 2048
-// names each would take 80,000 lookups, and hard links that lead from layer to layer exponentially
-// many.
+// maxLookups is how many names a resolver looks up at most. A path of PATH_MAX bytes has 2048
+// names; as many again are for the symlinks that it leads through. Without the bound, 40 symlinks
+// of 2048 names each would take 80,000 lookups, and hard links that lead from layer to layer
+// exponentially many.
 const maxLookups = 4096
 
 // errLookups says that a resolver has looked up maxLookups names.

@@ -12,8 +12,9 @@ import (
 type Layers interface {
 	// Len counts the layers.
 	Len() int
-	// Layer gives the index of a layer. It may have to fetch and unpack the layer. A Tree keeps
-	// no index: it asks for the same layer again and again, from several goroutines.
+	// Layer gives the index of a layer. It may have to fetch and unpack the layer, and ends
+	// with ctx. A Tree keeps no index: each lookup asks for layers that it knows again, from
+	// several goroutines at once.
 	Layer(ctx context.Context, n int) (*Index, error)
 	// Ahead says that the layers from n down will probably be asked for next, from the top
 	// down. It doesn't wait.
@@ -29,7 +30,8 @@ type TreeOptions struct {
 	Verbatim bool
 	// Note is told of a name that an archive has and the Tree doesn't show: a hard link that
 	// leads to no file, and a whiteout of nothing (".wh."). Note.Name is the path below the
-	// root. It is told again whenever the name is met. nil: nobody is told.
+	// root. It is told again whenever the name is met, by several goroutines at once. nil:
+	// nobody is told.
 	Note func(Note)
 }
 

@@ -1,6 +1,9 @@
 package rootfs
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // The names of whiteouts, as in
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts. A whiteout counts
@@ -28,13 +31,6 @@ func whiteouts(names []Name) (from, to int) {
 
 // searchNames finds the first name that isn't before s.
 func searchNames(names []Name, s string) int {
-	lo, hi := 0, len(names)
-	for lo < hi {
-		if mid := int(uint(lo+hi) >> 1); names[mid].Name < s {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+	i, _ := slices.BinarySearchFunc(names, s, func(n Name, s string) int { return strings.Compare(n.Name, s) })
+	return i
 }
