@@ -107,6 +107,7 @@ func (u *unpacking) made(d digest.Digest, size int64) error {
 	if err != nil {
 		s.log.Warn("the index of a layer isn't kept", "layer", u.layer.Name, "cause", err)
 	}
+	s.o.Store.Demote(packed)
 	return nil
 }
 
