@@ -60,6 +60,6 @@ type Meta struct {
 
 // Note is something in an archive that isn't shown, and why.
 type Note struct {
-	Name string // the entry's name, as it is in the archive
+	Name string // the entry's name, as it is in the archive; of a hard link it may be cleaned
 	Why  string // a sentence without a full stop
 }

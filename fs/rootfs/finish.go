@@ -71,7 +71,8 @@ func (s *scanner) finish() (children, error) {
 	return c, nil
 }
 
-// target gives the inode of a name. If it is a link, its target is found first.
+// target gives the inode of a name. If it is a link, its target is found first. It gives none, and
+// makes a Note, if the link leads nowhere. The name keeps the link then: others may lead to it.
 func (s *scanner) target(at uint32) (uint32, error) {
 	e := s.names.at(at)
 	n := s.inodes.at(e.ino)
@@ -88,7 +89,9 @@ func (s *scanner) target(at uint32) (uint32, error) {
 			return none, err
 		}
 		s.note(p, reasons[n.rdev])
-	} else if f := s.inodes.at(found); f.is(typeSymlink) {
+		return none, nil
+	}
+	if f := s.inodes.at(found); f.is(typeSymlink) {
 		own := *f
 		own.name = 0
 		if found, err = s.inodes.add(own); err != nil {

@@ -198,7 +198,7 @@ func walkIndex(x *Index, raw []byte) (out []string, err error) {
 				if err != nil {
 					return err
 				}
-				if a.LowerLink() && target != clean(target) {
+				if a.LowerLink() && (target == "" || target != clean(target)) {
 					return fmt.Errorf("%w: the path %q", ErrIndex, target)
 				}
 				s += fmt.Sprintf(" symlink %q", target)

@@ -3,13 +3,11 @@ package rootfs
 import (
 	"archive/tar"
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strings"
-	"time"
 )
 
 // File types, as in st_mode of stat(2), which is the same on Linux and macOS.
@@ -196,6 +194,10 @@ func (s *scanner) entry(e *entry) error {
 		return err
 	}
 	p := clean(e.Name)
+	if strings.IndexByte(p, 0) >= 0 {
+		// The record GNU.sparse.name is the only one in which archive/tar lets it pass.
+		return unshown("its name has a NUL")
+	}
 	if p == "" {
 		if e.Typeflag != tar.TypeDir {
 			return unshown("it would replace the root directory")
@@ -257,9 +259,6 @@ func (s *scanner) inode(e *entry) (inode, error) {
 		nsec:  uint32(e.ModTime.Nanosecond()),
 		flags: described,
 	}
-	if e.ModTime.Equal(time.Time{}) {
-		n.mtime, n.nsec = 0, 0
-	}
 	var err error
 	switch e.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
@@ -310,95 +309,4 @@ func (s *scanner) inode(e *entry) (inode, error) {
 func deviceNumber(major, minor int64) uint32 {
 	ma, mi := uint32(major)&0xfff, uint32(minor)&0xfffff
 	return mi&0xff | ma<<8 | mi&^0xff<<12
-}
-
-// block is the unit of a tar, in bytes.
-const block = 512
-
-func blockUp(n int64) int64 { return (n + block - 1) &^ (block - 1) }
-
-// source counts what archive/tar reads, and skips what it doesn't want to see.
-type source struct {
-	r   *bufio.Reader
-	n   int64 // bytes read or skipped so far
-	err error // of the reader below, other than io.EOF
-}
-
-func (s *source) keep(err error) error {
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	return err
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	s.n += int64(n)
-	return n, s.keep(err)
-}
-
-// Seek skips bytes; archive/tar seeks in no other way, from the current position on.
-func (s *source) Seek(off int64, whence int) (int64, error) {
-	if whence != io.SeekCurrent || off < 0 {
-		return 0, errors.ErrUnsupported
-	}
-	for off > 0 {
-		n, err := s.r.Discard(int(min(off, 1<<30)))
-		s.n += int64(n)
-		off -= int64(n)
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-			return 0, err
-		} else if err != nil {
-			return 0, s.keep(err)
-		}
-	}
-	return s.n, nil
-}
-
-// begin says whether a tar begins here, or nothing at all.
-func (s *source) begin() error {
-	b, err := s.r.Peek(block)
-	switch {
-	case err != nil && err != io.EOF:
-		return err
-	case len(b) == 0:
-		return nil
-	case !beginsTar(b):
-		return fmt.Errorf("%w: the first block is no tar header", ErrNoArchive)
-	}
-	return nil
-}
-
-// drain reads what is left.
-func (s *source) drain() error {
-	for {
-		if _, err := s.r.Discard(1 << 20); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-}
-
-// beginsTar says whether a tar may begin with b: by the checksum of the header, which V7 tar has
-// as well as POSIX and GNU tar, or with zeros, as an empty archive does.
-func beginsTar(b []byte) bool {
-	if len(b) < block {
-		return false
-	}
-	b = b[:block]
-	if bytes.Count(b, []byte{0}) == block {
-		return true
-	}
-	const at, size = 148, 8 // of the checksum, which counts as blanks itself
-	unsigned, signed := int64(size*' '), int64(size*' ')
-	for i, c := range b {
-		if i < at || i >= at+size {
-			unsigned += int64(c)
-			signed += int64(int8(c))
-		}
-	}
-	sum, ok := parseNumber(b[at : at+size])
-	return ok && (sum == unsigned || sum == signed)
 }

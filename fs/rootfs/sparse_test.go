@@ -210,3 +210,11 @@ func TestSparseMalformed(t *testing.T) {
 		}
 	}
 }
+
+// The name of a sparse file is the only one that could have a NUL.
+func TestSparseNameWithNUL(t *testing.T) {
+	raw := sparsePAX("1.0", "a\x00b", 5, piece{0, "x"})
+	if got, want := show(t, index(t, raw), raw), "! a\x00b: its name has a NUL"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -116,7 +116,7 @@ func (t *stringTable) put(r ref) {
 type name struct {
 	dir  uint32 // the inode of the directory
 	name ref
-	ino  uint32 // the inode that is named; none: the name isn't there any more
+	ino  uint32 // the inode that is named
 }
 
 // nameTable has every name of every directory. A name is replaced by another inode, never taken

@@ -106,17 +106,14 @@ func (s *scanner) walk(p string, make bool) (dir uint32, rest string, err error)
 		case len(base) > maxComponent:
 			return 0, "", errLongName
 		}
-		var n inode
-		ino := none
-		if at := s.lookup(dir, base); at != none {
-			ino = s.names.at(at).ino
-		}
-		if ino != none {
-			n = *s.inodes.at(ino)
+		var n inode // nothing: neither a directory nor a symlink
+		at := s.lookup(dir, base)
+		if at != none {
+			n = *s.inodes.at(s.names.at(at).ino)
 		}
 		switch {
 		case n.is(typeDir):
-			dir = ino
+			dir = s.names.at(at).ino
 		case n.is(typeSymlink):
 			if hops++; hops > maxHops {
 				return 0, "", errHops
