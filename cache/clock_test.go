@@ -195,3 +195,30 @@ func TestWhatIsLeftGoesWhileTheStoreIsOpen(t *testing.T) {
 		}
 	})
 }
+
+// A private partial file that a sweep takes before it is locked is made again, and its blob kept.
+func TestAPrivateFileThatIsSweptBeforeItIsLockedIsMadeAgain(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	var once sync.Once
+	was := flock
+	locksAre(t, func(fd, how int) error {
+		if left := files(t, s.partials()); len(left) == 1 && strings.Contains(filepath.Base(left[0]), ".") {
+			once.Do(func() { _ = os.Remove(left[0]) })
+		}
+		return was(fd, how)
+	})
+	src := &source{b: content(1, 1000)}
+	dl, _, err := s.join(t.Context(), src.want(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-dl.ended
+	s.leave(dl)
+	settled(t, s)
+	if _, err := os.Stat(s.blob(dl.want.Digest)); err != nil {
+		t.Errorf("it wasn't kept: %v", err)
+	}
+	if left := files(t, s.partials()); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}

@@ -16,6 +16,10 @@ const (
 	// lockPatience is how long another process is waited for that brings less than fast
 	// in that time. It may be hashing what it found: five seconds are some gigabytes.
 	lockPatience = 5 * time.Second
+	// privateTries is how many private files are made until a sweep takes none of them before it
+	// is locked. A sweep comes twice a minute at most, for each process, and has a file for
+	// microseconds: a second file is enough.
+	privateTries = 3
 )
 
 // partial is the file that a download writes.
@@ -122,20 +126,28 @@ func (s *Store) privateFile(shared string) (*partial, error) {
 	if s.noLocks.Load() != nil {
 		pattern = unlockedPrefix + "*"
 	}
-	var f *os.File
-	err := s.retry(s.partials(), func() (err error) {
-		f, err = os.CreateTemp(s.partials(), pattern)
-		return err
-	})
-	if err != nil {
-		s.degrade(err)
-		return s.unnamed()
+	for range privateTries {
+		var f *os.File
+		err := s.retry(s.partials(), func() (err error) {
+			f, err = os.CreateTemp(s.partials(), pattern)
+			return err
+		})
+		if err != nil {
+			s.degrade(err)
+			break
+		}
+		// The lock tells who evicts and sweeps that someone writes the file. Until it is had, a
+		// sweep may take the file for one that was left.
+		name := filepath.Base(f.Name())
+		if !errors.Is(tryLock(f), syscall.EWOULDBLOCK) && named(f, f.Name()) {
+			s.ledger.takeUp(name)
+			step("partial made beside")
+			return &partial{f: f, path: f.Name(), name: name, private: true}, nil
+		}
+		_ = os.Remove(f.Name())
+		f.Close()
 	}
-	_ = tryLock(f) // tells who evicts and sweeps that someone writes it
-	name := filepath.Base(f.Name())
-	s.ledger.takeUp(name)
-	step("partial made beside")
-	return &partial{f: f, path: f.Name(), name: name, private: true}, nil
+	return s.unnamed()
 }
 
 // named says whether path is still the name of f.

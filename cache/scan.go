@@ -188,7 +188,7 @@ func (s *Store) readPartials() map[string]int64 {
 		name := st.Name()
 		unlocked := strings.HasPrefix(name, unlockedPrefix)
 		if strings.HasPrefix(name, temporaryPrefix) && !unlocked {
-			continue // small, or another name of a partial file that counts
+			continue // it counts when it has its name, or is another name of what counts
 		}
 		// What is larger than the bound another process serves and doesn't keep: nothing
 		// has to go for it.
