@@ -86,7 +86,7 @@ func TestAPointerThatCantBeReadIsNone(t *testing.T) {
 
 func TestRememberMakesItsDirectoryAgain(t *testing.T) {
 	dir := t.TempDir()
-	s := open(t, dir, Options{})
+	s := openScanned(t, dir, Options{})
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
