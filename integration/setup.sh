@@ -125,7 +125,7 @@ demo)
 bench)
 	setup_packages "${base[@]}" skopeo:skopeo
 	setup_fuse
-	setup_peers crane oras regctl
+	setup_peers crane oras regctl umoci
 	;;
 lint)
 	setup_peers staticcheck

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,8 +34,9 @@ func tagNames() []string {
 // image is one at the registry, under the tag v1, of layers of noise: what can't be
 // compressed, and what no program can tell from an archive without reading it.
 type image struct {
-	repo   string
-	layers []ocispec.Descriptor
+	repo     string
+	layers   []ocispec.Descriptor
+	unpacked int64 // bytes of all layers; 0 for noise
 }
 
 // image pushes an image, once.
@@ -55,23 +57,78 @@ func (b *bench) image(ctx context.Context, repo string, layers int, size int64) 
 		}
 		i.layers = append(i.layers, layer.Descriptor)
 	}
-	config, manifest := describe(i.layers)
+	return i, b.finish(ctx, to, i, diffIDs(i.layers))
+}
+
+// finish pushes the config and the manifest of an image whose layers are pushed.
+func (b *bench) finish(ctx context.Context, to *content.Repo, i image, diffIDs []digest.Digest) error {
+	config, manifest := describe(i.layers, diffIDs)
 	if _, err := to.Blob(ctx, ocispec.MediaTypeImageConfig, config); err != nil {
-		return i, err
+		return err
 	}
 	if _, err := to.Put(ctx, "v1", ocispec.MediaTypeImageManifest, manifest); err != nil {
+		return err
+	}
+	b.images[i.repo] = i
+	return nil
+}
+
+// diffIDs are those of layers that aren't packed.
+func diffIDs(layers []ocispec.Descriptor) (ids []digest.Digest) {
+	for _, l := range layers {
+		ids = append(ids, l.Digest)
+	}
+	return ids
+}
+
+// archive is a layer of files.
+type archive struct {
+	mediaType string
+	files     iter.Seq[content.TextFile]
+}
+
+// tree pushes an image of archives, the lowest first, once.
+func (b *bench) tree(ctx context.Context, repo string, archives ...archive) (image, error) {
+	if i, ok := b.images[repo]; ok {
+		return i, nil
+	}
+	i := image{repo: repo}
+	to, err := content.To(b.server.Registry, repo, "", "")
+	if err != nil {
 		return i, err
 	}
-	b.images[repo] = i
-	return i, nil
+	var ids []digest.Digest
+	for _, a := range archives {
+		p, err := b.pushArchive(ctx, to, a)
+		if err != nil {
+			return i, err
+		}
+		i.layers = append(i.layers, ocispec.Descriptor{MediaType: a.mediaType, Digest: p.Digest, Size: p.Size})
+		i.unpacked += p.Unpacked
+		ids = append(ids, p.DiffID)
+	}
+	return i, b.finish(ctx, to, i, ids)
+}
+
+// pushArchive writes an archive to the disk, and pushes it.
+func (b *bench) pushArchive(ctx context.Context, to *content.Repo, a archive) (content.Packed, error) {
+	f, err := os.CreateTemp(b.dir, "archive-")
+	if err != nil {
+		return content.Packed{}, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	p, err := content.WriteArchive(f, a.mediaType, a.files)
+	if err != nil {
+		return p, err
+	}
+	_, err = to.Stream(ctx, a.mediaType, p.Size, func() io.Reader { return io.NewSectionReader(f, 0, p.Size) })
+	return p, err
 }
 
 // describe gives the config and the manifest of an image of layers.
-func describe(layers []ocispec.Descriptor) (config, manifest []byte) {
-	c := ocispec.Image{Created: &time.Time{}, Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"}, RootFS: ocispec.RootFS{Type: "layers"}}
-	for _, l := range layers {
-		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, l.Digest)
-	}
+func describe(layers []ocispec.Descriptor, diffIDs []digest.Digest) (config, manifest []byte) {
+	c := ocispec.Image{Created: &time.Time{}, Platform: ocispec.Platform{Architecture: "amd64", OS: "linux"}, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: diffIDs}}
 	config = encode(c)
 	return config, encode(ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
@@ -109,7 +166,7 @@ func (b *bench) layout(dir string, size int64) (ocispec.Descriptor, error) {
 		return layer, err
 	}
 	layer.Digest = h.Digest()
-	config, manifest := describe([]ocispec.Descriptor{layer})
+	config, manifest := describe([]ocispec.Descriptor{layer}, []digest.Digest{layer.Digest})
 	top := descriptor(ocispec.MediaTypeImageManifest, manifest)
 	entry := top
 	entry.Annotations = map[string]string{ocispec.AnnotationRefName: "v1"}

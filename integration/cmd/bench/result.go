@@ -83,6 +83,9 @@ func (r *row) verdicts() (all []verdict) {
 	if r.counted {
 		all = append(all, r.costs()...)
 	}
+	if r.more != nil {
+		all = append(all, r.more()...)
+	}
 	return all
 }
 

@@ -28,6 +28,13 @@ func (b *bench) plans() []plan {
 		{"image", b.layers},
 		{"stream", b.firstByte},
 		{"tags", b.tags},
+		{"rootfs-base", b.baseFile},
+		{"rootfs-top", b.topFile},
+		{"rootfs-find", b.coldFind},
+		{"rootfs-walk", b.warmWalk},
+		{"rootfs-read", b.layerFile},
+		{"rootfs-listing", b.firstListing},
+		{"rootfs-entries", b.manyEntries},
 		{"push", b.push},
 	}
 }

@@ -17,8 +17,9 @@ type row struct {
 	ways       []*way
 	goals      []goal
 	rounds     int
-	counted    bool         // requests and bytes are compared as well
-	done       func() error // may be nil
+	counted    bool             // requests and bytes are compared as well
+	more       func() []verdict // on what isn't a time; may be nil
+	done       func() error     // may be nil
 }
 
 // way is how one program does it.

@@ -13,13 +13,24 @@ import (
 // ocifsWay is a way through a mount of its own with an empty cache, which is there
 // before and gone after. The script is made when it is.
 func (b *bench) ocifsWay(name string, script func(d *daemon, round int) string, flags ...string) *way {
+	return b.preparedWay(name, nil, script, flags...)
+}
+
+// preparedWay is an ocifsWay whose mount is used once before it is measured. Without prepare it
+// isn't.
+func (b *bench) preparedWay(name string, prepare, script func(d *daemon, round int) string, flags ...string) *way {
 	const cache = "cold"
 	var d *daemon
 	w := &way{name: name, ours: true}
-	w.before = func(ctx context.Context, _ int) (err error) {
+	w.before = func(ctx context.Context, round int) (err error) {
 		if d, err = b.mount(ctx, self, cache, flags...); err != nil {
 			d = nil
 			return err
+		}
+		if prepare != nil {
+			if _, err := d.run(ctx, prepare(d, round)); err != nil {
+				return err
+			}
 		}
 		return d.forgetPeak()
 	}
