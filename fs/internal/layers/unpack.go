@@ -91,12 +91,19 @@ func (u *unpacking) write(ctx context.Context, w io.Writer, raw io.ReaderAt) err
 	want.Begin = u.charge.Begin
 	packed := u.layers.o.Store.Stream(want)
 	defer packed.Close()
-	unpacked, err := rootfs.Unpack(&ahead{ctx: ctx, at: packed, size: l.Size}, rootfs.Limits{Bytes: u.layers.o.MaxBytes, Packed: l.Size})
-	if err != nil {
-		return err
-	}
-	defer unpacked.Close()
-	u.found, err = rootfs.Scan(&tee{from: unpacked, to: w}, raw)
+	ctx, cancel := context.WithCancel(ctx)
+	p := startPump(func(emit func(io.Reader) error) error {
+		unpacked, err := rootfs.Unpack(&ahead{ctx: ctx, at: packed, size: l.Size}, rootfs.Limits{Bytes: u.layers.o.MaxBytes, Packed: l.Size})
+		if err != nil {
+			return err
+		}
+		defer unpacked.Close()
+		return emit(unpacked)
+	}, u.layers.o.Panicked)
+	defer p.close()
+	defer cancel() // or the pump would wait for a download that nobody needs
+	var err error
+	u.found, err = rootfs.Scan(&tee{from: p, to: w}, raw)
 	return err
 }
 
@@ -130,10 +137,6 @@ func (u *unpacking) inMemory(f *cache.File) (*rootfs.Index, error) {
 	}
 	return rootfs.Open(bytes.NewReader(b.Bytes()), int64(b.Len()))
 }
-
-// chunk is how many bytes are unpacked, and read from the cache, at once. The cost of a call is
-// small against that of unpacking so much.
-const chunk = 256 << 10
 
 // readerAt reads at an offset, and waits no longer than ctx.
 type readerAt interface {
@@ -172,31 +175,4 @@ func (a *ahead) Read(p []byte) (int, error) {
 		return 0, io.ErrUnexpectedEOF
 	}
 	return 0, err
-}
-
-// tee reads in chunks, and has written each of them before the first of its bytes is read.
-type tee struct {
-	from io.Reader
-	to   io.Writer
-	buf  [chunk]byte
-	left []byte // of buf: written, and not read yet
-	err  error  // of from, when left is read
-}
-
-func (t *tee) Read(p []byte) (int, error) {
-	for len(t.left) == 0 {
-		if t.err != nil {
-			return 0, t.err
-		}
-		n, err := t.from.Read(t.buf[:])
-		if n > 0 {
-			if _, werr := t.to.Write(t.buf[:n]); werr != nil {
-				return 0, werr
-			}
-		}
-		t.left, t.err = t.buf[:n], err
-	}
-	n := copy(p, t.left)
-	t.left = t.left[n:]
-	return n, nil
 }
