@@ -36,7 +36,8 @@
 // credential of the source counts at once. Where the host let the credential in within
 // the last five minutes, its 401 is of what isn't allowed: then the pause is for that repository
 // and access alone. Of requests that begin at once, before it is known whether a credential is
-// right, the others wait up to five seconds for the first. Any other refusal of a token endpoint stands for five seconds there.
+// right, the others wait up to five seconds for the first. Any other refusal of a token endpoint
+// stands for five seconds there.
 //
 // # Bounds
 //

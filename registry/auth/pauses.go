@@ -17,8 +17,10 @@ const (
 	// no other: programs that fail try again at once. It is as long as a helper isn't asked again
 	// after a refusal. The pause doubles with each refusal that follows one.
 	firstPause = renewAge
-	// longestPause bounds a pause. Five wrong passwords lock an account at Artifactory for as
-	// long as its administrator says; the usual is minutes.
+	// longestPause bounds a pause: whoever mends an account waits no longer. Doubling up to it
+	// shows a wrong password some six times in the first three minutes. GitLab, for one, bans an
+	// address for 30 failed logins in three minutes (docs.gitlab.com, "Failed authentication ban
+	// for Git and container registry", seen 2026).
 	longestPause = refusedFor
 	// maxPauses bounds the pauses that are remembered.
 	maxPauses = 4096
