@@ -71,6 +71,7 @@ func TestImportRules(t *testing.T) {
 		{"cache", []string{module + "/registry", module + "/fs", module + "/cmd", goFuse}, "the store reads through an interface of its own"},
 		{"fs", []string{module + "/cmd"}, "the tree knows no command"},
 		{"fs/upload", []string{module + "/cache", goFuse}, "what is staged pushes itself without a mount"},
+		{"fs/rootfs", []string{module + "/registry", goFuse}, "an archive is a tree wherever it is from"},
 	}
 	for _, goos := range []string{"linux", "darwin"} {
 		packages := listed(t, goos)
@@ -140,13 +141,15 @@ var mayImport = map[string]struct {
 	packages []string
 	goFuse   bool
 }{
-	"fs": {[]string{"cache", "fs/internal/caller", "fs/internal/guard", "fs/internal/imagetar", "fs/internal/known", "fs/internal/node", "fs/upload", "registry", "registry/ref"}, true},
+	"fs": {[]string{"cache", "fs/internal/caller", "fs/internal/guard", "fs/internal/imagetar", "fs/internal/known", "fs/internal/layers", "fs/internal/node", "fs/rootfs", "fs/upload", "registry", "registry/ref"}, true},
 
 	"fs/internal/node":     {[]string{"fs/internal/caller"}, true},
 	"fs/internal/known":    {[]string{"cache", "registry", "registry/ref"}, false},
 	"fs/internal/guard":    {[]string{"cache", "fs/internal/caller", "registry"}, false},
 	"fs/internal/caller":   {nil, false},
 	"fs/internal/imagetar": {nil, false},
+	"fs/internal/layers":   {[]string{"cache", "fs/internal/guard", "fs/internal/known", "fs/rootfs", "registry"}, false},
+	"fs/rootfs":            {[]string{"cache"}, false},
 	"fs/upload":            {[]string{"registry", "registry/ref"}, false},
 	"fs/failingdisk":       {nil, true}, // for tests
 }
