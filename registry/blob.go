@@ -42,6 +42,8 @@ type Body struct {
 	passed  []error     // of those that were asked before
 	begun   bool        // something came
 	mirrors bool        // some of it from a mirror
+	urls    []string    // of the descriptor; nil: it has none, or they are among from or passed
+	fromURL bool        // some of it from one of the URLs
 	digest  digest.Digest
 	offset  int64 // of the next byte
 	end     int64 // where to stop; -1: at the end
@@ -65,6 +67,10 @@ type Body struct {
 // beyond that size. A body that breaks off or falls silent is continued from where it
 // stopped, a few times: by Range, or, where the registry doesn't do that right, from
 // the start.
+//
+// Where the repository lacks the blob (404), the URLs of desc are asked, in order, without a
+// credential; the package's documentation says which. A URL that had the blob is asked first for
+// the next five minutes.
 //
 // ctx is over the body as well. Close must be called.
 func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
@@ -105,7 +111,7 @@ func (c *Client) newBody(ctx context.Context, r ref.Repository, desc v1.Descript
 	if err != nil {
 		return nil, k.failed(ctx, err, "")
 	}
-	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: k, from: c.trusted(from, r, desc.Digest), digest: desc.Digest, offset: offset, end: -1}
+	b := &Body{Size: desc.Size, c: c, ctx: ctx, call: k, from: c.withURL(c.trusted(from, r, desc.Digest), r, desc.Digest, desc.URLs), urls: desc.URLs, digest: desc.Digest, offset: offset, end: -1}
 	if length >= 0 {
 		b.end = offset + length
 	}
@@ -143,8 +149,11 @@ func (b *Body) open() error {
 			continue
 		}
 		if err = b.openAt(b.from[0]); err == nil {
-			b.begun, b.mirrors = true, b.mirrors || b.from[0].mirror
+			b.opened(b.from[0])
 			return nil
+		}
+		if len(b.from) == 1 && errors.Is(err, ErrNotFound) {
+			b.turnToURLs(err)
 		}
 		if len(b.from) == 1 || b.ctx.Err() != nil {
 			return after(err, b.passed)
@@ -153,8 +162,37 @@ func (b *Body) open() error {
 	}
 }
 
+// opened takes note of the endpoint that the next bytes come from.
+func (b *Body) opened(at *endpoint) {
+	b.begun = true
+	if at.descriptorURL == "" {
+		b.mirrors = b.mirrors || at.mirror
+		return
+	}
+	b.fromURL = true
+	b.c.learnt.hasURL(b.call.repo, b.digest, at.descriptorURL)
+}
+
+// turnToURLs has the URLs of the descriptor asked after the last server of the repository, which
+// lacks the blob, as err says. The URLs that aren't asked are added to err.
+func (b *Body) turnToURLs(err error) {
+	if len(b.urls) == 0 {
+		return
+	}
+	es, refused := b.c.urlEndpoints(b.urls)
+	b.urls, b.from = nil, append(b.from[:1:1], es...)
+	b.c.opts.Logger.Info("a repository lacks a blob: the URLs of its descriptor are asked", "blob", b.call.name, "urls", len(es), "not asked", refused)
+	var e *Error
+	if refused != nil && errors.As(err, &e) {
+		e.Err = refused
+	}
+}
+
 // pass passes over the endpoint that is asked now.
 func (b *Body) pass(err error) {
+	if url := b.from[0].descriptorURL; url != "" {
+		b.c.learnt.lacksURL(b.call.repo, b.digest, url)
+	}
 	b.passed = append(b.passed, err)
 	b.c.passed(b.call, err)
 	b.from, b.whole, b.breaks, b.stalls = b.from[1:], false, 0, 0
@@ -163,6 +201,10 @@ func (b *Body) pass(err error) {
 // openAt asks one endpoint for what is left.
 func (b *Body) openAt(at *endpoint) error {
 	b.call.at, b.call.insists, b.call.plan.Hurried = at, b.begun, len(b.from) > 1
+	b.call.url, b.call.foreign, b.call.plan.Bare = nil, false, false
+	if at.descriptorURL != "" {
+		b.call.url, b.call.foreign, b.call.plan.Bare = at.Base, true, true
+	}
 	k := b.call
 	part := !b.whole && b.Size != 0 && (b.offset > 0 || b.end >= 0)
 	if part {
@@ -400,3 +442,6 @@ func (b *Body) Close() error {
 
 // Mirrored says whether bytes came from a mirror.
 func (b *Body) Mirrored() bool { return b.mirrors }
+
+// FromURL says whether bytes came from a URL of the descriptor, as the repository lacks the blob.
+func (b *Body) FromURL() bool { return b.fromURL }

@@ -181,7 +181,8 @@ func (k call) refused(resp *http.Response, host, credential string) *Error {
 		e.Kind = ErrNotFound // the registry's grammar is narrower than the specification's
 	}
 	k.writing(e)
-	if e.elsewhere = e.Kind == ErrDenied && (k.foreign || resp.Request.URL.Host != host); e.elsewhere {
+	led := resp.Request.URL.Host != host || k.foreign && k.at.descriptorURL == ""
+	if e.elsewhere = e.Kind == ErrDenied && led; e.elsewhere {
 		e.Credential = "" // which didn't go there
 		e.Err = fmt.Errorf("said by %s, where the registry led", resp.Request.URL.Host)
 	}

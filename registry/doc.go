@@ -90,6 +90,14 @@
 // for the mirror, and never the registry's. Each setting of TLS has connections of its
 // own, and blobs have others than the rest.
 //
+// A blob that its repository lacks (404), from Blob, BlobRange or BlobPart, is asked for at the
+// URLs of its descriptor, in their order, eight at most: so are the base layers of Windows images
+// published (image-spec, "Descriptors"). Whoever wrote the manifest chose these addresses, and is
+// trusted with nothing: no credential, header or client certificate goes there, or to where such a
+// URL leads, be it configured for that very host. They are asked by https, and by http where a
+// credential may go by http, too. Redirects, retries and bounds are those of any blob, and the
+// bytes must have the same digest and size. An [Options.Transport] adds what it adds.
+//
 // # Waiting
 //
 // Every call takes a context, and every request is bounded without one: connecting (10 s), the

@@ -72,7 +72,7 @@ func (k *subkind) Unwrap() error { return k.of }
 type Error struct {
 	Op         string   // what was done: "GET manifest"
 	Name       string   // to what: "ghcr.io/org/app:v1"
-	At         string   // the mirror that was asked, HOST[:PORT]; "" for the registry itself
+	At         string   // the mirror that was asked, or the server of a descriptor's URL, HOST[:PORT]; "" for the registry itself
 	Kind       error    // one of the kinds above
 	Status     int      // of the answer; 0: there was none
 	Codes      []Code   // what the registry said

@@ -18,11 +18,14 @@ import (
 // isn't changed once made, but for its health.
 type endpoint struct {
 	hosts.Endpoint
-	registry   string // the host of the registry, as people spell it
-	mirror     bool
-	transports *transports
-	sends      *transport.Server // by its transports, with its headers
-	health     *health
+	registry string // the host of the registry, as people spell it
+	mirror   bool   // it isn't the registry itself
+	// descriptorURL is the URL of a descriptor, of which Base is the address: the endpoint has
+	// one blob there, is no server of the registry, and gets no credential; "": it is a server.
+	descriptorURL string
+	transports    *transports
+	sends         *transport.Server // by its transports, with its headers
+	health        *health
 }
 
 // host is the one record of a registry: the servers that speak for it.
@@ -84,7 +87,7 @@ func (c *Client) endpoint(registry string, e hosts.Endpoint) *endpoint {
 	ts := c.transports.take(e)
 	return &endpoint{
 		Endpoint: e, registry: registry, transports: ts, health: c.learnt.health(e.Base.Host),
-		sends: &transport.Server{Base: e.Base, Header: e.Header, Meta: ts.meta, Bulk: ts.bulk, HTTPFallback: e.HTTPFallback},
+		sends: &transport.Server{Base: e.Base, Header: e.Header, Meta: ts.meta, Bulk: ts.bulk, Bare: ts.bare, HTTPFallback: e.HTTPFallback},
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	chunksFor = 5 * time.Minute
 	// wrongFor is for a blob that a mirror had wrong.
 	wrongFor = time.Hour
+	// urlFor is for a blob that a repository lacked, and a URL of its descriptor had.
+	urlFor = 5 * time.Minute
 )
 
 // maxLearnt bounds each list of what was learnt: people name hosts, and a client may live for
@@ -45,6 +47,7 @@ type learnt struct {
 	chunked     *simplelru.LRU[string, chunked]           // hosts that don't take a blob in one piece
 	notAhead    *simplelru.LRU[string, time.Time]         // hosts that don't take a blob while it is written, and until when
 	wrong       *simplelru.LRU[hostAndDigest, time.Time]  // blobs that mirrors had wrong, and until when they aren't asked for them
+	urls        *simplelru.LRU[ofRepository, foundURL]    // blobs that repositories lacked, and a URL of their descriptor had
 	warned      map[string]bool                           // warnings that were logged, by host and text
 }
 
@@ -52,6 +55,18 @@ type learnt struct {
 type hostAndDigest struct {
 	host   string
 	digest digest.Digest
+}
+
+// ofRepository is a blob of one repository.
+type ofRepository struct {
+	repository ref.Repository
+	digest     digest.Digest
+}
+
+// foundURL is the URL that had a blob, and until when that is believed.
+type foundURL struct {
+	url   string
+	until time.Time
 }
 
 // chunked is what is known of a host that doesn't take blobs in one piece, or parts of any size.
@@ -65,7 +80,7 @@ func newLearnt() *learnt {
 	return &learnt{
 		healths: newLRU[string, *health](), limits: newLRU[string, RateLimit](),
 		noReferrers: newLRU[ref.Repository, time.Time](), noTagList: newLRU[string, time.Time](), chunked: newLRU[string, chunked](),
-		notAhead: newLRU[string, time.Time](), wrong: newLRU[hostAndDigest, time.Time](), warned: map[string]bool{},
+		notAhead: newLRU[string, time.Time](), wrong: newLRU[hostAndDigest, time.Time](), urls: newLRU[ofRepository, foundURL](), warned: map[string]bool{},
 	}
 }
 
@@ -169,6 +184,38 @@ func (l *learnt) isWrong(host string, d digest.Digest) bool {
 	defer l.mu.Unlock()
 	until, _ := l.wrong.Get(hostAndDigest{host, d})
 	return time.Now().Before(until)
+}
+
+// urlOf gives the URL that had a blob that its repository lacked; "": none is known.
+func (l *learnt) urlOf(r ref.Repository, d digest.Digest) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found, _ := l.urls.Get(ofRepository{r, d})
+	if time.Now().After(found.until) {
+		return ""
+	}
+	return found.url
+}
+
+// hasURL takes note of the URL that had a blob that its repository lacks. One that is known stays
+// as it is, so that the repository is asked again in time.
+func (l *learnt) hasURL(r ref.Repository, d digest.Digest, url string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	of, now := ofRepository{r, d}, time.Now()
+	if found, ok := l.urls.Get(of); !ok || found.url != url || now.After(found.until) {
+		l.urls.Add(of, foundURL{url, now.Add(urlFor)})
+	}
+}
+
+// lacksURL takes note that a URL doesn't have a blob.
+func (l *learnt) lacksURL(r ref.Repository, d digest.Digest, url string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	of := ofRepository{r, d}
+	if found, ok := l.urls.Get(of); ok && found.url == url {
+		l.urls.Remove(of)
+	}
 }
 
 // isNews says whether a host's warning wasn't logged yet. It answers so once.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -26,18 +27,21 @@ type serverTransports struct {
 
 // transports have the connections of one TLS setting. Blobs have connections of their own, so
 // that nothing else waits behind them; over HTTP/2 too.
-type transports struct{ meta, bulk *http.Transport }
+type transports struct {
+	meta, bulk *http.Transport
+	bare       *http.Transport // shows no certificate of the client's; it is bulk if there is none
+}
 
 func newTransports(e hosts.Endpoint) *transports {
 	dial := e.DialTimeout
 	if dial == 0 {
 		dial = dialTimeout
 	}
-	one := func() *http.Transport {
+	one := func(config *tls.Config) *http.Transport {
 		return &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
 			DialContext:           (&net.Dialer{Timeout: dial, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:       e.TLS.Clone(),
+			TLSClientConfig:       config,
 			ForceAttemptHTTP2:     true,
 			HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: dialTimeout},
 			TLSHandshakeTimeout:   dial,
@@ -47,18 +51,29 @@ func newTransports(e hosts.Endpoint) *transports {
 			DisableCompression:    true, // bodies are hashed as they are
 		}
 	}
-	return &transports{one(), one()}
+	ts := &transports{meta: one(e.TLS.Clone()), bulk: one(e.TLS.Clone())}
+	ts.bare = ts.bulk
+	if e.TLS != nil && (len(e.TLS.Certificates) > 0 || e.TLS.GetClientCertificate != nil) {
+		config := e.TLS.Clone()
+		config.Certificates, config.GetClientCertificate = nil, nil
+		ts.bare = one(config)
+	}
+	return ts
 }
 
 func (w *transports) closeIdle() {
 	w.meta.CloseIdleConnections()
 	w.bulk.CloseIdleConnections()
+	w.bare.CloseIdleConnections()
 }
 
 // RoundTrip sends the request as it is, but for the headers that people configured
 // for the server that it goes to.
 func (w *serverTransports) RoundTrip(req *http.Request) (*http.Response, error) {
 	plan := transport.PlanOf(req.Context())
+	if plan.Bare {
+		return w.bare(req)
+	}
 	to := plan.Server
 	if to == nil || !to.Is(req.URL) {
 		to = w.of(req.URL.Host)
@@ -74,6 +89,14 @@ func (w *serverTransports) RoundTrip(req *http.Request) (*http.Response, error) 
 		return to.Bulk.RoundTrip(req)
 	}
 	return to.Meta.RoundTrip(req)
+}
+
+// bare sends a request that goes without what people configured, except for whom they trust.
+func (w *serverTransports) bare(req *http.Request) (*http.Response, error) {
+	if w.own != nil {
+		return w.byOwn(req)
+	}
+	return w.of(req.URL.Host).Bare.RoundTrip(req)
 }
 
 // byOwn sends a request by the caller's RoundTripper. An answer without a Body has an empty one, as
@@ -130,7 +153,7 @@ func (w *serverTransports) of(server string) *transport.Server {
 	if e := w.endpoint(server); e != nil {
 		return e.sends
 	}
-	return &transport.Server{Meta: w.usual.meta, Bulk: w.usual.bulk}
+	return &transport.Server{Meta: w.usual.meta, Bulk: w.usual.bulk, Bare: w.usual.bare}
 }
 
 // take makes the transports for an endpoint.
