@@ -179,7 +179,7 @@ func (b *Body) turnToURLs(err error) {
 	if len(b.urls) == 0 {
 		return
 	}
-	es, refused := b.c.urlEndpoints(b.urls)
+	es, refused := b.c.urlEndpoints(b.c.wrongLast(b.call.repo, b.digest, b.urls))
 	b.urls, b.from = nil, append(b.from[:1:1], es...)
 	b.c.opts.Logger.Info("a repository lacks a blob: the URLs of its descriptor are asked", "blob", b.call.name, "urls", len(es), "not asked", refused)
 	var e *Error

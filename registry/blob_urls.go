@@ -69,11 +69,21 @@ func redacted(address string) string {
 	return address
 }
 
+// wrongLast gives the URLs of a blob's descriptor, with the one last that had the blob wrong.
+func (c *Client) wrongLast(r ref.Repository, d digest.Digest, urls []string) []string {
+	last, wrong := c.learnt.urlOf(r, d)
+	k := slices.Index(urls, last)
+	if !wrong || k < 0 {
+		return urls
+	}
+	return append(slices.Delete(slices.Clone(urls), k, k+1), last)
+}
+
 // withURL gives the endpoints to ask for a blob. The URL that had the blob a moment ago comes
 // before them: the parts of a blob cost one question to a registry that lacks it.
 func (c *Client) withURL(es []*endpoint, r ref.Repository, d digest.Digest, urls []string) []*endpoint {
-	last := c.learnt.urlOf(r, d)
-	if last == "" || !slices.Contains(urls, last) {
+	last, wrong := c.learnt.urlOf(r, d)
+	if wrong || !slices.Contains(urls, last) {
 		return es
 	}
 	e, err := c.urlEndpoint(last)

@@ -151,6 +151,39 @@ func TestBytesFromAURLAreVerified(t *testing.T) {
 	}
 }
 
+// A URL whose bytes were wrong is asked after the registry and the other URLs.
+//
+// Behaviour: blob.urls
+func TestAURLThatHadWrongBytesIsAskedLast(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	wrong, right := registrytest.Start(t, registrytest.Options{}), registrytest.Start(t, registrytest.Options{})
+	c := knowing(t, Options{}, quick(), s)
+	desc := foreign(urlAt(wrong, strings.ToUpper(layer)), urlAt(right, layer))
+	if _, _, err := readForeign(t, c, s, desc); !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	c.Doubt(in(s), desc.Digest)
+	wrong.Forget()
+	for range 2 {
+		if got, _, err := readForeign(t, c, s, desc); got != layer || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	wrong.Want()
+	s.Want("GET blob", "GET blob")
+	alone := foreign(desc.URLs[0])
+	for range 2 { // better than to say that nobody has it
+		if _, _, err := readForeign(t, c, s, alone); !errors.Is(err, ErrCorrupt) {
+			t.Error(err)
+		}
+		c.Doubt(in(s), desc.Digest)
+	}
+	s.Blob("a/b", []byte(layer))
+	if got, _, err := readForeign(t, c, s, alone); got != layer || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // No secret goes to a URL, nor to where it leads: no password or token, be it of the registry itself,
 // no header that people configured for that host, and no password in the URL. Its answers say
 // nothing about the host as a registry.

@@ -186,6 +186,9 @@ func (k call) refused(resp *http.Response, host, credential string) *Error {
 		e.Credential = "" // which didn't go there
 		e.Err = fmt.Errorf("said by %s, where the registry led", resp.Request.URL.Host)
 	}
+	if e.Kind == ErrDenied && k.at.descriptorURL != "" {
+		e.Err = fmt.Errorf("said by %s, and no credential goes to a URL of a descriptor", resp.Request.URL.Host)
+	}
 	if resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
 		e.Kind = ErrTooManyRequests
 	}

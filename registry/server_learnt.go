@@ -23,7 +23,7 @@ const (
 	noTagListFor = 5 * time.Minute
 	// chunksFor is for a blob in one piece, and for a blob that is sent while it is written.
 	chunksFor = 5 * time.Minute
-	// wrongFor is for a blob that a mirror had wrong.
+	// wrongFor is for a blob that a mirror, or a URL of its descriptor, had wrong.
 	wrongFor = time.Hour
 	// urlFor is for a blob that a repository lacked, and a URL of its descriptor had.
 	urlFor = 5 * time.Minute
@@ -67,6 +67,7 @@ type ofRepository struct {
 type foundURL struct {
 	url   string
 	until time.Time
+	wrong bool // its bytes weren't those of the digest
 }
 
 // chunked is what is known of a host that doesn't take blobs in one piece, or parts of any size.
@@ -186,25 +187,31 @@ func (l *learnt) isWrong(host string, d digest.Digest) bool {
 	return time.Now().Before(until)
 }
 
-// urlOf gives the URL that had a blob that its repository lacked; "": none is known.
-func (l *learnt) urlOf(r ref.Repository, d digest.Digest) string {
+// urlOf gives the URL that had a blob that its repository lacked; "": none is known. wrong says that
+// its bytes weren't those of the digest.
+func (l *learnt) urlOf(r ref.Repository, d digest.Digest) (url string, wrong bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	found, _ := l.urls.Get(ofRepository{r, d})
-	if time.Now().After(found.until) {
-		return ""
-	}
-	return found.url
+	found, _ := l.foundURL(r, d)
+	return found.url, found.wrong
 }
 
-// hasURL takes note of the URL that had a blob that its repository lacks. One that is known stays
-// as it is, so that the repository is asked again in time.
+// foundURL gives what urlOf believes; ok is false if that is nothing. mu is held.
+func (l *learnt) foundURL(r ref.Repository, d digest.Digest) (found foundURL, ok bool) {
+	found, ok = l.urls.Get(ofRepository{r, d})
+	if !ok || time.Now().After(found.until) {
+		return foundURL{}, false
+	}
+	return found, true
+}
+
+// hasURL takes note of the URL that had a blob that its repository lacks. What is known of that URL
+// stays as it is, so that the repository is asked again in time.
 func (l *learnt) hasURL(r ref.Repository, d digest.Digest, url string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	of, now := ofRepository{r, d}, time.Now()
-	if found, ok := l.urls.Get(of); !ok || found.url != url || now.After(found.until) {
-		l.urls.Add(of, foundURL{url, now.Add(urlFor)})
+	if found, ok := l.foundURL(r, d); !ok || found.url != url {
+		l.urls.Add(ofRepository{r, d}, foundURL{url: url, until: time.Now().Add(urlFor)})
 	}
 }
 
@@ -212,10 +219,20 @@ func (l *learnt) hasURL(r ref.Repository, d digest.Digest, url string) {
 func (l *learnt) lacksURL(r ref.Repository, d digest.Digest, url string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	of := ofRepository{r, d}
-	if found, ok := l.urls.Get(of); ok && found.url == url {
-		l.urls.Remove(of)
+	if found, ok := l.foundURL(r, d); ok && found.url == url && !found.wrong {
+		l.urls.Remove(ofRepository{r, d})
 	}
+}
+
+// hadWrongURL takes note that the URL that had a blob had it wrong. ok is false if none is known.
+func (l *learnt) hadWrongURL(r ref.Repository, d digest.Digest) (ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found, ok := l.foundURL(r, d)
+	if ok {
+		l.urls.Add(ofRepository{r, d}, foundURL{url: found.url, until: time.Now().Add(wrongFor), wrong: true})
+	}
+	return ok
 }
 
 // isNews says whether a host's warning wasn't logged yet. It answers so once.

@@ -7,8 +7,13 @@ import (
 )
 
 // Doubt says that the bytes that came of a blob aren't what its digest promises. Its next
-// bytes come from the registry itself, and from no mirror, for an hour.
-func (c *Client) Doubt(r ref.Repository, d digest.Digest) { c.learnt.hadWrong(r.Host, d) }
+// bytes come from the registry itself, and from no mirror, for an hour. Where a URL of its descriptor
+// had them, the registry and the other URLs are asked before that one.
+func (c *Client) Doubt(r ref.Repository, d digest.Digest) {
+	if !c.learnt.hadWrongURL(r, d) {
+		c.learnt.hadWrong(r.Host, d)
+	}
+}
 
 // trusted leaves out the mirrors of a registry where one had the blob wrong, unless there is
 // nobody else to ask.
