@@ -32,6 +32,11 @@ type blobFile struct {
 
 func (b *blobFile) Attr() node.Attr { return b.fileAttr(b.digest, b.size, b.mtime) }
 
+// descriptor gives the blob as a repository is asked for it.
+func (b *blobFile) descriptor() v1.Descriptor {
+	return v1.Descriptor{MediaType: b.mediaType, Digest: b.digest, Size: b.size}
+}
+
 // Open opens the cache file, if there is one. If there is none, it sends no request: the first
 // read does. If the file is in doubt, the first read waits for its check, as an interrupt ends
 // that wait.
@@ -51,7 +56,7 @@ func (b *blobFile) Open(_ context.Context, by caller.Caller) (node.Content, erro
 		b.tree.log.Warn("cache file not opened", "digest", b.digest, "cause", err)
 	}
 	if b.tree.opts.Stream {
-		w := b.repo.Want(b.digest, b.size)
+		w := b.repo.Want(b.descriptor())
 		charge := b.tree.guard.Charge(guard.PayerOf(by), w.Size)
 		w.Begin = charge.Begin
 		return &blobStream{b, b.tree.store.Stream(w), charge}, nil
@@ -131,7 +136,7 @@ func atEnd(err error) error {
 }
 
 func (c *blobContent) get(ctx context.Context, by caller.Caller) (*cache.File, error) {
-	f, err := c.blob.tree.get(ctx, guard.PayerOf(by), c.blob.repo.Want(c.blob.digest, c.blob.size))
+	f, err := c.blob.tree.get(ctx, guard.PayerOf(by), c.blob.repo.Want(c.blob.descriptor()))
 	c.blob.doubtAfter(err)
 	return f, err
 }

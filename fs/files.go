@@ -151,7 +151,7 @@ func (i *image) chartName(ctx context.Context, m *registry.Manifest) (string, er
 		if c.Size > registry.MaxManifest || !known.CanBeAsked(c.Digest) {
 			return "", nil
 		}
-		f, err := i.tree.store.Get(ctx, i.Repository.Want(c.Digest, c.Size))
+		f, err := i.tree.store.Get(ctx, i.Repository.Want(*c))
 		if err != nil {
 			return "", err
 		}

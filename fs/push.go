@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/upload"
@@ -37,7 +38,7 @@ func (t pushTree) Manifest(ctx context.Context, r ref.Repository, d digest.Diges
 // bytes, they come from the manifest.
 func (t pushTree) OpenBlob(ctx context.Context, by upload.Program, b upload.Blob) (upload.Content, error) {
 	r := t.repository(b.Repository)
-	f, err := t.get(ctx, payerOf(by), r.Want(b.Digest, b.Size))
+	f, err := t.get(ctx, payerOf(by), r.Want(v1.Descriptor{Digest: b.Digest, Size: b.Size}))
 	if err == nil {
 		return f, nil
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/registry"
@@ -182,9 +181,4 @@ func (rs *Registries) showing(at Notice, what string, since time.Time, err error
 	at.Hint = "nothing to do: what was known is shown until the registry can be reached"
 	at.Err = fmtShowing(what, rs.now().Sub(since), err)
 	rs.o.Notify(at)
-}
-
-// descriptorOf makes a descriptor of a digest and a size.
-func descriptorOf(d digest.Digest, size int64) v1.Descriptor {
-	return v1.Descriptor{Digest: d, Size: size}
 }

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
@@ -87,46 +86,53 @@ func (r Repository) confirmed(ctx context.Context) error {
 	return nil
 }
 
-// Want tells the cache how to get a blob of the repository. If a mirror's bytes are wrong, the
-// blob is got from the registry itself.
-func (r Repository) Want(d digest.Digest, size int64) cache.Want {
-	var mirrored atomic.Bool
+// Want tells the cache how to get a blob of the repository: its digest and size count, and its
+// URLs if the repository lacks it. A size of -1 isn't known. If a mirror's bytes are wrong, the
+// blob is got from the registry itself; if those of a URL are, from another URL.
+func (r Repository) Want(d v1.Descriptor) cache.Want {
+	var mirrored, fromURL atomic.Bool // whether bytes came from there, since the last Doubt
 	client := r.rs.o.Client
 	by := func(get func(context.Context, ref.Repository, v1.Descriptor, int64, int64) (*registry.Body, error)) cache.Fetch {
 		return func(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-			b, err := get(ctx, r.Repository, descriptorOf(d, size), offset, length)
+			b, err := get(ctx, r.Repository, d, offset, length)
 			if errors.Is(err, registry.ErrNoPlace) {
 				return nil, cache.ErrNoPlace
 			}
 			if err != nil {
 				return nil, err
 			}
-			r.visit()
-			return &mirroredBody{b, &mirrored}, nil
+			if !b.FromURL() {
+				r.visit()
+			}
+			return &tracedBody{b, &mirrored, &fromURL}, nil
 		}
 	}
 	return cache.Want{
-		Digest: d, Size: size, From: r.String(),
+		Digest: d.Digest, Size: d.Size, From: r.String(),
 		Fetch: by(client.BlobRange), Part: by(client.BlobPart),
 		Doubt: func() bool {
-			if !mirrored.Swap(false) {
-				return false
+			m, u := mirrored.Swap(false), fromURL.Swap(false)
+			if m || u {
+				client.Doubt(r.Repository, d.Digest)
 			}
-			client.Doubt(r.Repository, d)
-			return true
+			return m || u && len(d.URLs) > 1
 		},
 	}
 }
 
-// mirroredBody notes in Close whether any of its bytes came from a mirror.
-type mirroredBody struct {
+// tracedBody notes in Close whether any of its bytes came from a mirror, or from a URL of the
+// descriptor.
+type tracedBody struct {
 	*registry.Body
-	mirrored *atomic.Bool
+	mirrored, fromURL *atomic.Bool
 }
 
-func (b *mirroredBody) Close() error {
+func (b *tracedBody) Close() error {
 	if b.Mirrored() {
 		b.mirrored.Store(true)
+	}
+	if b.FromURL() {
+		b.fromURL.Store(true)
 	}
 	return b.Body.Close()
 }

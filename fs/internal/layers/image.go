@@ -38,7 +38,7 @@ func (s *Layers) Image(r known.Repository, m *registry.Manifest, name string) *I
 	i := &Image{layers: s, config: m.Config, promised: m.Config == nil, all: make([]Layer, len(m.Layers))}
 	i.from.Store(-1)
 	for n, d := range m.Layers {
-		i.all[n] = Layer{Repository: r, Packed: d.Digest, Size: d.Size, Name: fmt.Sprintf("layer %d of %d of %s", n+1, len(m.Layers), name)}
+		i.all[n] = Layer{Repository: r, Packed: d.Digest, Size: d.Size, URLs: d.URLs, Name: fmt.Sprintf("layer %d of %d of %s", n+1, len(m.Layers), name)}
 	}
 	return i
 }
@@ -82,7 +82,7 @@ func (i *Image) diffIDs(ctx context.Context, r known.Repository) ([]digest.Diges
 	if i.config.Size > registry.MaxManifest || !known.CanBeAsked(i.config.Digest) {
 		return nil, fmt.Errorf("the image's config %s can't be read: %w", i.config.Digest, registry.ErrCorrupt)
 	}
-	f, err := i.layers.o.Store.Get(ctx, r.Want(i.config.Digest, i.config.Size))
+	f, err := i.layers.o.Store.Get(ctx, r.Want(*i.config))
 	if err != nil {
 		return nil, fmt.Errorf("the image's config: %w", err)
 	}

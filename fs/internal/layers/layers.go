@@ -40,6 +40,7 @@ type Layer struct {
 	Repository known.Repository
 	Packed     digest.Digest
 	Size       int64         // of the packed blob, in bytes
+	URLs       []string      // where the packed blob is to be had if the repository lacks it; nil: nowhere
 	DiffID     digest.Digest // what the unpacked bytes must have; "": nothing is promised
 	// Name says which layer of which image it is, for a person.
 	Name string

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/fs/internal/guard"
@@ -87,7 +88,7 @@ func (u *unpacking) known() (digest.Digest, int64, bool) {
 // error, all bytes of the blob have matched its digest.
 func (u *unpacking) write(ctx context.Context, w io.Writer, raw io.ReaderAt) error {
 	l := u.layer
-	want := l.Repository.Want(l.Packed, l.Size)
+	want := l.Repository.Want(v1.Descriptor{Digest: l.Packed, Size: l.Size, URLs: l.URLs})
 	want.Begin = u.charge.Begin
 	packed := u.layers.o.Store.Stream(want)
 	defer packed.Close()
