@@ -14,12 +14,22 @@ import (
 const demotedBit fs.FileMode = 0o100
 
 // Demote makes a blob the first to be evicted, for this and other processes and after a restart. The
-// next Open or Get makes it the last again. Its time of use stays as it is. A blob that isn't
-// cached stays so.
+// next Open or Get makes it the last again. Its time of use stays as it is. A blob that is on its way
+// is demoted when it has its place. One that isn't cached stays so.
 func (s *Store) Demote(d digest.Digest) {
 	if d.Validate() != nil {
 		return
 	}
+	s.mu.Lock()
+	for _, dl := range s.downloads[d] {
+		dl.demoted = true
+	}
+	s.mu.Unlock()
+	s.demote(d)
+}
+
+// demote makes a blob that has its place the first to be evicted.
+func (s *Store) demote(d digest.Digest) {
 	path := s.blob(d)
 	if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() {
 		_ = os.Chmod(path, st.Mode().Perm()|demotedBit) // recency is a hint

@@ -128,3 +128,21 @@ func TestADemotedBlobIsInDoubt(t *testing.T) {
 		t.Errorf("got %v, %v", f, err)
 	}
 }
+
+// A blob that was read while it came is demoted before it has its place, and goes first all the same.
+func TestABlobThatIsDemotedOnItsWayGoesFirst(t *testing.T) {
+	s := openScanned(t, t.TempDir(), Options{})
+	ds := agedBlobs(t, s, 2)
+	b := content(9, 10_000)
+	then := atStep(t, "verified")
+	demote := func() { s.Demote(digest.FromBytes(b)) }
+	then.Store(&demote)
+	ds = append(ds, fill(t, s, b))
+	for late := time.Now().Add(10 * time.Second); len(s.Transfers()) > 0 && time.Now().Before(late); {
+		time.Sleep(time.Millisecond)
+	}
+	s.evict(1)
+	if is := left(t, s, ds); !slices.Equal(is, []int{0, 1}) {
+		t.Errorf("left are %v", is)
+	}
+}

@@ -24,6 +24,7 @@ type job struct {
 	idle    *time.Timer // ends the job after the grace period; nil: someone waits
 	over    bool
 	file    *shared // the outcome: with a reference for each waiter
+	demoted bool    // the blob is demoted when it has its place
 	err     error
 }
 
@@ -123,8 +124,12 @@ func (s *Store) settleJob(j *job, p *partial, f *shared) {
 		step("unlocked")
 	}
 	s.mu.Lock()
-	j.forget()
+	j.forget() // from now on Demote finds the blob in its place
+	demoted := j.demoted
 	s.mu.Unlock()
+	if demoted {
+		s.demote(f.digest)
+	}
 	_ = f.release() // the job's own
 	s.ledger.release(&j.room)
 	s.evict(0) // where its size wasn't known, or others came at the same time

@@ -19,7 +19,11 @@ import (
 func (s *Layers) unpack(ctx context.Context, l Layer) (*cache.File, *rootfs.Index, error) {
 	u := &unpacking{layers: s, layer: l, charge: s.o.Guard.Charge(guard.PayerIn(ctx), l.Size)}
 	var f *cache.File
-	err := s.patiently(ctx, l.Packed, func(ctx context.Context) (err error) {
+	moving := []digest.Digest{l.Packed}
+	if d, _, ok := u.known(); ok {
+		moving = append(moving, d)
+	}
+	err := s.patiently(ctx, moving, func(ctx context.Context) (err error) {
 		f, err = s.o.Store.Make(ctx, cache.Making{
 			Of: l.Packed, Size: u.size(), From: l.Repository.String(),
 			Known: u.known, Write: u.write, Made: u.made,

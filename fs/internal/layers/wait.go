@@ -21,8 +21,8 @@ const (
 	lookEvery    = time.Second
 )
 
-// patiently calls do with a context that ends when nothing comes of a layer any more.
-func (s *Layers) patiently(ctx context.Context, packed digest.Digest, do func(ctx context.Context) error) error {
+// patiently calls do with a context that ends when nothing of some blobs moves any more.
+func (s *Layers) patiently(ctx context.Context, blobs []digest.Digest, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := make(chan struct{})
@@ -30,14 +30,14 @@ func (s *Layers) patiently(ctx context.Context, packed digest.Digest, do func(ct
 	go func() {
 		tick := time.NewTicker(s.lookEvery)
 		defer tick.Stop()
-		last, since := s.o.Store.Progress(packed), time.Now()
+		last, since := s.progress(blobs), time.Now()
 		for {
 			select {
 			case <-stop:
 				return
 			case <-tick.C:
 			}
-			now := s.o.Store.Progress(packed)
+			now := s.progress(blobs)
 			if now != last {
 				last, since = now, time.Now()
 			}
@@ -52,4 +52,12 @@ func (s *Layers) patiently(ctx context.Context, packed digest.Digest, do func(ct
 		return ErrStalled
 	}
 	return err
+}
+
+// progress is how many bytes of some blobs have come, were made, or were hashed again.
+func (s *Layers) progress(blobs []digest.Digest) (n int64) {
+	for _, d := range blobs {
+		n += s.o.Store.Progress(d)
+	}
+	return n
 }
