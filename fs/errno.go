@@ -28,6 +28,8 @@ var verdicts = []node.Verdict{
 	{Is: errNoTree, Errno: syscall.ENOENT, Hint: "an index has a tree for each of its platforms: platforms/<os>-<arch>/rootfs; the layers of an artifact are in unpacked/"},
 	{Is: rootfs.ErrNoArchive, Errno: syscall.EOPNOTSUPP, Hint: "it is no tar, or is packed or encrypted in a way that isn't known: read it in blobs/ as it is"},
 	{Is: rootfs.ErrTooLarge, Errno: syscall.EFBIG, Hint: "raise --unpacked-size if you trust the image; what unpacks to more than 1000 times its size is never unpacked"},
+	{Is: rootfs.ErrTargetTooLong, Errno: syscall.ENAMETOOLONG, Hint: "the symlink's target has more than 4095 bytes, as the image has it or as it is shown: --symlinks verbatim shows it as it is"},
+	{Is: rootfs.ErrTargetLookups, Errno: syscall.ELOOP, Hint: "the symlink leads through too many others: --symlinks verbatim shows it as it is"},
 	{Is: layers.ErrDiffID, Errno: syscall.EBADMSG, Hint: "the image is broken, and runtimes refuse it too: tell those who built it. unpacked/ shows the layer as it is"},
 	{Is: errNoBlob, Errno: syscall.EPERM, Hint: "copy it instead (cp): a link can be made to files in blobs/ alone"},
 	{Is: upload.ErrMismatch, Errno: syscall.EBADMSG, Hint: "what was written isn't what the name promises: write it once more from its source, or put it into upload/blobs/ under any other name"},

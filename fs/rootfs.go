@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -53,8 +54,7 @@ func findRootfs(ctx context.Context, at place, r known.Repository, d digest.Dige
 		return nil, 0, fmt.Errorf("%s@%s is no image with layers, but %s: %w", r, d, m.MediaType, errNoTree)
 	}
 	image := at.tree.layers.Image(r, m, r.String()+"@"+d.String())
-	tree := rootfs.NewTree(image, rootfs.TreeOptions{Verbatim: at.tree.opts.VerbatimSymlinks})
-	return &treeDir{place: at, files: &files{image, tree, created(m.Annotations)}, dir: tree.Root()}, believedFor(old), nil
+	return newFiles(at, image, created(m.Annotations), false), believedFor(old), nil
 }
 
 // findUnpacked finds the tree of one archive.
@@ -64,17 +64,49 @@ func findUnpacked(ctx context.Context, at place, r known.Repository, d digest.Di
 		return nil, 0, err
 	}
 	image := at.tree.layers.Single(layers.Layer{Repository: r, Packed: d, Size: b.Size, Name: "blob " + d.String() + " of " + r.String()})
-	tree := rootfs.NewTree(image, rootfs.TreeOptions{Raw: true, Verbatim: at.tree.opts.VerbatimSymlinks})
-	return &treeDir{place: at, files: &files{image, tree, epoch}, dir: tree.Root()}, believedFor(b.Old), nil
+	return newFiles(at, image, epoch, true), believedFor(b.Old), nil
 }
 
 // files is what all entries of one tree share.
 type files struct {
 	image *layers.Image
-	tree  *rootfs.Tree
 	// mtime is the time of directories that no entry of the archives describes.
 	mtime time.Time
+
+	mu sync.Mutex // guards told
+	// told are names of which somebody was told that they aren't shown: maxTold at most, so that
+	// a tree that is full of them fills no log.
+	told map[string]bool
 }
+
+const maxTold = 100
+
+// newFiles makes the root of a tree. raw shows an archive as it is, with its whiteouts.
+func newFiles(at place, image *layers.Image, mtime time.Time, raw bool) *treeDir {
+	f := &files{image: image, mtime: mtime, told: map[string]bool{}}
+	tree := rootfs.NewTree(image, rootfs.TreeOptions{
+		Raw: raw, Verbatim: at.tree.opts.VerbatimSymlinks, Note: func(n rootfs.Note) { f.tell(at, n) },
+	})
+	return &treeDir{place: at, files: f, dir: tree.Root()}
+}
+
+// tell tells once of a name that isn't shown.
+func (f *files) tell(root place, n rootfs.Note) {
+	f.mu.Lock()
+	before := f.told[n.Name] || len(f.told) >= maxTold
+	if !before {
+		f.told[n.Name] = true
+	}
+	f.mu.Unlock()
+	if before {
+		return
+	}
+	root.tree.kernel.Tell(node.Join(root.path, n.Name), "lookup", notShownHint,
+		fmt.Errorf("%q isn't shown: %s: %w", n.Name, n.Why, fs.ErrNotExist))
+}
+
+// notShownHint is the hint for names in layers that can't be shown.
+const notShownHint = "runtimes may refuse such a layer: tell those who built the image"
 
 // left reports what isn't shown of a layer that was just unpacked.
 func (t *Tree) left(l layers.Layer, first []rootfs.Note, all int) {
@@ -90,7 +122,7 @@ func (t *Tree) left(l layers.Layer, first []rootfs.Note, all int) {
 		fmt.Fprintf(&b, "; and %d more", more)
 	}
 	at := t.pathOf(l.Repository.Host, l.Repository.Path, node.Join(unpackedName, hexPath(l.Packed)))
-	t.kernel.Tell(at, "unpack", "runtimes may refuse such a layer: tell those who built the image",
+	t.kernel.Tell(at, "unpack", notShownHint,
 		fmt.Errorf("%s: %w%s", l.Name, errNotShown, b.String()))
 }
 

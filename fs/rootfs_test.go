@@ -6,6 +6,8 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -239,4 +241,61 @@ func TestWhatIsNotShownOfALayerIsTold(t *testing.T) {
 	if f.Op != "unpack" || !strings.HasSuffix(f.Path, "r/unpacked/"+hexPath(p.layers[1])) || !strings.Contains(f.Cause, `"b"`) {
 		t.Errorf("errors.jsonl has %+v", f)
 	}
+}
+
+// A symlink whose target gets too long when it is confined is listed, and can't be read.
+func TestASymlinkThatCannotBeConfinedIsListed(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	long := "/" + strings.Repeat("x/", 2046) + "y"
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "a/b/c/link->"+long, "a/b/c/file=x"))
+	w := walkAt(t, s, t.TempDir())
+	w.want(p.rootfs()+"/a/b/c", "file link")
+	e, err := w.to(p.rootfs() + "/a/b/c/link")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := e.(*treeLink)
+	if v := w.kernel.Judge(t.Context(), l.Broken()); v.Errno != syscall.ENAMETOOLONG || l.Attr().Size == 0 {
+		t.Errorf("reading it fails with %v (%v); it has %d bytes", v.Errno, l.Broken(), l.Attr().Size)
+	}
+}
+
+// unpacked/ shows no hard link into another layer, and says so once.
+func TestAHardLinkIntoAnotherLayerIsTold(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "a=x"), archiveOf(t, "b=>a", "c=y"))
+	w := walkAt(t, s, t.TempDir())
+	at := "r/unpacked/" + hexPath(p.layers[1])
+	w.want(at, "c")
+	w.want(at, "c")
+	w.want(p.rootfs()+"/b", "x")
+	if n := strings.Count(string(w.jsonl()), at+"/b"); n != 1 {
+		t.Errorf("it is told %d times:\n%s", n, w.jsonl())
+	}
+}
+
+// An index that the disk damaged is made anew.
+func TestADamagedIndexIsMadeAnew(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "a=x", "d/", "d/b=y"))
+	dir := t.TempDir()
+	w := walkAt(t, s, dir)
+	w.want(p.rootfs(), "a d")
+	path := filepath.Join(dir, "v1/indexes", "sha256", p.layers[0].Encoded()[:2], p.layers[0].Encoded())
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(bytes.Repeat([]byte{0xff}, int(st.Size())), 0); err != nil {
+		t.Fatal(err)
+	}
+	again := walkAt(t, s, dir)
+	again.want(p.rootfs(), "a d")
+	again.want(p.rootfs()+"/d/b", "y")
+	w.want(p.rootfs()+"/d/b", "y")
 }

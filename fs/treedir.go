@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"syscall"
 
@@ -49,7 +50,11 @@ func (d *treeDir) AttrFor(ctx context.Context, by caller.Caller) (node.Attr, err
 	}
 	ctx, cancel := d.reach(ctx, by)
 	defer cancel()
-	a, _, err := d.dir.Attr(ctx)
+	var a rootfs.Attr
+	err := d.reading(func() (err error) {
+		a, _, err = d.dir.Attr(ctx)
+		return err
+	})
 	return d.attrOf(a, true), err
 }
 
@@ -66,14 +71,31 @@ func (d *treeDir) Lookup(ctx context.Context, name string) (node.Child, error) {
 func (d *treeDir) LookupFor(ctx context.Context, by caller.Caller, name string) (node.Child, error) {
 	ctx, cancel := d.reach(ctx, by)
 	defer cancel()
-	f, ok, err := d.dir.Lookup(ctx, name)
-	if err != nil {
-		return node.Child{}, err
+	var c node.Child
+	err := d.reading(func() error {
+		f, ok, err := d.dir.Lookup(ctx, name)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return node.ErrNotExist
+		}
+		c, err = d.child(ctx, f)
+		return err
+	})
+	return c, err
+}
+
+// reading calls a function that reads indexes. If one can't be read, its layer is unpacked again,
+// once.
+func (d *treeDir) reading(do func() error) error {
+	err := do()
+	var of *rootfs.LayerError
+	if errors.Is(err, rootfs.ErrIndex) && errors.As(err, &of) {
+		d.image.Doubt(of.Layer)
+		err = do()
 	}
-	if !ok {
-		return node.Child{}, node.ErrNotExist
-	}
-	return d.child(ctx, f)
+	return err
 }
 
 func (d *treeDir) List(ctx context.Context) (node.Listing, error) {
@@ -84,19 +106,23 @@ func (d *treeDir) List(ctx context.Context) (node.Listing, error) {
 func (d *treeDir) ListFor(ctx context.Context, by caller.Caller) (node.Listing, error) {
 	ctx, cancel := d.reach(ctx, by)
 	defer cancel()
-	all, err := d.dir.List(ctx)
+	var all []rootfs.Found
+	links := map[string]node.Child{}
+	err := d.reading(func() (err error) {
+		all, err = d.dir.List(ctx)
+		for _, f := range all {
+			if err == nil && isLink(f) {
+				links[f.Name], err = d.child(ctx, f)
+			}
+		}
+		return err
+	})
 	if err != nil {
 		return node.Listing{}, err
 	}
-	names := make([]string, 0, len(all))
-	links := map[string]node.Child{}
-	for _, f := range all {
-		names = append(names, f.Name)
-		if f.Dir == nil && f.Attr.Mode&syscall.S_IFMT == syscall.S_IFLNK {
-			if links[f.Name], err = d.child(ctx, f); err != nil {
-				return node.Listing{}, err
-			}
-		}
+	names := make([]string, len(all))
+	for k, f := range all {
+		names[k] = f.Name
 	}
 	return node.Listing{Names: names, Child: func(name string) node.Child {
 		if c, ok := links[name]; ok {
@@ -107,16 +133,22 @@ func (d *treeDir) ListFor(ctx context.Context, by caller.Caller) (node.Listing, 
 	}}, nil
 }
 
+// isLink says whether a name is that of a symlink.
+func isLink(f rootfs.Found) bool {
+	return f.Dir == nil && f.Attr.Mode&syscall.S_IFMT == syscall.S_IFLNK
+}
+
 // child makes the entry of a name.
 func (d *treeDir) child(ctx context.Context, f rootfs.Found) (node.Child, error) {
-	if f.Dir != nil || f.Attr.Mode&syscall.S_IFMT != syscall.S_IFLNK {
+	if !isLink(f) {
 		return d.made(f), nil
 	}
 	to, err := d.dir.Target(ctx, f)
-	if err != nil {
+	broken := errors.Is(err, rootfs.ErrTargetTooLong) || errors.Is(err, rootfs.ErrTargetLookups)
+	if err != nil && !broken {
 		return node.Child{}, err
 	}
-	return node.Child{Name: f.Name, Entry: &treeLink{d.entry(f), to}, TTL: forever}, nil
+	return node.Child{Name: f.Name, Entry: &treeLink{d.entry(f), to, err}, TTL: forever}, nil
 }
 
 // made makes the entry of a name that isn't a symlink.

@@ -58,16 +58,21 @@ func (*treeSpecial) Special() {}
 // treeLink is a symlink. Its target leads nowhere outside of the tree.
 type treeLink struct {
 	treeEntry
-	to string
+	to     string
+	broken error // why no target can be shown; nil: to is the target
 }
 
 func (l *treeLink) Target() string { return l.to }
+func (l *treeLink) Broken() error  { return l.broken }
 
 // Attr gives each name an inode of its own, because the target depends on the directory.
 func (l *treeLink) Attr() node.Attr {
 	a := l.treeEntry.Attr()
 	a.Identity = l.identity(digest.Digest(l.to))
-	a.Size, a.Nlink = int64(len(l.to)), 1
+	a.Nlink = 1
+	if l.broken == nil {
+		a.Size = int64(len(l.to))
+	}
 	return a
 }
 

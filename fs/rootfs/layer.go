@@ -2,17 +2,16 @@ package rootfs
 
 import (
 	"context"
-	"fmt"
 )
 
 // LayerError is the error of one layer of a Tree: Layers doesn't give it, or its index can't be
-// read.
+// read. Its text is that of Err, which Layers makes for a person.
 type LayerError struct {
 	Layer int // the number of the layer in Layers
 	Err   error
 }
 
-func (e *LayerError) Error() string { return fmt.Sprintf("layer %d: %v", e.Layer, e.Err) }
+func (e *LayerError) Error() string { return e.Err.Error() }
 func (e *LayerError) Unwrap() error { return e.Err }
 
 // layerIndex is the index of layer n. Its errors are LayerErrors.

@@ -154,3 +154,12 @@ func (i *Image) Archive(ctx context.Context, n int) (*Archive, error) {
 
 // Kept gives the index of a layer that was unpacked before; nil: there is none.
 func (i *Image) Kept(n int) *rootfs.Index { return i.layers.kept(i.all[n].Packed) }
+
+// Doubt drops the index of a layer, because it can't be read. The layer is unpacked again when it
+// is needed.
+func (i *Image) Doubt(n int) {
+	packed := i.all[n].Packed
+	i.layers.log.Warn("the index of a layer can't be read, and is made anew", "layer", i.all[n].Name)
+	i.layers.opened.Remove(packed)
+	i.layers.o.Store.DropIndex(packed)
+}

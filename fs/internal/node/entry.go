@@ -70,6 +70,9 @@ type (
 		Forgotten()
 		Remembered()
 	}
+	// breakable is a Symlink that may have no target that can be shown. Broken says why; nil: it
+	// has one.
+	breakable interface{ Broken() error }
 	// remover is a Directory whose children can be deleted at the registry. For a child that
 	// can't be deleted, it fails with ErrReadOnly.
 	remover interface {

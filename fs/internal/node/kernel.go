@@ -274,6 +274,11 @@ type linkNode struct {
 
 var _ gofs.NodeReadlinker = (*linkNode)(nil)
 
-func (n *linkNode) Readlink(context.Context) ([]byte, syscall.Errno) {
+func (n *linkNode) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
+	if l, ok := n.link.(breakable); ok {
+		if err := l.Broken(); err != nil {
+			return nil, n.fail(ctx, "readlink", err)
+		}
+	}
 	return []byte(n.link.Target()), 0
 }
