@@ -1,12 +1,14 @@
 package fs
 
 import (
+	"bytes"
+	"encoding/hex"
 	"encoding/json"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
@@ -31,8 +33,8 @@ func pushForeign(t *testing.T, s, outside *registrytest.Server, content []byte, 
 		t.Fatal(err)
 	}
 	p.digest = s.Manifest("r", "v1", m.MediaType, raw)
+	outside.Blob("base", s.ReadBlob("r", p.layers[0]))
 	s.Remove("r", p.layers[0].String())
-	outside.Blob("base", zipped(t, base))
 	if content != nil {
 		outside.On("GET blob", registrytest.Body(string(content)))
 	}
@@ -87,24 +89,36 @@ func TestAForeignLayerThatTheRegistryHasCostsNoURL(t *testing.T) {
 }
 
 // Nothing of other bytes than the manifest promises shows, wherever they come from, and the right
-// ones show once they are there.
+// ones show once they are there. A layer of some MiB is unpacked before all of it has come: what the
+// unpacking says of wrong bytes is said of them alone.
 func TestAForeignLayerIsVerified(t *testing.T) {
-	s, outside := registrytest.Start(t, registrytest.Options{}), registrytest.Start(t, registrytest.Options{})
-	base := archiveOf(t, "base=x")
-	wrong := zipped(t, base)
-	wrong[len(wrong)/2] ^= 1
-	p := pushForeign(t, s, outside, wrong, base)
-	w := walkAt(t, s, t.TempDir())
-	w.fails(p.rootfs()+"/base", cache.ErrMismatch)
-	_, err := w.shows(p.rootfs())
-	if v := w.kernel.Judge(t.Context(), err); v.Errno != syscall.EBADMSG || !strings.Contains(err.Error(), p.layers[0].String()) {
-		t.Errorf("%v: %v", v.Errno, err)
+	b := make([]byte, 5<<18) // hex digits are packed to half their size: 1 MiB is shown early
+	rand.NewChaCha8([32]byte{}).Read(b)
+	large := archiveOf(t, "base=x", "random="+hex.EncodeToString(b))
+	for name, c := range map[string]struct {
+		base  []byte
+		wrong func(packed []byte)
+	}{
+		"a small one":                  {archiveOf(t, "base=x"), func(b []byte) { b[len(b)/2] ^= 1 }},
+		"its packing is malformed":     {large, func(b []byte) { clear(b[1000:2000]) }},
+		"it isn't packed as it should": {large, func(b []byte) { b[0] ^= 1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, outside := registrytest.Start(t, registrytest.Options{}), registrytest.Start(t, registrytest.Options{})
+			right := zipped(t, c.base)
+			wrong := bytes.Clone(right)
+			c.wrong(wrong)
+			p := pushForeign(t, s, outside, wrong, c.base)
+			w := walkAt(t, s, t.TempDir())
+			w.fails(p.rootfs()+"/base", cache.ErrMismatch)
+			_, err := w.shows(p.rootfs())
+			if v := w.kernel.Judge(t.Context(), err); v.Errno != syscall.EBADMSG || !strings.Contains(err.Error(), p.layers[0].String()) {
+				t.Errorf("%v: %v", v.Errno, err)
+			}
+			s.Blob("r", right)
+			w.want(p.rootfs()+"/base", "x")
+		})
 	}
-	if got := digest.FromBytes(zipped(t, base)); got != p.layers[0] {
-		t.Fatal(got)
-	}
-	s.Blob("r", zipped(t, base))
-	w.want(p.rootfs()+"/base", "x")
 }
 
 // A foreign layer that nobody has is not there, and the error names who was asked.

@@ -24,5 +24,7 @@
 // # What fails for good
 //
 // An archive that is malformed, too large, or none at all stays so, because its digest says what
-// it is. That answer is kept in memory, and no byte is fetched for the next who asks.
+// it is. That answer is kept in memory, and no byte is fetched for the next who asks. It counts once
+// all of the blob has matched its digest. Before that, wrong bytes may be to blame, and the error is
+// that of the download.
 package layers

@@ -32,7 +32,9 @@ func (s *Layers) unpack(ctx context.Context, l Layer) (*cache.File, *rootfs.Inde
 	})
 	u.charge.Settle(ctx, err)
 	if err != nil {
-		s.remember(l.Packed, err)
+		if u.verified {
+			s.failed.Add(l.Packed, err)
+		}
 		return nil, nil, err
 	}
 	x := s.kept(l.Packed)
@@ -57,19 +59,14 @@ func (s *Layers) report(l Layer, x *rootfs.Index) {
 	}
 }
 
-// remember keeps an error that everybody gets who asks for the layer.
-func (s *Layers) remember(packed digest.Digest, err error) {
-	if errors.Is(err, rootfs.ErrCorrupt) || errors.Is(err, rootfs.ErrTooLarge) || errors.Is(err, rootfs.ErrNoArchive) {
-		s.failed.Add(packed, err)
-	}
-}
-
 // unpacking is one unpacking of a layer. Its methods are called one after the other.
 type unpacking struct {
 	layers *Layers
 	layer  Layer
 	charge *guard.Charge
 	found  *rootfs.Scanned // what write found; nil: nothing was unpacked here
+	// verified says that write failed, and that the blob is to blame: all of it matched its digest.
+	verified bool
 }
 
 // size gives the size of the unpacked bytes, if it is known; else -1.
@@ -109,6 +106,32 @@ func (u *unpacking) write(ctx context.Context, w io.Writer, raw io.ReaderAt) err
 	defer cancel() // or the pump would wait for a download that nobody needs
 	var err error
 	u.found, err = rootfs.Scan(&tee{from: p, to: w}, raw)
+	return u.blame(ctx, packed, err)
+}
+
+// blame gives the error of an unpacking that failed by err. What the unpacking says of a blob counts
+// if all of the blob matches its digest: the bytes may be wrong that came so far. A blob for which no
+// image promises a diff ID may be anything, a model of many GiB too: all of it isn't downloaded just
+// to say that it is no archive.
+func (u *unpacking) blame(ctx context.Context, packed *cache.Stream, err error) error {
+	none := errors.Is(err, rootfs.ErrNoArchive)
+	if !none && !errors.Is(err, rootfs.ErrCorrupt) && !errors.Is(err, rootfs.ErrTooLarge) {
+		return err
+	}
+	l := u.layer
+	if none && l.DiffID == "" {
+		f, missing := u.layers.o.Store.Open(l.Packed, l.Size)
+		if missing == nil {
+			f.Close()
+		}
+		u.verified = missing == nil
+		return err
+	}
+	// The last byte is shown when all have matched.
+	if _, wrong := packed.ReadAt(ctx, make([]byte, 1), l.Size-1); wrong != nil && !errors.Is(wrong, io.EOF) {
+		return wrong
+	}
+	u.verified = true
 	return err
 }
 
