@@ -299,3 +299,16 @@ func TestADamagedIndexIsMadeAnew(t *testing.T) {
 	again.want(p.rootfs()+"/d/b", "y")
 	w.want(p.rootfs()+"/d/b", "y")
 }
+
+// A blob that is no archive is asked for once, by whatever name.
+func TestABlobThatIsNoArchiveIsAskedForOnce(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	at := "r/unpacked/" + hexPath(s.Blob("r", bytes.Repeat([]byte("no tar "), 200)))
+	w := walkAt(t, s, t.TempDir())
+	w.fails(at, rootfs.ErrNoArchive)
+	s.Forget()
+	w.fails(at, rootfs.ErrNoArchive)
+	if asked := s.Asked(); len(asked) > 0 {
+		t.Errorf("asked %v", asked)
+	}
+}
