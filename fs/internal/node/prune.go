@@ -73,6 +73,8 @@ type pruner struct {
 	ask   func([]*gofs.Inode) syscall.Errno
 	count atomic.Int64 // nodes that the kernel holds; changed under mu
 	freed atomic.Int64 // nodes that the kernel ever forgot; changed under mu
+	// dirs counts the directories among count; changed under mu.
+	dirs  atomic.Int64
 	never atomic.Bool  // this kernel can't be asked
 	names atomic.Int64 // names in listings that are open
 
@@ -93,6 +95,9 @@ func (p *pruner) add(n *base) {
 	n.counted = true
 	n.above.children++
 	count := p.count.Add(1)
+	if n.IsDir() {
+		p.dirs.Add(1)
+	}
 	if p.kernel.o.MaxNodes == 0 || p.never.Load() || n.queued {
 		return
 	}
@@ -113,9 +118,10 @@ func (p *pruner) start() {
 	}
 }
 
-// limit is how many nodes the kernel may hold.
+// limit is how many nodes the kernel may hold. A directory takes the place of two.
 func (p *pruner) limit() int64 {
-	return int64(p.kernel.o.MaxNodes) + min(p.names.Load(), maxListed)
+	most := int64(p.kernel.o.MaxNodes)
+	return max(most-p.dirs.Load(), most/2) + min(p.names.Load(), maxListed)
 }
 
 // opened notes that a listing of so many names is open, closed that it isn't any more.
@@ -137,6 +143,9 @@ func (p *pruner) drop(n *base) {
 	if n.counted {
 		n.counted = false
 		p.count.Add(-1)
+		if n.IsDir() {
+			p.dirs.Add(-1)
+		}
 		p.freed.Add(1)
 		n.above.children--
 	}

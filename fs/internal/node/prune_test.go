@@ -146,11 +146,21 @@ func TestNodesHaveABound(t *testing.T) {
 	f.looks("dir0/name0")
 }
 
+// A directory takes the place of two nodes, because it takes the memory of two.
+func TestADirectoryCountsTwice(t *testing.T) {
+	const most = 1000
+	f := newFakeKernel(t, most)
+	for i := range 5 * most {
+		f.looks(fmt.Sprint("name", i))
+	}
+	f.settles(most / 2)
+}
+
 // No more nodes go than have to: a program may have listed the newest, and not looked at them
 // yet.
 func TestTheNewestNodesStay(t *testing.T) {
 	const most, newest = 1000, 500
-	f := newFakeKernel(t, most)
+	f := newFakeKernel(t, 2*most) // all of them are directories
 	lag := f.prunes
 	f.k.pruner.ask = func(nodes []*gofs.Inode) syscall.Errno { // FORGETs come later
 		go func() {
