@@ -20,6 +20,9 @@ type treeDir struct {
 	dir *rootfs.Dir
 }
 
+// Immutable says that the names in the directory never change, because its path has a digest.
+func (*treeDir) Immutable() {}
+
 // Attr gives the attributes as far as they are known. ls and find ask for no more.
 func (d *treeDir) Attr() node.Attr {
 	a, _, ok := d.dir.Known()

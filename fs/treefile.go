@@ -79,16 +79,40 @@ func (l *treeLink) Attr() node.Attr {
 // treeFile is a file of a layer.
 type treeFile struct{ treeEntry }
 
+// OpenReady opens the file if its layer is unpacked, and the layer's index is in use.
+func (f *treeFile) OpenReady() node.Content {
+	if f.attr.Size == 0 {
+		return node.Bytes(nil)
+	}
+	index := f.image.Kept(f.layer)
+	if index == nil {
+		return nil
+	}
+	c, err := f.content(index)
+	if err != nil || c.archive.file == nil {
+		return nil
+	}
+	return c
+}
+
 // Open finds out where the file's bytes are. It waits for no unpacking: the first read does.
 func (f *treeFile) Open(ctx context.Context, by caller.Caller) (node.Content, error) {
-	if f.attr.Size == 0 {
-		return node.Bytes(nil), nil
-	}
-	c := &treeContent{file: f}
-	if err := c.locate(ctx, by); err != nil {
+	index, err := f.image.Layer(guard.WithPayer(ctx, guard.PayerOf(by)), f.layer)
+	if err != nil {
 		return nil, err
 	}
-	if a := f.tree.layers.Cached(c.meta); a != nil {
+	return f.content(index)
+}
+
+// content opens the file of a layer with an index. The layer's unpacked bytes may be gone.
+func (f *treeFile) content(index *rootfs.Index) (*treeContent, error) {
+	c := &treeContent{file: f}
+	var err error
+	c.data, err = index.Data(f.ino)
+	if err != nil {
+		return nil, err
+	}
+	if a := f.tree.layers.Cached(index.Meta()); a != nil {
 		c.archive.file = a
 		c.way = node.Way{Mode: node.Cached, Pages: a.Inode()}
 	}
@@ -98,24 +122,12 @@ func (f *treeFile) Open(ctx context.Context, by caller.Caller) (node.Content, er
 // treeContent is an open file of a layer.
 type treeContent struct {
 	file *treeFile
-	meta rootfs.Meta
 	data rootfs.Data
 	// way is how the kernel reads it. The zero value is by direct reads, because the layer
 	// has to be unpacked again.
 	way node.Way
 
 	archive cacheFile[*layers.Archive] // with the unpacked bytes
-}
-
-// locate reads the layer's index.
-func (c *treeContent) locate(ctx context.Context, by caller.Caller) error {
-	index, err := c.file.image.Layer(guard.WithPayer(ctx, guard.PayerOf(by)), c.file.layer)
-	if err != nil {
-		return err
-	}
-	c.meta = index.Meta()
-	c.data, err = index.Data(c.file.ino)
-	return err
 }
 
 // ReadAt waits until the layer is unpacked. If the disk can't read the unpacked bytes, the layer is

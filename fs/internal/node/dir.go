@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 type dirNode struct {
 	base
 	dir Directory
+	// listed is how many names an immutable directory has, plus 1; 0: it wasn't listed yet.
+	listed atomic.Int64
 }
 
 var (
@@ -71,13 +74,26 @@ func (n *dirNode) list(ctx context.Context) (Listing, error) {
 	return n.dir.List(ctx)
 }
 
+// keepListing are the flags of an open directory whose listing the kernel may keep: it fills it
+// from this handle, and doesn't empty it for the next one.
+const keepListing = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
+
 // OpendirHandle makes the whole listing. So a directory that can't be listed fails here, where
 // every program looks for errors, and all later calls send no request. If the listing changes the
 // directory's time, the kernel forgets the old time before anybody gets the new names.
+//
+// An immutable directory that was listed before isn't listed again, unless the kernel asks for
+// names: it has probably kept them.
 func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	n.use()
 	if errno := n.may(ctx, fuse.R_OK); errno != 0 {
 		return nil, 0, errno
+	}
+	_, keeps := n.dir.(immutable)
+	if before := n.listed.Load(); keeps && before > 0 {
+		h := &dirHandle{node: n, names: int(before - 1)}
+		n.kernel.pruner.opened(h.names)
+		return h, keepListing, 0
 	}
 	before := n.dir.Attr().Mtime
 	l, err := n.list(ctx)
@@ -87,16 +103,24 @@ func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle,
 	if !n.dir.Attr().Mtime.Equal(before) {
 		forgetAttr(n.EmbeddedInode())
 	}
-	n.kernel.pruner.opened(len(l.Names))
-	return &dirHandle{node: n, listing: l}, 0, 0
+	h := &dirHandle{node: n, listing: l, made: true, names: len(l.Names)}
+	n.kernel.pruner.opened(h.names)
+	if !keeps {
+		return h, 0, 0
+	}
+	n.listed.Store(int64(h.names) + 1)
+	return h, keepListing, 0
 }
 
 // dirHandle is an open directory, with the listing of the moment at which it was opened. go-fuse
 // calls one method of a handle at a time.
 type dirHandle struct {
 	node    *dirNode
+	names   int // how many the listing has
 	listing Listing
-	next    int // the next entry: 0 is ".", 1 is "..", 2 is the first name
+	made    bool  // listing is there; false: it is made when it is needed
+	next    int   // the next entry: 0 is ".", 1 is "..", 2 is the first name
+	last    Child // what Readdirent gave last; the zero value: it made none
 }
 
 var (
@@ -106,7 +130,31 @@ var (
 	_ gofs.FileReleasedirer = (*dirHandle)(nil)
 )
 
-func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) {
+// list makes the listing if it isn't there.
+func (h *dirHandle) list(ctx context.Context) syscall.Errno {
+	if h.made {
+		return 0
+	}
+	l, err := h.node.list(ctx)
+	if err != nil {
+		return h.node.fail(ctx, "readdir", err)
+	}
+	h.listing, h.made = l, true
+	return 0
+}
+
+// child makes a child of the listing. The kernel often looks up each name right after it read it.
+func (h *dirHandle) child(name string) Child {
+	if h.last.Entry == nil || h.last.Name != name {
+		h.last = h.listing.Child(name)
+	}
+	return h.last
+}
+
+func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
+	if errno := h.list(ctx); errno != 0 {
+		return nil, errno
+	}
 	i := h.next
 	if i >= len(h.listing.Names)+2 {
 		return nil, 0
@@ -123,7 +171,12 @@ func (h *dirHandle) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno) 
 		}
 	default:
 		e.Name = h.listing.Names[i-2]
-		e.Ino, e.Mode = h.listing.dirent(e.Name)
+		if h.listing.Identity != nil {
+			e.Ino = h.listing.Identity(e.Name).Ino
+			break
+		}
+		a := h.child(e.Name).Attr()
+		e.Ino, e.Mode = a.Ino, a.Mode&fileType
 	}
 	return e, 0
 }
@@ -134,14 +187,17 @@ func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	if _, ok := h.node.dir.(Writable); ok {
 		return h.node.Lookup(ctx, name, out)
 	}
-	return h.node.show(ctx, h.listing.Child(name), out), 0
+	if errno := h.list(ctx); errno != 0 {
+		return nil, errno
+	}
+	return h.node.show(ctx, h.child(name), out), 0
 }
 
 func (h *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
-	h.next = int(min(off, uint64(len(h.listing.Names)+2)))
+	h.next = int(min(off, uint64(h.names+2)))
 	return 0
 }
 
 func (h *dirHandle) Releasedir(context.Context, uint32) {
-	h.node.kernel.pruner.closed(len(h.listing.Names))
+	h.node.kernel.pruner.closed(h.names)
 }

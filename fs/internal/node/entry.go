@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/ocifs/ocifs/fs/internal/caller"
@@ -83,6 +82,12 @@ type (
 	lookuper interface {
 		LookupFor(ctx context.Context, by caller.Caller, name string) (Child, error)
 	}
+	// immutable is a Directory whose names, and what they mean, never change. The kernel keeps
+	// its listing.
+	immutable interface{ Immutable() }
+	// readyFile is a File that can often be opened without any wait. OpenReady gives nil if it
+	// can't, and Open is called.
+	readyFile interface{ OpenReady() Content }
 	// patient is a Directory whose answers may need downloads, which the caller pays for. No
 	// time limit ends them, as long as something comes: they end with ctx, or by themselves.
 	// Its Attr gives what is known without a download, with a TTL of 0 if that may be wrong.
@@ -127,13 +132,4 @@ func List(cs []Child) Listing {
 	}
 	slices.Sort(names)
 	return Listing{Names: names, Child: func(name string) Child { return byName[name] }}
-}
-
-// dirent gives the inode number and the file type of a child.
-func (l Listing) dirent(name string) (ino uint64, mode uint32) {
-	if l.Identity != nil {
-		return l.Identity(name).Ino, syscall.S_IFDIR
-	}
-	a := l.Child(name).Attr()
-	return a.Ino, a.Mode & syscall.S_IFMT
 }

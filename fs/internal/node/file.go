@@ -37,14 +37,29 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 	if errno := n.may(ctx, fuse.R_OK); errno != 0 {
 		return nil, 0, errno
 	}
+	c, errno := n.content(ctx)
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	h, flags := n.opened(c)
+	return h, flags | fuse.FOPEN_NOFLUSH, 0
+}
+
+// content opens the file to read. A file that is ready needs no time limit, which would take a
+// timer and a goroutine.
+func (n *fileNode) content(ctx context.Context) (Content, syscall.Errno) {
+	if f, ok := n.file.(readyFile); ok {
+		if c := f.OpenReady(); c != nil {
+			return c, 0
+		}
+	}
 	bounded, cancel := n.kernel.bound(ctx)
 	defer cancel()
 	c, err := n.file.Open(bounded, callerOf(ctx))
 	if err != nil {
-		return nil, 0, n.fail(bounded, "open", err)
+		return nil, n.fail(bounded, "open", err)
 	}
-	h, flags := n.opened(c)
-	return h, flags | fuse.FOPEN_NOFLUSH, 0
+	return c, 0
 }
 
 // opened counts a new handle, and gives the flags that say how the kernel reads through it.
