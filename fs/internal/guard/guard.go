@@ -116,9 +116,10 @@ type Charge struct {
 	payer Payer
 	size  int64 // of the blob, in bytes
 
-	// mu guards spent. It comes before Guard.mu in the lock order.
-	mu    sync.Mutex
-	spent int64 // in bytes
+	// mu guards the fields below. It comes before Guard.mu in the lock order.
+	mu      sync.Mutex
+	spent   int64 // in bytes
+	refused bool  // a download was refused
 }
 
 // Charge makes the charge of a payer for a blob of size bytes.
@@ -134,13 +135,23 @@ func (c *Charge) Begin(context.Context) error {
 	if c.guard == nil {
 		return nil
 	}
-	if err := c.guard.spend(c.payer.job, c.size); err != nil {
-		return err
-	}
+	err := c.guard.spend(c.payer.job, c.size)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err != nil {
+		c.refused = true
+		return err
+	}
 	c.spent += c.size
 	return nil
+}
+
+// Refused says whether a download was refused to this payer. An ErrOverdrawn of a charge that
+// wasn't refused is that of another payer, whose download was joined.
+func (c *Charge) Refused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refused
 }
 
 // Settle notes how a read with the context ctx ended. If the blob couldn't be downloaded, Settle
@@ -155,7 +166,7 @@ func (c *Charge) Settle(ctx context.Context, err error) {
 	var o *overdrawn
 	switch {
 	case errors.As(err, &o):
-		if !o.told {
+		if !o.told && c.refused {
 			o.who, o.of = c.payer.by.Describe()
 		}
 	case ctx.Err() != nil: // the download goes on for a while
@@ -183,7 +194,7 @@ func (g *Guard) spend(group int, n int64) error {
 		had += s.bytes
 	}
 	if had > 0 && n > g.limit-had {
-		return j.refuse(now, overdrawn{size: n, had: had, limit: g.limit})
+		return j.refuse(now, overdrawn{guard: g, job: j, size: n, had: had, limit: g.limit})
 	}
 	until := now + 1 + window // a whole minute after the end of this second
 	if n > g.limit {
@@ -197,16 +208,13 @@ func (g *Guard) spend(group int, n int64) error {
 	return nil
 }
 
-// refuse makes the error of a refusal in the second now. Only the first refusal in a minute is
-// reported, with the number of refusals since the last report: a scanner goes on to the next file
-// at once, and mustn't push other errors out of the log.
+// refuse makes the error of a refusal in the second now.
 func (j *job) refuse(now int64, o overdrawn) error {
-	if o.told = j.refused >= 0 && now-j.told < window; o.told {
+	if o.told = j.toldAt(now); o.told {
 		j.refused++
 		return &o
 	}
 	o.untold = max(j.refused, 0)
-	j.told, j.refused = now, 0
 	left := o.had
 	for _, s := range slices.SortedFunc(slices.Values(j.spent), func(a, b spending) int { return cmp.Compare(a.until, b.until) }) {
 		left -= s.bytes
@@ -217,6 +225,9 @@ func (j *job) refuse(now int64, o overdrawn) error {
 	}
 	return &o
 }
+
+// toldAt says whether a refusal was reported less than a minute before the second now.
+func (j *job) toldAt(now int64) bool { return j.refused >= 0 && now-j.told < window }
 
 // giveBack takes n bytes off what a job spent, the latest bytes first.
 func (g *Guard) giveBack(group int, n int64) {
@@ -238,11 +249,13 @@ var ErrOverdrawn = errors.New("more than --max-download allows")
 
 // overdrawn describes one refusal.
 type overdrawn struct {
+	guard *Guard
+	job   *job
 	// size is that of the blob, had is what the job had, limit is that of any job. All are in
 	// bytes.
 	size, had, limit int64
 	wait             time.Duration // until the job has room for the blob
-	told             bool          // a refusal of the job was reported less than a minute ago
+	told             bool          // a refusal of the job was reported less than a minute before
 	untold           int           // refusals since the last report
 	who, of          string        // the process and its job, in words
 }
@@ -261,11 +274,27 @@ func (o *overdrawn) Error() string {
 	return s
 }
 
-// ToldBefore says whether an error needs no report, because a refusal of the same job was
-// reported less than a minute ago.
+// ToldBefore is called when an error is about to be reported. It says whether the error needs no
+// report, because a refusal of the same job was reported less than a minute ago. Only the first
+// refusal in a minute is reported, with the number of refusals since the last report: a scanner
+// goes on to the next file at once, and mustn't push other errors out of the log. A refusal that
+// reaches nobody, as of a layer that is unpacked in advance, is none that was reported.
 func ToldBefore(err error) bool {
 	var o *overdrawn
-	return errors.As(err, &o) && o.told
+	return errors.As(err, &o) && (o.told || o.guard.toldBefore(o.job))
+}
+
+// toldBefore notes that a refusal of a job is reported now, unless one was less than a minute ago.
+func (g *Guard) toldBefore(j *job) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := int64(g.now().Sub(g.started) / time.Second)
+	if j.toldAt(now) {
+		j.refused++
+		return true
+	}
+	j.told, j.refused = now, 0
+	return false
 }
 
 // amount gives a number of bytes for a person.

@@ -138,6 +138,20 @@ func TestRefusalsAreToldOnceAMinute(t *testing.T) {
 	}
 }
 
+// A refusal that reaches nobody isn't the one that is told.
+func TestARefusalThatReachesNobodyIsNotTheOneThatIsTold(t *testing.T) {
+	g, _ := newTestGuard(t, 100)
+	_ = g.spend(7, 90)
+	_ = g.spend(7, 20) // which is dropped
+	err := g.spend(7, 20)
+	if !errors.Is(err, ErrOverdrawn) || ToldBefore(err) {
+		t.Errorf("the first refusal that is reported was told before: %v", err)
+	}
+	if again := g.spend(7, 20); !ToldBefore(again) {
+		t.Errorf("it is told again: %v", again)
+	}
+}
+
 // guarded reads under a limit.
 type reader struct {
 	store *cache.Store

@@ -31,6 +31,10 @@ func (s *Layers) unpack(ctx context.Context, l Layer) (*cache.File, *rootfs.Inde
 		return err
 	})
 	u.charge.Settle(ctx, err)
+	if errors.Is(err, guard.ErrOverdrawn) && !u.charge.Refused() {
+		// The refusal is that of another job, which began the unpacking.
+		return s.unpack(ctx, l)
+	}
 	if err != nil {
 		if u.verified {
 			s.failed.Add(l.Packed, err)
