@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/fs/internal/layers"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/rootfs"
@@ -179,8 +180,12 @@ func TestAListingOutlivesTheLayers(t *testing.T) {
 	w.want(p.rootfs()+"/a", "x")
 	again := walkAt(t, s, dir)
 	again.shows(p.rootfs()) // which asks for the manifest
-	for _, d := range p.layers {
-		s.Remove("r", d.String())
+	c, err := cache.At(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Prune(t.Context(), cache.PruneOptions{To: 1}); err != nil { // the layers, and the config
+		t.Fatal(err)
 	}
 	s.Forget()
 	walkAll(again)
@@ -188,6 +193,9 @@ func TestAListingOutlivesTheLayers(t *testing.T) {
 		t.Errorf("the second mount asked for %v", asked)
 	}
 	again.want(p.rootfs()+"/a", "x")
+	if n := s.Count("GET blob"); n != 1 {
+		t.Errorf("a file of a layer asked for %v", s.Asked())
+	}
 }
 
 func TestWhatIsWrongWithALayerIsAnError(t *testing.T) {

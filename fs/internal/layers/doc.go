@@ -5,7 +5,8 @@
 //
 // A Layer is a blob of a repository that is an archive: packed, as the registry has it, or
 // unpacked. Its index says what is in it. Its diff ID is the digest of its unpacked bytes. An
-// Image is the layers of one manifest.
+// Image is the layers of one manifest. The diff IDs that its config has are kept as the index of
+// the config.
 //
 // # One pass
 //

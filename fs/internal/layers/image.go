@@ -77,11 +77,34 @@ func (i *Image) At(ctx context.Context, n int) (Layer, error) {
 	return i.all[n], nil
 }
 
-// diffIDs reads the diff IDs in the config. There must be as many as layers, as runtimes have it.
+// diffIDs gives the diff IDs in the config. They are kept as the index of the config, so that a tree
+// that was seen costs no request when the config is evicted, as its layers are.
 func (i *Image) diffIDs(ctx context.Context, r known.Repository) ([]digest.Digest, error) {
 	if i.config.Size > registry.MaxManifest || !known.CanBeAsked(i.config.Digest) {
 		return nil, fmt.Errorf("the image's config %s can't be read: %w", i.config.Digest, registry.ErrCorrupt)
 	}
+	ids, ok := i.layers.keptDiffIDs(i.config.Digest)
+	if !ok {
+		var err error
+		if ids, err = i.readDiffIDs(ctx, r); err != nil {
+			return nil, err
+		}
+		i.layers.keepDiffIDs(i.config.Digest, ids)
+	}
+	// There must be as many as layers, as runtimes have it.
+	if len(ids) != len(i.all) {
+		return nil, fmt.Errorf("%w: %d layers, and it names %d", ErrDiffID, len(i.all), len(ids))
+	}
+	for _, id := range ids {
+		if id.Validate() != nil {
+			return nil, fmt.Errorf("the image's config %s names a diff ID %q: %w", i.config.Digest, id, registry.ErrCorrupt)
+		}
+	}
+	return ids, nil
+}
+
+// readDiffIDs reads the config. A request is sent if it isn't cached.
+func (i *Image) readDiffIDs(ctx context.Context, r known.Repository) ([]digest.Digest, error) {
 	f, err := i.layers.o.Store.Get(ctx, r.Want(*i.config))
 	if err != nil {
 		return nil, fmt.Errorf("the image's config: %w", err)
@@ -91,15 +114,25 @@ func (i *Image) diffIDs(ctx context.Context, r known.Repository) ([]digest.Diges
 	if err := json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(&c); err != nil {
 		return nil, fmt.Errorf("the image's config %s: %w: %w", i.config.Digest, err, registry.ErrCorrupt)
 	}
-	if len(c.RootFS.DiffIDs) != len(i.all) {
-		return nil, fmt.Errorf("%w: %d layers, and it names %d", ErrDiffID, len(i.all), len(c.RootFS.DiffIDs))
-	}
-	for _, id := range c.RootFS.DiffIDs {
-		if id.Validate() != nil {
-			return nil, fmt.Errorf("the image's config %s names a diff ID %q: %w", i.config.Digest, id, registry.ErrCorrupt)
-		}
-	}
 	return c.RootFS.DiffIDs, nil
+}
+
+// keptDiffIDs gives the diff IDs of a config that was read before. ok is false if they aren't known.
+func (s *Layers) keptDiffIDs(config digest.Digest) (ids []digest.Digest, ok bool) {
+	f, err := s.o.Store.OpenIndex(config)
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close()
+	err = json.NewDecoder(io.NewSectionReader(f, 0, f.Size())).Decode(&ids)
+	return ids, err == nil
+}
+
+func (s *Layers) keepDiffIDs(config digest.Digest, ids []digest.Digest) {
+	err := s.o.Store.PutIndex(config, func(w io.Writer) error { return json.NewEncoder(w).Encode(ids) })
+	if err != nil {
+		s.log.Warn("the diff IDs of an image aren't kept", "config", config, "cause", err)
+	}
 }
 
 // besides is how many layers are unpacked beside the one that is waited for. Unpacking takes one
