@@ -31,6 +31,12 @@ type Layer struct {
 	// for +zstd, else none.
 	MediaType string
 	Files     []File
+	// Archive is the layer's archive; nil: that of Files.
+	Archive []byte
+	// Packed is the blob as it is pushed; nil: the archive, packed as MediaType says.
+	Packed []byte
+	// DiffID is what the config promises; empty: the digest of the archive.
+	DiffID digest.Digest
 }
 
 // Tar gives the files as an archive, the same bytes every time.
@@ -58,9 +64,19 @@ func Tar(files []File) []byte {
 	return b.Bytes()
 }
 
-// pack gives the layer's bytes, and the digest of the archive inside.
+// pack gives the layer's bytes, and the diff ID that the config promises.
 func (l Layer) pack() (packed []byte, diffID digest.Digest) {
-	plain := Tar(l.Files)
+	plain := l.Archive
+	if plain == nil {
+		plain = Tar(l.Files)
+	}
+	diffID = l.DiffID
+	if diffID == "" {
+		diffID = digest.FromBytes(plain)
+	}
+	if l.Packed != nil {
+		return l.Packed, diffID
+	}
 	var b bytes.Buffer
 	switch l.MediaType {
 	case DockerLayer, ocispec.MediaTypeImageLayerGzip:
@@ -77,7 +93,7 @@ func (l Layer) pack() (packed []byte, diffID digest.Digest) {
 	default:
 		b.Write(plain)
 	}
-	return b.Bytes(), digest.FromBytes(plain)
+	return b.Bytes(), diffID
 }
 
 // mustWrite is for writers into memory, which fail only where this package is
