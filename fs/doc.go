@@ -39,7 +39,8 @@
 // The place of a descriptor decides whether its piece is requested as a blob or as a manifest;
 // see known.Piece. A piece that the registry denies is left out of listings and lookups of the
 // image, until the denial has expired. A digest with an unknown algorithm is left out in the same
-// way, and no request is sent for it.
+// way, and no request is sent for it. A foreign layer that the registry lacks is left out too; its
+// files show in rootfs/ all the same, from the URLs of its descriptor.
 //
 // # Times
 //

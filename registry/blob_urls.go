@@ -13,8 +13,8 @@ import (
 )
 
 // maxURLs bounds the URLs of one descriptor that are asked: whoever writes a manifest mustn't
-// direct this client at any number of servers. Microsoft's base layers, which most foreign layers
-// are, name one or two (seen 2018).
+// direct this client at any number of servers. The number is this client's own; the image
+// specification has no bound.
 const maxURLs = 8
 
 // urlEndpoints makes an endpoint of each URL of a descriptor that may be asked (image-spec,

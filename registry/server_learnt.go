@@ -224,15 +224,17 @@ func (l *learnt) lacksURL(r ref.Repository, d digest.Digest, url string) {
 	}
 }
 
-// hadWrongURL takes note that the URL that had a blob had it wrong. ok is false if none is known.
+// hadWrongURL takes note that the URL that had a blob had it wrong. ok is false if none is known, and
+// if that one is known to be wrong: then the bytes weren't its own alone.
 func (l *learnt) hadWrongURL(r ref.Repository, d digest.Digest) (ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	found, ok := l.foundURL(r, d)
-	if ok {
-		l.urls.Add(ofRepository{r, d}, foundURL{url: found.url, until: time.Now().Add(wrongFor), wrong: true})
+	if !ok || found.wrong {
+		return false
 	}
-	return ok
+	l.urls.Add(ofRepository{r, d}, foundURL{url: found.url, until: time.Now().Add(wrongFor), wrong: true})
+	return true
 }
 
 // isNews says whether a host's warning wasn't logged yet. It answers so once.
