@@ -71,7 +71,8 @@ type hashRun struct {
 // verdict is what a check found.
 type verdict struct {
 	sound bool  // false: the file was damaged and was set aside, or there is none
-	size  int64 // of a sound file
+	size  int64 // of a sound file, in bytes
+	none  bool  // nothing was hashed: the blob isn't in doubt any more
 }
 
 func newChecker(ctx context.Context, l layout, log *slog.Logger, setAside func(d digest.Digest, f *os.File, why string)) *checker {
@@ -97,20 +98,30 @@ func (c *checker) close() {
 // check waits until a blob was hashed, for a reader. A damaged file is set aside. The error
 // is ctx's, or says why the blob can't be hashed.
 func (c *checker) check(ctx context.Context, d digest.Digest) (verdict, error) {
-	return c.wait(ctx, d, 1)
+	return c.wait(ctx, d, 1, false)
 }
 
-// checkBehind is check for nobody: it leaves the disk and the CPU to readers.
+// checkDoubt is check of a blob that was in doubt. If a check has ended the doubt meanwhile, none
+// is made.
+func (c *checker) checkDoubt(ctx context.Context, d digest.Digest) (verdict, error) {
+	return c.wait(ctx, d, 1, true)
+}
+
+// checkBehind is checkDoubt for nobody: it leaves the disk and the CPU to readers.
 func (c *checker) checkBehind(ctx context.Context, d digest.Digest) (verdict, error) {
-	return c.wait(ctx, d, 0)
+	return c.wait(ctx, d, 0, true)
 }
 
-// wait waits until a blob was hashed, for so many readers.
-func (c *checker) wait(ctx context.Context, d digest.Digest, readers int) (verdict, error) {
+// wait waits until a blob was hashed, for so many readers. inDoubt says that nothing is hashed if
+// the blob isn't in doubt any more.
+func (c *checker) wait(ctx context.Context, d digest.Digest, readers int, inDoubt bool) (verdict, error) {
 	for {
-		k, run, err := c.enter(d, readers)
+		k, run, err := c.enter(d, readers, inDoubt)
 		if err != nil {
 			return verdict{}, err
+		}
+		if run == nil {
+			return verdict{none: true}, nil
 		}
 		select {
 		case <-run.ended:
@@ -129,11 +140,15 @@ func (c *checker) wait(ctx context.Context, d digest.Digest, readers int) (verdi
 	}
 }
 
-// enter makes one more wait for a check, and starts it if nobody hashes.
-func (c *checker) enter(d digest.Digest, readers int) (*check, *hashRun, error) {
+// enter makes one more wait for a check, and starts it if nobody hashes. With inDoubt, it gives no
+// run for a blob that isn't in doubt any more.
+func (c *checker) enter(d digest.Digest, readers int, inDoubt bool) (*check, *hashRun, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.checks[d]
+	if k == nil && inDoubt && c.doubt.over(d) {
+		return nil, nil, nil
+	}
 	if k == nil {
 		k = &check{digest: d, started: time.Now()}
 	}

@@ -54,6 +54,14 @@ func (u *doubt) of(d digest.Digest, st fs.FileInfo) bool {
 	return !u.ended[d] && !st.ModTime().Before(u.since)
 }
 
+// over says whether a blob that was in doubt isn't any more.
+func (u *doubt) over(d digest.Digest) bool {
+	if u.listed != nil {
+		return !u.listed[d]
+	}
+	return !u.is || u.ended[d]
+}
+
 // end takes a blob out of doubt.
 func (u *doubt) end(d digest.Digest) {
 	switch {
@@ -98,7 +106,7 @@ func (c *checker) checkSmall(ctx context.Context, d digest.Digest) error {
 	if st.Size() > checkAtOnce {
 		return fmt.Errorf("%s: %w", d, ErrUnchecked)
 	}
-	_, err = c.check(ctx, d)
+	_, err = c.checkDoubt(ctx, d)
 	return err
 }
 
@@ -200,6 +208,7 @@ func (c *checker) checkAll(blobs []blobEntry) error {
 			return c.ctx.Err()
 		case err != nil:
 			failed = errors.Join(failed, err)
+		case v.none:
 		case v.sound:
 			n++
 			size += v.size

@@ -189,6 +189,24 @@ func TestWhatIsInDoubtIsHashedOnce(t *testing.T) {
 	}
 }
 
+// A reader to whom Open said that a blob is in doubt comes too late: the check is over by then.
+func TestADoubtThatIsOverIsntCheckedAgain(t *testing.T) {
+	n := checks(t)
+	large := content(1, checkAtOnce+1)
+	l := unclean(t, large)
+	s := open(t, l.dir, Options{})
+	want := (&source{b: large}).want()
+	holds(t, get(t, s, want), large)
+	workedOff(t, s)
+	before := n.Load()
+	if err := s.examineAfter(t.Context(), want, ErrUnchecked); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.Load(); got != before {
+		t.Errorf("it was hashed %d times more", got-before)
+	}
+}
+
 // A reader that waits for a check can leave at once, and the check is gone on with later.
 func TestACheckThatIsInterruptedIsGoneOnWith(t *testing.T) {
 	listed := unlisted(t)
@@ -317,7 +335,7 @@ func TestTheBackgroundGivesWayToReaders(t *testing.T) {
 	count(1)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { _, err := s.checker.checkBehind(ctx, digest.FromBytes(b)); ended <- err }()
+	go func() { _, err := s.checker.wait(ctx, digest.FromBytes(b), 0, false); ended <- err }()
 	done := func() int64 {
 		s.checker.mu.Lock()
 		defer s.checker.mu.Unlock()

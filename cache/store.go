@@ -256,18 +256,31 @@ func (s *Store) cached(ctx context.Context, w Want) (*File, error) {
 			return f, nil
 		case w.Digest.Validate() != nil:
 			return nil, err
-		case !errors.Is(err, ErrUnchecked) && !errors.Is(err, errOtherSize):
+		case !examined(err):
 			return nil, nil
 		}
-		if err := s.examine(ctx, w); err != nil {
+		if err := s.examineAfter(ctx, w, err); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// examine hashes a cached blob that is in doubt, or has another size than is wanted. A damaged
-// file is set aside. If the file is right, a want with another size is ErrMismatch. A digest has
-// one size: once that is known, such a want reads nothing.
+// examined says whether an error of Open is of a blob that is to be examined.
+func examined(err error) bool { return errors.Is(err, ErrUnchecked) || errors.Is(err, errOtherSize) }
+
+// examineAfter hashes a cached blob where Open gave an error for which it is examined. Then it is
+// to be opened again.
+func (s *Store) examineAfter(ctx context.Context, w Want, err error) error {
+	if errors.Is(err, ErrUnchecked) {
+		_, err := s.checker.checkDoubt(ctx, w.Digest)
+		return err
+	}
+	return s.examine(ctx, w)
+}
+
+// examine hashes a cached blob that has another size than is wanted. A damaged file is set aside.
+// If the file is right, a want with another size is ErrMismatch. A digest has one size: once that
+// is known, such a want reads nothing.
 func (s *Store) examine(ctx context.Context, w Want) error {
 	if size, ok := s.checker.size(w.Digest); ok && w.Size >= 0 && size != w.Size {
 		return wrongSize(w, size)

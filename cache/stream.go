@@ -40,9 +40,9 @@ func (s *Store) Stream(w Want) *Stream { return &Stream{s: s, w: w} }
 func (st *Stream) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	for {
 		dl, file, err := st.source(ctx)
-		if errors.Is(err, ErrUnchecked) || errors.Is(err, errOtherSize) {
+		if examined(err) {
 			// Without the lock, so that each reader can leave.
-			if err = st.s.examine(ctx, st.w); err == nil {
+			if err = st.s.examineAfter(ctx, st.w, err); err == nil {
 				continue
 			}
 		}
@@ -111,7 +111,7 @@ func (st *Stream) find(ctx context.Context) (*download, *File, error) {
 	if err == nil {
 		return nil, file, nil
 	}
-	if errors.Is(err, ErrUnchecked) || errors.Is(err, errOtherSize) {
+	if examined(err) {
 		return nil, nil, err
 	}
 	dl, _, err := st.s.join(ctx, st.w, false)
