@@ -58,7 +58,7 @@ func prepare() error {
 			return fmt.Errorf("%w: run `make setup` first", err)
 		}
 	}
-	for _, tool := range []string{"skopeo", "umoci", "docker-registry", "jq", "rsync", "curl", "zstd", "make", "buildah", "rclone"} {
+	for _, tool := range []string{"skopeo", "umoci", "docker-registry", "jq", "rsync", "curl", "zstd", "make", "buildah", "rclone", "busybox"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%w: run `make setup` first", err)
 		}

@@ -12,6 +12,8 @@ base=(curl:curl jq:jq tar:tar gzip:gzip zstd:zstd diff:diffutils)
 # The race detector links C; the rest are registries, readers and writers to test
 # against.
 test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone)
+# An image that runs in a chroot has a busybox without libraries.
+run=(busybox:busybox-static)
 
 # Peers that are Go modules, staticcheck among them, at the versions that
 # integration/go.mod pins. They go to bin/tools.
@@ -114,12 +116,12 @@ command -v go >/dev/null || die "there is no go: see https://go.dev/doc/install"
 
 case ${1:-} in
 test)
-	setup_packages "${base[@]}" "${test[@]}"
+	setup_packages "${base[@]}" "${run[@]}" "${test[@]}"
 	setup_fuse
 	setup_peers "${peers[@]}"
 	;;
 demo)
-	setup_packages "${base[@]}"
+	setup_packages "${base[@]}" "${run[@]}"
 	setup_fuse
 	;;
 bench)
