@@ -9,11 +9,12 @@ set -euo pipefail
 # What is needed, as PROGRAM:PACKAGE, one package of Debian's for one program.
 base=(curl:curl jq:jq tar:tar gzip:gzip zstd:zstd diff:diffutils)
 [ "$(uname -s)" = Darwin ] || base+=(fusermount3:fuse3)
+# The demo runs an image in a chroot, with a busybox that needs no libraries.
+demo=("${base[@]}")
+[ "$(uname -s)" = Darwin ] || demo+=(busybox:busybox-static)
 # The race detector links C; the rest are registries, readers and writers to test
 # against.
 test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone)
-# An image that runs in a chroot has a busybox without libraries.
-run=(busybox:busybox-static)
 
 # Peers that are Go modules, staticcheck among them, at the versions that
 # integration/go.mod pins. They go to bin/tools.
@@ -116,12 +117,12 @@ command -v go >/dev/null || die "there is no go: see https://go.dev/doc/install"
 
 case ${1:-} in
 test)
-	setup_packages "${base[@]}" "${run[@]}" "${test[@]}"
+	setup_packages "${demo[@]}" "${test[@]}"
 	setup_fuse
 	setup_peers "${peers[@]}"
 	;;
 demo)
-	setup_packages "${base[@]}" "${run[@]}"
+	setup_packages "${demo[@]}"
 	setup_fuse
 	;;
 bench)

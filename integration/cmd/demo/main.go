@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -94,17 +95,27 @@ func fill(ctx context.Context, host string) error {
 	_, err2 := repo.Image(ctx, "v2", content.Sample("2.0"))
 	_, err3 := repo.MultiPlatform(ctx, "multi")
 	_, err4 := repo.TitledArtifact(ctx, "model")
-	runnable, err5 := content.Runnable()
-	_, err6 := repo.Image(ctx, "busybox", runnable)
-	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
+	}
+	if canChroot() {
+		runnable, err := content.Runnable()
+		if err != nil {
+			return err
+		}
+		if _, err := repo.Image(ctx, "busybox", runnable); err != nil {
+			return err
+		}
 	}
 	_, err = repo.Referrer(ctx, v1, "application/vnd.example.sbom+json", `{"packages":["hello"]}`)
 	return err
 }
 
-// rootOnly is the exit code of a step that only root can take. It is 0 for root.
-const rootOnly = -1
+// chrooted stands for the exit code 0 of a step that is left out where canChroot is false.
+const chrooted = -1
+
+// canChroot says whether an image of Linux can be run here.
+func canChroot() bool { return runtime.GOOS == "linux" && os.Geteuid() == 0 }
 
 // steps is the tour: what is shown, the commands that show it, and the exit code
 // that is right (diff's is 1 where there are differences). They run in the
@@ -126,7 +137,7 @@ var steps = []struct {
 	{"", "grep -rc fox tags/v1/rootfs/usr", 0},
 	{"What changed between two tags", "diff -r tags/v1/rootfs tags/v2/rootfs | cut -c 1-60 | head -4", 0},
 	{"Which layers brought a file", "ls -d tags/v2/unpacked/*/etc/version", 0},
-	{"An image runs, read-only and without a pull", "chroot tags/busybox/rootfs /bin/sh -c 'cat /etc/motd && ls /'", rootOnly},
+	{"An image runs, read-only and without a pull", "chroot tags/busybox/rootfs /bin/sh -c 'cat /etc/motd && ls /'", chrooted},
 	{"An index has its platforms", "ls tags/multi/platforms", 0},
 	{"Artifacts have their files, and a packed directory is one", "ls tags/model/files && cat tags/model/files/dataset/dataset/one", 0},
 	{"Signatures and SBOMs are found from what they are about", "jq -r '.manifests[].artifactType' tags/v1/referrers/index.json", 0},
@@ -144,8 +155,8 @@ func tour(ctx context.Context, o mount.Options, host string) error {
 	out := filepath.Dir(o.Dir)
 	say(bold("$ cd " + root))
 	for _, s := range steps {
-		if s.code == rootOnly {
-			if os.Geteuid() != 0 {
+		if s.code == chrooted {
+			if !canChroot() {
 				continue
 			}
 			s.code = 0
