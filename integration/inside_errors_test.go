@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -276,7 +277,9 @@ func TestInsideDiskIsFull(t *testing.T) {
 		}
 	}
 	system("mount -t tmpfs -o size=12M none " + small)
-	t.Cleanup(func() { syscall.Unmount(small, syscall.MNT_DETACH) })
+	t.Cleanup(func() {
+		_, _ = mount.Run(context.WithoutCancel(t.Context()), mount.Env(small), "umount -l "+small)
+	})
 	s := startOlareg(t, registries.Options{})
 	zeros := tarOf(t, file("zeros", string(make([]byte, 20*mib))))
 	layer := content.Layer{MediaType: ocispec.MediaTypeImageLayerGzip, Archive: zeros, Packed: zipped(t, gzip.BestSpeed, bytes.NewReader(zeros))}
