@@ -74,26 +74,25 @@ func (n *dirNode) list(ctx context.Context) (Listing, error) {
 	return n.dir.List(ctx)
 }
 
-// keepListing are the flags of an open directory whose listing the kernel may keep: it fills it
-// from this handle, and doesn't empty it for the next one.
-const keepListing = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
-
 // OpendirHandle makes the whole listing. So a directory that can't be listed fails here, where
 // every program looks for errors, and all later calls send no request. If the listing changes the
 // directory's time, the kernel forgets the old time before anybody gets the new names.
 //
-// An immutable directory that was listed before isn't listed again, unless the kernel asks for
-// names: it has probably kept them.
+// The kernel keeps the listing of an immutable directory (FOPEN_CACHE_DIR). For the next handle it
+// may use what it kept (FOPEN_KEEP_CACHE), and such a handle makes no listing unless the kernel
+// asks for names. That is so while the kernel holds the nodes of most names. Otherwise a new
+// listing brings many nodes with one request (READDIRPLUS), and with what it kept the kernel would
+// look up each.
 func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	n.use()
 	if errno := n.may(ctx, fuse.R_OK); errno != 0 {
 		return nil, 0, errno
 	}
-	_, keeps := n.dir.(immutable)
-	if before := n.listed.Load(); keeps && before > 0 {
-		h := &dirHandle{node: n, names: int(before - 1)}
-		n.kernel.pruner.opened(h.names)
-		return h, keepListing, 0
+	_, never := n.dir.(immutable)
+	if names := int(n.listed.Load() - 1); never && names >= 0 && 2*n.kernel.pruner.childrenOf(&n.base) >= names {
+		h := &dirHandle{node: n, names: names}
+		n.kernel.pruner.opened(names)
+		return h, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 	}
 	before := n.dir.Attr().Mtime
 	l, err := n.list(ctx)
@@ -105,11 +104,11 @@ func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle,
 	}
 	h := &dirHandle{node: n, listing: l, made: true, names: len(l.Names)}
 	n.kernel.pruner.opened(h.names)
-	if !keeps {
+	if !never {
 		return h, 0, 0
 	}
 	n.listed.Store(int64(h.names) + 1)
-	return h, keepListing, 0
+	return h, fuse.FOPEN_CACHE_DIR, 0
 }
 
 // dirHandle is an open directory, with the listing of the moment at which it was opened. go-fuse

@@ -124,6 +124,13 @@ func (p *pruner) limit() int64 {
 	return max(most-p.dirs.Load(), most/2) + min(p.names.Load(), maxListed)
 }
 
+// childrenOf counts the nodes in a directory that the kernel holds.
+func (p *pruner) childrenOf(dir *base) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return dir.children
+}
+
 // opened notes that a listing of so many names is open, closed that it isn't any more.
 func (p *pruner) opened(names int) { p.names.Add(int64(names)) }
 
