@@ -219,6 +219,16 @@ func (c *checker) finish(k *check, run *hashRun, v verdict, err error) {
 	close(run.ended)
 }
 
+// progress is how many bytes of a blob were hashed by the check under way; 0: there is none.
+func (c *checker) progress(d digest.Digest) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.checks[d]; k != nil {
+		return k.done.Load()
+	}
+	return 0
+}
+
 // size gives the size of a blob that a check found sound, as far as that is remembered.
 func (c *checker) size(d digest.Digest) (bytes int64, ok bool) {
 	c.mu.Lock()

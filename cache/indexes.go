@@ -50,28 +50,34 @@ func (l layout) indexPath(of digest.Digest) string {
 
 // PutIndex keeps what write writes as the index of a blob, in place of another one. It is atomic
 // and synced. An error leaves what was there; ErrNoSpace is also that of an index that is larger
-// than the part of the bound that indexes take at most, an eighth.
+// than what a trim leaves of the eighth of the bound that indexes take at most.
 func (s *Store) PutIndex(of digest.Digest, write func(w io.Writer) error) error {
 	if err := of.Validate(); err != nil {
 		return fmt.Errorf("index of %q: %w", of, err)
 	}
 	var room reservation
 	defer s.ledger.release(&room)
-	err := s.replaceWith(s.indexPath(of), func(f *os.File) error {
+	path := s.indexPath(of)
+	count := func() {}
+	err := s.replaceWith(path, func(f *os.File) error {
 		w := s.newIndexWriter(f, of)
-		w.most = s.limit() / besidesShare
+		w.most = indexGoal(s.limit() / besidesShare)
 		w.room = &growth{s: s, of: &room, size: -1}
 		room.came = w.written.Load
 		if _, err := w.writeAll(write); err != nil {
 			return err
 		}
 		step("temporary written")
-		return noSpace(f.Sync())
+		if err := f.Sync(); err != nil {
+			return noSpace(err)
+		}
+		count = s.changeIndex(path)
+		return nil
 	})
+	count()
 	if err != nil {
 		return fmt.Errorf("keep the index of %s: %w", of, err)
 	}
-	s.countIndexes()
 	s.ledger.release(&room)
 	s.trimIndexes(s.limit())
 	s.evict(0)
@@ -139,9 +145,29 @@ func (s *Store) removeIndex(path string, f *os.File) {
 	if f != nil && !named(f, path) {
 		return
 	}
-	if err := os.Remove(path); err == nil || gone(err) {
-		s.countIndexes()
+	count := s.changeIndex(path)
+	_ = os.Remove(path) // or another process has removed it
+	count()
+}
+
+// changeIndex is called before the file of an index is replaced or removed, and what it gives
+// after that: the ledger counts the difference. Nobody counts indexes in between.
+func (s *Store) changeIndex(path string) (count func()) {
+	s.indexing.Lock()
+	before := indexAt(path)
+	return func() {
+		defer s.indexing.Unlock()
+		after := indexAt(path)
+		s.ledger.addIndexes(Held{after.Files - before.Files, after.Bytes - before.Bytes})
 	}
+}
+
+// indexAt counts the file of an index, if it is there.
+func indexAt(path string) (h Held) {
+	if st, err := os.Lstat(path); err == nil {
+		h.add(allocated(st))
+	}
+	return h
 }
 
 // checkIndex hashes an index that was opened as f with the error opened. It gives the size of the
@@ -232,7 +258,7 @@ func (l layout) walkIndexes(ctx context.Context, each func(blobEntry) error) err
 	return walkByDigest(ctx, l.indexes(), l.indexPath, each)
 }
 
-// countIndexes counts what the indexes take. They are few: one for each layer that was seen.
+// countIndexes counts what the indexes take.
 func (s *Store) countIndexes() {
 	s.indexing.Lock()
 	defer s.indexing.Unlock()
@@ -242,6 +268,10 @@ func (s *Store) countIndexes() {
 		s.ledger.setIndexes(all)
 	}
 }
+
+// indexGoal is how many bytes indexes may take after a trim, if they may take share. No index is
+// larger, or it would go as soon as it is there.
+func indexGoal(share int64) int64 { return share - share/100*(100-lowWatermark) }
 
 // trimIndexes removes the indexes that weren't used for longest, where they take more than their
 // share of limit.
@@ -263,7 +293,7 @@ func (s *Store) trimIndexes(limit int64) {
 		return // the store ends
 	}
 	byUse(found, s.now())
-	goal := share - share/100*(100-lowWatermark)
+	goal := indexGoal(share)
 	if left.Bytes <= share { // others removed some
 		goal = left.Bytes
 	}

@@ -191,6 +191,14 @@ func (l *ledger) setIndexes(all Held) {
 	l.indexes = all
 }
 
+// addIndexes counts indexes that came, or went where the numbers are negative.
+func (l *ledger) addIndexes(change Held) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.indexes.Files = max(0, l.indexes.Files+change.Files)
+	l.indexes.Bytes = max(0, l.indexes.Bytes+change.Bytes)
+}
+
 // setAside takes over how many bytes of damaged blobs there are that were set aside.
 func (l *ledger) setAside(bytes int64) {
 	l.mu.Lock()

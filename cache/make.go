@@ -211,10 +211,11 @@ func otherSizeMade(m Making, size int64) error {
 	return fmt.Errorf("%w: what is made of %s has %d bytes, where %d were promised", ErrMismatch, m.Of, size, m.Size)
 }
 
-// Progress is how many bytes of a blob have come, and of what is made of it, by the downloads
-// and makings that are under way; 0 where there is none. Who waits, and finds the same number
+// Progress is how many bytes of a blob have come, were hashed again, and of what is made of it, by
+// the downloads, checks and makings that are under way; 0 where there is none. Who waits, and finds the same number
 // again and again, knows that nothing moves.
 func (s *Store) Progress(d digest.Digest) (bytes int64) {
+	bytes = s.checker.progress(d)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, dl := range s.downloads[d] {

@@ -29,9 +29,11 @@ type Dir struct {
 	// above it contribute is in parts. -1: no layer is left that can contribute. The parent's
 	// next is never above it.
 	next int
-	// attr and attrLayer are what Attr gives. attrKnown is false if they aren't known yet.
+	// attr and attrLayer are what Attr gives, attrIno is the Ino in that layer. attrKnown is false
+	// if they aren't known yet.
 	attr      Attr
 	attrLayer int
+	attrIno   Ino
 	attrKnown bool
 }
 
@@ -259,7 +261,7 @@ func (d *Dir) Attr(ctx context.Context) (a Attr, layer int, err error) {
 			return Attr{}, -1, err
 		}
 		if !ok {
-			d.describe(undescribed, -1)
+			d.describe(undescribed, -1, 0)
 			return undescribed, -1, nil
 		}
 		x, err := d.tree.layer(ctx, p.layer)
@@ -271,7 +273,7 @@ func (d *Dir) Attr(ctx context.Context) (a Attr, layer int, err error) {
 			return Attr{}, -1, err
 		}
 		if a.Described {
-			d.describe(a, p.layer)
+			d.describe(a, p.layer, p.ino)
 			return a, p.layer, nil
 		}
 	}
@@ -290,11 +292,19 @@ func (d *Dir) Known() (a Attr, layer int, ok bool) {
 	return d.attr, d.attrLayer, true
 }
 
-// describe keeps what Attr gives.
-func (d *Dir) describe(a Attr, layer int) {
+// DescribedBy gives the layer that describes the directory, and the Ino there. ok is false if no
+// layer does, or Attr would have to ask for one.
+func (d *Dir) DescribedBy() (layer int, i Ino, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.attr, d.attrLayer, d.attrKnown = a, layer, true
+	return d.attrLayer, d.attrIno, d.attrKnown && d.attr.Described
+}
+
+// describe keeps what Attr gives.
+func (d *Dir) describe(a Attr, layer int, i Ino) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.attr, d.attrLayer, d.attrIno, d.attrKnown = a, layer, i, true
 }
 
 // undescribed are the attributes of a directory that no layer describes.

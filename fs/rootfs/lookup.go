@@ -76,7 +76,7 @@ func (d *Dir) decided(ctx context.Context, r *resolver, i int, p part, x layerIn
 		c.next = -1
 	}
 	if a.Described {
-		c.attr, c.attrLayer, c.attrKnown = a, p.layer, true
+		c.attr, c.attrLayer, c.attrIno, c.attrKnown = a, p.layer, ino, true
 	} else if c.next < 0 {
 		c.attr, c.attrLayer, c.attrKnown = undescribed, -1, true
 	}

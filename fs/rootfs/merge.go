@@ -56,14 +56,15 @@ func (d *Dir) List(ctx context.Context) ([]Found, error) {
 // merged takes the next name from all listings that have it, and gives what it means.
 func (d *Dir) merged(ctx context.Context, m *merge) (Found, bool, error) {
 	var (
-		name    = (*m)[0].next()
-		file    *listing // the one that decides, if the name is no directory
-		ino     Ino      // in file
-		mode    uint32   // in file
-		parts   []part   // if the name is a directory
-		dir     Attr     // the uppermost attributes in parts that are described
-		layer   = -1     // of dir
-		decided bool     // the listings below don't count
+		name      = (*m)[0].next()
+		file      *listing // the one that decides, if the name is no directory
+		ino       Ino      // in file
+		mode      uint32   // in file
+		parts     []part   // if the name is a directory
+		dir       Attr     // the uppermost attributes in parts that are described
+		layer     = -1     // of dir
+		described Ino      // of dir, in layer
+		decided   bool     // the listings below don't count
 	)
 	for len(*m) > 0 && (*m)[0].next() == name {
 		l := (*m)[0]
@@ -97,7 +98,7 @@ func (d *Dir) merged(ctx context.Context, m *merge) (Found, bool, error) {
 					return Found{}, false, err
 				}
 				if a.Described {
-					dir, layer = a, l.index.n
+					dir, layer, described = a, l.index.n, n.Ino
 				}
 			}
 		}
@@ -107,7 +108,7 @@ func (d *Dir) merged(ctx context.Context, m *merge) (Found, bool, error) {
 		if layer < 0 {
 			dir = undescribed
 		}
-		c := &Dir{tree: d.tree, parent: d, name: name, parts: parts, next: -1, attr: dir, attrLayer: layer, attrKnown: true}
+		c := &Dir{tree: d.tree, parent: d, name: name, parts: parts, next: -1, attr: dir, attrLayer: layer, attrIno: described, attrKnown: true}
 		return Found{Name: name, Dir: c}, true, nil
 	case file == nil:
 		return Found{}, false, nil
