@@ -79,7 +79,12 @@ type files struct {
 	told map[string]bool
 }
 
-const maxTold = 100
+const (
+	maxTold = 100
+	// maxTellings is how many of them errors.jsonl has, so that no image pushes other failures
+	// out of it. The log has all.
+	maxTellings = 3
+)
 
 // newFiles makes the root of a tree. raw shows an archive as it is, with its whiteouts.
 func newFiles(at place, image *layers.Image, mtime time.Time, raw bool) *treeDir {
@@ -97,8 +102,13 @@ func (f *files) tell(root place, n rootfs.Note) {
 	if !before {
 		f.told[n.Name] = true
 	}
+	told := len(f.told)
 	f.mu.Unlock()
 	if before {
+		return
+	}
+	if told > maxTellings {
+		root.tree.log.Warn("a name isn't shown", "path", node.Join(root.path, n.Name), "why", n.Why)
 		return
 	}
 	root.tree.kernel.Tell(node.Join(root.path, n.Name), "lookup", notShownHint,

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"github.com/ocifs/ocifs/fs/internal/layers"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/rootfs"
+	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -318,5 +320,100 @@ func TestABlobThatIsNoArchiveIsAskedForOnce(t *testing.T) {
 	w.fails(at, rootfs.ErrNoArchive)
 	if asked := s.Asked(); len(asked) > 0 {
 		t.Errorf("asked %v", asked)
+	}
+}
+
+// A descriptor that promises no bytes gives no layer, and leaves nothing that spoils the right one.
+func TestALayerThatIsPromisedEmptySpoilsNothing(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "a=x"))
+	var m v1.Manifest
+	if err := json.Unmarshal(s.ReadManifest("r", p.digest.String()), &m); err != nil {
+		t.Fatal(err)
+	}
+	m.Layers[0].Size = 0
+	raw, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := pushed{digest: s.Manifest("r", "wrong", m.MediaType, raw)}
+	w := walkAt(t, s, t.TempDir())
+	w.fails(wrong.rootfs()+"/a", registry.ErrCorrupt)
+	w.want(p.rootfs()+"/a", "x")
+}
+
+// A layer is unpacked once although the cache has no room for its index.
+func TestAnIndexThatCannotBeKeptIsUsed(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "a=x", "b=y"))
+	dir := t.TempDir()
+	small, err := cache.Open(dir, cache.Options{MaxBytes: 2000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := small.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := walkAt(t, s, dir)
+	for range 3 {
+		w.want(p.rootfs(), "a b")
+		if _, err := w.to(p.rootfs() + "/b"); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := s.Count("GET blob " + p.layers[0].String()); n != 1 {
+		t.Errorf("the layer was downloaded %d times", n)
+	}
+}
+
+// A listing that was interrupted before it had all layers has no later lookup unpack them.
+func TestALookupUnpacksNothingForAListing(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "base=x"), archiveOf(t, "middle=y"), archiveOf(t, "top=z"))
+	w := walkAt(t, s, t.TempDir())
+	root, err := w.to(p.rootfs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := root.(*treeDir)
+	d.image.Ahead(2)
+	if _, err := d.Lookup(t.Context(), "top"); err != nil {
+		t.Fatal(err)
+	}
+	w.layers.Close() // which waits for what is unpacked beside
+	for _, l := range p.layers[:2] {
+		if n := s.Count("GET blob " + l.String()); n != 0 {
+			t.Errorf("%s was asked for %d times", l, n)
+		}
+	}
+}
+
+// An archive can't say from which layer it is.
+func TestAnArchiveDoesNotSpeakForTheMount(t *testing.T) {
+	var b bytes.Buffer
+	tw := tar.NewWriter(&b)
+	records := map[string]string{"SCHILY.xattr.user.ocifs.layer": "forged", "SCHILY.xattr.user.oci.digest": "forged", "SCHILY.xattr.user.mine": "true"}
+	for _, h := range []tar.Header{{Name: "d/", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "d/f", Typeflag: tar.TypeReg, Mode: 0o644}} {
+		h.PAXRecords = records
+		if err := tw.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, b.Bytes())
+	w := walkAt(t, s, t.TempDir())
+	w.want(p.rootfs(), "d")
+	for _, path := range []string{"/d", "/d/f"} {
+		e, err := w.to(p.rootfs() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := e.(interface{ Xattrs() map[string]string }).Xattrs()
+		if want := map[string]string{"user.mine": "true", layerXattr: p.layers[0].String()}; !maps.Equal(got, want) {
+			t.Errorf("%s has %v", path, got)
+		}
 	}
 }

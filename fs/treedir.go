@@ -8,6 +8,7 @@ import (
 
 	"github.com/ocifs/ocifs/fs/internal/caller"
 	"github.com/ocifs/ocifs/fs/internal/guard"
+	"github.com/ocifs/ocifs/fs/internal/layers"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/rootfs"
 )
@@ -90,15 +91,16 @@ func (d *treeDir) LookupFor(ctx context.Context, by caller.Caller, name string) 
 }
 
 // reading calls a function that reads indexes. If one can't be read, its layer is unpacked again,
-// once.
+// at most as often as there are layers.
 func (d *treeDir) reading(do func() error) error {
-	err := do()
 	var of *rootfs.LayerError
-	if errors.Is(err, rootfs.ErrIndex) && errors.As(err, &of) {
+	for again := d.image.Len(); ; again-- {
+		err := do()
+		if again == 0 || !errors.Is(err, rootfs.ErrIndex) || !errors.As(err, &of) {
+			return err
+		}
 		d.image.Doubt(of.Layer)
-		err = do()
 	}
-	return err
 }
 
 func (d *treeDir) List(ctx context.Context) (node.Listing, error) {
@@ -112,7 +114,7 @@ func (d *treeDir) ListFor(ctx context.Context, by caller.Caller) (node.Listing, 
 	var all []rootfs.Found
 	links := map[string]node.Child{}
 	err := d.reading(func() (err error) {
-		all, err = d.dir.List(ctx)
+		all, err = d.dir.List(layers.Listing(ctx))
 		for _, f := range all {
 			if err == nil && isLink(f) {
 				links[f.Name], err = d.child(ctx, f)
@@ -172,11 +174,12 @@ func (d *treeDir) entry(f rootfs.Found) treeEntry {
 	return treeEntry{d.at(f.Name), d.image, f.Layer, f.Ino, f.Attr}
 }
 
-// Xattrs gives those of the archive, and the layer that they are from.
+// Xattrs gives those of the archive, and the layer that they are from. They are known when the
+// attributes are.
 func (d *treeDir) Xattrs() map[string]string {
-	_, layer, ok := d.dir.Known()
-	if !ok || layer < 0 {
+	layer, ino, ok := d.dir.DescribedBy()
+	if !ok {
 		return nil
 	}
-	return map[string]string{layerXattr: d.image.Packed(layer).String()}
+	return layerXattrs(d.image, layer, ino)
 }

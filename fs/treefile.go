@@ -2,8 +2,10 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -40,13 +42,20 @@ const layerFiles = "/layers"
 // layerXattr has the digest of the blob that a file came from.
 const layerXattr = "user.ocifs.layer"
 
-func (e *treeEntry) Xattrs() map[string]string {
-	x := map[string]string{layerXattr: e.image.Packed(e.layer).String()}
-	if index := e.image.Kept(e.layer); index != nil {
-		if own, err := index.Xattrs(e.ino); err == nil {
-			maps.Copy(x, own)
-		}
+func (e *treeEntry) Xattrs() map[string]string { return layerXattrs(e.image, e.layer, e.ino) }
+
+// layerXattrs gives the extended attributes that a layer has for an Ino, and the layer itself. An
+// archive can't speak for ocifs or for the registry.
+func layerXattrs(image *layers.Image, layer int, ino rootfs.Ino) map[string]string {
+	x := map[string]string{}
+	if index := image.Kept(layer); index != nil {
+		own, _ := index.Xattrs(ino) // an index that can't be read has none
+		maps.Copy(x, own)
 	}
+	maps.DeleteFunc(x, func(name, _ string) bool {
+		return strings.HasPrefix(name, "user.ocifs.") || strings.HasPrefix(name, "user.oci.")
+	})
+	x[layerXattr] = image.Packed(layer).String()
 	return x
 }
 
@@ -97,8 +106,17 @@ func (f *treeFile) OpenReady() node.Content {
 
 // Open finds out where the file's bytes are. It waits for no unpacking: the first read does.
 func (f *treeFile) Open(ctx context.Context, by caller.Caller) (node.Content, error) {
-	index, err := f.image.Layer(guard.WithPayer(ctx, guard.PayerOf(by)), f.layer)
+	ctx = guard.WithPayer(ctx, guard.PayerOf(by))
+	index, err := f.image.Layer(ctx, f.layer)
 	if err != nil {
+		return nil, err
+	}
+	c, err := f.content(index)
+	if !errors.Is(err, rootfs.ErrIndex) {
+		return c, err
+	}
+	f.image.Doubt(f.layer)
+	if index, err = f.image.Layer(ctx, f.layer); err != nil {
 		return nil, err
 	}
 	return f.content(index)

@@ -21,7 +21,7 @@ import (
 type Image struct {
 	layers *Layers
 	config *v1.Descriptor // nil: no config promises diff IDs
-	// from is the layer from which all layers down will be asked for; -1: none is known.
+	// from is the layer from which a listing asks for all layers down; -1: none is known.
 	from atomic.Int64
 
 	mu  sync.Mutex // guards the fields below
@@ -58,11 +58,11 @@ func (i *Image) At(ctx context.Context, n int) (Layer, error) {
 	i.mu.Lock()
 	promised, l := i.promised, i.all[n]
 	i.mu.Unlock()
-	if promised {
-		return l, nil
-	}
 	if !known.CanBeAsked(l.Packed) {
 		return Layer{}, l.wrap(fmt.Errorf("%s has an unknown algorithm: %w", l.Packed, registry.ErrUnsupported))
+	}
+	if promised {
+		return l, nil
 	}
 	ids, err := i.diffIDs(ctx, l.Repository)
 	if err != nil {
@@ -143,13 +143,24 @@ const besides = 2
 // by side.
 func (i *Image) Ahead(n int) { i.from.Store(int64(n)) }
 
+// listingKey is the key of Listing in a context.
+type listingKey struct{}
+
+// Listing gives the context of a listing, for which layers are unpacked side by side. A lookup at
+// the same time asks for no layer below the one that decides.
+func Listing(ctx context.Context) context.Context {
+	return context.WithValue(ctx, listingKey{}, true)
+}
+
+func inListing(ctx context.Context) bool { return ctx.Value(listingKey{}) != nil }
+
 // Layer gives the index of a layer.
 func (i *Image) Layer(ctx context.Context, n int) (*rootfs.Index, error) {
 	l, err := i.At(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	if int64(n) <= i.from.Load() {
+	if inListing(ctx) && int64(n) <= i.from.Load() {
 		for k := n - 1; k >= 0 && k >= n-besides; k-- {
 			i.unpackBeside(ctx, k)
 		}

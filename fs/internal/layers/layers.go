@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -62,6 +63,10 @@ type Layers struct {
 	beside   sync.WaitGroup
 	archives archives
 
+	places chan struct{} // has one element for each layer that is unpacked now
+	queued atomic.Int64  // unpackings that wait for a place
+	moved  atomic.Int64  // bytes that all unpackings made
+
 	stalledAfter, lookEvery time.Duration
 }
 
@@ -83,7 +88,7 @@ func New(o Options) (*Layers, error) {
 	if o.Left == nil {
 		o.Left = func(Layer, []rootfs.Note, int) {}
 	}
-	s := &Layers{o: o, log: o.Logger, stalledAfter: stalledAfter, lookEvery: lookEvery}
+	s := &Layers{o: o, log: o.Logger, places: make(chan struct{}, atOnce), stalledAfter: stalledAfter, lookEvery: lookEvery}
 	var errs [3]error
 	s.opened, errs[0] = lru.NewWithEvict(maxOpened, func(_ digest.Digest, x *opened) { x.close() })
 	s.failed, errs[1] = lru.New[digest.Digest, error](maxFailed)
@@ -192,7 +197,7 @@ func (s *Layers) hashed(ctx context.Context, l Layer, m rootfs.Meta) (digest.Dig
 	}
 	defer a.Close()
 	h := l.DiffID.Algorithm().Hash()
-	if _, err := io.Copy(h, &ahead{ctx: ctx, at: plain{a}, size: m.Size}); err != nil {
+	if _, err := io.Copy(h, &sequence{ctx: ctx, at: plain{a}, size: m.Size}); err != nil {
 		return "", err
 	}
 	return digest.NewDigest(l.DiffID.Algorithm(), h), nil

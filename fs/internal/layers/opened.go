@@ -2,6 +2,8 @@ package layers
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"sync"
 
@@ -11,8 +13,8 @@ import (
 	"github.com/ocifs/ocifs/fs/rootfs"
 )
 
-// opened is an index whose file is open. When it isn't among Layers.opened any more, each read
-// opens the file again, for those who still have the rootfs.Index.
+// opened is an index in use, whose file is open. When it isn't among Layers.opened any more, each
+// read opens the file again, for those who still have the rootfs.Index.
 type opened struct {
 	store *cache.Store
 	of    digest.Digest // the packed blob
@@ -31,19 +33,23 @@ func (o *opened) close() {
 	}
 }
 
-// ReadAt reads from the index.
+// ReadAt reads from the index. Whatever fails is rootfs.ErrIndex: the index can be made anew.
 func (o *opened) ReadAt(p []byte, off int64) (int, error) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	if o.file != nil {
-		return o.file.ReadAt(p, off)
+	f := o.file
+	if f == nil {
+		var err error
+		if f, err = o.store.OpenIndex(o.of); err != nil {
+			return 0, fmt.Errorf("%w: %v", rootfs.ErrIndex, err) // it mustn't be taken for a missing name
+		}
+		defer f.Close()
 	}
-	f, err := o.store.OpenIndex(o.of)
-	if err != nil {
-		return 0, err
+	n, err := f.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", rootfs.ErrIndex, err)
 	}
-	defer f.Close()
-	return f.ReadAt(p, off)
+	return n, err
 }
 
 // kept gives the index of a layer that was unpacked before; nil: there is none.

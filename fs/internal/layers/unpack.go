@@ -1,10 +1,11 @@
 package layers
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -12,6 +13,7 @@ import (
 	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/fs/internal/guard"
 	"github.com/ocifs/ocifs/fs/rootfs"
+	"github.com/ocifs/ocifs/registry"
 )
 
 // unpack unpacks a layer, unless the cache has the unpacked bytes and their index. The caller
@@ -36,41 +38,26 @@ func (s *Layers) unpack(ctx context.Context, l Layer) (*cache.File, *rootfs.Inde
 		return s.unpack(ctx, l)
 	}
 	if err != nil {
-		if u.verified {
-			s.failed.Add(l.Packed, err)
-		}
 		return nil, nil, err
 	}
 	x := s.kept(l.Packed)
-	if x == nil {
-		x, err = u.inMemory(f)
+	if x == nil { // another process made it, and its index is gone by now
+		x, err = s.indexOf(l, f)
 	}
 	if err != nil {
 		f.Close()
 		return nil, nil, err
 	}
-	if u.found != nil {
-		s.report(l, x)
-	}
 	return f, x, nil
 }
 
-// report tells what isn't shown of a layer that was just unpacked.
-func (s *Layers) report(l Layer, x *rootfs.Index) {
-	first, all, err := x.Notes()
-	if err == nil && all > 0 {
-		s.o.Left(l, first, all)
-	}
-}
-
-// unpacking is one unpacking of a layer. Its methods are called one after the other.
+// unpacking is one unpacking of a layer. write and then made are called by the one goroutine that
+// unpacks, which may live longer than the call of unpack that began it.
 type unpacking struct {
 	layers *Layers
 	layer  Layer
 	charge *guard.Charge
-	found  *rootfs.Scanned // what write found; nil: nothing was unpacked here
-	// verified says that write failed, and that the blob is to blame: all of it matched its digest.
-	verified bool
+	found  *rootfs.Scanned // what write found, for made
 }
 
 // size gives the size of the unpacked bytes, if it is known; else -1.
@@ -93,13 +80,21 @@ func (u *unpacking) known() (digest.Digest, int64, bool) {
 // error, all bytes of the blob have matched its digest.
 func (u *unpacking) write(ctx context.Context, w io.Writer, raw io.ReaderAt) error {
 	l := u.layer
+	if l.Size == 0 && l.Packed != l.Packed.Algorithm().FromBytes(nil) {
+		return fmt.Errorf("%s can't be of 0 bytes, as was promised: %w", l.Packed, registry.ErrCorrupt)
+	}
+	leave, err := u.layers.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	want := l.Repository.Want(v1.Descriptor{Digest: l.Packed, Size: l.Size, URLs: l.URLs})
 	want.Begin = u.charge.Begin
 	packed := u.layers.o.Store.Stream(want)
 	defer packed.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	p := startPump(func(emit func(io.Reader) error) error {
-		unpacked, err := rootfs.Unpack(&ahead{ctx: ctx, at: packed, size: l.Size}, rootfs.Limits{Bytes: u.layers.o.MaxBytes, Packed: l.Size})
+		unpacked, err := rootfs.Unpack(&sequence{ctx: ctx, at: packed, size: l.Size}, rootfs.Limits{Bytes: u.layers.o.MaxBytes, Packed: l.Size})
 		if err != nil {
 			return err
 		}
@@ -108,8 +103,7 @@ func (u *unpacking) write(ctx context.Context, w io.Writer, raw io.ReaderAt) err
 	}, u.layers.o.Panicked)
 	defer p.close()
 	defer cancel() // or the pump would wait for a download that nobody needs
-	var err error
-	u.found, err = rootfs.Scan(&tee{from: p, to: w}, raw)
+	u.found, err = rootfs.Scan(&tee{from: p, to: w, moved: &u.layers.moved}, raw)
 	return u.blame(ctx, packed, err)
 }
 
@@ -128,46 +122,90 @@ func (u *unpacking) blame(ctx context.Context, packed *cache.Stream, err error) 
 		if missing == nil {
 			f.Close()
 		}
-		u.verified = missing == nil
+		if missing == nil {
+			u.layers.failed.Add(l.Packed, err)
+		}
 		return err
 	}
 	// The last byte is shown when all have matched.
 	if _, wrong := packed.ReadAt(ctx, make([]byte, 1), l.Size-1); wrong != nil && !errors.Is(wrong, io.EOF) {
 		return wrong
 	}
-	u.verified = true
+	u.layers.failed.Add(l.Packed, err)
 	return err
 }
 
-// made keeps the index, and lets the packed blob go before others.
+// made keeps the index, and lets the packed blob go before others. An index that the cache can't keep
+// is in a file without a name, while it is among those that are used.
 func (u *unpacking) made(d digest.Digest, size int64) error {
 	s, packed := u.layers, u.layer.Packed
-	err := s.o.Store.PutIndex(packed, func(w io.Writer) error { return u.found.Encode(w, u.meta(d, size)) })
-	if err != nil {
+	m := rootfs.Meta{Packed: packed, DiffID: d, Size: size}
+	err := s.o.Store.PutIndex(packed, func(w io.Writer) error { return u.found.Encode(w, m) })
+	switch {
+	case errors.Is(err, rootfs.ErrTooLarge):
+		s.failed.Add(packed, err)
+		return err
+	case err != nil:
 		s.log.Warn("the index of a layer isn't kept", "layer", u.layer.Name, "cause", err)
+		if _, err := s.hold(u.found, m); err != nil {
+			return err
+		}
+	default:
+		s.o.Store.Demote(packed)
 	}
-	s.o.Store.Demote(packed)
+	if x := s.kept(packed); x != nil {
+		s.report(u.layer, x)
+	}
 	return nil
 }
 
-func (u *unpacking) meta(d digest.Digest, size int64) rootfs.Meta {
-	return rootfs.Meta{Packed: u.layer.Packed, DiffID: d, Size: size}
-}
-
-// inMemory gives the index of a layer that was just unpacked, if the cache couldn't keep it. f has
-// the unpacked bytes.
-func (u *unpacking) inMemory(f *cache.File) (*rootfs.Index, error) {
-	if u.found == nil { // somebody else unpacked it
-		var err error
-		if u.found, err = rootfs.Scan(io.NewSectionReader(f, 0, f.Size()), f); err != nil {
-			return nil, err
-		}
-	}
-	var b bytes.Buffer
-	if err := u.found.Encode(&b, u.meta(f.Digest(), f.Size())); err != nil {
+// indexOf gives the index of a layer whose unpacked bytes are in f.
+func (s *Layers) indexOf(l Layer, f *cache.File) (*rootfs.Index, error) {
+	found, err := rootfs.Scan(io.NewSectionReader(f, 0, f.Size()), f)
+	if err != nil {
 		return nil, err
 	}
-	return rootfs.Open(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	return s.hold(found, rootfs.Meta{Packed: l.Packed, DiffID: f.Digest(), Size: f.Size()})
+}
+
+// hold gives an index a file that is kept nowhere.
+func (s *Layers) hold(found *rootfs.Scanned, m rootfs.Meta) (*rootfs.Index, error) {
+	f, err := s.o.Store.UnnamedIndex(func(w io.Writer) error { return found.Encode(w, m) })
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{store: s.o.Store, of: m.Packed, file: f}
+	if o.index, err = rootfs.Open(o, f.Size()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	s.opened.Remove(m.Packed) // whose file is closed then
+	s.opened.Add(m.Packed, o)
+	return o.index, nil
+}
+
+// report tells what isn't shown of a layer that was just unpacked.
+func (s *Layers) report(l Layer, x *rootfs.Index) {
+	first, all, err := x.Notes()
+	if err == nil && all > 0 {
+		s.o.Left(l, first, all)
+	}
+}
+
+// atOnce is how many layers are unpacked at once. Each takes a processor, and memory: for its index
+// while that is made, some 100 bytes an entry, and for a window of zstd.
+var atOnce = max(4, runtime.NumCPU())
+
+// enter waits for a place among the layers that are unpacked at once.
+func (s *Layers) enter(ctx context.Context) (leave func(), err error) {
+	s.queued.Add(1)
+	defer s.queued.Add(-1)
+	select {
+	case s.places <- struct{}{}:
+		return func() { <-s.places }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // readerAt reads at an offset, and waits no longer than ctx.
@@ -185,15 +223,15 @@ func (p plain) ReadAt(ctx context.Context, b []byte, off int64) (int, error) {
 	return p.ReaderAt.ReadAt(b, off)
 }
 
-// ahead reads from start to end, in large pieces.
-type ahead struct {
+// sequence reads from start to end, in large pieces.
+type sequence struct {
 	ctx  context.Context
 	at   readerAt
 	size int64
 	off  int64
 }
 
-func (a *ahead) Read(p []byte) (int, error) {
+func (a *sequence) Read(p []byte) (int, error) {
 	if a.off == a.size {
 		return 0, io.EOF
 	}

@@ -54,8 +54,12 @@ func (s *Layers) patiently(ctx context.Context, blobs []digest.Digest, do func(c
 	return err
 }
 
-// progress is how many bytes of some blobs have come, were made, or were hashed again.
+// progress is how many bytes of some blobs have come, were made, or were hashed again. While layers
+// wait for others to be unpacked, whatever is unpacked counts for them.
 func (s *Layers) progress(blobs []digest.Digest) (n int64) {
+	if s.queued.Load() > 0 {
+		n = s.moved.Load()
+	}
 	for _, d := range blobs {
 		n += s.o.Store.Progress(d)
 	}
