@@ -27,7 +27,7 @@ func (*treeDir) Immutable() {}
 // Attr gives the attributes as far as they are known. ls and find ask for no more.
 func (d *treeDir) Attr() node.Attr {
 	a, _, ok := d.dir.Known()
-	if d.dir.Path() == "" {
+	if d.dir.IsRoot() {
 		a, ok = rootfs.Attr{}, true
 	}
 	return d.attrOf(a, ok)
@@ -49,7 +49,7 @@ func (d *treeDir) attrOf(a rootfs.Attr, sure bool) node.Attr {
 // AttrFor waits for the uppermost layer that describes the directory. The root has the same
 // attributes in every tree.
 func (d *treeDir) AttrFor(ctx context.Context, by caller.Caller) (node.Attr, error) {
-	if d.dir.Path() == "" {
+	if d.dir.IsRoot() {
 		return d.Attr(), nil
 	}
 	ctx, cancel := d.reach(ctx, by)

@@ -56,6 +56,9 @@ type Found struct {
 	Attr  Attr
 }
 
+// IsRoot says whether this is the root directory. Path would take a time that grows with the depth.
+func (d *Dir) IsRoot() bool { return d.parent == nil }
+
 // Path gives the path below the root; "" is the root.
 func (d *Dir) Path() string {
 	var names []string

@@ -93,11 +93,11 @@ func (i *Image) diffIDs(ctx context.Context, r known.Repository) ([]digest.Diges
 	}
 	// There must be as many as layers, as runtimes have it.
 	if len(ids) != len(i.all) {
-		return nil, fmt.Errorf("%w: %d layers, and it names %d", ErrDiffID, len(i.all), len(ids))
+		return nil, fmt.Errorf("%w: the manifest names %d layers, and the config %d", ErrDiffID, len(i.all), len(ids))
 	}
 	for _, id := range ids {
 		if id.Validate() != nil {
-			return nil, fmt.Errorf("the image's config %s names a diff ID %q: %w", i.config.Digest, id, registry.ErrCorrupt)
+			return nil, fmt.Errorf("%w: a diff ID in the config %s is no digest, but %q", ErrDiffID, i.config.Digest, id)
 		}
 	}
 	return ids, nil

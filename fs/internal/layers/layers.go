@@ -19,8 +19,8 @@ import (
 	"github.com/ocifs/ocifs/fs/rootfs"
 )
 
-// ErrDiffID is the error of a layer whose unpacked bytes aren't what the image's config promises.
-var ErrDiffID = errors.New("the layer isn't what the image's config promises")
+// ErrDiffID is the error of an image whose layers aren't what its config promises.
+var ErrDiffID = errors.New("what is unpacked isn't what the image's config promises")
 
 // Options says how layers are unpacked. Store is required.
 type Options struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -51,6 +52,11 @@ func (b *base) xattrs() map[string]string {
 	}
 	if cause := b.kernel.failures.LastAt(b.entry.Path()); cause != "" {
 		x["user.ocifs.error"] = cause
+	}
+	// Linux has user.* for files and directories alone (xattr(7)). rsync -X fails if a name is
+	// listed that can't be read.
+	if t := b.entry.Attr().Mode & fileType; t != syscall.S_IFREG && t != syscall.S_IFDIR {
+		maps.DeleteFunc(x, func(name, _ string) bool { return strings.HasPrefix(name, "user.") })
 	}
 	return x
 }
