@@ -11,7 +11,8 @@ import (
 	"github.com/ocifs/ocifs/registry/ref"
 )
 
-// byDigest has the operations on a digest, which differ for manifests/, blobs/ and referrers/.
+// byDigest has the operations on a digest, which differ for manifests/, blobs/, referrers/, rootfs/
+// and unpacked/.
 type byDigest struct {
 	// find finds the entry of a digest, and gives how long the kernel may keep it.
 	find func(ctx context.Context, at place, r known.Repository, d digest.Digest) (node.Entry, time.Duration, error)
@@ -32,8 +33,8 @@ func newReferrersDir(at place, r known.Repository) node.Directory {
 	return newDigestsDir(at, r, byDigest{find: findReferrers})
 }
 
-// newDigestsDir makes manifests/, blobs/ or referrers/: a directory for each digest algorithm. A
-// lookup of such a directory sends no request.
+// newDigestsDir makes a directory of things by digest, such as blobs/: it has a directory for each
+// digest algorithm. A lookup of such a directory sends no request.
 func newDigestsDir(at place, r known.Repository, do byDigest) node.Directory {
 	d := &fixed{place: at}
 	for _, a := range ref.Algorithms {
@@ -42,7 +43,7 @@ func newDigestsDir(at place, r known.Repository, do byDigest) node.Directory {
 	return d
 }
 
-// digestsDir is manifests/<algo>/, blobs/<algo>/ or referrers/<algo>/. It lists nothing, because
+// digestsDir is <algo>/ in a directory of things by digest. It lists nothing, because
 // registries can't list digests. A lookup finds a digest that the program knows.
 type digestsDir struct {
 	place

@@ -72,6 +72,15 @@
 // archive is bound to a digest, as an image directory is. If the registry gets or loses a piece of
 // an index, the index has another archive, with another inode.
 //
+// # Files inside images
+//
+// rootfs/ and unpacked/ show what is in layers: rootfs.go finds a tree, treedir.go has its
+// directories, treefile.go everything else in it. Package layers (fs/internal/layers) downloads and
+// unpacks, and package rootfs says what a path means. Directories there are patient (package node):
+// a lookup, a listing and a stat may wait for layers, as long as something of them comes, and the
+// caller pays for the download. A file of a layer has one identity wherever it shows, so that the
+// kernel has its pages once. A directory belongs to its image, and a symlink to its name.
+//
 // # Writing
 //
 // Package upload is behind upload/ of a repository, and decides what is pushed and when. Close,

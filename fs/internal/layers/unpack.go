@@ -121,8 +121,6 @@ func (u *unpacking) blame(ctx context.Context, packed *cache.Stream, err error) 
 		f, missing := u.layers.o.Store.Open(l.Packed, l.Size)
 		if missing == nil {
 			f.Close()
-		}
-		if missing == nil {
 			u.layers.failed.Add(l.Packed, err)
 		}
 		return err
