@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -62,10 +61,7 @@ type Layers struct {
 	// that began it.
 	beside   sync.WaitGroup
 	archives archives
-
-	places chan struct{} // has one element for each layer that is unpacked now
-	queued atomic.Int64  // unpackings that wait for a place
-	moved  atomic.Int64  // bytes that all unpackings made
+	turns    *turns
 
 	stalledAfter, lookEvery time.Duration
 }
@@ -88,7 +84,7 @@ func New(o Options) (*Layers, error) {
 	if o.Left == nil {
 		o.Left = func(Layer, []rootfs.Note, int) {}
 	}
-	s := &Layers{o: o, log: o.Logger, places: make(chan struct{}, atOnce), stalledAfter: stalledAfter, lookEvery: lookEvery}
+	s := &Layers{o: o, log: o.Logger, turns: newTurns(atOnce), stalledAfter: stalledAfter, lookEvery: lookEvery}
 	var errs [3]error
 	s.opened, errs[0] = lru.NewWithEvict(maxOpened, func(_ digest.Digest, x *opened) { x.close() })
 	s.failed, errs[1] = lru.New[digest.Digest, error](maxFailed)

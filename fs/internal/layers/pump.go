@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"sync/atomic"
 )
 
 // chunk is how many bytes are unpacked, and written to the cache, at once. The cost of a call is
@@ -114,10 +113,9 @@ func (p *pump) close() {
 type tee struct {
 	from  *pump
 	to    io.Writer
-	moved *atomic.Int64 // counts what is written; nil: nothing is counted
-	chunk []byte        // what from gave last
-	left  []byte        // of chunk: written, and not read yet
-	err   error         // of every read from now on
+	chunk []byte // what from gave last
+	left  []byte // of chunk: written, and not read yet
+	err   error  // of every read from now on
 }
 
 func (t *tee) Read(p []byte) (int, error) {
@@ -128,9 +126,6 @@ func (t *tee) Read(p []byte) (int, error) {
 		t.chunk, t.err = t.from.next(t.chunk)
 		if t.err == nil {
 			_, t.err = t.to.Write(t.chunk)
-			if t.moved != nil {
-				t.moved.Add(int64(len(t.chunk)))
-			}
 		}
 		if t.err != nil {
 			return 0, t.err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -83,11 +82,11 @@ func (u *unpacking) write(ctx context.Context, w io.Writer, raw io.ReaderAt) err
 	if l.Size == 0 && l.Packed != l.Packed.Algorithm().FromBytes(nil) {
 		return fmt.Errorf("%s can't be of 0 bytes, as was promised: %w", l.Packed, registry.ErrCorrupt)
 	}
-	leave, err := u.layers.enter(ctx)
+	give, err := u.layers.turns.take(ctx, l.Packed)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer give()
 	want := l.Repository.Want(v1.Descriptor{Digest: l.Packed, Size: l.Size, URLs: l.URLs})
 	want.Begin = u.charge.Begin
 	packed := u.layers.o.Store.Stream(want)
@@ -103,7 +102,7 @@ func (u *unpacking) write(ctx context.Context, w io.Writer, raw io.ReaderAt) err
 	}, u.layers.o.Panicked)
 	defer p.close()
 	defer cancel() // or the pump would wait for a download that nobody needs
-	u.found, err = rootfs.Scan(&tee{from: p, to: w, moved: &u.layers.moved}, raw)
+	u.found, err = rootfs.Scan(&tee{from: p, to: w}, raw)
 	return u.blame(ctx, packed, err)
 }
 
@@ -187,22 +186,6 @@ func (s *Layers) report(l Layer, x *rootfs.Index) {
 	first, all, err := x.Notes()
 	if err == nil && all > 0 {
 		s.o.Left(l, first, all)
-	}
-}
-
-// atOnce is how many layers are unpacked at once. Each takes a processor, and memory: for its index
-// while that is made, some 100 bytes an entry, and for a window of zstd.
-var atOnce = max(4, runtime.NumCPU())
-
-// enter waits for a place among the layers that are unpacked at once.
-func (s *Layers) enter(ctx context.Context) (leave func(), err error) {
-	s.queued.Add(1)
-	defer s.queued.Add(-1)
-	select {
-	case s.places <- struct{}{}:
-		return func() { <-s.places }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 

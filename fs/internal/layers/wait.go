@@ -55,12 +55,9 @@ func (s *Layers) patiently(ctx context.Context, blobs []digest.Digest, do func(c
 }
 
 // progress is how many bytes of some blobs have come, were made, or were hashed again. While layers
-// wait for others to be unpacked, whatever is unpacked counts for them.
+// wait for their turn, those that they wait for count too.
 func (s *Layers) progress(blobs []digest.Digest) (n int64) {
-	if s.queued.Load() > 0 {
-		n = s.moved.Load()
-	}
-	for _, d := range blobs {
+	for _, d := range append(s.turns.waitedFor(), blobs...) {
 		n += s.o.Store.Progress(d)
 	}
 	return n
