@@ -61,10 +61,21 @@ func (t *Plain) RoundTrip(req *http.Request) (*http.Response, error) {
 	if fallback && !t.Loopback(host) && (err == nil || shook.Load()) {
 		t.tls.hosts.Store(host, struct{}{})
 	}
-	if err == nil || !fallback || t.tls.has(host) || !answeredInPlain(err) && !isClosed(err, req) {
+	if err == nil || !fallback || t.tls.has(host) || !answeredInPlain(err) && !hungUp(err) && !isClosed(err, req) {
 		return resp, err
 	}
-	return t.byHTTP(req)
+	address := req.URL
+	plain, perr := t.byHTTP(req)
+	switch {
+	case perr != nil:
+		req.URL = address // the next try is by https again
+	case plain.StatusCode == http.StatusBadRequest && hungUp(err):
+		// The server speaks TLS, and hung up for another reason. What counts is that.
+		plain.Body.Close()
+		req.URL = address
+		return nil, err
+	}
+	return plain, perr
 }
 
 // byHTTP sends a request by http, and takes note of a host that answers.
@@ -87,12 +98,16 @@ func isClosed(err error, req *http.Request) bool {
 	return req.URL.Port() == "" && errors.As(err, &dial) && dial.Op == "dial" && (errors.Is(err, syscall.ECONNREFUSED) || dial.Timeout())
 }
 
-// answeredInPlain says whether a TLS handshake failed because the other side
-// doesn't speak TLS: it said something else, or hung up on the greeting.
+// answeredInPlain says whether a TLS handshake failed because the other side doesn't speak TLS, and
+// said something else.
 func answeredInPlain(err error) bool {
 	var record tls.RecordHeaderError
-	return errors.As(err, &record) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+	return errors.As(err, &record) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
+
+// hungUp says whether the other side hung up: on the greeting, as a server may that doesn't speak
+// TLS, or for any other reason.
+func hungUp(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
 // byHTTP changes the address in place of the request's own, as all that follows
 // (redirects, Links) starts from it.
