@@ -82,7 +82,7 @@ func TestReadOnlyMount(t *testing.T) {
 	must(repo(t, s, testImage).Image(t.Context(), "v1", content.Small("hello")))(t)
 	m := testMount(t, mounting{flags: []string{"--read-only"}})
 	m.probe("ENOENT", "stat", m.at(s, testImage, "upload"))
-	m.lists(m.at(s, testImage), "archives", "blobs", "manifests", "referrers", "tags")
+	m.lists(m.at(s, testImage), "archives", "blobs", "manifests", "referrers", "rootfs", "tags", "unpacked")
 	if r := m.run("touch " + m.at(s, testImage, "x")); !strings.Contains(r.Stderr, "Read-only file system") {
 		t.Errorf("touch says %s", r.Stderr)
 	}

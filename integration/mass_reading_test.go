@@ -56,7 +56,7 @@ func TestListingDownloadsNoHugeConfig(t *testing.T) {
 		Files: []content.ArtifactFile{content.Titled("chart.tgz", "application/vnd.cncf.helm.chart.content.v1.tar+gzip", []byte("chart"))},
 	}))(t)
 	m := testMount(t, mounting{})
-	costs(t, s, "ls of its files", counts{"GET manifest": 1}, func() { m.lists(m.at(s, testImage, "tags/v1/files"), "chart.tgz") })
+	costs(t, s, "ls of its files", counts{"GET manifest": 1}, func() { m.lists(m.at(s, testImage, "tags/v1/files"), "chart", "chart.tgz") })
 }
 
 // guardedBlob is how large the blobs are that a mount with maxDownload is asked for:

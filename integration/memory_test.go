@@ -81,7 +81,7 @@ func TestMemoryHasABound(t *testing.T) {
 		m.each("list", listedRepositories, m.at(s, "r%06d"))
 		m.each("list", listedRepositories, m.at(s, "r%06d/upload"))
 		m.isBounded()
-		m.lists(m.at(s, "r000000"), "archives", "blobs", "manifests", "referrers", "tags", "upload")
+		m.lists(m.at(s, "r000000"), "archives", "blobs", "manifests", "referrers", "rootfs", "tags", "unpacked", "upload")
 		m.lists(m.at(s, "r000000/tags"), "t000000")
 		stands(t)
 	})

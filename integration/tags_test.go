@@ -76,7 +76,7 @@ func TestARegistryThatListsNoTags(t *testing.T) {
 			if !strings.HasSuffix(f.Path, "tags") || !strings.Contains(f.Cause, "seen") || f.Hint == "" {
 				t.Errorf("told is %+v", f)
 			}
-			m.lists(m.at(s, testImage), "archives", "blobs", "manifests", "referrers", "tags", "upload")
+			m.lists(m.at(s, testImage), "archives", "blobs", "manifests", "referrers", "rootfs", "tags", "unpacked", "upload")
 		})
 	}
 }
