@@ -172,7 +172,8 @@ func TestTheSweepTakesOnlyWhatIsOld(t *testing.T) {
 	s.sweep()
 }
 
-// What is left over goes while the store is open, also where nothing is downloaded any more.
+// Partial files that nobody continues go while the store is open, also where nothing is downloaded
+// any more.
 func TestWhatIsLeftGoesWhileTheStoreIsOpen(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

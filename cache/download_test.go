@@ -289,8 +289,8 @@ func TestCloseLeavesNoGoroutineAndNoDescriptor(t *testing.T) {
 	eventually(t, "no descriptor and no goroutine is left", func() bool { return fds() <= before && goroutines() == 0 })
 }
 
-// Who comes in the moment in which a grace period ends, and leaves at once, leaves a grace period
-// of its own behind.
+// A waiter that comes in the moment in which a grace period ends, and leaves at once, leaves a grace
+// period of its own behind.
 func TestEachLastWaiterLeavesAWholeGrace(t *testing.T) {
 	for range 200 { // which of the two comes first is chance
 		grace(t, func(s *Store, w Want, _ chan struct{}, _ *atomic.Int64) {

@@ -31,7 +31,7 @@ func TestWhatGoesDuringAScanIsntCounted(t *testing.T) {
 	}
 }
 
-// Who misses a blob in the moment in which it comes doesn't drop it from the count.
+// A miss in the moment in which the blob comes doesn't drop the blob from the count.
 func TestAMissDropsNothingThatCameInThatMoment(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	d := digest.FromString("x")
@@ -111,7 +111,7 @@ func TestAPointerRememberedTwiceAtOnceIsCountedOnce(t *testing.T) {
 	countedAsOnDisk(t, s)
 }
 
-// What is remembered and forgotten while the pointers are counted counts as it is afterwards.
+// Pointers that are remembered and forgotten during a count are counted as they are afterwards.
 func TestPointersThatChangeDuringACountAreCountedAsTheyAre(t *testing.T) {
 	g := gateAt(t, "pointers listed")
 	s := openScanned(t, t.TempDir(), Options{})
@@ -159,7 +159,7 @@ func TestAPointerThatIsRememberedAgainIsntTrimmed(t *testing.T) {
 	countedAsOnDisk(t, s)
 }
 
-// What is set aside is counted as it is: once where it takes another's place, and not at all
+// A damaged blob that is set aside is counted once where it takes another's place, and not at all
 // where it couldn't be kept.
 func TestWhatIsSetAsideIsCountedAsItIs(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})

@@ -120,7 +120,7 @@ func TestADamagedIndexIsNone(t *testing.T) {
 	}
 }
 
-// What can't be written whole leaves what was there.
+// An index that can't be written whole leaves the old one.
 func TestAnIndexThatFailsLeavesTheOldOne(t *testing.T) {
 	s := open(t, t.TempDir(), Options{MaxBytes: 8 << 20})
 	of := digest.FromString("a layer")

@@ -16,7 +16,7 @@ import (
 // index; each digest in unlinked is in pinned; a digest that was pinned before it went to
 // going isn't in it; and no name is in ours and in left.
 //
-// What pointers take is counted by directory. A count of the disk is taken over only if this
+// Pointers are counted by directory. A count of the disk is taken over only if this
 // process changed nothing in that directory since the count began.
 //
 // A blob is pinned before its file is opened, and before a file gets its name. A pinned blob

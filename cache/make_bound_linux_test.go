@@ -61,8 +61,8 @@ func TestTheBoundHoldsWhileBlobsAreMade(t *testing.T) {
 	}
 }
 
-// What is larger than the bound is served while it is open, and then kept nowhere. Where that is
-// known before, nothing goes for it.
+// A made blob that is larger than the bound is served while it is open, and then kept nowhere. Where
+// its size is known before, no other blob goes for it.
 func TestWhatIsMadeLargerThanTheBoundIsServedAndNotKept(t *testing.T) {
 	for name, size := range sizes {
 		t.Run(name, func(t *testing.T) {
