@@ -10,8 +10,8 @@
 //
 // # One pass
 //
-// The packed blob is read while it is downloaded. The same bytes are hashed, unpacked, hashed
-// again, listed and stored, and none of them is read twice. Nothing of it shows before both
+// The packed blob is read while it is downloaded. It is hashed, unpacked, listed and stored, and the
+// unpacked bytes are hashed, all at the same time. Nothing of it shows before both
 // digests are known: the blob's must match what the manifest promises, and the diff ID what the
 // config promises. A blob that no config names has only the first of the two.
 //

@@ -20,13 +20,13 @@ import (
 func (s *Layers) unpack(ctx context.Context, l Layer) (*cache.File, *rootfs.Index, error) {
 	u := &unpacking{layers: s, layer: l, charge: s.o.Guard.Charge(guard.PayerIn(ctx), l.Size)}
 	var f *cache.File
-	moving := []digest.Digest{l.Packed}
-	if d, _, ok := u.known(); ok {
-		moving = append(moving, d)
+	moving, size := []digest.Digest{l.Packed}, int64(-1)
+	if d, n, ok := u.known(); ok {
+		moving, size = append(moving, d), n
 	}
 	err := s.patiently(ctx, moving, func(ctx context.Context) (err error) {
 		f, err = s.o.Store.Make(ctx, cache.Making{
-			Of: l.Packed, Size: u.size(), From: l.Repository.String(),
+			Of: l.Packed, Size: size, From: l.Repository.String(),
 			Known: u.known, Write: u.write, Made: u.made,
 		})
 		return err
@@ -59,14 +59,7 @@ type unpacking struct {
 	found  *rootfs.Scanned // what write found, for made
 }
 
-// size gives the size of the unpacked bytes, if it is known; else -1.
-func (u *unpacking) size() int64 {
-	if x := u.layers.kept(u.layer.Packed); x != nil {
-		return x.Meta().Size
-	}
-	return -1
-}
-
+// known gives the digest and the size of the unpacked bytes, if the layer was unpacked before.
 func (u *unpacking) known() (digest.Digest, int64, bool) {
 	x := u.layers.kept(u.layer.Packed)
 	if x == nil {
