@@ -1,6 +1,7 @@
 // Command bench measures what ocifs promises to be: as fast as the disk and the wire,
 // and ahead of the programs that people use instead. It prints a table, and writes it
-// as bench.md, bench.json, bench.svg and bench.png.
+// as bench.md, bench.json, bench.svg and bench.png. bench.txt has each round in Go's
+// benchmark format, for benchstat.
 //
 // # What is compared
 //
@@ -21,7 +22,7 @@
 //
 // The registry is distribution in a process of its own ([serve]), which counts requests
 // and bytes, and which can also be reached through a network that carries 40 MB/s a
-// connection ([slowLink]).
+// connection ([network.NewSlow]).
 //
 // # Users
 //

@@ -41,7 +41,7 @@ func flags() settings {
 	s := settings{rows: regexp.MustCompile("")}
 	flag.StringVar(&s.ocifs, "ocifs", "", "the program to measure")
 	flag.StringVar(&s.tools, "tools", "", "the directory that crane, oras and regctl are in")
-	flag.StringVar(&s.out, "out", ".", "the directory for bench.md, bench.json, bench.png and bench.svg")
+	flag.StringVar(&s.out, "out", ".", "the directory for bench.md, bench.json, bench.txt, bench.png and bench.svg")
 	flag.Int64Var(&s.size, "size", 1<<30, "of a blob, in bytes")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often each program takes its turn, at most")
 	flag.Func("rows", "a regular expression of the rows to measure; without it all", func(text string) (err error) {

@@ -26,13 +26,15 @@ type measured struct {
 	Cost                           cost
 	Peak                           int64  // of the daemon's memory, in bytes
 	Failed                         string `json:",omitempty"`
+
+	unit unit
 }
 
 // add takes in a row.
 func (p *report) add(r *row) {
 	p.Verdicts = append(p.Verdicts, r.verdicts()...)
 	for _, w := range r.ways {
-		m := measured{Row: r.name, What: r.what, Way: w.name, Seconds: w.took, Cost: w.cost, Peak: w.peak}
+		m := measured{Row: r.name, What: r.what, Way: w.name, Seconds: w.took, Cost: w.cost, Peak: w.peak, unit: r.unit}
 		if w.failed != nil {
 			m.Failed = w.failed.Error()
 		} else {
@@ -104,6 +106,7 @@ func (p *report) write(w io.Writer, dir string) error {
 	return errors.Join(err,
 		os.MkdirAll(dir, 0o755),
 		os.WriteFile(filepath.Join(dir, "bench.json"), append(raw, '\n'), 0o644),
+		os.WriteFile(filepath.Join(dir, "bench.txt"), []byte(p.samples()), 0o644),
 		os.WriteFile(filepath.Join(dir, "bench.md"), []byte(p.markdown(goals, ways)), 0o644),
 		p.draw(dir))
 }

@@ -14,8 +14,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ocifs/ocifs/integration/internal/network"
 	"github.com/ocifs/ocifs/integration/internal/registries"
 )
+
+// slowRate is what one connection to a CDN often carries, in bytes a second.
+const slowRate = 40e6
 
 // addresses are where the process of the registry listens, as host:port.
 type addresses struct {
@@ -62,7 +66,7 @@ func serve(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, tags.Close()) }()
-	slow, err := newSlowLink(registry.Host, slowRate)
+	slow, err := network.NewSlow(registry.Host, slowRate)
 	if err != nil {
 		return err
 	}

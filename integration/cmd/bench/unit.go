@@ -7,15 +7,16 @@ type unit struct {
 	amount float64 // what is done in the measured time; 0: the time itself counts
 	scale  float64
 	name   string
+	whole  string // without the scale: "B/s", "reads/s"
 }
 
 var times unit
 
 // rate is of bytes.
-func rate(bytes int64) unit { return unit{float64(bytes), 1e6, "MB/s"} }
+func rate(bytes int64) unit { return unit{float64(bytes), 1e6, "MB/s", "B/s"} }
 
 // reads is of so many reads.
-func reads(n int) unit { return unit{float64(n), 1e3, "k/s"} }
+func reads(n int) unit { return unit{float64(n), 1e3, "k/s", "reads/s"} }
 
 // write gives a time in this unit.
 func (u unit) write(seconds float64) string {

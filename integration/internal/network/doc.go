@@ -7,5 +7,8 @@
 // with the same one, the third connection meets the same faults after the same bytes.
 // When connections are made is the program's affair, so a run repeats only so far.
 //
+// [NewSlow] gives a network that is calm and slow: each connection has a rate of its own, as
+// those to a CDN have.
+//
 // It knows nothing of HTTP: what it forwards, it forwards byte for byte and in order.
 package network

@@ -74,14 +74,14 @@ func (k *link) run() {
 	default:
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { k.pump(server, k.client, newFate(k.proxy.seed, k.number, 0)) })
-	wg.Go(func() { k.pump(k.client, server, newFate(k.proxy.seed, k.number, 1)) })
+	wg.Go(func() { k.pump(server, k.client, newFate(k.proxy.seed, k.number, 0), pace{}) })
+	wg.Go(func() { k.pump(k.client, server, newFate(k.proxy.seed, k.number, 1), pace{rate: k.proxy.rate}) })
 	wg.Wait()
 }
 
 // pump forwards one direction until the connection ends. Programs that speak HTTP
 // never close one direction alone, so the end of one is the end of both.
-func (k *link) pump(to, from net.Conn, f *fate) {
+func (k *link) pump(to, from net.Conn, f *fate, at pace) {
 	buf := make([]byte, 32<<10)
 	slow := int64(0) // bytes that are still throttled
 	for {
@@ -97,6 +97,7 @@ func (k *link) pump(to, from net.Conn, f *fate) {
 				slow -= int64(len(part))
 				k.wait(time.Duration(int64(len(part)) * int64(time.Second) / w.Rate))
 			}
+			k.sleep(at.delay(time.Now(), len(part)))
 			k.proxy.count(int64(len(part))) // before anyone can have them
 			if _, err := to.Write(part); err != nil {
 				k.end(cut)
@@ -138,6 +139,19 @@ func (k *link) meet(w *Weather, f *fate) (slow int64) {
 		return w.Slow
 	}
 	return 0
+}
+
+// sleep waits so long, but no longer than the connection lasts.
+func (k *link) sleep(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-k.ended:
+	}
 }
 
 // wait waits so long, for ever if it is negative, but no longer than the storm and

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,17 @@ func startEcho(t *testing.T) *network.Proxy {
 
 // start gives a network before a server.
 func start(t *testing.T, serve func(net.Conn)) *network.Proxy {
+	t.Helper()
+	p, err := network.New(startServer(t, serve), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// startServer gives the address of a server.
+func startServer(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,12 +51,7 @@ func start(t *testing.T, serve func(net.Conn)) *network.Proxy {
 			}()
 		}
 	}()
-	p, err := network.New(l.Addr().String(), 7)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	return p
+	return l.Addr().String()
 }
 
 func dial(t *testing.T, p *network.Proxy) net.Conn {
@@ -228,5 +235,70 @@ func TestDownAndUp(t *testing.T) {
 	}
 	if f := p.Figures(); f.Open != 0 {
 		t.Errorf("after Close: %v", f)
+	}
+}
+
+// A connection of a slow network carries all that is sent, and no more than its rate; what
+// another one carries is not taken from it.
+func TestASlowNetworkKeepsItsRate(t *testing.T) {
+	const size, rate = 1 << 20, 4 << 20 // a quarter of a second
+	const credit = 10 * time.Millisecond
+	want := content.NoiseBytes(1, size)
+	to := startServer(t, func(c net.Conn) { // what is asked first, then all
+		if _, err := io.ReadFull(c, make([]byte, 4)); err == nil {
+			c.Write(want)
+		}
+	})
+	p, err := network.NewSlow(to, rate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			began := time.Now()
+			c, err := net.Dial("tcp", p.Host)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.Write([]byte("send"))
+			got, err := io.ReadAll(c)
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%d bytes came, %v; want %d that are the same", len(got), err, len(want))
+			}
+			least := size*time.Second/rate - credit
+			if took := time.Since(began); took < least {
+				t.Errorf("it took %s, which is faster than %s", took, least)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Close doesn't wait for what is slow.
+func TestASlowNetworkEndsAtOnce(t *testing.T) {
+	p, err := network.NewSlow(startServer(t, func(c net.Conn) { io.Copy(c, c) }), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, p)
+	if _, err := c.Write([]byte("a minute's worth of bytes, and more: a byte is a second here")); err != nil {
+		t.Fatal(err)
+	}
+	for p.Figures().Bytes == 0 { // the server has them; their way back is slow
+		time.Sleep(time.Millisecond)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("Close waits for bytes that are slow")
 	}
 }

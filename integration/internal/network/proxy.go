@@ -20,6 +20,7 @@ type Proxy struct {
 	Host string
 
 	to   string
+	rate int64 // of what the server sends on each connection, in bytes a second; 0: no bound
 	seed uint64
 	held int            // a socket that keeps the port ours while nobody listens
 	wg   sync.WaitGroup // of whatever runs
@@ -41,8 +42,14 @@ type Figures struct {
 }
 
 // New puts a calm network before the server at host:port to.
-func New(to string, seed uint64) (*Proxy, error) {
-	p := &Proxy{to: to, seed: seed, held: -1, links: map[*link]bool{}, calmed: make(chan struct{})}
+func New(to string, seed uint64) (*Proxy, error) { return open(&Proxy{to: to, seed: seed}) }
+
+// NewSlow puts a network before the server at host:port to, on which each connection
+// carries at most rate bytes a second of what the server sends.
+func NewSlow(to string, rate int64) (*Proxy, error) { return open(&Proxy{to: to, rate: rate}) }
+
+func open(p *Proxy) (*Proxy, error) {
+	p.held, p.links, p.calmed = -1, map[*link]bool{}, make(chan struct{})
 	close(p.calmed)
 	p.figures.Faults = map[Kind]int{}
 	if err := p.listen("127.0.0.1:0"); err != nil {
