@@ -19,6 +19,17 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func main() {
+	if err := rootCommand().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "ocifs:", err)
+		if errors.As(err, new(usageError)) {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+// rootCommand is the command line as a whole.
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ocifs",
 		Short:         "Mount OCI registries as a directory tree",
@@ -43,13 +54,7 @@ func main() {
 		Args:  arguments(cobra.NoArgs),
 		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "ocifs", versionString()) },
 	})
-	if err := root.Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "ocifs:", err)
-		if errors.As(err, new(usageError)) {
-			os.Exit(2)
-		}
-		os.Exit(1)
-	}
+	return root
 }
 
 // arguments makes what a check of arguments finds a usage error.
