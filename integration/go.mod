@@ -14,6 +14,7 @@ require (
 	github.com/containerd/containerd/v2 v2.0.5
 	github.com/distribution/distribution/v3 v3.1.2
 	github.com/go-jose/go-jose/v4 v4.1.9
+	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/klauspost/compress v1.20.3
 	github.com/olareg/olareg v0.2.2
 	github.com/opencontainers/go-digest v1.0.0

@@ -13,6 +13,7 @@ import (
 // bench is what all rows share.
 type bench struct {
 	dir        string // of all that is written: nothing of it stays
+	ram        string // the same on a RAM disk; "": there is none with room enough
 	exe, ocifs string // copies in dir, which every user can run and no build replaces
 	tools      string
 	env        []string // of the peers
@@ -35,9 +36,10 @@ func newBench(s settings) (_ *bench, err error) {
 	if b.dir, err = os.MkdirTemp("", "ocifs-bench-"); err != nil {
 		return nil, err
 	}
+	b.ram = ramDisk(ramSpace * s.size)
 	defer func() {
 		if err != nil {
-			os.RemoveAll(b.dir)
+			b.remove()
 		}
 	}()
 	self, err := os.Executable()
@@ -51,13 +53,32 @@ func newBench(s settings) (_ *bench, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b.server, err = startServer(b.exe, filepath.Join(b.dir, "registry"))
+	if err != nil {
+		return nil, err
+	}
+	b.server, err = startServer(b.exe, filepath.Join(b.dir, "registry"), b.pushDir())
 	return b, err
+}
+
+// pushDir is where the registry of the push row keeps its content.
+func (b *bench) pushDir() string {
+	if b.ram != "" {
+		return filepath.Join(b.ram, "pushed")
+	}
+	return filepath.Join(b.dir, "pushed")
+}
+
+// remove takes away what the bench wrote.
+func (b *bench) remove() error {
+	if b.ram == "" {
+		return os.RemoveAll(b.dir)
+	}
+	return errors.Join(os.RemoveAll(b.dir), os.RemoveAll(b.ram))
 }
 
 func (b *bench) close() error {
 	// No mount is left, or this leaves it alone: a mountpoint can't be removed.
-	return errors.Join(b.server.Close(), os.RemoveAll(b.dir))
+	return errors.Join(b.server.Close(), b.remove())
 }
 
 func copyProgram(to, from string) error {

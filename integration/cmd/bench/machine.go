@@ -25,6 +25,10 @@ func (b *bench) machine(ctx context.Context, s settings) []string {
 	if os.Geteuid() == 0 {
 		who = "root"
 	}
+	where := "on the disk that all share, as there is no RAM disk with room enough"
+	if b.ram != "" {
+		where = "on a RAM disk"
+	}
 	return []string{
 		fmt.Sprintf("%s, %d cores, %s, %s, run by %s", time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.NumCPU(), memTotal(), kernel(), who),
 		fmt.Sprintf("ocifs %s, crane %s, oras %s, regctl %s, skopeo %s, curl %s",
@@ -37,6 +41,7 @@ func (b *bench) machine(ctx context.Context, s settings) []string {
 		fmt.Sprintf("a blob has %s; rounds: %d (cdn and push: %d), in each of which every program takes its turn; medians, and in spreads the least and the most of single rounds",
 			mebibytes(b.size), b.rounds, min(b.rounds, slowRounds)),
 		"registry, programs and ocifs share the cores and the disk; what the registry serves, and the cache file, are in the page cache for all",
+		"the registry of the push row keeps its content " + where,
 	}
 }
 

@@ -24,8 +24,10 @@ func main() {
 	defer stop()
 	var err error
 	switch {
-	case len(os.Args) == 3 && os.Args[1] == "serve":
-		err = serve(context.Background(), os.Args[2]) // it ends with its parent
+	case len(os.Args) == 4 && os.Args[1] == "serve":
+		err = serve(context.Background(), os.Args[2], os.Args[3]) // it ends with its parent
+	case len(os.Args) == 4 && os.Args[1] == "loopback":
+		err = loopback(os.Args[2], os.Args[3]) // so does this
 	case len(os.Args) > 1 && os.Args[1] == "probe":
 		err = probe(os.Args[2:])
 	default:

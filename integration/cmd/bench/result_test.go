@@ -101,3 +101,17 @@ func TestCostsAreThoseOfTheCheapestPeer(t *testing.T) {
 }
 
 func near(a, b float64) bool { return math.Abs(a-b) < 1e-9 }
+
+// The parts of a large blob, and the HEAD that a bare digest needs, aren't held against ocifs.
+// A HEAD that nobody needs is.
+func TestRequestsThatAreLeftOut(t *testing.T) {
+	asked := registries.Counts{"GET blob": 1, "HEAD blob": 1, parts: 16}
+	peer := &way{name: "peer", took: []float64{1}, cost: cost{Requests: registries.Counts{"GET blob": 1}}}
+	ours := &way{name: "ours", ours: true, took: []float64{1}, cost: cost{Requests: asked}}
+	for bare, want := range map[bool]state{true: met, false: short} {
+		r := &row{name: "row", ways: []*way{ours, peer}, counted: true, bare: bare}
+		if v := r.costs()[0]; v.State != want {
+			t.Errorf("bare digest %t: %+v, want %s", bare, v, want)
+		}
+	}
+}

@@ -40,7 +40,7 @@ func (b *bench) plans() []plan {
 }
 
 // memoryLimit is what a daemon may have in memory, in bytes.
-const memoryLimit = 128 << 20
+const memoryLimit = 96 << 20
 
 // memory is the verdict on the memory of all rows.
 func memory(rows []*row) (verdict, bool) {

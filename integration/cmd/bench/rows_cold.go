@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 )
 
@@ -19,7 +21,7 @@ func (b *bench) cold(ctx context.Context) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &row{unit: rate(b.size), rounds: b.rounds, counted: true}
+	r := &row{unit: rate(b.size), rounds: b.rounds, counted: true, bare: true}
 	r.what = "a blob of " + mebibytes(b.size) + " that isn't cached: cat FILE >/dev/null, verified, against programs that write it to a file"
 	ours, peers := b.catBlob(b.server.Registry, i), b.fetchers(b.server.Registry, i)
 	r.ways = append([]*way{ours}, peers...)
@@ -32,12 +34,12 @@ func (b *bench) cold(ctx context.Context) (*row, error) {
 
 // cdn is the same where one connection carries little.
 func (b *bench) cdn(ctx context.Context) (*row, error) {
-	size := b.size / 2 // or the peers alone would take minutes
-	i, err := b.image(ctx, "bench/half", 1, size)
+	size := b.size / 4 // or the peers alone would take minutes
+	i, err := b.image(ctx, "bench/quarter", 1, size)
 	if err != nil {
 		return nil, err
 	}
-	r := &row{unit: rate(size), rounds: min(b.rounds, slowRounds), counted: true}
+	r := &row{unit: rate(size), rounds: min(b.rounds, slowRounds), counted: true, bare: true}
 	r.what = "the same for a blob of " + mebibytes(size) + " where one connection carries 40 MB/s"
 	ours, peers := b.catBlob(b.server.Slow, i), b.fetchers(b.server.Slow, i)
 	r.ways = append([]*way{ours}, peers...)
@@ -70,7 +72,7 @@ func (b *bench) layers(ctx context.Context) (*row, error) {
 		b.peer("regctl image copy", "regctl --host reg="+host+",tls=disabled image copy "+ref+" ocidir://{out}:v1"),
 	}
 	r.ways = append([]*way{ours}, peers...)
-	r.goals = []goal{{"", ours.name, names(peers), ahead, 0}}
+	r.goals = []goal{{"", ours.name, names(peers[:1]), fast, 1}}
 	return r, nil
 }
 
@@ -100,7 +102,11 @@ func (b *bench) tags(context.Context) (*row, error) {
 	host := b.server.Tags
 	const repo = "bench/many"
 	r := &row{unit: times, rounds: b.rounds, counted: true}
-	r.what = "ls and ls -l of 100,000 tags, which the registry gives in pages of 1000"
+	r.what = "ls and ls -l of 100,000 tags, which the registry gives in pages of 1000; ls -l also of as many files on the disk"
+	disk := filepath.Join(b.dir, "files")
+	if err := makeFiles(disk, tagNames()); err != nil {
+		return nil, err
+	}
 	list := func(name, flags string) *way {
 		return b.ocifsWay(name, func(d *daemon, _ int) string { return "ls " + flags + quote(d.at(host, repo, "tags")) + " >/dev/null" })
 	}
@@ -117,11 +123,27 @@ func (b *bench) tags(context.Context) (*row, error) {
 		b.peer("oras repo tags", "oras repo tags --plain-http "+host+"/"+repo+" >/dev/null"),
 		b.peer("crane ls", "crane ls --insecure "+host+"/"+repo+" >/dev/null"),
 	}
-	r.ways = slices.Concat([]*way{ls, long, again}, peers)
+	files := b.peer("ls -l on the disk", "ls -l "+quote(disk)+" >/dev/null")
+	files.limit = true
+	r.ways = slices.Concat([]*way{ls, long, again, files}, peers)
 	r.goals = []goal{
 		{"ls", ls.name, names(peers), slow, 1.2},
-		{"ls -l", long.name, names(peers), slow, 1.2},
+		{"ls -l", long.name, []string{files.name}, slow, 2.5},
 		{"second ls", again.name, nil, within, 0.3},
 	}
+	r.done = func() error { return os.RemoveAll(disk) }
 	return r, nil
+}
+
+// makeFiles makes empty files.
+func makeFiles(dir string, names []string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

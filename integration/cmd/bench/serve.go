@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,6 +27,7 @@ type addresses struct {
 	Registry string // distribution
 	Slow     string // the same, at slowRate a connection
 	Tags     string // a registry of manyTags tags
+	Push     string // distribution that keeps what is pushed in pushDir
 	Control  string // reset and counts
 }
 
@@ -35,6 +37,10 @@ type cost struct {
 	Served   int64             `json:"served"` // bytes of bodies, to clients
 	Taken    int64             `json:"taken"`  // from clients
 }
+
+// parts is the kind of requests that go on with a blob of which an earlier request brought
+// the beginning.
+const parts = "GET part"
 
 func (c cost) count() (n int) {
 	for _, k := range c.Requests {
@@ -53,14 +59,19 @@ func (c cost) most(d cost) cost {
 	return c
 }
 
-// serve is the process of the registry, which keeps its content in dir. It says on
-// standard output where it listens, and ends when standard input does.
-func serve(ctx context.Context, dir string) (err error) {
+// serve is the process of the registries, which keep their content in dir, and of pushes in
+// pushDir. It says on standard output where they listen, and ends when standard input does.
+func serve(ctx context.Context, dir, pushDir string) (err error) {
 	registry, err := registries.Distribution(ctx, registries.Options{Dir: dir})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }()
+	push, err := registries.Distribution(ctx, registries.Options{Dir: pushDir})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, push.Close()) }()
 	tags, err := registries.Tagged(tagNames(), tagPage)
 	if err != nil {
 		return err
@@ -75,10 +86,10 @@ func serve(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return fmt.Errorf("listening for the control of the registry: %w", err)
 	}
-	control := &http.Server{Handler: controls(registry, tags), ReadHeaderTimeout: time.Minute}
+	control := &http.Server{Handler: controls(registry, tags, push), ReadHeaderTimeout: time.Minute}
 	go control.Serve(l) // ends with control.Close
 	defer func() { err = errors.Join(err, control.Close()) }()
-	at := addresses{Registry: registry.Host, Slow: slow.Host, Tags: tags.Host, Control: l.Addr().String()}
+	at := addresses{Registry: registry.Host, Slow: slow.Host, Tags: tags.Host, Push: push.Host, Control: l.Addr().String()}
 	if err := json.NewEncoder(os.Stdout).Encode(at); err != nil {
 		return err
 	}
@@ -120,7 +131,11 @@ func sum(counted []*registries.Server) cost {
 	c := cost{Requests: registries.Counts{}}
 	for _, s := range counted {
 		for _, q := range s.Requests() {
-			c.Requests[q.Method+" "+string(q.Kind)]++
+			kind := q.Method + " " + string(q.Kind)
+			if q.Kind == registries.Blob && q.Range != "" && !strings.HasPrefix(q.Range, "bytes=0-") {
+				kind = parts
+			}
+			c.Requests[kind]++
 			c.Served += q.Bytes
 			c.Taken += q.Sent
 		}
@@ -135,9 +150,9 @@ type server struct {
 	in  io.Closer
 }
 
-// startServer starts the registry in a process of its own, with its content in dir.
-func startServer(exe, dir string) (*server, error) {
-	s := &server{cmd: exec.Command(exe, "serve", dir)}
+// startServer starts serve in a process of its own.
+func startServer(exe, dir, pushDir string) (*server, error) {
+	s := &server{cmd: exec.Command(exe, "serve", dir, pushDir)}
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it outlives a Ctrl-C until the mounts are gone
 	in, err := s.cmd.StdinPipe()

@@ -18,6 +18,7 @@ type row struct {
 	goals      []goal
 	rounds     int
 	counted    bool             // requests and bytes are compared as well
+	bare       bool             // ocifs is given a digest alone, and has to ask for the size by HEAD
 	more       func() []verdict // on what isn't a time; may be nil
 	done       func() error     // may be nil
 }
