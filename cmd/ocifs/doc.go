@@ -4,6 +4,7 @@
 //	ocifs unmount MOUNTPOINT           unmount; returns when the mount is gone
 //	ocifs doctor [HOST[/REPOSITORY]]   what keeps a mount or a registry from working
 //	ocifs cache stats|verify|prune|clear|limit    the cache, while mounts use it or not
+//	ocifs help [COMMAND|TOPIC]         the manual, whose texts are in the package manual
 //	ocifs version
 //	ocifs completion bash|zsh|fish|powershell
 //

@@ -54,6 +54,8 @@ func rootCommand() *cobra.Command {
 		Args:  arguments(cobra.NoArgs),
 		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "ocifs", versionString()) },
 	})
+	root.SetHelpCommand(helpCommand())
+	listTopics(root)
 	return root
 }
 

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ocifs/ocifs/cmd/ocifs/manual"
+)
+
+// helpCommand shows the help of a command, or a topic of the manual.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND|TOPIC]",
+		Short: "Show the manual: a topic, or a command",
+		Long:  "Show the help of a command, or a topic of the manual. Without an argument, say what commands and topics there are.",
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			var names []cobra.Completion
+			command, _, err := c.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			for _, sub := range command.Commands() {
+				if sub.IsAvailableCommand() {
+					names = append(names, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+				}
+			}
+			if len(args) == 0 {
+				for _, t := range topics(c.Root()) {
+					names = append(names, cobra.CompletionWithDesc(t.Name, t.Summary))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error { return help(c, args) },
+	}
+}
+
+// help prints what 'ocifs help ARGS' is about.
+func help(c *cobra.Command, args []string) error {
+	command, rest, err := c.Root().Find(args)
+	if err == nil && len(rest) == 0 {
+		command.InitDefaultHelpFlag()
+		return command.Help()
+	}
+	// Find gives the root for an argument that names no command.
+	if len(args) == 1 {
+		for _, t := range topics(c.Root()) {
+			if t.Name == args[0] {
+				bold := isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""
+				_, err := fmt.Fprint(c.OutOrStdout(), t.Text(bold))
+				return err
+			}
+		}
+	}
+	message := fmt.Sprintf("there is no command or topic %q", strings.Join(args, " "))
+	if near := nearest(c.Root(), args[0]); near != "" {
+		message += fmt.Sprintf(" (is 'ocifs help %s' meant?)", near)
+	}
+	return usageError{fmt.Errorf("%s; 'ocifs help' lists them", message)}
+}
+
+// nearest is the command or topic whose name is most like a wrong one, or "".
+func nearest(root *cobra.Command, wrong string) string {
+	// cobra measures the distance to names of commands.
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	run := func(*cobra.Command, []string) {}
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names.AddCommand(&cobra.Command{Use: c.Name(), Run: run})
+		}
+	}
+	for _, t := range topics(root) {
+		names.AddCommand(&cobra.Command{Use: t.Name, Run: run})
+	}
+	for names.SuggestionsMinimumDistance = 1; names.SuggestionsMinimumDistance <= 3; names.SuggestionsMinimumDistance++ {
+		if near := names.SuggestionsFor(wrong); len(near) > 0 {
+			return near[0]
+		}
+	}
+	return ""
+}
+
+// topics is the manual, with the tables that are made from the program itself.
+func topics(root *cobra.Command) []manual.Topic {
+	return manual.Topics(map[string][]manual.Entry{"settings": settingsTable(root)})
+}
+
+// settingsTable is the settings of 'ocifs mount' for the manual.
+func settingsTable(root *cobra.Command) []manual.Entry {
+	mount, _, err := root.Find([]string{"mount"})
+	if err != nil {
+		return nil
+	}
+	var all []manual.Entry
+	mount.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || f.Name == "help" {
+			return
+		}
+		kind, text := pflag.UnquoteUsage(f)
+		term := strings.TrimSpace("--" + f.Name + " " + kind)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" {
+			text += ". Default: " + f.DefValue
+		}
+		all = append(all, manual.Entry{Term: "`" + term + "`", Meaning: text})
+	})
+	return all
+}
+
+// listTopics makes the root's help name the topics.
+func listTopics(root *cobra.Command) {
+	var b strings.Builder
+	for _, t := range topics(root) {
+		fmt.Fprintf(&b, "\n  %-11s %s", t.Name, t.Summary)
+	}
+	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}\nTopics of the manual, shown by 'ocifs help TOPIC':" + b.String() + "\n{{end}}")
+}
