@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,9 +20,6 @@ import (
 const readyFD = "OCIFS_READY_FD"
 
 func isDaemon() bool { return os.Getenv(readyFD) != "" }
-
-// maxLog is the size at which a log is put aside when a daemon starts.
-const maxLog = 10 << 20
 
 // daemonize runs this very command again as the daemon, apart from this terminal,
 // and waits until the mount answers.
@@ -97,28 +93,6 @@ func reportReady(err error) {
 		}
 		w.Close()
 	})
-}
-
-// openLog opens the log that the settings ask for.
-func openLog(s settings) (*slog.Logger, func() error, error) {
-	o := &slog.HandlerOptions{Level: s.logLevel}
-	if s.logFile == "" {
-		return slog.New(slog.NewTextHandler(os.Stderr, o)), func() error { return nil }, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(s.logFile), 0o700); err != nil {
-		return nil, nil, fmt.Errorf("--log-file: %w", err)
-	}
-	if st, err := os.Stat(s.logFile); err == nil && st.Size() > maxLog {
-		_ = os.Rename(s.logFile, s.logFile+".1") // else it goes on growing
-	}
-	f, err := os.OpenFile(s.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--log-file: %w", err)
-	}
-	if err := debug.SetCrashOutput(f, debug.CrashOptions{}); err != nil { // a daemon has no other place for it
-		return nil, nil, fmt.Errorf("--log-file: %w", err)
-	}
-	return slog.New(slog.NewTextHandler(f, o)), f.Close, nil
 }
 
 // raiseFileLimit makes room for many open blobs and connections.

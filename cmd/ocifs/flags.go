@@ -37,6 +37,7 @@ type settings struct {
 	unpackedSize size
 	xattr        bool
 	logLevel     slog.Level
+	logFormat    logFormat
 	logFile      string
 }
 
@@ -62,6 +63,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.Var(&s.unpackedSize, "unpacked-size", "what one layer may unpack to. Beyond 1GiB, it may be 1000 times its size at most, whatever this says")
 	f.BoolVar(&s.xattr, "xattr", false, "offer extended attributes (ls -l of huge directories gets slower)")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	f.Var(&s.logFormat, "log-format", "'text': key=value; 'json': an object a line")
 	f.StringVar(&s.logFile, "log-file", "", "where to log; without it "+defaultLog()+", or standard error in the foreground")
 }
 
@@ -115,7 +117,7 @@ func (s *settings) effective(source, mountpoint string, bound int64) map[string]
 		"plain_http": list(s.plainHTTP), "hosts_dirs": list(s.hostsDirs), "allow_other": s.allowOther, "read_only": s.readOnly, "xattr": s.xattr,
 		"allow_delete": s.allowDelete, "upload_size": int64(s.uploadSize), "max_download": int64(s.maxDownload),
 		"platform": s.platform.String(), "symlinks": s.symlinks.String(), "unpacked_size": int64(s.unpackedSize),
-		"log_level": strings.ToLower(s.logLevel.String()), "log_file": s.logFile,
+		"log_level": strings.ToLower(s.logLevel.String()), "log_format": s.logFormat.String(), "log_file": s.logFile,
 	}
 }
 

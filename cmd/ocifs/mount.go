@@ -105,7 +105,7 @@ unmount it with 'ocifs unmount MOUNTPOINT'.`,
 
 // serve mounts, and serves until the mount is gone.
 func serve(s settings, source, host, path, mountpoint string) error {
-	log, closeLog, err := openLog(s)
+	log, closeLog, err := openLog(s, mountpoint)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		}
 	}()
 	warnOfRequestTimeout(log)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	server, err := tree.Mount(mountpoint, filepath.Join(s.cacheDir, "CACHEDIR.TAG"))
 	if err != nil {
 		close(gone)
@@ -167,20 +167,14 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		server.Wait()
 		close(gone)
 	}()
-	for {
-		select {
-		case <-gone:
-			log.Info("unmounted", "mountpoint", mountpoint)
-			return nil
-		case sig := <-signals:
-			if sig == syscall.SIGHUP { // the terminal is gone; the mount stays
-				continue
-			}
-			log.Info("unmounting", "signal", sig.String())
-			leave(server, mountpoint, gone)
-			return nil
-		}
+	select {
+	case <-gone:
+		log.Info("unmounted")
+	case sig := <-signals:
+		log.Info("unmounting", "signal", sig.String())
+		leave(server, mountpoint, gone)
 	}
+	return nil
 }
 
 // leave takes the mount away at once, so that nobody new comes in, and gives
@@ -215,10 +209,8 @@ func finish(tree *fs.Tree, signals <-chan os.Signal, log *slog.Logger) {
 			}
 			return
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
-				log.Warn("pushes under way are given up", "signal", sig.String())
-				cancel()
-			}
+			log.Warn("pushes under way are given up", "signal", sig.String())
+			cancel()
 		case <-still.C:
 			now := tree.Uploaded()
 			if now == sent {

@@ -60,7 +60,7 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 	k.top = root.EmbeddedInode()
 	k.mu.Unlock()
 	k.through.Store(canPassThrough(server, passthroughFile))
-	k.log.Info("mounted", "mountpoint", mountpoint, "passthrough", k.through.Load())
+	k.log.Info("mounted", "passthrough", k.through.Load())
 	return server, nil
 }
 
