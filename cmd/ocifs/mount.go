@@ -110,6 +110,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		return err
 	}
 	defer closeLog()
+	systemd := takeServiceManager(s.foreground)
 	limitMemory(0)
 	raiseFileLimit()
 	if err := os.Chdir("/"); err != nil { // keep nobody from unmounting where we were started
@@ -163,6 +164,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		return explainMount(err, s)
 	}
 	reportReady(nil)
+	systemd.ready(source, mountpoint, log)
 	go func() {
 		server.Wait()
 		close(gone)
@@ -170,8 +172,10 @@ func serve(s settings, source, host, path, mountpoint string) error {
 	select {
 	case <-gone:
 		log.Info("unmounted")
+		systemd.stopping(log)
 	case sig := <-signals:
 		log.Info("unmounting", "signal", sig.String())
+		systemd.stopping(log)
 		leave(server, mountpoint, gone)
 	}
 	return nil
