@@ -228,7 +228,7 @@ func (r *remover) indexes(ctx context.Context) {
 }
 
 // leads says whether a file of a pointer leads to a blob that is there, other than those
-// that are gone.
+// that are gone, or to one that has an index.
 func (l layout) leads(path string, gone map[digest.Digest]bool) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -240,9 +240,12 @@ func (l layout) leads(path string, gone map[digest.Digest]bool) bool {
 		return true
 	}
 	d, ok := pointsTo(b)
-	if !ok || gone[d] {
+	if !ok {
 		return false
 	}
-	_, err = os.Lstat(l.blob(d))
-	return !errors.Is(err, fs.ErrNotExist)
+	there := func(path string) bool {
+		_, err := os.Lstat(path)
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return !gone[d] && there(l.blob(d)) || there(l.indexPath(d))
 }

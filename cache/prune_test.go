@@ -107,6 +107,19 @@ func TestPruneRemovesPointersToWhatItRemoves(t *testing.T) {
 	}
 }
 
+// An index stands for its blob: what a pointer leads to is known as long as that is kept.
+func TestPruneKeepsPointersToWhatHasAnIndex(t *testing.T) {
+	s, blob, _ := cluttered(t)
+	putIndex(t, s, blob, content(5, 100))
+	got, err := at(t, s.dir).Prune(t.Context(), PruneOptions{To: 1})
+	if err != nil || got.Blobs.Files != 2 || got.Pointers.Files != 1 {
+		t.Errorf("removed %+v, %v", got, err)
+	}
+	if _, ok := s.Recall("leads"); !ok {
+		t.Error("the pointer to a blob that has an index is gone")
+	}
+}
+
 // All goes that can be fetched again, while what is open is read on, what is under way goes
 // on, and what is staged or unknown stays.
 func TestClearLeavesReadersDownloadsAndWhatIsStagedAlone(t *testing.T) {

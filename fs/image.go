@@ -100,7 +100,7 @@ func (i *image) entries(ctx context.Context) (view, error) {
 		symlink(imageTarName, i.to(i.base.at(archivesName).at(archiveName(i.tag, i.Descriptor.Digest))))
 	}
 	if files {
-		symlink(rootfsName, i.to(i.base.at(rootfsName).at(hexPath(of))))
+		d.add(rootfsName, i.entrance(i.at(rootfsName), i.to(i.base.at(rootfsName).at(hexPath(of)))))
 	}
 	if m.IsIndex() {
 		shortcuts(platformsName)

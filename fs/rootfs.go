@@ -30,6 +30,22 @@ func newUnpackedDir(at place, r known.Repository) node.Directory {
 	return newDigestsDir(at, r, byDigest{find: findUnpacked})
 }
 
+// entrance is a symlink in an image directory, on the way to a tree of files.
+type entrance struct {
+	link
+	image *image
+}
+
+func (i *image) entrance(at place, to string) *entrance { return &entrance{link{at, to, i.mtime}, i} }
+
+// Target keeps the image's manifest as long as the indexes of its layers, because the next who
+// comes this way needs it. findRootfs doesn't meet each such manifest: an index isn't the one whose
+// tree it finds, nor is the manifest that leads to unpacked/.
+func (e *entrance) Target() string {
+	e.image.Repository.KeepManifest(e.image.Descriptor.Digest)
+	return e.link.Target()
+}
+
 // hasRootfs says whether an image has a tree of files: an image manifest whose config is an
 // image's, and that has layers. An index has no tree of its own.
 func hasRootfs(m *registry.Manifest) bool {
@@ -53,6 +69,7 @@ func findRootfs(ctx context.Context, at place, r known.Repository, d digest.Dige
 	if !hasRootfs(m) {
 		return nil, 0, fmt.Errorf("%s@%s is no image with layers, but %s: %w", r, d, m.MediaType, errNoTree)
 	}
+	r.KeepManifest(d)
 	image := at.tree.layers.Image(r, m, r.String()+"@"+d.String())
 	return newFiles(at, image, created(m.Annotations), false), believedFor(old), nil
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -197,6 +198,62 @@ func TestAListingOutlivesTheLayers(t *testing.T) {
 	again.want(p.rootfs()+"/a", "x")
 	if n := s.Count("GET blob"); n != 1 {
 		t.Errorf("a file of a layer asked for %v", s.Asked())
+	}
+}
+
+// A tree that was seen costs the next mount as many requests after an eviction of all blobs as before.
+func TestARemountCostsTheSameAfterAnEviction(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	p := pushImage(t, s, "v1", nil, archiveOf(t, "a=x", "d/", "d/b=y"), archiveOf(t, "c=z"))
+	child := s.ReadManifest("r", p.digest.String())
+	platform := DefaultPlatform()
+	index, err := json.Marshal(v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{
+		{MediaType: v1.MediaTypeImageManifest, Digest: p.digest, Size: int64(len(child)), Platform: &platform},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Manifest("r", "multi", v1.MediaTypeImageIndex, index)
+	dir := t.TempDir()
+	listings := func(w *walked) {
+		t.Helper()
+		for _, tag := range []string{"v1", "multi"} {
+			w.want("r/tags/"+tag+"/rootfs", "../../rootfs/"+hexPath(p.digest))
+			w.want(p.rootfs()+"/d", "b")
+		}
+		w.want("r/tags/v1/unpacked/00-"+p.layers[0].Encoded()[:12], "../../../unpacked/"+hexPath(p.layers[0]))
+		w.want("r/unpacked/"+hexPath(p.layers[0]), "a d")
+	}
+	listings(walk(t, s, dir, Options{TagTTL: time.Hour}))
+	remount := func() *walked {
+		t.Helper()
+		w := walk(t, s, dir, Options{TagTTL: time.Hour})
+		s.Forget()
+		listings(w)
+		return w
+	}
+	remount()
+	if asked := s.Asked(); len(asked) != 0 {
+		t.Errorf("a remount asks for %v", asked)
+	}
+	c, err := cache.At(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed, err := c.Prune(t.Context(), cache.PruneOptions{To: 1})
+	if err != nil || removed.Blobs.Files == 0 {
+		t.Fatalf("the eviction removed %+v, %v", removed, err)
+	}
+	w := remount()
+	if asked := s.Asked(); len(asked) != 0 {
+		t.Errorf("after an eviction, a remount asks for %v", asked)
+	}
+	// That the manifests are there says nothing about whether the repository may show them.
+	w.ages()
+	s.Forget()
+	listings(w)
+	if got, want := s.Asked(), []string{"HEAD manifest v1", "HEAD manifest multi"}; !slices.Equal(got, want) {
+		t.Errorf("when nothing is believed any more, it asks for %v, want %v", got, want)
 	}
 }
 

@@ -195,14 +195,17 @@ func (d *shortcutsDir) shows(p known.Piece) bool {
 // link makes the symlink of a shortcut whose piece is p: to the image directory of a child, to the
 // files in an archive, or to a blob of the layout.
 func (d *shortcutsDir) link(name string, s shortcut, p known.Piece) node.Child {
-	in := d.image.at(blobsName)
+	to := func(in place) string { return d.to(in.at(hexPath(p.Digest))) }
+	var e node.Entry
 	switch {
 	case d.in == platformsName:
-		in = d.image.base.at(manifestsName)
+		e = d.image.entrance(d.at(name), to(d.image.base.at(manifestsName)))
 	case s.inside:
-		in = d.image.base.at(unpackedName)
+		e = d.image.entrance(d.at(name), to(d.image.base.at(unpackedName)))
+	default:
+		e = &link{d.at(name), to(d.image.at(blobsName)), d.image.mtime}
 	}
-	return node.Child{Name: name, Entry: &link{d.at(name), d.to(in.at(hexPath(p.Digest))), d.image.mtime}, TTL: forever}
+	return node.Child{Name: name, Entry: e, TTL: forever}
 }
 
 // dir makes a directory below this one.

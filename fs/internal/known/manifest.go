@@ -107,15 +107,42 @@ func (r Repository) cachedManifest(d digest.Digest) *registry.Manifest {
 	if m := r.rs.manifests.Get(d); m != nil {
 		return m
 	}
+	m := r.blobManifest(d)
+	if m == nil {
+		m = r.keptManifest(d)
+	}
+	if m != nil {
+		r.rs.manifests.Add(d, m)
+	}
+	return m
+}
+
+// blobManifest reads a manifest that the cache has as a blob; nil: it has none.
+func (r Repository) blobManifest(d digest.Digest) *registry.Manifest {
 	f, err := r.rs.o.Store.Open(d, -1)
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	if f.Size() > registry.MaxManifest {
+	return readManifest(d, f, f.Size())
+}
+
+// keptManifest reads a manifest that KeepManifest keeps; nil: it keeps none.
+func (r Repository) keptManifest(d digest.Digest) *registry.Manifest {
+	f, err := r.rs.o.Store.OpenIndex(d)
+	if err != nil {
 		return nil
 	}
-	raw, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size()))
+	defer f.Close()
+	return readManifest(d, f, f.Size())
+}
+
+// readManifest reads a manifest of the cache; nil: it can't be read, or is none.
+func readManifest(d digest.Digest, f io.ReaderAt, size int64) *registry.Manifest {
+	if size > registry.MaxManifest {
+		return nil
+	}
+	raw, err := io.ReadAll(io.NewSectionReader(f, 0, size))
 	if err != nil {
 		return nil
 	}
@@ -123,8 +150,28 @@ func (r Repository) cachedManifest(d digest.Digest) *registry.Manifest {
 	if err != nil {
 		return nil
 	}
-	r.rs.manifests.Add(d, m)
 	return m
+}
+
+// KeepManifest keeps a cached manifest as its own index, which no eviction of blobs takes: the
+// indexes of an image's layers are of use only as long as the manifest is there that names the
+// layers. It sends no request. Whether a repository may show the manifest is asked as ever.
+func (r Repository) KeepManifest(d digest.Digest) {
+	if f, err := r.rs.o.Store.OpenIndex(d); err == nil {
+		f.Close() // it counts as used from now on
+		return
+	}
+	m := r.cachedManifest(d)
+	if m == nil {
+		return
+	}
+	err := r.rs.o.Store.PutIndex(d, func(w io.Writer) error {
+		_, err := w.Write(m.Raw)
+		return err
+	})
+	if err != nil {
+		r.rs.log.Debug("manifest not kept longer than blobs", "digest", d, "cause", err)
+	}
 }
 
 // confirm notes that the repository has the manifest d, because one of its tags points at it.
