@@ -42,7 +42,8 @@ func (d *diagnosis) examineMachine(ctx context.Context, cacheDir string) {
 	}
 	d.do(ctx, "files", func(context.Context) check { return openFiles() })
 	d.do(ctx, "cache", func(context.Context) check { return checkCache(cacheDir) })
-	for _, path := range ocifsMounts() {
+	for _, m := range ocifsMounts() {
+		path := m.mountpoint
 		d.do(ctx, "leftover", func(context.Context) check { return leftover(path) })
 	}
 }

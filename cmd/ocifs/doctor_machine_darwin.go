@@ -29,21 +29,3 @@ func kernel() string {
 	}
 	return "macOS " + version
 }
-
-// ocifsMounts lists where an ocifs is mounted. It touches none of them.
-func ocifsMounts() (paths []string) {
-	n, err := unix.Getfsstat(nil, unix.MNT_NOWAIT)
-	if err != nil {
-		return nil
-	}
-	mounts := make([]unix.Statfs_t, n)
-	if n, err = unix.Getfsstat(mounts, unix.MNT_NOWAIT); err != nil {
-		return nil
-	}
-	for _, m := range mounts[:min(n, len(mounts))] {
-		if unix.ByteSliceToString(m.Mntfromname[:]) == "ocifs" {
-			paths = append(paths, unix.ByteSliceToString(m.Mntonname[:]))
-		}
-	}
-	return paths
-}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -146,24 +145,4 @@ func kernel() string {
 func kernelVersion() (major, minor int) {
 	fmt.Sscanf(kernel(), "Linux %d.%d", &major, &minor)
 	return major, minor
-}
-
-// ocifsMounts lists where an ocifs is mounted. It touches none of them.
-func ocifsMounts() (paths []string) {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		head, tail, ok := strings.Cut(s.Text(), " - ")
-		fields := strings.Fields(head)
-		if !ok || len(fields) < 5 || !strings.HasPrefix(tail, "fuse.ocifs ") {
-			continue
-		}
-		if path := unescape(fields[4]); !slices.Contains(paths, path) {
-			paths = append(paths, path)
-		}
-	}
-	return paths
 }

@@ -16,6 +16,12 @@ import (
 // nothing.
 const aliveTimeout = 5 * time.Second
 
+// mounted is a mount of ocifs, as the kernel lists it.
+type mounted struct {
+	mountpoint string // absolute, without symlinks
+	source     string // as it was given to the kernel
+}
+
 // prepareMountpoint makes sure that dir can be mounted on, and gives its
 // absolute path. What a killed ocifs left there is taken away; anything else
 // that is in the way is told.

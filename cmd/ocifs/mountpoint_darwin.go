@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -12,11 +10,25 @@ func isOurs(path string) bool {
 	if unix.Statfs(path, &st) != nil {
 		return false
 	}
-	text := func(b []byte) string {
-		b, _, _ = bytes.Cut(b, []byte{0})
-		return string(b)
+	return unix.ByteSliceToString(st.Mntonname[:]) == path && unix.ByteSliceToString(st.Mntfromname[:]) == "ocifs"
+}
+
+// ocifsMounts lists the mounts that are ocifs'. It touches none of them.
+func ocifsMounts() (all []mounted) {
+	n, err := unix.Getfsstat(nil, unix.MNT_NOWAIT)
+	if err != nil {
+		return nil
 	}
-	return text(st.Mntonname[:]) == path && text(st.Mntfromname[:]) == "ocifs"
+	mounts := make([]unix.Statfs_t, n)
+	if n, err = unix.Getfsstat(mounts, unix.MNT_NOWAIT); err != nil {
+		return nil
+	}
+	for _, m := range mounts[:min(n, len(mounts))] {
+		if source := unix.ByteSliceToString(m.Mntfromname[:]); source == "ocifs" {
+			all = append(all, mounted{unix.ByteSliceToString(m.Mntonname[:]), source})
+		}
+	}
+	return all
 }
 
 // detach takes a mount away from its path at once.

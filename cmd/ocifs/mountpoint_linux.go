@@ -1,41 +1,37 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
-// mountType gives the type of the file system that is mounted on path, the
-// topmost one; "" where path is no mountpoint. It touches no file system, so it
-// can't hang on a dead one.
-func mountType(path string) string {
-	f, err := os.Open("/proc/self/mountinfo")
+// fsType is the type of a mount of ocifs in mountinfo.
+const fsType = "fuse.ocifs"
+
+// isOurs says whether the topmost mount on path is ocifs'.
+func isOurs(path string) bool {
+	on, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.Mountpoint != path, false })
+	return err == nil && len(on) > 0 && on[len(on)-1].FSType == fsType
+}
+
+// ocifsMounts lists the mounts of this process' namespace that are ocifs', one for each
+// mountpoint. It touches no file system, and can't hang on a dead one.
+func ocifsMounts() (all []mounted) {
+	infos, err := mountinfo.GetMounts(mountinfo.FSTypeFilter(fsType))
 	if err != nil {
-		return ""
+		return nil
 	}
-	defer f.Close()
-	kind := ""
-	for s := bufio.NewScanner(f); s.Scan(); {
-		head, tail, ok := strings.Cut(s.Text(), " - ")
-		fields := strings.Fields(head)
-		if ok && len(fields) > 4 && unescape(fields[4]) == path {
-			kind, _, _ = strings.Cut(tail, " ")
-		}
+	for _, m := range infos {
+		all = slices.DeleteFunc(all, func(below mounted) bool { return below.mountpoint == m.Mountpoint })
+		all = append(all, mounted{m.Mountpoint, m.Source})
 	}
-	return kind
+	return all
 }
-
-// unescape undoes the octal escapes of mountinfo.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
-}
-
-func isOurs(path string) bool { return mountType(path) == "fuse.ocifs" }
 
 // detach takes a mount away from its path at once; what is open stays open.
 func detach(path string) error { return unmount(path, unix.MNT_DETACH, "-z") }

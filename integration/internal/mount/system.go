@@ -1,8 +1,6 @@
 package mount
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +8,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/moby/sys/mountinfo"
 )
 
 // Mounted says whether something is mounted at dir, without asking what is.
@@ -34,27 +34,12 @@ func Find(dir string) (fsType, options string, ok bool) {
 		}
 		return "", "", false
 	}
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
+	all, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.Mountpoint != dir, false })
+	if err != nil || len(all) == 0 {
 		return "", "", false
 	}
-	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
-		f := strings.Fields(s.Text())
-		if len(f) < 7 || unescape(f[4]) != dir {
-			continue
-		}
-		for i := 6; i+1 < len(f); i++ {
-			if f[i] == "-" {
-				fsType, options, ok = f[i+1], f[5], true
-			}
-		}
-	}
-	return fsType, options, ok
-}
-
-// unescape reads a path as mountinfo writes it.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+	top := all[len(all)-1]
+	return top.FSType, top.Options, true
 }
 
 // PeakMemory is the most that a process had in memory, in bytes (VmHWM), since it
