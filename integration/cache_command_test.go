@@ -85,7 +85,7 @@ func TestCacheCommandsWithALiveMount(t *testing.T) {
 	if s.Blobs.Files < 2 || s.Blobs.Bytes < 4*mib || s.Unclean != 0 || len(s.Users) != 1 || s.Users[0].For != b.Dir || s.Users[0].PID != b.PID() {
 		t.Errorf("stats: %+v", s)
 	}
-	if r := b.cache(0, "stats"); !strings.Contains(r.Stdout, b.Dir) || !strings.Contains(r.Stdout, "4.0MiB") {
+	if r := b.cache(0, "stats"); !strings.Contains(r.Stdout, b.Dir) || !strings.Contains(r.Stdout, "4.0 MiB") {
 		t.Errorf("stats:\n%s", r.Stdout)
 	}
 	if r := b.cache(0, "verify"); !strings.Contains(r.Stdout, "0 damaged") || r.Stderr != "" {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -32,7 +31,7 @@ reading, and what is needed again is downloaded again.`,
 
 // cacheCall is a call of one of the commands.
 type cacheCall struct {
-	settings
+	*settings
 	asJSON bool
 	cmd    *cobra.Command
 	dir    *cache.Directory // nil where there is none
@@ -56,22 +55,21 @@ func (call *cacheCall) command(c *cobra.Command, run func(context.Context) error
 		}
 		return err
 	}
-	call.registerCacheDir(c.Flags())
+	call.register(c, "cache-dir")
 	c.Flags().BoolVar(&call.asJSON, "json", false, "print one JSON object")
 	return c
 }
 
 // open finds the directory, and makes nothing.
 func (call *cacheCall) open() error {
-	if call.cacheDir == "" {
-		return usageError{errors.New("--cache-dir: where is the cache? $HOME isn't set")}
-	}
-	dir, err := filepath.Abs(call.cacheDir)
+	err := call.load(call.cmd.Flags())
 	if err != nil {
 		return err
 	}
-	call.cacheDir = dir
-	call.dir, err = cache.At(dir)
+	if err := call.checkCacheDir(); err != nil {
+		return err
+	}
+	call.dir, err = cache.At(call.cacheDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 func cacheLimitCommand() *cobra.Command {
-	call := &cacheCall{}
+	call := &cacheCall{settings: newSettings()}
 	var limit size
 	c := call.command(&cobra.Command{
 		Use:   "limit [SIZE]",

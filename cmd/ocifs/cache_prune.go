@@ -13,7 +13,7 @@ import (
 )
 
 func cachePruneCommand() *cobra.Command {
-	call := &cacheCall{}
+	call := &cacheCall{settings: newSettings()}
 	var to size
 	var olderThan time.Duration
 	var dryRun bool
@@ -57,7 +57,7 @@ it was opened; who has it open reads on. Indexes, which tell what is in a layer,
 }
 
 func cacheClearCommand() *cobra.Command {
-	call := &cacheCall{}
+	call := &cacheCall{settings: newSettings()}
 	var unpushed bool
 	c := call.command(&cobra.Command{
 		Use:   "clear",

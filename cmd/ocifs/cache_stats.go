@@ -12,7 +12,7 @@ import (
 )
 
 func cacheStatsCommand() *cobra.Command {
-	call := &cacheCall{}
+	call := &cacheCall{settings: newSettings()}
 	return call.command(&cobra.Command{
 		Use:   "stats",
 		Short: "Tell what is kept, and who uses it",

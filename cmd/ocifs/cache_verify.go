@@ -10,7 +10,7 @@ import (
 )
 
 func cacheVerifyCommand() *cobra.Command {
-	call := &cacheCall{}
+	call := &cacheCall{settings: newSettings()}
 	return call.command(&cobra.Command{
 		Use:   "verify",
 		Short: "Hash all that is kept, and set aside what is damaged",

@@ -146,7 +146,7 @@ func (d *diagnosis) wrongs() (n int) {
 }
 
 func doctorCommand() *cobra.Command {
-	var s settings
+	s := newSettings()
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "doctor [HOST[/REPOSITORY]]",
@@ -171,7 +171,10 @@ repository that has it already. No password and no token is ever printed.`,
 					return usageError{err}
 				}
 			}
-			if err := s.checkRegistries(); err != nil {
+			if err := s.load(cmd.Flags()); err != nil {
+				return err
+			}
+			if err := s.checkHostsDirs(); err != nil {
 				return err
 			}
 			d := &diagnosis{}
@@ -180,7 +183,7 @@ repository that has it already. No password and no token is ever printed.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			d.examine(ctx, t, s)
+			d.examine(ctx, t, *s)
 			if asJSON {
 				if err := d.print(cmd.OutOrStdout(), ctx.Err() == nil); err != nil {
 					return err
@@ -197,8 +200,7 @@ repository that has it already. No password and no token is ever printed.`,
 			return nil
 		},
 	}
-	s.registerCacheDir(c.Flags())
-	s.registerRegistries(c.Flags())
+	s.register(c, "cache-dir", "plain-http", "hosts-dir")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

@@ -94,23 +94,9 @@ func checkCache(dir string) check {
 	case err != nil:
 		return wrong("choose another with --cache-dir", "%v", err)
 	case free < littleSpace:
-		return warning("make room, or choose another disk with --cache-dir", "%s can be written and locked, with %s free, which is little", dir, amount(free))
+		return warning("make room, or choose another disk with --cache-dir", "%s can be written and locked, with %s free, which is little", dir, bytesText(free))
 	}
-	return fine("%s can be written and locked, with %s free", dir, amount(free))
-}
-
-// amount is a number of bytes as people say it.
-func amount(n int64) string {
-	for _, u := range units[:4] { // KiB to TiB
-		if n < u.bytes<<10 || u.bytes == 1<<40 {
-			s := size(n / u.bytes * u.bytes)
-			if s == 0 {
-				break
-			}
-			return s.String()
-		}
-	}
-	return "less than 1KiB"
+	return fine("%s can be written and locked, with %s free", dir, bytesText(free))
 }
 
 // leftover looks at a mount of ocifs that is there.

@@ -195,16 +195,11 @@ func TestPlainHTTPIsForTheFlag(t *testing.T) {
 	}
 }
 
-// What is to be typed is quoted, and sizes are told as people say them.
-func TestPathsAndSizesAreForPeople(t *testing.T) {
+// A path that is to be typed is quoted.
+func TestPathsAreQuotedForShells(t *testing.T) {
 	for in, want := range map[string]string{"/mnt/a-b": "/mnt/a-b", "/mnt/a b": "'/mnt/a b'", "/it's": `'/it'\''s'`} {
 		if got := quoted(in); got != want {
 			t.Errorf("%s is quoted %s, want %s", in, got, want)
-		}
-	}
-	for in, want := range map[int64]string{0: "less than 1KiB", 2048: "2KiB", 5<<30 + 1: "5GiB", 72 << 40: "72TiB"} {
-		if got := amount(in); got != want {
-			t.Errorf("%d is %s, want %s", in, got, want)
 		}
 	}
 }

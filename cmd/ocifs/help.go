@@ -57,31 +57,23 @@ func help(c *cobra.Command, args []string) error {
 		}
 	}
 	message := fmt.Sprintf("there is no command or topic %q", strings.Join(args, " "))
-	if near := nearest(c.Root(), args[0]); near != "" {
+	if near := nearest(args[0], helpNames(c.Root())); near != "" {
 		message += fmt.Sprintf(" (is 'ocifs help %s' meant?)", near)
 	}
 	return usageError{fmt.Errorf("%s; 'ocifs help' lists them", message)}
 }
 
-// nearest is the command or topic whose name is most like a wrong one, or "".
-func nearest(root *cobra.Command, wrong string) string {
-	// cobra measures the distance to names of commands.
-	names := &cobra.Command{SuggestionsMinimumDistance: 2}
-	run := func(*cobra.Command, []string) {}
+// helpNames are the names of the commands and topics.
+func helpNames(root *cobra.Command) (names []string) {
 	for _, c := range root.Commands() {
 		if c.IsAvailableCommand() {
-			names.AddCommand(&cobra.Command{Use: c.Name(), Run: run})
+			names = append(names, c.Name())
 		}
 	}
 	for _, t := range topics(root) {
-		names.AddCommand(&cobra.Command{Use: t.Name, Run: run})
+		names = append(names, t.Name)
 	}
-	for names.SuggestionsMinimumDistance = 1; names.SuggestionsMinimumDistance <= 3; names.SuggestionsMinimumDistance++ {
-		if near := names.SuggestionsFor(wrong); len(near) > 0 {
-			return near[0]
-		}
-	}
-	return ""
+	return names
 }
 
 // topics is the manual, with the tables that are made from the program itself.

@@ -14,29 +14,16 @@ import (
 )
 
 // logFormat is how a line of the log is written.
-type logFormat struct{ json bool }
+type logFormat string
 
-func (f *logFormat) Set(s string) error {
-	switch s {
-	case "text", "json":
-		f.json = s == "json"
-		return nil
-	}
-	return fmt.Errorf("it is 'text' or 'json'")
-}
-
-func (f *logFormat) Type() string { return "FORMAT" }
-
-func (f *logFormat) String() string {
-	if f.json {
-		return "json"
-	}
-	return "text"
-}
+const (
+	logText logFormat = "text" // key=value, as package slog writes it
+	logJSON logFormat = "json" // an object a line
+)
 
 // handler writes lines of this format to w.
 func (f logFormat) handler(w io.Writer, o *slog.HandlerOptions) slog.Handler {
-	if f.json {
+	if f == logJSON {
 		return slog.NewJSONHandler(w, o)
 	}
 	return slog.NewTextHandler(w, o)

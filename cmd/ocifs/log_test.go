@@ -15,12 +15,9 @@ import (
 // Each line names the mountpoint, in both formats, as mounts share the file.
 func TestEachLineOfALogNamesTheMountpoint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "made/for/it/log")
-	for _, f := range []string{"text", "json"} {
-		s := settings{logFile: path}
-		if err := s.logFormat.Set(f); err != nil || s.logFormat.String() != f {
-			t.Fatalf("%s: %v, %s", f, err, s.logFormat.String())
-		}
-		log, closeLog, err := openLog(s, "/mnt/"+f)
+	for _, f := range []logFormat{logText, logJSON} {
+		s := settings{logFile: path, logFormat: f}
+		log, closeLog, err := openLog(s, "/mnt/"+string(f))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,9 +42,6 @@ func TestEachLineOfALogNamesTheMountpoint(t *testing.T) {
 			t.Errorf("%v in %q", err, line)
 		}
 	}
-	if err := new(logFormat).Set("xml"); err == nil {
-		t.Error("xml is a format")
-	}
 }
 
 // A log that can't be made is an error that names the setting.
@@ -62,19 +56,15 @@ func TestALogThatCannotBeMade(t *testing.T) {
 
 // Lines for systemd's journal begin with the priority of their level, and have no time.
 func TestPrioritiesOfTheJournal(t *testing.T) {
-	for format, want := range map[string]string{
-		"text": "<7>level=DEBUG msg=m mountpoint=/mnt k=v\n<6>level=INFO msg=m mountpoint=/mnt k=v\n<5>level=INFO+1 msg=m mountpoint=/mnt k=v\n" +
+	for format, want := range map[logFormat]string{
+		logText: "<7>level=DEBUG msg=m mountpoint=/mnt k=v\n<6>level=INFO msg=m mountpoint=/mnt k=v\n<5>level=INFO+1 msg=m mountpoint=/mnt k=v\n" +
 			"<4>level=WARN msg=m mountpoint=/mnt k=v\n<3>level=ERROR msg=m mountpoint=/mnt k=v\n<3>level=ERROR+4 msg=m mountpoint=/mnt k=v\n",
-		"json": `<7>{"level":"DEBUG","msg":"m","mountpoint":"/mnt","k":"v"}` + "\n" + `<6>{"level":"INFO","msg":"m","mountpoint":"/mnt","k":"v"}` + "\n" +
+		logJSON: `<7>{"level":"DEBUG","msg":"m","mountpoint":"/mnt","k":"v"}` + "\n" + `<6>{"level":"INFO","msg":"m","mountpoint":"/mnt","k":"v"}` + "\n" +
 			`<5>{"level":"INFO+1","msg":"m","mountpoint":"/mnt","k":"v"}` + "\n" + `<4>{"level":"WARN","msg":"m","mountpoint":"/mnt","k":"v"}` + "\n" +
 			`<3>{"level":"ERROR","msg":"m","mountpoint":"/mnt","k":"v"}` + "\n" + `<3>{"level":"ERROR+4","msg":"m","mountpoint":"/mnt","k":"v"}` + "\n",
 	} {
-		var f logFormat
-		if err := f.Set(format); err != nil {
-			t.Fatal(err)
-		}
 		var b bytes.Buffer
-		log := slog.New(newJournalHandler(&b, f, &slog.HandlerOptions{Level: slog.LevelDebug})).With("mountpoint", "/mnt")
+		log := slog.New(newJournalHandler(&b, format, &slog.HandlerOptions{Level: slog.LevelDebug})).With("mountpoint", "/mnt")
 		for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelInfo + 1, slog.LevelWarn, slog.LevelError, slog.LevelError + 4} {
 			log.Log(t.Context(), l, "m", "k", "v")
 		}

@@ -19,6 +19,7 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func main() {
+	completeEnvironment()
 	if err := rootCommand().Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "ocifs:", err)
 		if errors.As(err, new(usageError)) {

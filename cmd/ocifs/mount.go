@@ -59,7 +59,7 @@ func limitMemory(blobs int) {
 }
 
 func mountCommand() *cobra.Command {
-	var s settings
+	s := newSettings()
 	c := &cobra.Command{
 		Use:   "mount [SOURCE] MOUNTPOINT",
 		Short: "Mount a registry; return when the mount answers",
@@ -71,7 +71,10 @@ front of it, and of images of Docker Hub docker:// alone. The command returns wh
 unmount it with 'ocifs unmount MOUNTPOINT'.`,
 		Example: "  ocifs mount ~/oci\n  ocifs mount ghcr.io ~/ghcr\n  ocifs mount docker.io/library/alpine /mnt",
 		Args:    arguments(cobra.RangeArgs(1, 2)),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.load(cmd.Flags()); err != nil {
+				return err
+			}
 			source := ""
 			if len(args) == 2 {
 				if source = args[0]; source == "" {
@@ -82,24 +85,21 @@ unmount it with 'ocifs unmount MOUNTPOINT'.`,
 			if err != nil {
 				return usageError{err}
 			}
-			if !s.foreground && s.logFile == "" {
-				s.logFile = defaultLog()
-			}
 			if err := s.check(); err != nil {
 				return err
 			}
 			mountpoint, err := prepareMountpoint(args[len(args)-1], s.cacheDir)
 			switch {
 			case err == nil && !s.foreground && !isDaemon():
-				return daemonize(mountpoint, s)
+				return daemonize(mountpoint, *s)
 			case err == nil:
-				err = serve(s, source, host, path, mountpoint)
+				err = serve(*s, source, host, path, mountpoint)
 			}
 			reportReady(err)
 			return err
 		},
 	}
-	s.register(c.Flags())
+	s.register(c)
 	return c
 }
 
@@ -139,9 +139,9 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		Client: client, Store: store, Hosts: func() []string { return append(auth.Hosts(credentials), finder.Hosts()...) },
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
 		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize), MaxDownload: int64(s.maxDownload),
-		VerbatimSymlinks: s.symlinks.verbatim, UnpackedBytes: int64(s.unpackedSize),
+		VerbatimSymlinks: s.symlinks == symlinksVerbatim, UnpackedBytes: int64(s.unpackedSize),
 		Platform: s.platform.Platform,
-		Stream:   s.verify.stream, AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
+		Stream:   s.verify == verifyStream, AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
 		Config: s.effective(source, mountpoint, store.Bound()), Logger: log,
 	})
 	if err != nil {
@@ -157,6 +157,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		}
 	}()
 	warnOfRequestTimeout(log)
+	warnOfVariables(log, os.Environ())
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	server, err := tree.Mount(mountpoint, filepath.Join(s.cacheDir, "CACHEDIR.TAG"))
 	if err != nil {

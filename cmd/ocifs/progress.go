@@ -44,7 +44,7 @@ func (p *progress) set(done, total int64) {
 	case p.bar == nil:
 		p.bar = p.bars.New(total, mpb.BarStyle().Lbound("▕").Filler("█").Tip("█").Padding(" ").Rbound("▏"), mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Name(p.what+" ")),
-			mpb.AppendDecorators(decor.CountersKibiByte("%.1f of %.1f"), decor.Name(", "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
+			mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f"), decor.Name(", "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
 	default:
 		p.bar.SetTotal(total, false)
 	}
@@ -78,17 +78,4 @@ func isTerminal(w io.Writer) bool {
 	}
 	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	return err == nil
-}
-
-// bytesText is a number of bytes as people read it: 512B, 3.2GiB.
-func bytesText(n int64) string {
-	if n < 1<<10 {
-		return fmt.Sprintf("%dB", n)
-	}
-	v, unit := float64(n), -1
-	for v >= 1023.95 && unit < 5 { // what is printed as 1024.0 is 1.0 of the next
-		v /= 1 << 10
-		unit++
-	}
-	return fmt.Sprintf("%.1f%ciB", v, "KMGTPE"[unit])
 }

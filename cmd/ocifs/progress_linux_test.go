@@ -52,9 +52,9 @@ func TestProgressIsABarOnATerminal(t *testing.T) {
 	}
 	p := newProgress(pts, "hashed")
 	p.set(1<<20, 4<<20)
-	until("1.0MiB of 4.0MiB")
+	until("1.0 MiB of 4.0 MiB")
 	p.set(3<<20, 4<<20)
-	until("3.0MiB of 4.0MiB")
+	until("3.0 MiB of 4.0 MiB")
 	p.line(pts, "one is damaged")
 	until("one is damaged")
 	p.end()

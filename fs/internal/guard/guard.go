@@ -41,6 +41,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/ocifs/ocifs/cache"
@@ -297,18 +298,9 @@ func (g *Guard) toldBefore(j *job) bool {
 	return false
 }
 
-// amount gives a number of bytes for a person.
-func amount(n int64) string {
-	for _, u := range []struct {
-		bytes float64
-		name  string
-	}{{1e9, "GB"}, {1e6, "MB"}, {1e3, "kB"}} {
-		if float64(n) >= u.bytes {
-			return fmt.Sprintf("%.3g %s", float64(n)/u.bytes, u.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
-}
+// amount gives a number of bytes for a person, in powers of 1000, as --max-download is usually
+// given.
+func amount(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
 
 // payerKey is the key of a Payer in a context.
 type payerKey struct{}
