@@ -15,6 +15,8 @@ demo=("${base[@]}")
 # The race detector links C; the rest are registries, readers and writers to test
 # against.
 test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone)
+# It reads the units that come along, and runs nothing.
+[ "$(uname -s)" = Darwin ] || test+=(systemd-analyze:systemd)
 
 # Peers that are Go modules, staticcheck among them, at the versions that
 # integration/go.mod pins. They go to bin/tools.
