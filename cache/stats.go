@@ -62,8 +62,8 @@ type Transfer struct {
 	Kind    string        `json:"kind"`   // "download", "unpack" or "check"
 	Digest  digest.Digest `json:"digest"` // of an unpack: of the blob that is unpacked
 	From    string        `json:"from"`
-	Done    int64         `json:"done"` // bytes
-	Size    int64         `json:"size"` // bytes; -1: not known
+	Done    int64         `json:"done_bytes"`
+	Size    int64         `json:"total_bytes"` // -1: not known
 	Waiters int           `json:"waiters"`
 	Started time.Time     `json:"started"`
 }

@@ -199,6 +199,7 @@ func (t *Tree) stats() map[string]any {
 		"panics":       t.kernel.Panics(),
 		"errors":       t.kernel.Failures().Count(),
 		"cache":        t.store.Stats(),
+		"layers":       t.layers.Stats(),
 		"uploads":      uploads, // by state
 		"hosts":        t.hostStates(),
 	}

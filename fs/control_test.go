@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -200,5 +201,34 @@ func TestControlFilesAreListed(t *testing.T) {
 	}
 	if _, err := c.Entry.(node.Directory).Lookup(t.Context(), "none"); !errors.Is(err, node.ErrNotExist) {
 		t.Errorf("what isn't listed: %v", err)
+	}
+}
+
+// The figures tell how many layers were unpacked, and the indexes that are kept of them.
+func TestTheFiguresTellOfUnpackedLayers(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	one, two := archiveOf(t, "etc/", "etc/version=1"), archiveOf(t, "etc/", "etc/name=app")
+	p := pushImage(t, s, "v1", nil, one, two)
+	w := walkAt(t, s, t.TempDir())
+	w.want(p.rootfs()+"/etc/name", "app")
+	w.want(p.rootfs()+"/etc/version", "1")
+	var got struct {
+		Layers struct {
+			Unpacked int   `json:"unpacked"`
+			Bytes    int64 `json:"unpacked_bytes"`
+		}
+		Cache struct {
+			Indexes int   `json:"indexes"`
+			Bytes   int64 `json:"index_bytes"`
+		}
+	}
+	if err := json.Unmarshal(indented(w.stats()), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Layers.Unpacked != 2 || got.Layers.Bytes != int64(len(one)+len(two)) {
+		t.Errorf("stats.json has %+v of two layers with %d bytes", got.Layers, len(one)+len(two))
+	}
+	if got.Cache.Indexes != 3 || got.Cache.Bytes == 0 { // two of layers, one of the config
+		t.Errorf("stats.json has %+v of the indexes", got.Cache)
 	}
 }

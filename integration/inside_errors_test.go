@@ -158,8 +158,9 @@ func (w *waiting) big() string { return w.at(w.s, testImage, "tags/v1/rootfs/big
 
 // transfer is an element of .ocifs/transfers.json.
 type transfer struct {
-	Kind, Digest, Repository string
-	Done, Size               int64
+	Kind, Digest string
+	Done         int64 `json:"done_bytes"`
+	Size         int64 `json:"total_bytes"`
 }
 
 // transfers waits until there is a transfer of each kind.

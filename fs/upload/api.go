@@ -152,8 +152,8 @@ type Transfer struct {
 	Kind    string        `json:"kind"` // "upload"
 	Digest  digest.Digest `json:"digest"`
 	To      string        `json:"to"`
-	Done    int64         `json:"done"` // bytes
-	Size    int64         `json:"size"` // bytes
+	Done    int64         `json:"done_bytes"`
+	Size    int64         `json:"total_bytes"`
 	Started time.Time     `json:"started"`
 }
 

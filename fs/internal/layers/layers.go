@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -62,6 +63,8 @@ type Layers struct {
 	beside   sync.WaitGroup
 	archives archives
 	turns    *turns
+	// unpacked and unpackedBytes count what was unpacked since New.
+	unpacked, unpackedBytes atomic.Int64
 
 	stalledAfter, lookEvery time.Duration
 }
@@ -90,6 +93,19 @@ func New(o Options) (*Layers, error) {
 	s.failed, errs[1] = lru.New[digest.Digest, error](maxFailed)
 	s.checked, errs[2] = lru.New[digest.Digest, digest.Digest](maxChecked)
 	return s, errors.Join(errs[:]...)
+}
+
+// Stats are the counts of Layers since New.
+type Stats struct {
+	Unpacked int64 `json:"unpacked"`       // layers that this process unpacked
+	Bytes    int64 `json:"unpacked_bytes"` // that these layers have, unpacked
+	// Unusable counts the layers that are remembered because they can't be unpacked, whoever asks.
+	Unusable int `json:"unusable"`
+}
+
+// Stats gives the counts of this moment.
+func (s *Layers) Stats() Stats {
+	return Stats{s.unpacked.Load(), s.unpackedBytes.Load(), s.failed.Len()}
 }
 
 // Close closes the indexes and the archives that are open, after the calls of all other methods have returned.

@@ -143,6 +143,8 @@ func (u *unpacking) made(d digest.Digest, size int64) error {
 	default:
 		s.o.Store.Demote(packed)
 	}
+	s.unpacked.Add(1)
+	s.unpackedBytes.Add(size)
 	if x := s.kept(packed); x != nil {
 		s.report(u.layer, x)
 	}
