@@ -12,6 +12,7 @@ import (
 	"github.com/ocifs/ocifs/fs/internal/caller"
 	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/fs/internal/node"
+	"github.com/ocifs/ocifs/fs/prefetch"
 	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
 )
@@ -53,6 +54,9 @@ func (t *Tree) controlDir(at place) *controlDir {
 func (d *controlDir) Attr() node.Attr { return d.dirAttr("") }
 
 func (d *controlDir) Lookup(_ context.Context, name string) (node.Child, error) {
+	if name == prefetch.Name { // it isn't listed: no program reads it by chance
+		return node.Child{Name: name, Entry: &prefetchFile{d.at(name)}}, nil
+	}
 	now, ok := d.files[name]
 	if !ok {
 		return node.Child{}, node.ErrNotExist
@@ -200,7 +204,8 @@ func (t *Tree) stats() map[string]any {
 		"errors":       t.kernel.Failures().Count(),
 		"cache":        t.store.Stats(),
 		"layers":       t.layers.Stats(),
-		"uploads":      uploads, // by state
+		"prefetching":  t.sessions.count(), // programs for which something is brought
+		"uploads":      uploads,            // by state
 		"hosts":        t.hostStates(),
 	}
 }

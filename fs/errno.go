@@ -31,6 +31,8 @@ var verdicts = []node.Verdict{
 	{Is: rootfs.ErrTargetTooLong, Errno: syscall.ENAMETOOLONG, Hint: "the symlink's target has more than 4095 bytes, as the image has it or as it is shown: --symlinks verbatim shows it as it is"},
 	{Is: rootfs.ErrTargetLookups, Errno: syscall.ELOOP, Hint: "the symlink leads through too many others: --symlinks verbatim shows it as it is"},
 	{Is: layers.ErrDiffID, Errno: syscall.EBADMSG, Hint: "the image is broken, and runtimes refuse it too: tell those who built it. unpacked/ shows the layer as it is"},
+	{Is: errNothingToBring, Errno: syscall.EINVAL, Hint: "name images (REPOSITORY/tags/v1), files, or trees of files (REPOSITORY/tags/v1/rootfs)"},
+	{Is: errNoPlatform, Errno: syscall.ENOENT, Hint: "platforms/ of the image lists those that it has; --platform OS/ARCH picks one, --platform all brings all"},
 	{Is: errNoBlob, Errno: syscall.EPERM, Hint: "copy it instead (cp): a link can be made to files in blobs/ alone"},
 	{Is: upload.ErrMismatch, Errno: syscall.EBADMSG, Hint: "what was written isn't what the name promises: write it once more from its source, or put it into upload/blobs/ under any other name"},
 	{Is: upload.ErrNoManifest, Errno: syscall.EBADMSG, Hint: "only image manifests and indexes are pushed from here: a file of any other kind goes into upload/blobs/"},

@@ -89,6 +89,8 @@ type files struct {
 	image *layers.Image
 	// mtime is the time of directories that no entry of the archives describes.
 	mtime time.Time
+	// raw shows an archive as it is, with its whiteouts.
+	raw bool
 
 	mu sync.Mutex // guards told
 	// told are names of which somebody was told that they aren't shown: maxTold at most, so that
@@ -103,9 +105,9 @@ const (
 	maxTellings = 3
 )
 
-// newFiles makes the root of a tree. raw shows an archive as it is, with its whiteouts.
+// newFiles makes the root of a tree. raw is files.raw.
 func newFiles(at place, image *layers.Image, mtime time.Time, raw bool) *treeDir {
-	f := &files{image: image, mtime: mtime, told: map[string]bool{}}
+	f := &files{image: image, mtime: mtime, raw: raw, told: map[string]bool{}}
 	tree := rootfs.NewTree(image, rootfs.TreeOptions{
 		Raw: raw, Verbatim: at.tree.opts.VerbatimSymlinks, Note: func(n rootfs.Note) { f.tell(at, n) },
 	})

@@ -101,6 +101,7 @@ type Tree struct {
 	area      *upload.Area // nil in a read-only mount
 	guard     *guard.Guard // nil if no download is refused
 	layers    *layers.Layers
+	sessions  *sessions
 	tagDirs   tagDirs
 	shortcuts *known.Bounded[shortcutsKey, shortcuts]
 	referrers *known.Bounded[digest.Digest, referrers]
@@ -141,6 +142,7 @@ func New(o Options) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.sessions = newSessions(t)
 	t.known = known.New(known.Options{
 		Client: o.Client, Store: o.Store, TagTTL: o.TagTTL, ListTTL: o.ListTTL,
 		Epoch: epoch, Notify: t.notice, Panicked: t.kernel.Panicked, Logger: o.Logger,
@@ -194,6 +196,7 @@ func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
 // Close waits for pushes that are under way until ctx ends, and then cancels them. What is staged
 // and not pushed is kept, and logged.
 func (t *Tree) Close(ctx context.Context) error {
+	t.sessions.close()
 	t.known.Close()
 	t.layers.Close()
 	var err error

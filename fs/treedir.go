@@ -62,8 +62,12 @@ func (d *treeDir) AttrFor(ctx context.Context, by caller.Caller) (node.Attr, err
 	return d.attrOf(a, true), err
 }
 
-// reach gives the context of a call that may unpack layers.
+// reach gives the context of a call that may unpack layers. What the mount itself calls is charged
+// to the payer that ctx has.
 func (d *treeDir) reach(ctx context.Context, by caller.Caller) (context.Context, context.CancelFunc) {
+	if !by.Program {
+		return context.WithCancel(ctx)
+	}
 	return context.WithCancel(guard.WithPayer(ctx, guard.PayerOf(by)))
 }
 
@@ -183,3 +187,7 @@ func (d *treeDir) Xattrs() map[string]string {
 	}
 	return layerXattrs(d.image, layer, ino)
 }
+
+// whatIsHere gives the root of the same tree without what a download would have to bring, which is
+// layers.ErrNotHere.
+func (d *treeDir) whatIsHere() *treeDir { return newFiles(d.place, d.image.Here(), d.mtime, d.raw) }

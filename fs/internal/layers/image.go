@@ -21,6 +21,8 @@ import (
 type Image struct {
 	layers *Layers
 	config *v1.Descriptor // nil: no config promises diff IDs
+	// hereOnly brings nothing; see Here.
+	hereOnly bool
 	// from is the layer from which a listing asks for all layers down; -1: none is known.
 	from atomic.Int64
 
@@ -105,7 +107,7 @@ func (i *Image) diffIDs(ctx context.Context, r known.Repository) ([]digest.Diges
 
 // readDiffIDs reads the config. A request is sent if it isn't cached.
 func (i *Image) readDiffIDs(ctx context.Context, r known.Repository) ([]digest.Digest, error) {
-	f, err := i.layers.o.Store.Get(ctx, r.Want(*i.config))
+	f, err := i.openConfig(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("the image's config: %w", err)
 	}
@@ -159,6 +161,9 @@ func (i *Image) Layer(ctx context.Context, n int) (*rootfs.Index, error) {
 	l, err := i.At(ctx, n)
 	if err != nil {
 		return nil, err
+	}
+	if i.hereOnly {
+		return i.keptIndex(ctx, l)
 	}
 	if inListing(ctx) && int64(n) <= i.from.Load() {
 		for k := n - 1; k >= 0 && k >= n-besides; k-- {

@@ -106,6 +106,7 @@ var (
 	_ gofs.FileReader          = (*fileHandle)(nil)
 	_ gofs.FileReleaser        = (*fileHandle)(nil)
 	_ gofs.FilePassthroughFder = (*fileHandle)(nil)
+	_ gofs.FileIoctler         = (*fileHandle)(nil)
 )
 
 func (h *fileHandle) PassthroughFd() (int, bool) { return h.way.Fd, h.through }
@@ -118,6 +119,16 @@ func (h *fileHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.Rea
 		return nil, h.node.fail(ctx, "read", err)
 	}
 	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// Ioctl asks the content, if it can be asked. Every other file answers ENOTTY, as a disk does to a
+// command that it doesn't know.
+func (h *fileHandle) Ioctl(ctx context.Context, cmd uint32, _ uint64, input, _ []byte) (int32, syscall.Errno) {
+	c, ok := h.content.(asked)
+	if !ok {
+		return 0, syscall.ENOTTY
+	}
+	return 0, c.Ask(ctx, callerOf(ctx), cmd, input)
 }
 
 func (h *fileHandle) Release(context.Context) syscall.Errno {

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"math"
+	"syscall"
 
 	"github.com/ocifs/ocifs/fs/internal/caller"
 )
@@ -15,6 +16,12 @@ type Content interface {
 	// Way gives how the kernel reads the file. It is called once.
 	Way() Way
 	Close()
+}
+
+// asked is a Content that programs ask for something, by ioctl(2). Ask waits for nothing long, and
+// gives ENOTTY for a command that it doesn't know.
+type asked interface {
+	Ask(ctx context.Context, by caller.Caller, command uint32, question []byte) syscall.Errno
 }
 
 // Way says how the kernel reads an open file.
