@@ -125,12 +125,17 @@ type session struct {
 
 var _ node.Content = (*session)(nil)
 
-// Ask takes an ask.
+// Ask takes the ask in an ioctl.
 func (s *session) Ask(_ context.Context, by caller.Caller, command uint32, question []byte) syscall.Errno {
 	a, err := prefetch.Decode(command, question)
 	if err != nil {
 		return syscall.ENOTTY
 	}
+	return s.take(a, by)
+}
+
+// take takes an ask that is charged to a caller.
+func (s *session) take(a prefetch.Ask, by caller.Caller) syscall.Errno {
 	j, err := s.newJob(a, by)
 	if err != nil {
 		return syscall.EINVAL
