@@ -3,6 +3,7 @@ package fs
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -269,7 +270,7 @@ func TestAskingIsChargedToItsProgram(t *testing.T) {
 	w := walk(t, s, t.TempDir(), Options{MaxDownload: 1})
 	file := w.session()
 	defer file.Close()
-	me := caller.Caller{Program: true, Thread: uint32(syscall.Gettid())}
+	me := caller.Caller{Program: true, Thread: uint32(os.Getpid())}
 	if errno := file.take(prefetch.Ask{Path: w.host + "/r/tags/v1"}, me); errno != 0 {
 		t.Fatal(errno)
 	}
