@@ -2,8 +2,10 @@ package integration
 
 import (
 	"archive/tar"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -127,6 +129,7 @@ func TestInsideStrangeTrees(t *testing.T) {
 			t.Errorf("%s: names of one file:\n%s", how, d)
 		}
 	}
+	copiesAre(t, m, rootfs, strangeTree())
 	for path, text := range map[string]string{
 		"etc/passwd": "upper", "etc/new": "third", "links/a": "another", "links/b": "shared", "links/hs": "another", "links/early": "late",
 		"dup": "second", "dupfile": "a file", "w/one": "high", "w/two/x": "a parent that was a file", "names/\xff\xfe": "bytes",
@@ -167,6 +170,35 @@ func TestInsideStrangeTrees(t *testing.T) {
 	if got := m.sh("stat -c %%i %s/links/b %s/links/a %s/links/b | uniq | wc -l", rootfs, first, first); got != "1\n" {
 		t.Errorf("a file of a layer has %s inodes", got)
 	}
+}
+
+// copiesAre checks that copies of a directory by rsync and tar are as all says.
+func copiesAre(t *testing.T, m *mounted, dir string, all map[string]string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Log("only root can copy owners and devices")
+		return
+	}
+	out := t.TempDir()
+	for who, copies := range map[string]string{
+		"rsync": "rsync -aHX --numeric-ids " + dir + "/ .",
+		"tar":   "tar -C " + dir + "/ --numeric-owner --format=posix -c . | tar --numeric-owner -xp",
+	} {
+		copied, _ := entries(t, m.sh("mkdir %[1]s && cd %[1]s && %[2]s && %[3]s", filepath.Join(out, who), copies, attributes))
+		if d := differences(withoutLinks(copied), withoutLinks(all)); d != "" {
+			t.Errorf("the copy by %s:\n%s", who, d)
+		}
+	}
+}
+
+// withoutLinks takes the numbers of links away: those of the mount are the layer's.
+func withoutLinks(all map[string]string) map[string]string {
+	all = maps.Clone(all)
+	for name, stat := range all {
+		f := strings.Split(stat, " ")
+		all[name] = strings.Join(slices.Delete(f, 5, 6), " ")
+	}
+	return all
 }
 
 // A sparse file reads as the whole file, by whatever format tar wrote it.

@@ -15,15 +15,17 @@ demo=("${base[@]}")
 # The race detector links C; the rest are registries, readers and writers to test
 # against.
 test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone)
-# It reads the units that come along, and runs nothing.
-[ "$(uname -s)" = Darwin ] || test+=(systemd-analyze:systemd)
+# systemd-analyze reads the units that come along, and runs nothing. debootstrap makes a base system of
+# Debian, see setup_debian.
+[ "$(uname -s)" = Darwin ] || test+=(systemd-analyze:systemd debootstrap:debootstrap)
 
 # Peers that are Go modules, staticcheck among them, at the versions that
 # integration/go.mod pins. They go to bin/tools.
 peers=(crane oras regctl umoci staticcheck)
 
 here=$(cd "$(dirname "$0")" && pwd)
-tools=$(dirname "$here")/bin/tools
+bin=$(dirname "$here")/bin
+tools=$bin/tools
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -109,6 +111,23 @@ setup_peers() {
 	cp "$here/go.mod" "$stamp"
 }
 
+# setup_debian makes a base system of Debian once: the packages that every system has, unpacked and
+# not configured, which no test needs. Its owners and devices are root's to make: a test that isn't
+# root's does without it.
+setup_debian() {
+	local made=$bin/debian-bookworm.tar.gz dir=$bin/debian
+	[ ! -e "$made" ] && [ "$(uname -s)" != Darwin ] || return 0
+	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null || return 0
+	say "unpacking a base system of Debian with debootstrap into $made"
+	mkdir -p "$bin"
+	as_root rm -rf "$dir"
+	as_root env PATH="$PATH:/usr/sbin:/sbin" debootstrap --foreign --variant=minbase bookworm "$dir" </dev/null >"$bin/debootstrap.log" ||
+		die "debootstrap failed: see $bin/debootstrap.log"
+	as_root tar -C "$dir" --exclude=./debootstrap --sort=name --numeric-owner --format=posix -c . | gzip -1n >"$made.new"
+	mv "$made.new" "$made"
+	as_root rm -rf "$dir"
+}
+
 # package_of finds a peer among the tools of go.mod.
 package_of() {
 	go -C "$here" list -f '{{.ImportPath}}' tool | grep "/$1\$" ||
@@ -122,6 +141,7 @@ test)
 	setup_packages "${demo[@]}" "${test[@]}"
 	setup_fuse
 	setup_peers "${peers[@]}"
+	setup_debian
 	;;
 demo)
 	setup_packages "${demo[@]}"

@@ -8,6 +8,7 @@
 //	probe create|mkdir|remove|chmod PATH
 //	probe truncate [SIZE] PATH     truncate(2), to no byte unless a size is given
 //	probe setxattr|removexattr [NAME] PATH    the attribute user.probe, unless named
+//	probe xattrs PATH        NAME<TAB>ATTRIBUTE<TAB>HEX of each extended attribute of all files below
 //	probe readers N PATH     N threads read all of PATH at once: ok N SHA256
 //	probe at OFFSET LENGTH PATH    reads there: ok SHA256
 //	probe mmap PATH                maps all of it into memory: ok SHA256, or SIGBUS
@@ -111,6 +112,8 @@ func probe(what, path string, args []string) (string, error) {
 		return truncate(path, args)
 	case "setxattr":
 		return "ok", unix.Lsetxattr(path, attribute(args), []byte("x"), 0)
+	case "xattrs":
+		return xattrs(path)
 	case "removexattr":
 		return "ok", unix.Lremovexattr(path, attribute(args))
 	}
