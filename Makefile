@@ -10,7 +10,10 @@ ARGS   ?=
 BIN     := $(CURDIR)/bin
 TOOLS   := $(BIN)/tools
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -X main.version=$(VERSION)
+# The commit that is built, and its date in UTC: the same commit makes the same program.
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+DATE    := $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
 
 # The code is formatted and checked for both systems that it is written for.
 SYSTEMS := linux darwin

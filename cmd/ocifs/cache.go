@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +20,8 @@ func cacheCommand() *cobra.Command {
 		Long: `Look at the directory where blobs and manifests are kept, verify it, and make it
 smaller, or bound it. All of this can be done while mounts use it: programs that read go on
 reading, and what is needed again is downloaded again.`,
-		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: cobra.ArbitraryArgs,
+		RunE: needsCommand,
 	}
 	c.AddCommand(cacheStatsCommand(), cacheVerifyCommand(), cachePruneCommand(), cacheClearCommand(), cacheLimitCommand())
 	return c
@@ -38,7 +36,7 @@ type cacheCall struct {
 }
 
 // command makes c one that is called without arguments, with the flags that all have.
-// What it does is interrupted by signals.
+// The end of the command's context interrupts what it does.
 func (call *cacheCall) command(c *cobra.Command, run func(context.Context) error) *cobra.Command {
 	c.Args = arguments(cobra.NoArgs)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -46,11 +44,8 @@ func (call *cacheCall) command(c *cobra.Command, run func(context.Context) error
 		if err := call.open(); err != nil {
 			return err
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-		defer stop()
-		context.AfterFunc(ctx, stop) // a second signal ends it in any case
-		err := run(ctx)
-		if ctx.Err() != nil {
+		err := run(cmd.Context())
+		if cmd.Context().Err() != nil {
 			return fmt.Errorf("%s was interrupted", cmd.Name())
 		}
 		return err

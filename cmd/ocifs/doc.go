@@ -5,7 +5,7 @@
 //	ocifs doctor [HOST[/REPOSITORY]]   what keeps a mount or a registry from working
 //	ocifs cache stats|verify|prune|clear|limit    the cache, while mounts use it or not
 //	ocifs help [COMMAND|TOPIC]         the manual, whose texts are in the package manual
-//	ocifs version
+//	ocifs version                      the version, the commit, Go; --json
 //	ocifs completion bash|zsh|fish|powershell
 //
 // SOURCE picks the root of the tree: nothing (every registry), a host (ghcr.io)

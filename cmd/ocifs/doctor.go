@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -181,8 +179,7 @@ repository that has it already. No password and no token is ever printed.`,
 			if !asJSON {
 				d.out = cmd.OutOrStdout()
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
+			ctx := cmd.Context()
 			d.examine(ctx, t, *s)
 			if asJSON {
 				if err := d.print(cmd.OutOrStdout(), ctx.Err() == nil); err != nil {

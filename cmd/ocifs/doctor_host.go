@@ -45,7 +45,7 @@ type visit struct {
 // examineHost finds out whether the registry can be reached, lets the credential in,
 // and what it offers. Each step needs the one before.
 func (d *diagnosis) examineHost(ctx context.Context, t target, s settings, source auth.Source, cred auth.Credential) {
-	v := &visit{target: t, plain: slices.Contains(s.plainHTTP, t.host), finder: s.finder(nil, ""), source: source, cred: cred}
+	v := &visit{target: t, plain: slices.Contains(s.plainHTTP, t.host), finder: s.finder(nil), source: source, cred: cred}
 	v.client = registry.New(registry.Options{
 		UserAgent: "ocifs/" + versionString(), Credentials: source, PlainHTTP: s.plainHTTP, RetryMaxWait: patience,
 		Config: v.finder,

@@ -261,15 +261,15 @@ func TestFilesBelowTheMountAreNotRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	names := func(mountpoint string) (n int) {
-		for _, h := range new(settings).finder(nil, mountpoint).Hosts() {
+	names := func(mountpoints ...string) (n int) {
+		for _, h := range new(settings).finder(nil, mountpoints...).Hosts() {
 			if strings.HasSuffix(h, ".example") {
 				n++
 			}
 		}
 		return n
 	}
-	if n := names(""); n != 3 {
+	if n := names(); n != 3 {
 		t.Errorf("%d registries are read, want 3", n)
 	}
 	if n := names(config); n != 0 {

@@ -1,26 +1,40 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
-	"strings"
+	"os/signal"
+	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
-
-// version is stamped by the Makefile.
-var version = ""
 
 // usageError is what a person typed wrong: exit code 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// groups are the groups of commands in the help, each with the names of its commands.
+var groups = []struct {
+	id, title string
+	commands  []string
+}{
+	{"mounts", "Mounts:", []string{"mount", "unmount", "status", "prefetch"}},
+	{"upkeep", "Cache and diagnosis:", []string{"cache", "doctor"}},
+	{"program", "The program itself:", []string{"help", "version", "completion"}},
+}
+
 func main() {
 	completeEnvironment()
-	if err := rootCommand().Execute(); err != nil {
+	// The first SIGINT or SIGTERM ends the context of all commands; a second one ends the process
+	// in any case.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ocifs:", err)
 		if errors.As(err, new(usageError)) {
 			os.Exit(2)
@@ -38,26 +52,59 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q; see 'ocifs --help'", args[0])}
-			}
-			return cmd.Help()
-		},
+		RunE:          needsCommand,
 	}
 	root.SetVersionTemplate("ocifs {{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
-	})
-	root.AddCommand(mountCommand(), unmountCommand(), doctorCommand(), cacheCommand(), showCommand(), &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  arguments(cobra.NoArgs),
-		Run:   func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "ocifs", versionString()) },
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(mountCommand(), unmountCommand(), doctorCommand(), cacheCommand(), showCommand(), versionCommand())
 	root.SetHelpCommand(helpCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range root.Commands() {
+			if slices.Contains(g.commands, c.Name()) {
+				c.GroupID = g.id
+			}
+		}
+	}
+	addCompletions(root)
 	listTopics(root)
 	return root
+}
+
+// needsCommand runs a command that does nothing itself: it shows its help, or tells of a name
+// that none of the commands below it has.
+func needsCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(append(names, c.Name()), c.Aliases...)
+		}
+	}
+	meant := ""
+	if near := nearest(args[0], names); near != "" {
+		meant = fmt.Sprintf(" (is '%s %s' meant?)", cmd.CommandPath(), near)
+	}
+	return usageError{fmt.Errorf("there is no command %q%s; see '%s --help'", cmd.CommandPath()+" "+args[0], meant, cmd.CommandPath())}
+}
+
+// flagError tells of a mistake in flags, and of the flag that may be meant.
+func flagError(cmd *cobra.Command, err error) error {
+	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
+		return needsCommand(cmd, args) // the flag is one of the command that is misspelt
+	}
+	if unknown := new(pflag.NotExistError); errors.As(err, &unknown) {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+			err = fmt.Errorf("%w (is --%s meant?)", err, near)
+		}
+	}
+	return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 }
 
 // arguments makes what a check of arguments finds a usage error.
@@ -68,14 +115,4 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-func versionString() string {
-	if version != "" {
-		return version
-	}
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
-		return strings.Trim(b.Main.Version, "()")
-	}
-	return "devel"
 }

@@ -13,23 +13,28 @@ func nearest(misspelt string, names []string) string {
 	return best
 }
 
-// distance is how many characters have to be put in, left out or replaced to make b of a
-// (Levenshtein).
+// distance is how many characters have to be put in, left out, replaced, or swapped with the next,
+// to make b of a: the optimal string alignment distance.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1) // the distances of a[:i] to b[:j]
-	for j := range row {
-		row[j] = j
+	d := make([][]int, len(a)+1) // d[i][j] is the distance of a[:i] to b[:j]
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		d[i][0] = i
 	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := before
-			if a[i] != b[j] {
-				d = 1 + min(before, row[j], row[j+1])
+	for j := range d[0] {
+		d[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			replaced := d[i-1][j-1]
+			if a[i-1] != b[j-1] {
+				replaced++
 			}
-			before, row[j+1] = row[j+1], d
+			d[i][j] = min(replaced, d[i-1][j]+1, d[i][j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
 		}
 	}
-	return row[len(b)]
+	return d[len(a)][len(b)]
 }

@@ -7,15 +7,18 @@ import (
 	"github.com/ocifs/ocifs/registry/hosts"
 )
 
-// finder finds what people configured about registries. What is below mountpoint, where
-// that isn't "", is passed over: this process serves it, and would wait for itself.
-func (s *settings) finder(log *slog.Logger, mountpoint string) *hosts.Finder {
+// finder finds what people configured about registries. Files below the mountpoints are passed
+// over: a process that serves such a one would wait for itself.
+func (s *settings) finder(log *slog.Logger, mountpoints ...string) *hosts.Finder {
 	o := hosts.Usual()
 	if len(s.hostsDirs) > 0 {
 		o.Containerd = s.hostsDirs
 	}
-	if mountpoint != "" {
-		inside := func(path string) bool { return within(realPath(path), mountpoint) }
+	if len(mountpoints) > 0 {
+		inside := func(path string) bool {
+			path = realPath(path)
+			return slices.ContainsFunc(mountpoints, func(m string) bool { return within(path, m) })
+		}
 		o.Containerd = slices.DeleteFunc(slices.Clone(o.Containerd), inside)
 		o.Certs = slices.DeleteFunc(o.Certs, inside)
 		o.DaemonJSON = slices.DeleteFunc(o.DaemonJSON, inside)

@@ -111,13 +111,13 @@ var table = []setting{
 		text:  "where blobs and manifests are kept",
 		value: func(s *settings) value { return &text{&s.cacheDir, "DIR"} }},
 	{name: "cache-size", group: "cache", places: anywhere,
-		text:  "how much of the disk that takes at most: 500MB, 48GiB. It is kept there for all mounts that share it; while others use it, theirs stays, and 'ocifs cache limit' changes it. Without it, what is kept there, or 10GiB",
+		text:  "how much of its disk the cache takes at most: 500MB, 48GiB. The bound is kept in the directory, for all mounts that share it; while others use it, theirs stays, and 'ocifs cache limit' changes it. Without it, what is kept there, or 10GiB",
 		value: func(s *settings) value { return &s.cacheSize }},
 	{name: "tag-ttl", group: "cache", places: anywhere, unset: "1m",
 		text:  "how long a tag is believed before the registry is asked again",
 		value: func(s *settings) value { return (*duration)(&s.tagTTL) }},
 	{name: "list-ttl", group: "cache", places: anywhere, unset: "1m",
-		text:  "the same for lists of tags, repositories and referrers",
+		text:  "how long lists of tags, repositories and referrers are believed",
 		value: func(s *settings) value { return (*duration)(&s.listTTL) }},
 
 	{name: "plain-http", group: "registries", places: anywhere,
@@ -216,19 +216,11 @@ func (s *settings) register(c *cobra.Command, names ...string) {
 		v := row.value(s)
 		flag := f.VarPF(v, row.name, row.letter, row.text)
 		flag.DefValue = row.unset
-		switch v := v.(type) {
-		case *boolean:
+		if _, ok := v.(*boolean); ok {
 			flag.NoOptDefVal = "true"
-		case interface{ words() []string }:
-			complete := cobra.FixedCompletions(v.words(), cobra.ShellCompDirectiveNoFileComp)
-			if err := c.RegisterFlagCompletionFunc(row.name, complete); err != nil {
-				panic(err)
-			}
 		}
-		if v.Type() == "DIR" {
-			if err := c.MarkFlagDirname(row.name); err != nil {
-				panic(err)
-			}
+		if err := completeValue(c, row.name, v); err != nil {
+			panic(err) // the flag was made above
 		}
 	}
 }

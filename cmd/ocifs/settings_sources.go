@@ -129,7 +129,7 @@ type unknownSetting struct {
 func (e unknownSetting) Error() string {
 	s := fmt.Sprintf("%s: there is no setting %q", e.where, e.name)
 	if e.nearest != "" {
-		s += fmt.Sprintf("; is %q meant?", e.nearest)
+		s += fmt.Sprintf(" (is %q meant?)", e.nearest)
 	}
 	return s
 }

@@ -86,7 +86,7 @@ func TestLists(t *testing.T) {
 // in the environment with the variable.
 func TestMistakesAreNamed(t *testing.T) {
 	for in, want := range map[string]string{
-		"tag_ttl = '1s'\ncach-dir = '/x'":  `config.toml:2: there is no setting "cach-dir"; is "cache_dir" meant?`,
+		"tag_ttl = '1s'\ncach-dir = '/x'":  `config.toml:2: there is no setting "cach-dir" \(is "cache_dir" meant\?\)`,
 		"zzz = 1":                          `config.toml:1: there is no setting "zzz"$`,
 		"foreground = true":                `config.toml:1: there is no setting "foreground"`,
 		"[mount]\nxattr = true":            `config.toml:1: there is no setting "mount"`,
@@ -179,11 +179,11 @@ func TestOptions(t *testing.T) {
 		name, value string
 		has         bool
 	}{
-		`mount option: there is no setting "alow_other"; is "allow_other" meant?`: {"alow_other", "", false},
-		`mount option: there is no setting "foreground"`:                          {"foreground", "", false},
-		"mount option cache_size: it needs a value: cache_size=SIZE":              {"cache_size", "", false},
-		"mount option tag_ttl: it needs a value: tag_ttl=DURATION":                {"tag_ttl", "", true},
-		"mount option xattr: write true or false":                                 {"xattr", "maybe", true},
+		`mount option: there is no setting "alow_other" (is "allow_other" meant?)`: {"alow_other", "", false},
+		`mount option: there is no setting "foreground"`:                           {"foreground", "", false},
+		"mount option cache_size: it needs a value: cache_size=SIZE":               {"cache_size", "", false},
+		"mount option tag_ttl: it needs a value: tag_ttl=DURATION":                 {"tag_ttl", "", true},
+		"mount option xattr: write true or false":                                  {"xattr", "maybe", true},
 	} {
 		err := newSettings().setOption(o.name, o.value, o.has)
 		if err == nil || err.Error() != want {
