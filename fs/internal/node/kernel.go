@@ -46,6 +46,8 @@ type Kernel struct {
 	panics   atomic.Int64
 	through  atomic.Bool // the kernel reads cache files by itself
 	pruner   pruner
+	// operations counts the requests of the kernel.
+	operations *operations
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
@@ -63,7 +65,7 @@ func New(o Options) *Kernel {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	k := &Kernel{o: o, log: o.Logger, failures: newFailures(o.Logger, o.Quiet, o.Now)}
+	k := &Kernel{o: o, log: o.Logger, failures: newFailures(o.Logger, o.Quiet, o.Now), operations: newOperations()}
 	k.life, k.end = context.WithCancel(context.Background())
 	k.pruner.kernel, k.pruner.ask = k, k.forget
 	return k

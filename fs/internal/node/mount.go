@@ -51,8 +51,12 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 			return fuse.EIO
 		},
 	}
-	server, err := gofs.Mount(mountpoint, root, o)
+	server, err := fuse.NewServer(k.counted(root, o), mountpoint, &o.MountOptions)
 	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
+	}
+	go server.Serve()
+	if err := server.WaitMount(); err != nil { // Serve ends by itself
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
 	closeOnExec()
@@ -68,7 +72,12 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 // tests.
 func (k *Kernel) Bridge(top Directory) (fuse.RawFileSystem, *gofs.Inode) {
 	root, o := k.bridge(top)
-	return gofs.NewNodeFS(root, o), root.EmbeddedInode()
+	return k.counted(root, o), root.EmbeddedInode()
+}
+
+// counted gives the file system of a root node, which counts its requests.
+func (k *Kernel) counted(root shown, o *gofs.Options) fuse.RawFileSystem {
+	return &countedFS{gofs.NewNodeFS(root, o), k.operations}
 }
 
 // bridge gives the root node of a directory, and the options for go-fuse.
