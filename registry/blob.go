@@ -260,6 +260,9 @@ func (b *Body) openAt(at *endpoint) error {
 			if err != nil && (!errors.Is(err, errBroken) || b.breaks > b.c.retries(maxBreaks)) {
 				return err
 			}
+			if err != nil {
+				b.c.retried(b.call, err)
+			}
 			return b.openAt(at)
 		}
 		if b.isCoded(resp, b.Size) {
@@ -407,6 +410,8 @@ func (b *Body) again(cause error) error {
 			return b.call.body(b.ctx, cause)
 		}
 		b.c.opts.Logger.Info("a blob broke off and is continued", "blob", b.call.name, "offset", b.offset, "cause", cause)
+		b.call.at = b.from[0]
+		b.c.retried(b.call, cause)
 		if b.breaks > 1 {
 			t := time.NewTimer(time.Duration(b.breaks) * 100 * time.Millisecond)
 			select {

@@ -58,6 +58,8 @@ type Options struct {
 	Downloads int
 	// Uploads bounds the blob bodies that are sent at once to one host; 0 or less: 4.
 	Uploads int
+	// Observer is told what goes over the wire; nil: nobody is.
+	Observer Observer
 	// Logger is told of requests (debug), of what is tried again or passed over (info), and
 	// of what registries warn of (warn). No secret is logged; nil: silent.
 	Logger *slog.Logger
@@ -143,6 +145,9 @@ func newClient(o Options, b bounds) *Client {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Observer == nil {
+		o.Observer = noObserver{}
+	}
 	b.list = cmp.Or(b.list, maxListTotal)
 	b.closing = cmp.Or(b.closing, closeTimeout)
 	b.unsized = cmp.Or(b.unsized, maxUnsized)
@@ -162,9 +167,10 @@ func newClient(o Options, b bounds) *Client {
 	c.cancelled.L = &c.mu
 	c.transports = &serverTransports{endpoint: c.ofServer, own: o.Transport, usual: newTransports(hosts.Endpoint{}), all: map[*transports]bool{}}
 	c.auth = &auth.Authorizer{
-		Next: &agent{o.UserAgent, &transport.Identity{Next: &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses,
+		Next: &agent{o.UserAgent, &transport.Identity{Next: &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses, Retried: o.Observer.Retried,
 			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback, Fallback: c.fallsBack,
-				Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer, FromStart: o.Transport != nil}}}}}},
+				Next: &transport.Observe{Exchanged: o.Observer.Exchanged, Downloaded: o.Observer.Downloaded, Uploaded: o.Observer.Uploaded,
+					Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer, FromStart: o.Transport != nil}}}}}}},
 		Source: o.Credentials,
 		Log:    o.Logger,
 		PlainOK: func(host string) bool {

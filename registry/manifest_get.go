@@ -84,6 +84,7 @@ func (c *Client) manifest(ctx context.Context, k call, want digest.Digest) (*Man
 		if !errors.Is(err, errBroken) || errors.Is(err, ErrTimeout) || attempt >= c.retries(2) {
 			return m, err
 		}
+		c.retried(k, err)
 	}
 }
 

@@ -170,5 +170,6 @@ func (c *Client) put(ctx context.Context, k call, m *Manifest) (http.Header, err
 		if err := transport.Sleep(ctx, c.bounds.pauses[attempt]); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", k.op(), k.name, err)
 		}
+		c.retried(k, err)
 	}
 }

@@ -137,6 +137,7 @@ func (c *Client) page(ctx context.Context, k call) (p page, at, next *url.URL, e
 		b, err := readAll(resp, maxPage)
 		if err != nil {
 			if err = k.body(ctx, err); errors.Is(err, errBroken) && !errors.Is(err, ErrTimeout) && attempt < c.retries(2) {
+				c.retried(k, err)
 				continue
 			}
 			return page{}, nil, nil, err

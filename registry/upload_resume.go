@@ -117,6 +117,7 @@ func (u *upload) again(ctx context.Context, cause error) (there bool, err error)
 		pause := max(u.c.bounds.pauses[u.tries], e.wait)
 		u.tries++
 		u.waited += e.wait
+		u.c.retried(u.startCall(""), e)
 		if err := transport.Sleep(ctx, pause); err != nil {
 			return false, fmt.Errorf("%s: %w", u.name(), err)
 		}

@@ -23,8 +23,7 @@ func (t *Identity) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	isContent := resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent
-	if !isContent || !PlanOf(req.Context()).Bulk {
+	if !isContent(resp) || !PlanOf(req.Context()).Bulk {
 		Decode(resp)
 	}
 	return resp, nil

@@ -5,6 +5,7 @@
 //	Follow   goes where a redirect leads, by the policy for addresses
 //	Retry    tries again what may pass, and waits as it is told
 //	Plain    speaks http where a loopback host doesn't speak https
+//	Observe  tells what goes over the wire
 //	Idle     ends exchanges that fall silent
 //
 // What is repeated or redirected needs a body that can be had again, by GetBody.

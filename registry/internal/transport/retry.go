@@ -27,6 +27,9 @@ type Retry struct {
 	Next    http.RoundTripper
 	MaxWait time.Duration   // of all waits of one request together
 	Pauses  []time.Duration // between attempts; nil: DefaultPauses
+	// Retried is told that a request to a host is sent again, and the reason; nil: nobody is
+	// told.
+	Retried func(host, reason string)
 
 	mu     sync.Mutex       // guards delays; no other lock is taken under it
 	delays map[string]delay // by the host that asked for it; nil: none yet
@@ -163,6 +166,13 @@ func (t *Retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		waited += pause
+		if t.Retried != nil {
+			reason := AgainAfter(err)
+			if err == nil {
+				reason = againAfterAnswer(resp, asked)
+			}
+			t.Retried(strings.ToLower(req.URL.Host), reason)
+		}
 	}
 }
 
