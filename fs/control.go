@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,10 +41,13 @@ func (t *Tree) controlDir(at place) *controlDir {
 		d.files[name] = (&replacedFile{place: at.at(name), render: render}).now
 	}
 	// Some figures, such as the size of the heap, change whenever somebody looks at them. tar
-	// and cp stat a file, open it, and compare. So an edition of stats.json is kept for a
-	// second.
-	stats := func() []byte { return indented(t.stats()) }
-	d.files["stats.json"] = (&replacedFile{place: at.at("stats.json"), render: stats, keep: time.Second}).now
+	// and cp stat a file, open it, and compare.
+	for name, render := range map[string]func() []byte{
+		"stats.json": func() []byte { return indented(t.stats()) },
+		"metrics":    t.metrics,
+	} {
+		d.files[name] = (&replacedFile{place: at.at(name), render: render, keep: time.Second}).now
+	}
 	d.files["errors.jsonl"] = func() node.File {
 		log := t.kernel.Failures().Log()
 		return &errorLogFile{at.at("errors.jsonl"), log, log.Start()}
@@ -78,16 +82,25 @@ func (d *controlDir) List(context.Context) (node.Listing, error) {
 type replacedFile struct {
 	place
 	render func() []byte
-	keep   time.Duration // how long an edition is kept, whatever changes
+	// keep is how long an edition that was looked at is kept for the next open, whatever
+	// changes. After that open, the next look finds a new one. 0: it isn't kept.
+	keep time.Duration
 
-	mu   sync.Mutex // guards last
-	last *edition   // the last result of now; nil: none
+	mu       sync.Mutex // guards the fields below; no other lock is taken under it
+	last     *edition   // the last result of now; nil: none
+	rendered time.Time  // when render gave the bytes of last, most recently
 }
 
 // edition is one version of a replacedFile. Its bytes don't change.
 type edition struct {
 	small
 	number uint64
+	opened atomic.Bool // a program has opened it since it was rendered
+}
+
+func (e *edition) Open(ctx context.Context, by caller.Caller) (node.Content, error) {
+	e.opened.Store(true)
+	return e.small.Open(ctx, by)
 }
 
 func (e *edition) Attr() node.Attr {
@@ -104,14 +117,16 @@ func (f *replacedFile) now() node.File {
 	b := f.render()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.rendered = f.tree.opts.now()
 	number := uint64(0)
 	if f.last != nil {
 		if bytes.Equal(f.last.bytes, b) {
+			f.last.opened.Store(false)
 			return f.last
 		}
 		number = f.last.number + 1
 	}
-	f.last = &edition{small{f.place, b, "", f.tree.opts.now()}, number}
+	f.last = &edition{small: small{f.place, b, "", f.rendered}, number: number}
 	return f.last
 }
 
@@ -119,7 +134,7 @@ func (f *replacedFile) now() node.File {
 func (f *replacedFile) recent() *edition {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.last != nil && f.tree.opts.now().Sub(f.last.mtime) < f.keep {
+	if f.last != nil && !f.last.opened.Load() && f.tree.opts.now().Sub(f.rendered) < f.keep {
 		return f.last
 	}
 	return nil

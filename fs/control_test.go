@@ -196,7 +196,7 @@ func TestControlFilesAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	l, err := c.Entry.(node.Directory).List(t.Context())
-	if got, want := strings.Join(l.Names, " "), "config.json errors.jsonl stats.json transfers.json uploads.json version"; got != want || err != nil {
+	if got, want := strings.Join(l.Names, " "), "config.json errors.jsonl metrics stats.json transfers.json uploads.json version"; got != want || err != nil {
 		t.Errorf("it lists %q, %v; want %q", got, err, want)
 	}
 	if _, err := c.Entry.(node.Directory).Lookup(t.Context(), "none"); !errors.Is(err, node.ErrNotExist) {

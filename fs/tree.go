@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -14,6 +15,7 @@ import (
 	"github.com/ocifs/ocifs/fs/internal/guard"
 	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/fs/internal/layers"
+	"github.com/ocifs/ocifs/fs/internal/metrics"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/upload"
 	"github.com/ocifs/ocifs/registry"
@@ -38,6 +40,8 @@ type Options struct {
 
 	Client *registry.Client
 	Store  *cache.Store
+	// Traffic is the Observer of Client; nil: .ocifs/metrics has nothing of the requests.
+	Traffic *Traffic
 	// Hosts gives the hosts that a listing of the root names from the start, such as those
 	// with credentials. Nil: none.
 	Hosts func() []string
@@ -83,7 +87,7 @@ type Options struct {
 }
 
 // Tree is a mounted tree, or one to be mounted. It is safe for concurrent use. New sets all
-// fields, and nothing changes them later.
+// fields, and nothing changes them later but mountpoint.
 type Tree struct {
 	opts  Options
 	store *cache.Store
@@ -105,6 +109,9 @@ type Tree struct {
 	tagDirs   tagDirs
 	shortcuts *known.Bounded[shortcutsKey, shortcuts]
 	referrers *known.Bounded[digest.Digest, referrers]
+	// hostLabels bounds the registries that .ocifs/metrics names.
+	hostLabels *metrics.Names
+	mountpoint atomic.Pointer[string] // nil: the tree isn't mounted
 }
 
 // New makes a tree, without a request to any registry. The caller calls Close after the unmount.
@@ -128,7 +135,7 @@ func New(o Options) (*Tree, error) {
 	t := &Tree{
 		opts: o, guard: guarded, store: o.Store, log: o.Logger, started: o.now(),
 		uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		shortcuts: newShortcuts(), referrers: newReferrers(),
+		shortcuts: newShortcuts(), referrers: newReferrers(), hostLabels: metrics.NewNames(maxHosts),
 	}
 	t.kernel = node.New(node.Options{
 		Verdicts: verdicts, Quiet: guard.ToldBefore, LookupBound: o.LookupBound, MaxNodes: maxNodes,
@@ -190,6 +197,7 @@ func (t *Tree) top() (node.Directory, error) {
 // passthroughFile is a file next to the cache's blobs, or "". With it, Mount tries once whether
 // the kernel may read cache files without asking this process.
 func (t *Tree) Mount(mountpoint, passthroughFile string) (*fuse.Server, error) {
+	t.mountpoint.Store(&mountpoint)
 	return t.kernel.Mount(t.root, mountpoint, passthroughFile)
 }
 

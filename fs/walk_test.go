@@ -34,7 +34,8 @@ func walk(t *testing.T, s *registrytest.Server, cacheDir string, o Options) *wal
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := registry.New(registry.Options{PlainHTTP: []string{s.Host}, RetryMaxWait: 1})
+	o.Traffic = NewTraffic()
+	client := registry.New(registry.Options{PlainHTTP: []string{s.Host}, RetryMaxWait: 1, Observer: o.Traffic})
 	o.Client, o.Store = client, store
 	if o.TagTTL == 0 {
 		o.TagTTL = 1

@@ -124,6 +124,7 @@ func serve(s settings, source, host, path, mountpoint string) error {
 	defer store.Close()
 	credentials := auth.Default(log, mountpoint)
 	finder := s.finder(log, mountpoint)
+	traffic := fs.NewTraffic()
 	client := registry.New(registry.Options{
 		UserAgent:    "ocifs/" + versionString(),
 		Credentials:  credentials,
@@ -131,12 +132,13 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		Config:       finder,
 		RetryMaxWait: max(s.retryMaxWait, 1), // zero is the client's own choice
 		Downloads:    s.connections,
+		Observer:     traffic,
 		Logger:       log,
 	})
 	defer client.Close()
 	tree, err := fs.New(fs.Options{
 		Host: host, Path: path,
-		Client: client, Store: store, Hosts: func() []string { return append(auth.Hosts(credentials), finder.Hosts()...) },
+		Client: client, Store: store, Traffic: traffic, Hosts: func() []string { return append(auth.Hosts(credentials), finder.Hosts()...) },
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
 		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize), MaxDownload: int64(s.maxDownload),
 		VerbatimSymlinks: s.symlinks == symlinksVerbatim, UnpackedBytes: int64(s.unpackedSize),
