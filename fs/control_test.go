@@ -228,7 +228,7 @@ func TestTheFiguresTellOfUnpackedLayers(t *testing.T) {
 	if got.Layers.Unpacked != 2 || got.Layers.Bytes != int64(len(one)+len(two)) {
 		t.Errorf("stats.json has %+v of two layers with %d bytes", got.Layers, len(one)+len(two))
 	}
-	if got.Cache.Indexes != 3 || got.Cache.Bytes == 0 { // two of layers, one of the config
+	if got.Cache.Indexes != 4 || got.Cache.Bytes == 0 { // two of layers, one of the config, one of the manifest
 		t.Errorf("stats.json has %+v of the indexes", got.Cache)
 	}
 }
