@@ -109,6 +109,12 @@
 // stands behind layers; Options.Uploads limits those that are sent. A call that is over a limit
 // waits, as long as its context lets it.
 //
+// # Observing
+//
+// [Options.Observer] is told of each request, each retry, and the bytes of blobs, at the one place
+// where they go over the wire. The client keeps no counts of its own: a program counts what it shows.
+// [Client.State] tells how the registries are doing.
+//
 // A server that didn't answer isn't asked again for as long as it took to find that
 // out, and one that refused at once not for a moment: reads fail at once then, with the
 // same error. Blobs that are under way, and writes, do ask it.
