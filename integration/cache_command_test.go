@@ -140,51 +140,6 @@ func TestCacheCommandsWithALiveMount(t *testing.T) {
 	}
 }
 
-// A damaged blob is found, set aside, and fetched again by the mount that lives, though
-// the kernel has read what is wrong before, and may have kept it.
-func TestCacheVerifyFindsAFlippedByte(t *testing.T) {
-	t.Parallel()
-	cache := filepath.Join(t.TempDir(), "cache")
-	first := newBroken(t, 2*mib, mounting{cache: cache})
-	first.probe(first.whole(), "read", first.file)
-	first.unmount()
-	file := first.cacheFile(first.layer.Digest.Encoded())
-	flipped := must(os.ReadFile(file))(t)
-	flipped[mib] ^= 1
-	if err := os.WriteFile(file, flipped, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b := *first
-	b.mounted = testMount(t, mounting{cache: cache})
-	b.file = b.at(b.s, testImage, "tags/v1/files/noise")
-	if got := b.probed("read", b.file); got == b.whole() {
-		t.Fatal("the byte isn't flipped")
-	}
-	var got struct {
-		OK      bool
-		Damaged []struct{ Digest, Why, Aside string }
-	}
-	b.cacheJSON(1, "verify", &got)
-	if got.OK || len(got.Damaged) != 1 || got.Damaged[0].Digest != b.layer.Digest.String() {
-		t.Fatalf("found %+v", got)
-	}
-	if _, err := os.Stat(got.Damaged[0].Aside); err != nil {
-		t.Error(err)
-	}
-	if n := b.cacheStats().Quarantined.Files; n != 1 {
-		t.Errorf("%d are set aside", n)
-	}
-	b.probe(b.whole(), "read", b.file)
-	if r := b.cache(0, "verify"); !strings.Contains(r.Stdout, "0 damaged") {
-		t.Errorf("again:\n%s", r.Stdout)
-	}
-	b.probe(b.whole(), "read", b.file)
-	b.cache(0, "prune")
-	if n := b.cacheStats().Quarantined.Files; n != 0 {
-		t.Errorf("%d are set aside after a prune", n)
-	}
-}
-
 // After a kill the next mount shows no byte of what the one that was killed wrote and the disk
 // lost, and what wasn't pushed is named, and goes by its name alone.
 func TestCacheAfterAKill(t *testing.T) {
@@ -239,22 +194,4 @@ func TestCacheAfterAKill(t *testing.T) {
 	left("after clear", true)
 	again.cache(0, "clear --unpushed")
 	left("after clear --unpushed", false)
-}
-
-// What is no cache is refused, where there is none that is said, and nothing is made.
-func TestCacheCommandsLeaveWhatIsNoCacheAlone(t *testing.T) {
-	t.Parallel()
-	c := newCommand(t)
-	c.ends(0, "mkdir $HOME/data && echo precious >$HOME/data/file")
-	for _, command := range []string{"stats", "verify", "prune", "clear"} {
-		c.ends(1, "ocifs cache "+command+" --cache-dir $HOME/data")
-		if r := c.ends(0, "ocifs cache "+command+" --cache-dir $HOME/none"); !strings.Contains(r.Stdout, "no cache") {
-			t.Errorf("%s says %q", command, r.Stdout)
-		}
-	}
-	c.ends(0, "ocifs cache stats --json | jq -e '.exists == false'") // the usual one
-	c.ends(0, "grep -qx precious $HOME/data/file && [ $(ls -A $HOME/data) = file ] && ! test -e $HOME/none && ! test -e $HOME/cache-home")
-	for _, args := range []string{"frob", "prune --to much", "prune --older-than 0s", "prune --older-than soon", "stats here"} {
-		c.ends(2, "ocifs cache "+args)
-	}
 }

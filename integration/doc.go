@@ -11,7 +11,7 @@
 // network is bad), mass_reading (programs that go through everything), memory (a bound,
 // whatever is named), stall (what one program waits for keeps no other waiting), cache,
 // stacked (overlayfs over and below), inside (the files inside images: strange trees,
-// costs, errors, what others see, chroot), space (what df says), command. The tests build
+// costs, errors, what others see, chroot), space (what df says), command, units (systemd's), script (what a person types, in testdata/script). The tests build
 // the program first, with the race detector, and mount that one; where memory is measured
 // they mount the plain one.
 package integration

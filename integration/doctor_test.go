@@ -10,7 +10,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,6 +19,43 @@ import (
 	"github.com/ocifs/ocifs/integration/internal/mount"
 	"github.com/ocifs/ocifs/integration/internal/registries"
 )
+
+// command runs ocifs with a home and a cache of the test's own. What needs no server that
+// misbehaves is a script: see TestScripts.
+type command struct {
+	t    *testing.T
+	home string
+}
+
+func newCommand(t *testing.T) *command { return &command{t, t.TempDir()} }
+
+// run runs a script in which `ocifs` is the program.
+func (c *command) run(script string) mount.Result {
+	c.t.Helper()
+	env := append(mount.Env(c.home, toolsDir), "XDG_CACHE_HOME="+c.home+"/cache-home", "XDG_STATE_HOME="+c.home+"/state",
+		"GORACE=halt_on_error=1 exitcode=66 log_path="+c.home+"/race")
+	r, err := mount.Run(limit(c.t, time.Minute), env, fmt.Sprintf("ocifs() { %s \"$@\"; }\n%s", quote(raceBin), script))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return r
+}
+
+// ends checks the exit code, and that a failure comes with a sentence.
+func (c *command) ends(code int, script string) mount.Result {
+	c.t.Helper()
+	r := c.run(script)
+	if r.Code != code {
+		c.t.Errorf("%s: exit code %d, want %d\n%s%s", script, r.Code, code, r.Stdout, r.Stderr)
+	}
+	if code != 0 && strings.TrimSpace(r.Stderr) == "" {
+		c.t.Errorf("%s: failed without a word", script)
+	}
+	if strings.Contains(r.Stderr, "panic") || strings.Contains(r.Stderr, "goroutine ") {
+		c.t.Errorf("%s: %s", script, r.Stderr)
+	}
+	return r
+}
 
 // diagnosis is what `ocifs doctor --json` prints.
 type diagnosis struct {
@@ -71,62 +107,6 @@ func (d diagnosis) says(t *testing.T, name, state, found, next string) {
 	}
 	if state != "" {
 		t.Errorf("nothing is said of %s", name)
-	}
-}
-
-// This machine can mount, and doctor finds that out by doing it.
-func TestDoctorOfThisMachine(t *testing.T) {
-	t.Parallel()
-	c := newCommand(t)
-	d := c.doctor(0, "")
-	for _, name := range []string{"device", "privilege", "mount", "cache", "files"} {
-		d.says(t, name, "ok", "", "")
-	}
-	d.says(t, "connection", "", "", "")
-	if _, err := os.Stat(filepath.Join(c.home, "cache-home")); err == nil {
-		t.Error("doctor made the cache")
-	}
-	text := c.ends(0, "export TMPDIR=$HOME/tmp && ocifs doctor").Stdout
-	for _, want := range []string{"machine\n", "✓ mount", "\ncredentials\n"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("it prints no %q:\n%s", want, text)
-		}
-	}
-	c.leftNothing()
-	wrong := c.doctor(1, "--cache-dir /dev/null/cache")
-	wrong.says(t, "cache", "wrong", "/dev/null", "--cache-dir")
-	wrong.says(t, "mount", "ok", "", "")
-}
-
-// What keeps a machine from mounting is named, each thing by its own sentence.
-func TestDoctorOfAMachineThatCannotMount(t *testing.T) {
-	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Log("only root can take away what a mount needs: it is tested as far as it goes")
-		return
-	}
-	c := newCommand(t)
-	for name, m := range map[string]struct{ in, check, found, next string }{
-		"no device":    {"unshare -m sh -c 'mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec \"$@\"' sh", "device", "/dev/fuse isn't here", "--device /dev/fuse"},
-		"no privilege": {"setpriv --bounding-set -sys_admin --inh-caps -sys_admin", "privilege", "CAP_SYS_ADMIN", "--cap-add SYS_ADMIN"},
-		"no helper":    {"setpriv --reuid 65534 --regid 65534 --clear-groups env PATH=/nonexistent", "privilege", "fusermount3", "fuse3"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			// Where root's own files can't be read, and by another user.
-			script := fmt.Sprintf("bin=$(mktemp -d /tmp/ocifs-doctor-test-XXXXXX) && trap 'rm -rf $bin' EXIT && chmod 755 $bin && cp %s $bin/ocifs && "+
-				"mkdir -p -m 1777 $bin/tmp && TMPDIR=$bin/tmp XDG_CACHE_HOME=$bin/tmp GORACE= %s $bin/ocifs doctor --json; code=$?; ls -A $bin/tmp >&2; exit $code", quote(plainBin), m.in)
-			r := c.ends(1, script)
-			var d diagnosis
-			if err := json.Unmarshal([]byte(r.Stdout), &d); err != nil {
-				t.Fatalf("%v in %q %s", err, r.Stdout, r.Stderr)
-			}
-			d.says(t, m.check, "wrong", m.found, m.next)
-			d.says(t, "mount", "wrong", "no mount can be made", "above")
-			d.says(t, "passthrough", "", "", "")
-			if strings.Contains(r.Stderr, "ocifs-doctor-") {
-				t.Errorf("it left something behind: %s", r.Stderr)
-			}
-		})
 	}
 }
 
@@ -272,9 +252,6 @@ func TestDoctorOfARegistryThatCannotBeReached(t *testing.T) {
 			t.Errorf("with %s it prints\n%s", setting, r.Stdout)
 		}
 	}
-	for _, args := range []string{"alpine", "ghcr.io/UPPER", "a b", "ghcr.io b", "--no-such-flag", "--plain-http 'no host'"} {
-		c.ends(2, "ocifs doctor "+args)
-	}
 }
 
 // A server with a foreign authority is told for it, with where to put its
@@ -315,40 +292,6 @@ func TestDoctorOfACertificate(t *testing.T) {
 		t.Errorf("it prints\n%s", r.Stdout)
 	}
 	c.leftNothing()
-}
-
-// The mount of an ocifs that died is found, and what is said to take it away does.
-func TestDoctorOfALeftover(t *testing.T) {
-	t.Parallel()
-	m := testMount(t, mounting{})
-	c := newCommand(t)
-	leftover := func() string {
-		for _, check := range c.doctor(0, "").Checks { // it is no fault of this machine
-			if check.Name == "leftover" && strings.Contains(check.Found, m.Dir+" ") {
-				if check.State != "warning" {
-					t.Errorf("it is %s", check.State)
-				}
-				return check.Next
-			}
-		}
-		return ""
-	}
-	if next := leftover(); next != "" {
-		t.Errorf("a mount that lives is said to be dead: %s", next)
-	}
-	m.killed = true
-	must(0, m.Signal(9))(t)
-	if _, err := m.Wait(10 * time.Second); err != nil {
-		t.Fatal(err)
-	}
-	_, command, _ := strings.Cut(leftover(), ": ")
-	if command != "ocifs unmount "+m.Dir {
-		t.Fatalf("it says %q", command)
-	}
-	c.ends(0, command)
-	if mount.Mounted(m.Dir) || leftover() != "" {
-		t.Error("it is still there")
-	}
 }
 
 // Who interrupts doctor gets the prompt back at once, and nothing is left.
