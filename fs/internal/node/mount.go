@@ -33,7 +33,7 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 		Name:       FSType,
 		FsName:     FSType,
 		AllowOther: k.o.AllowOther,
-		Options:    mountOptions(k.o.ReadOnly),
+		Options:    mountOptions(mountpoint, k.o.ReadOnly),
 		// Reads that wait for a download mustn't keep other requests from being sent.
 		MaxBackground:        512,
 		MaxWrite:             maxRequest,

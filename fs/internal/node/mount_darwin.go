@@ -1,16 +1,23 @@
 package node
 
-import "github.com/hanwen/go-fuse/v2/fuse"
+import (
+	"path/filepath"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
 
 const directMount = false
 
 func directMountFlags(bool) uintptr { return 0 }
 
-func mountOptions(readOnly bool) []string {
+// mountOptions are macFUSE's own: the Finder shows the volume by the name of its mountpoint, and its
+// ._ and .DS_Store files don't get into upload/. Permission checks are as on Linux.
+func mountOptions(mountpoint string, readOnly bool) []string {
+	options := []string{"volname=" + filepath.Base(mountpoint), "noappledouble"}
 	if readOnly {
-		return []string{"ro", "default_permissions"}
+		return append(options, "ro", "default_permissions")
 	}
-	return nil
+	return options
 }
 
 func closeOnExec() {}

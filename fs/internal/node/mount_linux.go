@@ -26,7 +26,7 @@ func directMountFlags(readOnly bool) uintptr {
 // mountOptions leaves permission checks to the kernel if nothing can be written. In a writable
 // mount the nodes check permissions, because the kernel would answer EACCES for a directory of
 // mode 0555, and the true answer is EROFS.
-func mountOptions(readOnly bool) []string {
+func mountOptions(_ string, readOnly bool) []string {
 	switch {
 	case !readOnly:
 		return nil
