@@ -29,7 +29,7 @@ func helpCommand() *cobra.Command {
 				}
 			}
 			if len(args) == 0 {
-				for _, t := range topics(c.Root()) {
+				for _, t := range topics() {
 					names = append(names, cobra.CompletionWithDesc(t.Name, t.Summary))
 				}
 			}
@@ -48,7 +48,7 @@ func help(c *cobra.Command, args []string) error {
 	}
 	// Find gives the root for an argument that names no command.
 	if len(args) == 1 {
-		for _, t := range topics(c.Root()) {
+		for _, t := range topics() {
 			if t.Name == args[0] {
 				bold := isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""
 				_, err := fmt.Fprint(c.OutOrStdout(), t.Text(bold))
@@ -70,34 +70,58 @@ func helpNames(root *cobra.Command) (names []string) {
 			names = append(names, c.Name())
 		}
 	}
-	for _, t := range topics(root) {
+	for _, t := range topics() {
 		names = append(names, t.Name)
 	}
 	return names
 }
 
-// topics is the manual, with the tables that are made from the program itself.
-func topics(root *cobra.Command) []manual.Topic {
-	return manual.Topics(map[string][]manual.Entry{"settings": settingsTable(root)})
+// topics is the manual, with the table of settings that the program itself works by.
+func topics() []manual.Topic {
+	return manual.Topics(map[string][]manual.Entry{"settings": settingsTable()})
 }
 
 // settingsTable is the settings of 'ocifs mount' for the manual.
-func settingsTable(root *cobra.Command) []manual.Entry {
-	mount, _, err := root.Find([]string{"mount"})
-	if err != nil {
-		return nil
-	}
+func settingsTable() []manual.Entry {
+	s := newSettings()
 	var all []manual.Entry
-	mount.Flags().VisitAll(func(f *pflag.Flag) {
+	for _, row := range table {
+		meaning := row.text
+		if row.unset != "" {
+			meaning += ". Default: " + row.unset
+		}
+		if row.places&^inOverall == byFlag {
+			meaning += ". A flag alone"
+		}
+		all = append(all, manual.Entry{Term: flagTerm(row.letter, row.name, row.value(s).Type()), Meaning: meaning})
+	}
+	return all
+}
+
+// flagTerm is how the manual names a flag with its value.
+func flagTerm(letter, name, kind string) string {
+	term := "--" + name
+	if letter != "" {
+		term = "-" + letter + ", " + term
+	}
+	if kind != "" && kind != "bool" {
+		term += " " + kind
+	}
+	return "`" + term + "`"
+}
+
+// flagsTable is flags for the manual.
+func flagsTable(flags *pflag.FlagSet) []manual.Entry {
+	var all []manual.Entry
+	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Hidden || f.Name == "help" {
 			return
 		}
 		kind, text := pflag.UnquoteUsage(f)
-		term := strings.TrimSpace("--" + f.Name + " " + kind)
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" {
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" && f.DefValue != "0s" {
 			text += ". Default: " + f.DefValue
 		}
-		all = append(all, manual.Entry{Term: "`" + term + "`", Meaning: text})
+		all = append(all, manual.Entry{Term: flagTerm(f.Shorthand, f.Name, kind), Meaning: text})
 	})
 	return all
 }
@@ -105,7 +129,7 @@ func settingsTable(root *cobra.Command) []manual.Entry {
 // listTopics makes the root's help name the topics.
 func listTopics(root *cobra.Command) {
 	var b strings.Builder
-	for _, t := range topics(root) {
+	for _, t := range topics() {
 		fmt.Fprintf(&b, "\n  %-11s %s", t.Name, t.Summary)
 	}
 	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}\nTopics of the manual, shown by 'ocifs help TOPIC':" + b.String() + "\n{{end}}")

@@ -25,7 +25,7 @@ func TestHelpShowsTheTopics(t *testing.T) {
 	if err != nil || !strings.Contains(overview, "unmount") {
 		t.Errorf("%v: %s", err, overview)
 	}
-	for _, topic := range topics(rootCommand()) {
+	for _, topic := range topics() {
 		text, err := output("help", topic.Name)
 		if err != nil || !strings.HasPrefix(text, "ocifs "+topic.Name+": "+topic.Summary) || strings.Count(text, "\n") < 10 {
 			t.Errorf("%s: %v: %s", topic.Name, err, text)

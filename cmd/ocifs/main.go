@@ -43,6 +43,9 @@ func main() {
 	}
 }
 
+// buildCommands make the commands that only a build with a tag has.
+var buildCommands []func() *cobra.Command
+
 // rootCommand is the command line as a whole.
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -57,6 +60,9 @@ func rootCommand() *cobra.Command {
 	root.SetVersionTemplate("ocifs {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(mountCommand(), unmountCommand(), doctorCommand(), cacheCommand(), showCommand(), versionCommand())
+	for _, command := range buildCommands {
+		root.AddCommand(command())
+	}
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -2,12 +2,12 @@ package manual
 
 import "strings"
 
-// Markdown is the topic's text for the generator of man pages, which knows more of
-// Markdown, but makes tables that are wider than a terminal: tables are lists of
-// definitions there.
-func (t Topic) Markdown() string {
+// Page is the topic as the Markdown of a man page of that name. The generator of man
+// pages knows more of Markdown than [Topic.Text], but its tables may be wider than a
+// terminal. So a table becomes a list of definitions.
+func (t Topic) Page(name string) string {
 	var b strings.Builder
-	b.WriteString("# NAME\nocifs-" + t.Name + " - " + t.Summary + "\n\n# DESCRIPTION\n")
+	b.WriteString("# NAME\n" + name + " - " + t.Summary + "\n\n# DESCRIPTION\n")
 	for _, part := range blocks(t.body) {
 		switch part.kind {
 		case heading:
