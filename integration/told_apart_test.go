@@ -52,25 +52,25 @@ var troubles = []trouble{
 }
 
 // cat, cp and skopeo say by their own words alone which of the four it is, and
-// errors.jsonl says what to do about it. README.md quotes all of it.
+// errors.jsonl says what to do about it. The manual quotes all of it.
 //
 // Behaviour: auth.told, blob.private
 func TestFourTroublesAreToldApart(t *testing.T) {
 	t.Parallel()
-	readme := string(must(os.ReadFile(filepath.Join(root, "README.md")))(t))
+	page := string(must(os.ReadFile(filepath.Join(root, "cmd/ocifs/manual/errors.md")))(t))
 	for kind, start := range map[string]func(*testing.T, registries.Options) *registries.Server{
 		"distribution": startDistribution, "docker-registry": startDebian,
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			for _, c := range troubles {
-				t.Run(c.name, func(t *testing.T) { c.isTold(t, start(t, registries.Options{Users: jane}), readme) })
+				t.Run(c.name, func(t *testing.T) { c.isTold(t, start(t, registries.Options{Users: jane}), page) })
 			}
 		})
 	}
 }
 
-func (c trouble) isTold(t *testing.T, s *registries.Server, readme string) {
+func (c trouble) isTold(t *testing.T, s *registries.Server, page string) {
 	app := must(content.To(s.Host, testImage, "jane", jane["jane"]))(t)
 	image := must(app.Image(t.Context(), "v1", content.Sample("v1")))(t)
 	setup := dockerLogin(t, s, "jane", jane["jane"])
@@ -101,8 +101,8 @@ func (c trouble) isTold(t *testing.T, s *registries.Server, readme string) {
 		}
 		t.Logf("%s: %s", c.name, said)
 		// Of skopeo's words the errno's are ours; the others are those of its version.
-		if program == "skopeo" && !quotes(readme, "level=fatal", strings.ToLower(c.text)) || program != "skopeo" && !quotes(readme, said) {
-			t.Errorf("%s: README.md doesn't have what %s says: %s", c.name, program, said)
+		if program == "skopeo" && !quotes(page, "level=fatal", strings.ToLower(c.text)) || program != "skopeo" && !quotes(page, said) {
+			t.Errorf("%s: errors.md doesn't have what %s says: %s", c.name, program, said)
 		}
 	}
 	f := m.lastFailure(c.errno)
@@ -119,8 +119,8 @@ func (c trouble) isTold(t *testing.T, s *registries.Server, readme string) {
 	hint := plain(m, s, f.Hint)
 	t.Logf("%s: %s; %s", c.name, plain(m, s, f.Cause), hint)
 	// What registries say of a cause differs.
-	if !quotes(readme, c.cause...) || !quotes(readme, hint) {
-		t.Errorf("%s: README.md doesn't have this: %s; %s", c.name, f.Cause, hint)
+	if !quotes(page, c.cause...) || !quotes(page, hint) {
+		t.Errorf("%s: errors.md doesn't have this: %s; %s", c.name, f.Cause, hint)
 	}
 	everything := m.sh("cat $M/.ocifs/*") + m.Output()
 	for _, secret := range []string{wrongPassword, jane["jane"]} {
@@ -141,9 +141,9 @@ func plain(m *mounted, s *registries.Server, said string) string {
 	return strings.TrimSpace(logTime.ReplaceAllString(said, ""))
 }
 
-// quotes says whether README.md has a line in which all of this stands.
-func quotes(readme string, all ...string) bool {
-	for line := range strings.Lines(readme) {
+// quotes says whether the manual has a line in which all of this stands.
+func quotes(page string, all ...string) bool {
+	for line := range strings.Lines(page) {
 		if !slices.ContainsFunc(all, func(s string) bool { return !strings.Contains(line, s) }) {
 			return true
 		}

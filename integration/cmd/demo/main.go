@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -26,19 +25,17 @@ import (
 func main() {
 	binary := flag.String("ocifs", "", "the program to show")
 	once := flag.Bool("once", false, "end after the tour")
+	picture := flag.Bool("picture", false, "print the session that README.md shows as a picture, and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *binary, *once); err != nil {
+	if err := run(ctx, *binary, *once, *picture); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-// repository is where the demo's images are.
-const repository = "demo/app"
-
-func run(ctx context.Context, binary string, once bool) (err error) {
+func run(ctx context.Context, binary string, once, picture bool) (err error) {
 	binary, err = filepath.Abs(binary)
 	if err != nil {
 		return err
@@ -50,20 +47,22 @@ func run(ctx context.Context, binary string, once bool) (err error) {
 	// The mount is gone by then, or this leaves it alone: RemoveAll can't
 	// remove a mountpoint.
 	defer os.RemoveAll(dir)
-	o := mount.Options{Binary: binary, Dir: filepath.Join(dir, "mnt"), Cache: filepath.Join(dir, "cache"), Home: filepath.Join(dir, "home")}
-	for _, d := range []string{o.Dir, o.Cache, o.Home} {
+	o := mount.Options{Binary: binary, Dir: filepath.Join(dir, "home", "oci"), Cache: filepath.Join(dir, "cache"), Home: filepath.Join(dir, "home")}
+	for _, d := range []string{o.Home, o.Dir, o.Cache} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return err
 		}
 	}
 
-	say("Starting a registry on loopback and pushing images to it.")
+	if !picture {
+		say("Starting a registry on loopback and pushing images to it.")
+	}
 	registry, err := registries.Olareg(registries.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }()
-	if err := fill(ctx, registry.Host); err != nil {
+	if err := content.Demo(ctx, registry.Host); err != nil {
 		return err
 	}
 
@@ -73,49 +72,23 @@ func run(ctx context.Context, binary string, once bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Unmount()) }()
+	if picture {
+		return session(ctx, o, registry.Host)
+	}
 	say(bold("$ ocifs mount " + o.Dir))
 	if err := tour(ctx, o, registry.Host); err != nil {
 		return err
 	}
 	if !once {
-		say("The mount stays until Ctrl-C. Look around:\n  cd " + filepath.Join(o.Dir, treeName(registry.Host), repository))
+		say("The mount stays until Ctrl-C. Look around:\n  cd " + filepath.Join(o.Dir, treeName(registry.Host), content.DemoRepository))
 		<-ctx.Done()
 		say("Unmounting.")
 	}
 	return nil
 }
 
-// fill pushes two versions of an image, an index, and artifacts.
-func fill(ctx context.Context, host string) error {
-	repo, err := content.To(host, repository, "", "")
-	if err != nil {
-		return err
-	}
-	v1, err1 := repo.Image(ctx, "v1", content.Sample("1.0"))
-	_, err2 := repo.Image(ctx, "v2", content.Sample("2.0"))
-	_, err3 := repo.MultiPlatform(ctx, "multi")
-	_, err4 := repo.TitledArtifact(ctx, "model")
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
-		return err
-	}
-	if canChroot() {
-		runnable, err := content.Runnable()
-		if err != nil {
-			return err
-		}
-		if _, err := repo.Image(ctx, "busybox", runnable); err != nil {
-			return err
-		}
-	}
-	_, err = repo.Referrer(ctx, v1, "application/vnd.example.sbom+json", `{"packages":["hello"]}`)
-	return err
-}
-
-// chrooted stands for the exit code 0 of a step that is left out where canChroot is false.
+// chrooted stands for the exit code 0 of a step that is left out where content.CanChroot is false.
 const chrooted = -1
-
-// canChroot says whether an image of Linux can be run here.
-func canChroot() bool { return runtime.GOOS == "linux" && os.Geteuid() == 0 }
 
 // steps is the tour: what is shown, the commands that show it, and the exit code
 // that is right (diff's is 1 where there are differences). They run in the
@@ -151,12 +124,12 @@ var steps = []struct {
 }
 
 func tour(ctx context.Context, o mount.Options, host string) error {
-	root := filepath.Join(o.Dir, treeName(host), repository)
+	root := filepath.Join(o.Dir, treeName(host), content.DemoRepository)
 	out := filepath.Dir(o.Dir)
 	say(bold("$ cd " + root))
 	for _, s := range steps {
 		if s.code == chrooted {
-			if !canChroot() {
+			if !content.CanChroot() {
 				continue
 			}
 			s.code = 0
