@@ -5,6 +5,7 @@
 
 GO     ?= go
 PREFIX ?= /usr/local
+SBIN   ?= $(if $(filter Linux,$(shell uname -s)),/sbin)
 ARGS   ?=
 
 BIN     := $(CURDIR)/bin
@@ -34,10 +35,33 @@ build: ## bin/ocifs
 race:
 	CGO_ENABLED=1 $(GO) build -race -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ocifs-race ./cmd/ocifs
 
+# The pages have the date of the commit: one commit makes the same bytes everywhere.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+.PHONY: man
+man: ## bin/man: a page for each command and each topic of the manual
+	@rm -rf $(BIN)/man && mkdir -p $(BIN)/man
+	@$(GO) run -tags man -ldflags '$(LDFLAGS)' ./cmd/ocifs man $(BIN)/man
+
+# mount.ocifs is what mount(8) runs for the type ocifs. It looks into /sbin alone.
 .PHONY: install
-install: build ## bin/ocifs into PREFIX/bin (PREFIX=/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin
+install: build man ## ocifs and its manual into PREFIX (PREFIX=/usr/local), mount.ocifs into SBIN (SBIN=/sbin)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 0755 $(BIN)/ocifs $(DESTDIR)$(PREFIX)/bin/ocifs
+	install -m 0644 $(BIN)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 $(BIN)/man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 0644 $(BIN)/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+ifneq ($(SBIN),)
+	install -d $(DESTDIR)$(SBIN)
+	ln -sf $(PREFIX)/bin/ocifs $(DESTDIR)$(SBIN)/mount.ocifs
+	ln -sf $(PREFIX)/bin/ocifs $(DESTDIR)$(SBIN)/mount.fuse.ocifs
+endif
+
+.PHONY: packages
+packages: ## bin/packages: .deb, .rpm and static binaries (ARGS=deb: only this machine's .deb)
+	@integration/setup.sh packages
+	@$(MAKE) --no-print-directory -s build man
+	@LDFLAGS='$(LDFLAGS)' cmd/ocifs/packaging/build.sh $(BIN) $(VERSION) $(ARGS)
 
 .PHONY: setup
 setup: ## install what `make test` needs
@@ -62,6 +86,16 @@ demo: ## a registry, a mount and a short tour (ARGS=--once ends after the tour)
 	@$(MAKE) --no-print-directory -s build
 	@$(GO) -C integration build -o $(BIN)/demo ./cmd/demo
 	@$(BIN)/demo --ocifs $(BIN)/ocifs $(ARGS)
+
+# freeze draws what a terminal shows.
+.PHONY: picture
+picture: ## the picture of README.md, from a run of the demo
+	@integration/setup.sh picture
+	@$(MAKE) --no-print-directory -s build
+	@$(GO) -C integration build -o $(BIN)/demo ./cmd/demo
+	@$(BIN)/demo --ocifs $(BIN)/ocifs --picture >$(BIN)/picture.ansi
+	@$(BIN)/makers/freeze $(BIN)/picture.ansi --language ansi --output integration/cmd/demo/demo.svg \
+		--window --padding 20 --border.radius 8 --font.family monospace --font.size 14
 
 .PHONY: bench
 bench: ## reads and pushes against the disk, curl and other programs (ARGS="-quick -rows cold")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what a make target needs: integration/setup.sh test|demo|bench|lint
+# Sets up what a make target needs: integration/setup.sh test|demo|bench|lint|packages|picture
 #
 # On Debian and Ubuntu missing packages are installed (with sudo where this isn't
 # root). Elsewhere this prints what is missing and how to get it, and fails. It
@@ -14,7 +14,7 @@ demo=("${base[@]}")
 [ "$(uname -s)" = Darwin ] || demo+=(busybox:busybox-static)
 # The race detector links C; the rest are registries, readers and writers to test
 # against.
-test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone)
+test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone man:man-db)
 # systemd-analyze reads the units that come along, and runs nothing. debootstrap makes a base system of
 # Debian, see setup_debian.
 [ "$(uname -s)" = Darwin ] || test+=(systemd-analyze:systemd debootstrap:debootstrap)
@@ -98,17 +98,19 @@ setup_fuse() {
 	[ -e /dev/fuse ] || die "there is no /dev/fuse: load the kernel's fuse module, or give it to the container (docker run --device /dev/fuse --cap-add SYS_ADMIN)"
 }
 
-# setup_peers builds the named peers, all of them again when a version changed.
-setup_peers() {
-	local stamp=$tools/.go.mod peer
-	cmp -s "$here/go.mod" "$stamp" || rm -rf "$tools"
-	mkdir -p "$tools"
-	for peer in "$@"; do
-		[ ! -x "$tools/$peer" ] || continue
-		say "building $peer into bin/tools"
-		GOBIN=$tools go -C "$here" install "$(package_of "$peer")"
+# build_tools builds the named tools of a module into a directory, all of them again
+# when a version changed: build_tools MODULE DIR NAME…
+build_tools() {
+	local module=$1 dir=$2 stamp=$2/.go.mod tool
+	shift 2
+	cmp -s "$module/go.mod" "$stamp" || rm -rf "$dir"
+	mkdir -p "$dir"
+	for tool in "$@"; do
+		[ ! -x "$dir/$tool" ] || continue
+		say "building $tool into ${dir#"$(dirname "$here")/"}"
+		GOBIN=$dir go -C "$module" install "$(package_of "$module" "$tool")"
 	done
-	cp "$here/go.mod" "$stamp"
+	cp "$module/go.mod" "$stamp"
 }
 
 # setup_debian makes a base system of Debian once: the packages that every system has, unpacked and
@@ -128,11 +130,17 @@ setup_debian() {
 	as_root rm -rf "$dir"
 }
 
-# package_of finds a peer among the tools of go.mod.
+# package_of finds a program among the tools of a module's go.mod.
 package_of() {
-	go -C "$here" list -f '{{.ImportPath}}' tool | grep "/$1\$" ||
-		die "$1 is no tool of integration/go.mod"
+	go -C "$1" list -f '{{.ImportPath}}' tool | grep "/$2\$" ||
+		die "$2 is no tool of ${1#"$(dirname "$here")/"}/go.mod"
 }
+
+setup_peers() { build_tools "$here" "$tools" "$@"; }
+
+# The makers of packages and pictures are tools of a module of their own: what they
+# depend on has no say in the versions of what the tests import. They go to bin/makers.
+setup_makers() { build_tools "$here/tools" "$bin/makers" "$@"; }
 
 command -v go >/dev/null || die "there is no go: see https://go.dev/doc/install"
 
@@ -155,7 +163,15 @@ bench)
 lint)
 	setup_peers staticcheck
 	;;
+packages)
+	setup_makers nfpm
+	;;
+picture)
+	setup_packages "${demo[@]}"
+	setup_fuse
+	setup_makers freeze
+	;;
 *)
-	die "usage: $0 test|demo|bench|lint"
+	die "usage: $0 test|demo|bench|lint|packages|picture"
 	;;
 esac

@@ -1,0 +1,98 @@
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// install builds this machine's .deb and installs it, until the test has ended. A package
+// that somebody has installed here stays as it is: the test fails.
+func install(t *testing.T) (files []string) {
+	t.Helper()
+	run := func(name string, args ...string) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	if out, err := exec.Command("dpkg", "-s", "ocifs").Output(); err == nil {
+		t.Fatalf("ocifs is installed here already, and this test would remove it:\n%s", out)
+	}
+	run("make", "-s", "-C", root, "packages", "ARGS=deb")
+	debs := must(filepath.Glob(filepath.Join(root, "bin/packages/*.deb")))(t)
+	if len(debs) != 1 {
+		t.Fatalf("bin/packages has %q, want one .deb", debs)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("dpkg", "--purge", "ocifs").CombinedOutput(); err != nil {
+			t.Errorf("removing the package: %v\n%s", err, out)
+		}
+		if _, err := os.Lstat("/usr/sbin/mount.ocifs"); err == nil {
+			t.Error("mount.ocifs is left when the package is removed")
+		}
+	})
+	run("dpkg", "-i", debs[0])
+	return strings.Split(strings.TrimSpace(run("dpkg", "-L", "ocifs")), "\n")
+}
+
+// The .deb installs on this machine with all that it promises, and goes again without a
+// trace.
+func TestThePackageInstalls(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("only root can install a package")
+	}
+	files := install(t)
+	for _, want := range []string{
+		"/usr/bin/ocifs", "/usr/sbin/mount.ocifs", "/usr/sbin/mount.fuse.ocifs",
+		"/usr/lib/systemd/user/ocifs.service", "/usr/lib/systemd/system/ocifs@.service",
+		"/usr/share/bash-completion/completions/ocifs", "/usr/share/zsh/vendor-completions/_ocifs", "/usr/share/fish/vendor_completions.d/ocifs.fish",
+		"/usr/share/man/man1/ocifs.1.gz", "/usr/share/man/man1/ocifs-mount.1.gz", "/usr/share/man/man7/ocifs-tree.7.gz", "/usr/share/man/man8/mount.ocifs.8.gz",
+		"/usr/share/doc/ocifs/copyright", "/usr/share/doc/ocifs/third-party-licences",
+	} {
+		if !slices.Contains(files, want) {
+			t.Errorf("the package doesn't have %s", want)
+		}
+		// dpkg may be told to leave documentation out, as in containers.
+		if st, err := os.Stat(want); err != nil && !strings.HasPrefix(want, "/usr/share/") {
+			t.Error(err)
+		} else if err == nil && st.Size() == 0 {
+			t.Errorf("%s is empty", want)
+		}
+	}
+	if st, err := os.Stat("/var/cache/ocifs"); err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("/var/cache/ocifs: %v, %v", st, err)
+	}
+
+	r := newCommand(t).run("/usr/bin/ocifs version && ldd /usr/bin/ocifs 2>&1")
+	if !strings.HasPrefix(r.Stdout, "ocifs ") || !strings.Contains(r.Stdout, "not a dynamic executable") {
+		t.Errorf("exit code %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+}
+
+// Every man page is without a warning of groff's, and 'man' finds it.
+func TestManPagesAreWellFormed(t *testing.T) {
+	t.Parallel()
+	if out, err := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "man").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pages := must(filepath.Glob(filepath.Join(root, "bin/man/*")))(t)
+	if len(pages) < 20 {
+		t.Errorf("only %q", pages)
+	}
+	for _, page := range pages {
+		cmd := exec.CommandContext(t.Context(), "man", "--warnings=w", "-E", "UTF-8", "-l", page)
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANWIDTH=80", "MANPAGER=cat")
+		var warnings strings.Builder
+		cmd.Stderr = &warnings
+		text, err := cmd.Output()
+		if err != nil || warnings.Len() > 0 || !strings.Contains(string(text), "NAME") {
+			t.Errorf("%s: %v: %s", page, err, warnings.String())
+		}
+	}
+}
