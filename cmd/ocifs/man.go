@@ -99,7 +99,7 @@ func commandPage(c *cobra.Command) string {
 	if text == "" {
 		text = c.Short + "."
 	}
-	b.WriteString(literally(text))
+	b.WriteString(description(text))
 	related := []string{"**ocifs(1)**"}
 	if !c.HasParent() {
 		related = nil
@@ -138,6 +138,20 @@ func commandPage(c *cobra.Command) string {
 	}
 	b.WriteString(strings.Join(related, ", ") + "\n")
 	return b.String()
+}
+
+// description is a command's text as Markdown: what is indented in it, such as a table,
+// stays as it is.
+func description(text string) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		if strings.HasPrefix(p, "  ") {
+			paragraphs[i] = "```\n" + p + "\n```"
+		} else {
+			paragraphs[i] = literally(p)
+		}
+	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 // literally escapes what Markdown would take for marks.

@@ -21,6 +21,7 @@ type block struct {
 	kind    kind
 	level   int      // of a heading: 2 or 3
 	text    string   // of a heading, a paragraph, an item: on one line
+	marker  string   // of an item: "- ", or its number ("1. ")
 	lines   []string // of code
 	entries []Entry  // of a table
 }
@@ -51,8 +52,8 @@ func blocks(text string) []block {
 			all = append(all, b)
 		default:
 			b := block{kind: paragraph, text: line}
-			if strings.HasPrefix(line, "- ") {
-				b = block{kind: item, text: line[2:]}
+			if marker := itemMark.FindString(line); marker != "" {
+				b = block{kind: item, text: line[len(marker):], marker: marker}
 			}
 			for i++; i < len(lines) && goesOn(lines[i]); i++ {
 				b.text += " " + strings.TrimSpace(lines[i])
@@ -64,9 +65,15 @@ func blocks(text string) []block {
 	return all
 }
 
+// itemMark begins an item of a list.
+var itemMark = regexp.MustCompile(`^(- |\d\. )`)
+
+// otherBlock begins a block that is no paragraph.
+var otherBlock = regexp.MustCompile("^(#|```|\\||- |\\d\\. )")
+
 // goesOn is true if a line belongs to the paragraph or item before it.
 func goesOn(line string) bool {
-	return strings.TrimSpace(line) != "" && !regexp.MustCompile("^(#|```|\\||- )").MatchString(line)
+	return strings.TrimSpace(line) != "" && !otherBlock.MatchString(line)
 }
 
 // separator is a "|" between cells, which no backslash precedes.

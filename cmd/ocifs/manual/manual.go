@@ -5,8 +5,8 @@
 // # What a text may contain
 //
 //   - a first line "# NAME: SUMMARY"; NAME is the name of the file
-//   - headings ("## …", "### …"), paragraphs, and lists ("- …", whose further lines are
-//     indented by two spaces)
+//   - headings ("## …", "### …"), paragraphs, and lists ("- …" or "1. …", whose further
+//     lines are indented)
 //   - code between fences. A block marked "console" is a transcript: tests run the lines
 //     that begin with "$ ", and compare what they print
 //   - tables of two columns: the term and what it means. The head is for the forge alone

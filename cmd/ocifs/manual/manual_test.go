@@ -60,7 +60,7 @@ func TestATopicFitsATerminal(t *testing.T) {
 func TestATextIsRendered(t *testing.T) {
 	t.Parallel()
 	topic := Topic{Name: "x", Summary: "an example", body: strings.Join([]string{
-		"A *first* paragraph with `code` that goes", "on.", "", "## A heading", "", "- one", "  goes on", "- two", "",
+		"A *first* paragraph with `code` that goes", "on.", "", "## A heading", "", "- one", "  goes on", "- two", "", "1. first", "2. second", "",
 		"```console", "$ echo '*a*  **b**'", "```", "",
 		"| term | meaning |", "|---|---|", "| `a\\|b` | one of two |", "| a term that is longer than most | **stands** alone |",
 	}, "\n")}
@@ -72,6 +72,8 @@ A heading
 
   - one goes on
   - two
+  1. first
+  2. second
 
     $ echo '*a*  **b**'
 

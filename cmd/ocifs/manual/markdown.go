@@ -15,7 +15,7 @@ func (t Topic) Page(name string) string {
 		case paragraph:
 			b.WriteString(part.text + "\n\n")
 		case item:
-			b.WriteString("- " + part.text + "\n\n")
+			b.WriteString(part.marker + part.text + "\n\n")
 		case code:
 			b.WriteString("```\n" + strings.Join(part.lines, "\n") + "\n```\n\n")
 		case table:

@@ -60,7 +60,7 @@ func (p *printer) block(b block, i int) {
 	case paragraph:
 		p.wrapped(b.text, indent, "")
 	case item:
-		p.wrapped(b.text, indent+2, "- ")
+		p.wrapped(b.text, indent+len(b.marker), b.marker)
 	case code:
 		for _, l := range b.lines {
 			p.line(indent+2, l)
