@@ -274,3 +274,45 @@ func TestMisspeltVariablesAreTold(t *testing.T) {
 		t.Errorf("the log says %s", log.String())
 	}
 }
+
+// The cache and doctor commands take their settings from the environment and the files as well,
+// and tell mistakes there as mount does.
+func TestOtherCommandsHaveSettings(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("CACHE_DIRECTORY", "")
+	write := func(content string) {
+		t.Helper()
+		dir := filepath.Join(home, ".config", "ocifs")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "config.toml"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := func(want string, args ...string) {
+		t.Helper()
+		if out, err := output(args...); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%q: %v: %s\nwant %s", args, err, out, want)
+		}
+	}
+	names(home+"/.cache/ocifs", "cache", "stats")
+	write("cache_dir = '~/of-the-file'")
+	names(home+"/of-the-file", "cache", "stats")
+	t.Setenv("OCIFS_CACHE_DIR", home+"/of-the-environment")
+	names(home+"/of-the-environment", "cache", "stats")
+	names(home+"/of-the-flag", "cache", "stats", "--cache-dir", home+"/of-the-flag")
+	t.Setenv("OCIFS_CACHE_DIR", "")
+	write("hosts_dir = ['/absent']")
+	if _, err := output("doctor"); err == nil || !strings.Contains(err.Error(), "config.toml:1: hosts_dir: stat /absent") {
+		t.Errorf("doctor: %v", err)
+	}
+	write("unheard = 1")
+	for _, args := range [][]string{{"doctor"}, {"cache", "stats"}, {"mount", "/absent"}} {
+		if _, err := output(args...); err == nil || !strings.Contains(err.Error(), `config.toml:1: there is no setting "unheard"`) || !errors.As(err, new(usageError)) {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
