@@ -77,7 +77,7 @@ func TestInsideLayersThatAreWrong(t *testing.T) {
 		{"cut-tar", "EBADMSG", "", content.Layer{MediaType: ocispec.MediaTypeImageLayer, Archive: good[:1500]}},
 		{"damaged-header", "EBADMSG", "", content.Layer{Archive: append(append(good[:len(good)-1024:len(good)-1024], flipped(header, 10)...), make([]byte, 1024)...)}},
 		{"bomb-gzip", "EFBIG", "", content.Layer{Packed: zipped(t, gzip.BestSpeed, io.LimitReader(&repeated{b: make([]byte, 4096)}, 24*mib))}},
-		{"bomb-zstd", "EFBIG", "", content.Layer{Packed: zstdBomb(t)}},
+		{"bomb-zstd", "EFBIG", "", content.Layer{Packed: zstdOf(t, make([]byte, 24*mib))}},
 		{"endless-headers", "EFBIG", "", content.Layer{Packed: endless(header)}},
 		{"endless-long-names", "EFBIG", "", content.Layer{Packed: endless(long)}},
 		{"text", "EOPNOTSUPP", "", content.Layer{Packed: []byte(strings.Repeat("this is no archive\n", 100))}},
@@ -118,10 +118,10 @@ func TestInsideLayersThatAreWrong(t *testing.T) {
 	}
 }
 
-// zstdBomb is 24 MiB of zeros.
-func zstdBomb(t *testing.T) []byte {
+// zstdOf packs bytes by zstd, as one frame.
+func zstdOf(t *testing.T, b []byte) []byte {
 	w := must(zstd.NewWriter(nil))(t)
-	return w.EncodeAll(make([]byte, 24*mib), nil)
+	return w.EncodeAll(b, nil)
 }
 
 // flipped is b with one byte changed: at an offset, from the end if it is negative.
