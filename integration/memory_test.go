@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -15,23 +16,35 @@ import (
 	"github.com/ocifs/ocifs/integration/internal/registries"
 )
 
-// How much TestMemoryHasABound names. Each number is many times what a mount has any
-// reason to remember.
-const (
-	namedComponents    = 600_000 // names below a host
-	namedTags          = 200_000 // the tags/ of the first of these
-	namedHosts         = 200_000 // names of hosts
-	listedRepositories = 20_000
-	readTags           = 100_000
-)
+// million has TestMemoryHasABound name as many names as the README says, which takes minutes.
+var million = flag.Bool("million", false, "TestMemoryHasABound: a million names, 20,000 repositories, 100,000 tags")
 
-// The most that .ocifs/stats.json may say of what is held: a fraction of what is named.
+// named is how much TestMemoryHasABound names.
+type named struct {
+	components   int // names below a host
+	tags         int // the tags/ of the first of these
+	hosts        int // names of hosts
+	repositories int // repositories that are listed
+	read         int // tags whose digest and manifest are asked for
+}
+
+// howMuch gives more than the mount holds of each kind: 24,576 nodes (a repository that is listed
+// has ten), 1,024 hosts, 16,384 tags, 8 MiB of manifests (of 9 KiB here). A table that is full gives
+// up what it had first: more names than that show nothing new.
+func howMuch() named {
+	if *million {
+		return named{components: 600_000, tags: 200_000, hosts: 200_000, repositories: 20_000, read: 100_000}
+	}
+	return named{components: 90_000, tags: 50_000, hosts: 20_000, repositories: 5_000, read: 18_000}
+}
+
+// The most that .ocifs/stats.json may say of what is held: less than what howMuch names.
 const (
-	mostNames        = 200_000
-	mostRepositories = 100_000
-	mostTags         = 50_000
-	mostManifests    = 8_000 // of the 10,000 that readTags has
-	mostNodes        = 200_000
+	mostNames        = 150_000 // what it lists
+	mostRepositories = 40_000
+	mostTags         = 17_000
+	mostManifests    = 1_500 // of the 1,800 of the tags that are read
+	mostNodes        = 40_000
 )
 
 // remembered is what .ocifs/stats.json says that a mount holds in memory. A member that isn't
@@ -48,16 +61,17 @@ func (h remembered) String() string {
 	return string(b)
 }
 
-// Memory has a bound, whatever is named: a million names that are entered, 20,000
-// repositories that are listed, 100,000 tags that are looked into. What was named first,
-// and what a program uses all the while, is as it was.
+// Memory has a bound, whatever is named: names that are entered, repositories that are listed,
+// tags that are looked into. What was named first, and what a program uses all the while, is as it
+// was.
 //
 // The kernel keeps each name that it has looked up until its own memory is short, and the
 // daemon has to keep what the kernel knows. Since Linux 6.18 a daemon can ask for it back
 // (FUSE_NOTIFY_PRUNE). On older kernels the nodes and so the memory can't be bounded;
 // there the test checks all else, and says so.
 func TestMemoryHasABound(t *testing.T) {
-	s := must(registries.Generate(registries.Generated{Repositories: listedRepositories, Tags: readTags}))(t)
+	n := howMuch()
+	s := must(registries.Generate(registries.Generated{Repositories: n.repositories, Tags: n.read}))(t)
 	t.Cleanup(func() { s.Close() })
 	m := testMount(t, mounting{plain: true})
 	first := m.at(s, "tagged/tags/t000000")
@@ -69,17 +83,17 @@ func TestMemoryHasABound(t *testing.T) {
 	t.Run("names", func(t *testing.T) {
 		m := m.forTest(t)
 		before := m.probed("stat", m.at(s, "n0"))
-		m.each("stat", namedComponents, m.at(s, "n%d"))
-		m.each("stat", namedTags, m.at(s, "n%d/tags"))
-		m.each("stat", namedHosts, m.Dir+"/h%d.example")
+		m.each("stat", n.components, m.at(s, "n%d"))
+		m.each("stat", n.tags, m.at(s, "n%d/tags"))
+		m.each("stat", n.hosts, m.Dir+"/h%d.example")
 		m.isBounded()
 		m.probe(before, "stat", m.at(s, "n0"))
 		stands(t)
 	})
 	t.Run("repositories", func(t *testing.T) {
 		m := m.forTest(t)
-		m.each("list", listedRepositories, m.at(s, "r%06d"))
-		m.each("list", listedRepositories, m.at(s, "r%06d/upload"))
+		m.each("list", n.repositories, m.at(s, "r%06d"))
+		m.each("list", n.repositories, m.at(s, "r%06d/upload"))
 		m.isBounded()
 		m.lists(m.at(s, "r000000"), "archives", "blobs", "manifests", "referrers", "rootfs", "tags", "unpacked", "upload")
 		m.lists(m.at(s, "r000000/tags"), "t000000")
@@ -88,7 +102,7 @@ func TestMemoryHasABound(t *testing.T) {
 	t.Run("tags", func(t *testing.T) {
 		m := m.forTest(t)
 		digest := m.sh("cat %s/digest", first)
-		m.each("read", readTags, m.at(s, "tagged/tags/t%06d/digest"))
+		m.each("read", n.read, m.at(s, "tagged/tags/t%06d/digest"))
 		m.isBounded()
 		m.holds(first+"/digest", []byte(digest))
 		stands(t)

@@ -33,6 +33,9 @@ const (
 	// generatedTwins is how many tags in a row have the same manifest, as "latest",
 	// "v1" and "v1.2" of one image have.
 	generatedTwins = 10
+	// generatedNote is the size of an annotation of each manifest, in bytes, as long as those of
+	// a large image are.
+	generatedNote = 8 << 10
 )
 
 // Generate starts a registry of generated content, which can be read and not written. The
@@ -151,7 +154,10 @@ func generatedManifest(repository string, n int) []byte {
 		ArtifactType: "application/vnd.example.generated",
 		Config:       empty,
 		Layers:       []ocispec.Descriptor{empty},
-		Annotations:  map[string]string{ocispec.AnnotationTitle: repository, ocispec.AnnotationVersion: strconv.Itoa(n)},
+		Annotations: map[string]string{
+			ocispec.AnnotationTitle: repository, ocispec.AnnotationVersion: strconv.Itoa(n),
+			"org.example.note": strings.Repeat("x", generatedNote),
+		},
 	})
 	if err != nil {
 		panic(err) // the types of the specification always encode
