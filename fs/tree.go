@@ -25,6 +25,9 @@ import (
 // FSType is the type under which the kernel lists the file system: fuse.ocifs.
 const FSType = node.FSType
 
+// DevicePrefix begins a mountpoint that is a FUSE device; see Tree.Mount.
+const DevicePrefix = node.DevicePrefix
+
 // maxNodes is how many inodes the kernel may hold, if it can be asked to forget some, a directory
 // for two. A node takes one to three kilobytes in this process: with 32,768 of them the process came
 // to the limit of its memory, and the collector took most of its time. A walk over more files than
@@ -79,6 +82,11 @@ type Options struct {
 	AllowOther bool
 	Xattr      bool
 	Version    string
+	// Source is what the kernel lists as the source of the mount; "": FSType.
+	Source string
+	// MountOptions are options for the kernel beside the tree's own, as mount(2) takes them:
+	// noexec, context="…".
+	MountOptions []string
 	// Config is the effective configuration, without secrets, as .ocifs/config.json shows it.
 	Config map[string]any
 	Logger *slog.Logger // nil: silent
@@ -140,7 +148,7 @@ func New(o Options) (*Tree, error) {
 	t.kernel = node.New(node.Options{
 		Verdicts: verdicts, Quiet: guard.ToldBefore, LookupBound: o.LookupBound, MaxNodes: maxNodes,
 		Owner: t.uid, ReadOnly: o.ReadOnly, AllowOther: o.AllowOther, Xattr: o.Xattr, Usage: t.usage, Logger: o.Logger,
-		Now: o.now,
+		Source: o.Source, MountOptions: o.MountOptions, Now: o.now,
 	})
 	o.Store.OnPanic(t.kernel.Panicked)
 	t.layers, err = layers.New(layers.Options{
@@ -193,6 +201,10 @@ func (t *Tree) top() (node.Directory, error) {
 
 // Mount mounts the tree, and returns when the kernel can use it. The caller unmounts the server
 // and waits for it.
+//
+// A mountpoint /dev/fd/N is the FUSE device that this process has open as N. Somebody else has
+// mounted it, and unmounts it. AllowOther, Source and MountOptions are then without effect, and
+// ReadOnly leaves the flags of the mount as they are.
 //
 // passthroughFile is a file next to the cache's blobs, or "". With it, Mount tries once whether
 // the kernel may read cache files without asking this process.

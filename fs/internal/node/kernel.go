@@ -32,6 +32,11 @@ type Options struct {
 	ReadOnly   bool   // the whole mount is read-only
 	AllowOther bool   // other users may look into it
 	Xattr      bool   // entries have extended attributes
+	// Source is what the kernel lists as the source of the mount; "": FSType. macOS always lists
+	// FSType, because there is no other sign of whose mount it is.
+	Source string
+	// MountOptions are more options for mount(2).
+	MountOptions []string
 	// Usage gives how full the file system is, in bytes.
 	Usage  func() (Usage, error)
 	Logger *slog.Logger     // nil: silent

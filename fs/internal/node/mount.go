@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -12,6 +13,9 @@ import (
 
 // FSType is the type under which the kernel lists the file system: fuse.ocifs.
 const FSType = "ocifs"
+
+// DevicePrefix begins a mountpoint that is a FUSE device: /dev/fd/N.
+const DevicePrefix = "/dev/fd/"
 
 // negativeTTL is how long the kernel believes that a name doesn't exist. It keeps only ENOENT, so
 // it never keeps the error of a registry out of reach.
@@ -23,7 +27,8 @@ const negativeTTL = 5 * time.Second
 const maxRequest = 1 << 20
 
 // Mount shows a directory at a mountpoint, and returns when the kernel can use it. The caller
-// unmounts the server and waits for it.
+// unmounts the server and waits for it. A mountpoint /dev/fd/N is a FUSE device that somebody
+// else has mounted.
 //
 // passthroughFile is a file next to the cache's blobs, or "". With it, Mount tries once whether
 // the kernel may read cache files without this process.
@@ -31,16 +36,16 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 	root, o := k.bridge(top)
 	o.MountOptions = fuse.MountOptions{
 		Name:       FSType,
-		FsName:     FSType,
+		FsName:     sourceName(k.o.Source),
 		AllowOther: k.o.AllowOther,
-		Options:    mountOptions(mountpoint, k.o.ReadOnly),
+		Options:    append(mountOptions(mountpoint, k.o.ReadOnly), k.o.MountOptions...),
 		// Reads that wait for a download mustn't keep other requests from being sent.
 		MaxBackground:        512,
 		MaxWrite:             maxRequest,
 		MaxStackDepth:        stackDepth(passthroughFile),
 		EnableSymlinkCaching: true,
 		DisableSplice:        true, // no faster than copying, and its pipes stay open
-		DirectMountStrict:    directMount,
+		DirectMountStrict:    directMount && !strings.HasPrefix(mountpoint, DevicePrefix),
 		DirectMountFlags:     directMountFlags(k.o.ReadOnly),
 		// Only programs that look at the entries of a directory, such as ls -l, get more
 		// than the names.

@@ -20,6 +20,8 @@ func mountOptions(mountpoint string, readOnly bool) []string {
 	return options
 }
 
+func sourceName(string) string { return FSType }
+
 func closeOnExec() {}
 
 // stackDepth and canPassThrough say that macOS has no passthrough.

@@ -36,6 +36,14 @@ func mountOptions(_ string, readOnly bool) []string {
 	return []string{"ro", "default_permissions"}
 }
 
+// sourceName is what the kernel lists as the source.
+func sourceName(source string) string {
+	if source == "" {
+		return FSType
+	}
+	return source
+}
+
 // closeOnExec keeps /dev/fuse from child processes. If a child outlived the daemon, the dead
 // mount would wait instead of failing.
 func closeOnExec() {
