@@ -121,10 +121,14 @@ func hintOfHost(s string) string {
 	return ""
 }
 
+// everyRegistry are the SOURCEs that mean every registry. fstab needs a word there. None of them
+// can be a host.
+var everyRegistry = []string{"", "ocifs", "none"}
+
 // parseSource reads SOURCE: nothing, HOST or HOST/REPOSITORY. plainHTTP are the hosts of
 // --plain-http.
 func parseSource(source string, plainHTTP []string) (host, path string, err error) {
-	if source == "" {
+	if slices.Contains(everyRegistry, source) {
 		return "", "", nil
 	}
 	a, err := parseAddress(source)

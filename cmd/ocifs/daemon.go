@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,42 +22,103 @@ const readyFD = "OCIFS_READY_FD"
 
 func isDaemon() bool { return os.Getenv(readyFD) != "" }
 
-// daemonize runs this very command again as the daemon, apart from this terminal,
-// and waits until the mount answers.
-func daemonize(mountpoint string, s settings) error {
+// startTries is how often, once a second, a daemon is told to end before it is killed. With a mount
+// it takes no longer than drainFor and answerFor.
+const startTries = 10
+
+// errInterrupted is the error of a command that SIGINT or SIGTERM ended.
+var errInterrupted = errors.New("interrupted")
+
+// noProcess is the error of a daemon that couldn't be started.
+type noProcess struct{ error }
+
+func (e noProcess) Unwrap() error { return e.error }
+
+// daemonError is the error of a daemon, as it told it to the command that started it.
+type daemonError struct {
+	code int // the exit code of a mount helper for it
+	text string
+}
+
+func (e daemonError) Error() string { return e.text }
+
+// daemonize runs ocifs with args as the daemon, and waits until the mount answers. The end of ctx
+// ends the daemon.
+//
+// Until the mount is made, the daemon is in the process group of the caller. An automounter makes
+// every process wait that looks at the directory, except those of its own group: autofs(5) of the
+// kernel, which systemd uses as well. Until then the daemon also has the standard error of the
+// caller, for the words of fusermount3.
+func daemonize(ctx context.Context, args []string, mountpoint, logFile string) error {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return noProcess{err}
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return err
+		return noProcess{err}
 	}
 	defer r.Close()
-	cmd := exec.Command(self, os.Args[1:]...)
+	cmd := exec.Command(self, args...)
 	cmd.Env = append(os.Environ(), readyFD+"=3")
 	cmd.ExtraFiles = []*os.File{w}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		w.Close()
-		return err
-	}
+	cmd.Stderr = os.Stderr
+	closeInherited()
+	err = cmd.Start()
 	w.Close()
-	said, err := io.ReadAll(r) // until the daemon closes it, by reporting or by dying
 	if err != nil {
-		return err
+		return noProcess{fmt.Errorf("start the daemon: %w", err)}
 	}
-	if text, ok := strings.CutPrefix(string(said), "error: "); ok {
-		_ = cmd.Wait()
-		return errors.New(strings.TrimSpace(text))
+	var report string
+	reports := make(chan string, 1)
+	go func() {
+		said, _ := io.ReadAll(r) // until the daemon closes it, by a report or by its death
+		reports <- string(said)
+	}()
+	select {
+	case report = <-reports:
+	case <-ctx.Done():
+		return interrupt(cmd)
 	}
-	if string(said) != "ready\n" {
-		return fmt.Errorf("the daemon died before the mount answered (%v); see %s", cmd.Wait(), s.logFile)
+	if report != ready {
+		err := cmd.Wait()
+		if e, ok := parseReport(report); ok {
+			return e
+		}
+		return fmt.Errorf("the daemon died before the mount answered (%v); see %s", err, logFile)
 	}
-	if err := answers(mountpoint); err != nil {
-		return fmt.Errorf("mounted, but the mount doesn't answer: %w; see %s", err, s.logFile)
+	answer := make(chan error, 1)
+	go func() { answer <- answers(mountpoint) }()
+	select {
+	case err = <-answer:
+	case <-ctx.Done():
+		return interrupt(cmd)
+	}
+	if err != nil {
+		return fmt.Errorf("mounted, but the mount doesn't answer: %w; see %s", err, logFile)
 	}
 	return nil
+}
+
+// interrupt ends a daemon that is being started: by signals, of which the second one ends also a
+// daemon that waits for a disk, and in the end by force.
+func interrupt(daemon *exec.Cmd) error {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = daemon.Wait() // whatever it ends with
+	}()
+	for range startTries {
+		_ = daemon.Process.Signal(syscall.SIGTERM) // it may have ended
+		select {
+		case <-ended:
+			return errInterrupted
+		case <-time.After(time.Second):
+		}
+	}
+	_ = daemon.Process.Kill()
+	<-ended
+	return errInterrupted
 }
 
 // answers looks at the mount as any program would, for some seconds at most.
@@ -74,10 +136,25 @@ func answers(mountpoint string) error {
 	}
 }
 
+// ready is the report of a daemon whose mount is made. Every other report is the exit code of a
+// mount helper, a space and the error.
+const ready = "ready"
+
+func parseReport(report string) (e daemonError, ok bool) {
+	code, text, ok := strings.Cut(report, " ")
+	if !ok {
+		return daemonError{}, false
+	}
+	n, err := strconv.Atoi(code)
+	return daemonError{n, text}, err == nil
+}
+
 var reported sync.Once
 
-// reportReady tells the command that started this daemon how the mount went.
-// Only the first call counts; without such a command it does nothing.
+// reportReady tells the command that started this daemon how the mount went. The daemon then has
+// nothing more of that command: not its standard error, and, if the mount is made, neither its
+// process group nor its terminal. Only the first call counts. In a process that is no daemon it
+// does nothing.
 func reportReady(err error) {
 	reported.Do(func() {
 		fd, convErr := strconv.Atoi(os.Getenv(readyFD))
@@ -86,13 +163,26 @@ func reportReady(err error) {
 		}
 		os.Unsetenv(readyFD)
 		w := os.NewFile(uintptr(fd), "ready")
+		defer w.Close()
+		closeStderr()
 		if err != nil {
-			fmt.Fprintln(w, "error:", err)
-		} else {
-			fmt.Fprintln(w, "ready")
+			fmt.Fprint(w, helperExit(err), " ", err)
+			return
 		}
-		w.Close()
+		_, _ = syscall.Setsid() // fails only for the leader of a group, which no daemon is yet
+		fmt.Fprint(w, ready)
 	})
+}
+
+// closeStderr makes /dev/null this process' standard error.
+func closeStderr() {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		os.Stderr.Close()
+		return
+	}
+	defer null.Close()
+	_ = dup2(null, os.Stderr)
 }
 
 // raiseFileLimit makes room for many open blobs and connections.

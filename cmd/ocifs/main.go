@@ -34,6 +34,9 @@ func main() {
 	// in any case.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	if isMountHelper(os.Args[0]) {
+		os.Exit(mountHelper(ctx, os.Args[0], os.Args[1:]))
+	}
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "ocifs:", err)
 		if errors.As(err, new(usageError)) {

@@ -9,7 +9,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
@@ -75,36 +74,69 @@ unmount it with 'ocifs unmount MOUNTPOINT'.`,
 			if err := s.load(cmd.Flags()); err != nil {
 				return err
 			}
-			source := ""
-			if len(args) == 2 {
-				if source = args[0]; source == "" {
-					return usageError{errors.New("SOURCE is empty: write HOST or HOST/REPOSITORY, or leave it out to mount every registry")}
-				}
-			}
-			host, path, err := parseSource(source, s.plainHTTP)
+			call, err := newMountCall(s, args, os.Args[1:])
 			if err != nil {
-				return usageError{err}
-			}
-			if err := s.check(); err != nil {
 				return err
 			}
-			mountpoint, err := prepareMountpoint(args[len(args)-1], s.cacheDir)
-			switch {
-			case err == nil && !s.foreground && !isDaemon():
-				return daemonize(mountpoint, *s)
-			case err == nil:
-				err = serve(*s, source, host, path, mountpoint)
-			}
-			reportReady(err)
-			return err
+			return call.run(cmd.Context())
 		},
 	}
 	s.register(c)
 	return c
 }
 
+// mountCall is a mount that somebody asks for: by ocifs mount, or by a mount helper.
+type mountCall struct {
+	settings   *settings
+	source     string   // SOURCE, to the letter; "": it was left out
+	host, path string   // the root of the tree; both "": every registry
+	dir        string   // MOUNTPOINT, to the letter
+	mountpoint string   // absolute, without symlinks, or /dev/fd/N; run sets it
+	args       []string // the command line for the daemon, which is an ocifs mount
+}
+
+// newMountCall checks everything but the mountpoint. names are the arguments [SOURCE] MOUNTPOINT.
+func newMountCall(s *settings, names, args []string) (*mountCall, error) {
+	c := &mountCall{settings: s, dir: names[len(names)-1], args: args}
+	if len(names) == 2 {
+		if c.source = names[0]; c.source == "" {
+			return nil, usageError{errors.New("SOURCE is empty: write HOST or HOST/REPOSITORY, or leave it out to mount every registry")}
+		}
+	}
+	// Nobody but this process has the descriptor of a device.
+	s.foreground = s.foreground || onDevice(c.dir)
+	var err error
+	if c.host, c.path, err = parseSource(c.source, s.plainHTTP); err != nil {
+		return nil, usageError{err}
+	}
+	return c, s.check()
+}
+
+// shownSource is the source that the kernel lists.
+func (c *mountCall) shownSource() string {
+	if c.source == "" {
+		return fs.FSType
+	}
+	return c.source
+}
+
+// run mounts. It returns when the mount answers, or in the foreground when the mount is gone. The
+// end of ctx stops it before the mount is made.
+func (c *mountCall) run(ctx context.Context) (err error) {
+	c.mountpoint, err = prepareMountpoint(c.dir, c.settings.cacheDir)
+	switch {
+	case err == nil && !c.settings.foreground && !isDaemon():
+		return daemonize(ctx, c.args, c.mountpoint, c.settings.logFile)
+	case err == nil:
+		err = c.serve(ctx)
+	}
+	reportReady(err)
+	return err
+}
+
 // serve mounts, and serves until the mount is gone.
-func serve(s settings, source, host, path, mountpoint string) error {
+func (c *mountCall) serve(ctx context.Context) error {
+	s, source, mountpoint := *c.settings, c.source, c.mountpoint
 	log, closeLog, err := openLog(s, mountpoint)
 	if err != nil {
 		return err
@@ -137,13 +169,14 @@ func serve(s settings, source, host, path, mountpoint string) error {
 	})
 	defer client.Close()
 	tree, err := fs.New(fs.Options{
-		Host: host, Path: path,
+		Host: c.host, Path: c.path,
 		Client: client, Store: store, Traffic: traffic, Hosts: func() []string { return append(auth.Hosts(credentials), finder.Hosts()...) },
 		TagTTL: s.tagTTL, ListTTL: s.listTTL, LookupBound: s.retryMaxWait + 15*time.Second,
 		ReadOnly: s.readOnly, AllowDelete: s.allowDelete, UploadBytes: int64(s.uploadSize), MaxDownload: int64(s.maxDownload),
 		VerbatimSymlinks: s.symlinks == symlinksVerbatim, UnpackedBytes: int64(s.unpackedSize),
 		Platform: s.platform.Platform,
 		Stream:   s.verify == verifyStream, AllowOther: s.allowOther, Xattr: s.xattr, Version: versionString(),
+		Source: c.shownSource(), MountOptions: s.fuseOptions,
 		Config: s.effective(source, mountpoint, store.Bound()), Logger: log,
 	})
 	if err != nil {
@@ -159,11 +192,22 @@ func serve(s settings, source, host, path, mountpoint string) error {
 		}
 	}()
 	warnOfRequestTimeout(log)
+	if onDevice(c.dir) && (s.allowOther || len(s.fuseOptions) > 0) {
+		log.Warn("--allow-other and --fuse-option are without effect: who mounts the device says who may look into it, and how")
+	}
 	warnOfVariables(log, os.Environ())
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if ctx.Err() != nil { // a signal came already
+		close(gone)
+		reportReady(errInterrupted)
+		return nil
+	}
 	server, err := tree.Mount(mountpoint, filepath.Join(s.cacheDir, "CACHEDIR.TAG"))
 	if err != nil {
 		close(gone)
+		if onDevice(c.dir) {
+			return fmt.Errorf("%w; who opened the device mounts it before ocifs starts: mount(2) with fd=N", err)
+		}
 		return explainMount(err, s)
 	}
 	reportReady(nil)
@@ -185,10 +229,13 @@ func serve(s settings, source, host, path, mountpoint string) error {
 }
 
 // leave takes the mount away at once, so that nobody new comes in, and gives
-// those who are inside some time to finish.
+// those who are inside some time to finish. Only who mounted a device knows where the mount is,
+// and takes it away.
 func leave(server *fuse.Server, mountpoint string, gone <-chan struct{}) {
-	if err := detach(mountpoint); err != nil && !errors.Is(err, syscall.EINVAL) {
-		_ = server.Unmount() // the other way; there is no third
+	if !onDevice(mountpoint) {
+		if err := detach(mountpoint); err != nil && !errors.Is(err, syscall.EINVAL) {
+			_ = server.Unmount() // the other way; there is no third
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), drainFor)
 	defer cancel()
@@ -227,22 +274,4 @@ func finish(tree *fs.Tree, signals <-chan os.Signal, log *slog.Logger) {
 			sent = now
 		}
 	}
-}
-
-// explainMount adds what to do to the error of a mount that failed.
-func explainMount(err error, s settings) error {
-	text := err.Error()
-	switch {
-	case errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) || strings.Contains(text, "/dev/fuse"):
-		return fmt.Errorf("%w; this machine has no usable /dev/fuse: load the fuse module, or give the container the device", err)
-	case strings.Contains(text, "fusermount"):
-		hint := "install the package fuse3"
-		if s.allowOther {
-			hint += ", and for --allow-other put user_allow_other into /etc/fuse.conf"
-		}
-		return fmt.Errorf("%w; %s", err, hint)
-	case errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("%w; mounting isn't permitted here: a container needs CAP_SYS_ADMIN and /dev/fuse", err)
-	}
-	return err
 }

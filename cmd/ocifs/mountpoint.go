@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/ocifs/ocifs/fs"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,51 +24,103 @@ type mounted struct {
 	source     string // as it was given to the kernel
 }
 
-// prepareMountpoint makes sure that dir can be mounted on, and gives its
-// absolute path. What a killed ocifs left there is taken away; anything else
-// that is in the way is told.
+// mountedAlready is the error of a mountpoint where an ocifs is mounted, and answers.
+type mountedAlready struct{ mounted }
+
+func (e mountedAlready) Error() string {
+	return fmt.Sprintf("%s is mounted by ocifs already, from %s; to mount anew: ocifs unmount %[1]s", e.mountpoint, e.source)
+}
+
+// isOurs says whether the topmost mount on path is ocifs'.
+func isOurs(path string) bool {
+	_, ok := mountAt(path)
+	return ok
+}
+
+// prepareMountpoint makes sure that dir can be mounted on, and gives its absolute path. The mount
+// that a killed ocifs left there is taken away. Anything else that is in the way is an error.
 func prepareMountpoint(dir, cacheDir string) (string, error) {
-	abs, err := mountpointPath(dir)
-	if err != nil {
-		return "", err
+	path, dead, err := checkMountpoint(dir, cacheDir)
+	if err != nil || !dead {
+		return path, err
 	}
-	if isOurs(abs) {
+	if err := detach(path); err != nil {
+		return "", fmt.Errorf("%s was left over by an ocifs that died, and can't be unmounted: %w", path, err)
+	}
+	if path, dead, err = checkMountpoint(dir, cacheDir); err == nil && dead {
+		err = fmt.Errorf("%s was left over by ocifs that died, more than once; unmount it again: ocifs unmount --lazy %[1]s", path)
+	}
+	return path, err
+}
+
+// onDevice says that a mountpoint is a FUSE device of this process, which somebody else has
+// mounted.
+func onDevice(mountpoint string) bool { return strings.HasPrefix(mountpoint, fs.DevicePrefix) }
+
+// checkMountpoint looks whether dir can be mounted on, and gives its absolute path. dead says that
+// the mount of a killed ocifs has to be taken away first. It changes nothing.
+func checkMountpoint(dir, cacheDir string) (abs string, dead bool, err error) {
+	if onDevice(dir) {
+		return dir, false, checkDevice(dir)
+	}
+	if abs, err = mountpointPath(dir); err != nil {
+		return "", false, err
+	}
+	if there, ok := mountAt(abs); ok {
 		switch err := alive(abs); {
 		case err == nil:
-			return "", fmt.Errorf("%s is mounted by ocifs already; to mount anew: ocifs unmount %s", abs, abs)
+			return "", false, mountedAlready{there}
 		case errors.Is(err, errSilent):
-			return "", fmt.Errorf("an ocifs is mounted on %s that doesn't answer; take it away first: ocifs unmount --lazy %s", abs, abs)
+			return "", false, fmt.Errorf("an ocifs is mounted on %s that doesn't answer; take it away first: ocifs unmount --lazy %[1]s", abs)
 		}
-		if err := detach(abs); err != nil {
-			return "", fmt.Errorf("%s was left over by an ocifs that died, and can't be unmounted: %w", abs, err)
-		}
+		return abs, true, nil
 	}
+	return abs, false, checkDirectory(abs, cacheDir)
+}
+
+// checkDevice makes sure that path, /dev/fd/N, is a FUSE device.
+func checkDevice(path string) error {
+	fd, err := strconv.Atoi(strings.TrimPrefix(path, fs.DevicePrefix))
+	if err != nil || fd < 1 {
+		return usageError{fmt.Errorf("mountpoint %s: write %sN, where N is the number of a descriptor", path, fs.DevicePrefix)}
+	}
+	if !isFUSEDevice(fd) {
+		return fmt.Errorf("mountpoint %s: descriptor %d isn't a FUSE device: the program that starts ocifs opens /dev/fuse, mounts it with fd=N, and hands it over as N", path, fd)
+	}
+	return nil
+}
+
+// checkDirectory looks whether abs, where no ocifs is mounted, is a directory to mount on.
+func checkDirectory(abs, cacheDir string) error {
 	st, err := os.Stat(abs)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return "", fmt.Errorf("mountpoint %s doesn't exist; make it with: mkdir -p %s", abs, abs)
+		return fmt.Errorf("mountpoint %s doesn't exist; make it with: mkdir -p %s", abs, abs)
 	case errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED):
-		return "", fmt.Errorf("%s is the mountpoint of a dead file system that isn't ocifs; unmount it first", abs)
+		return fmt.Errorf("%s is the mountpoint of a dead file system that isn't ocifs; unmount it first", abs)
 	case err != nil:
-		return "", fmt.Errorf("mountpoint %s: %w", abs, err)
+		return fmt.Errorf("mountpoint %s: %w", abs, err)
 	case !st.IsDir():
-		return "", fmt.Errorf("mountpoint %s is not a directory", abs)
+		return fmt.Errorf("mountpoint %s is not a directory", abs)
+	}
+	if os.Geteuid() != 0 && unix.Access(abs, unix.W_OK) != nil { // fusermount3 refuses it
+		return fmt.Errorf("mountpoint %s: only who may write to a directory may mount there: %w", abs, syscall.EACCES)
 	}
 	entries, err := os.ReadDir(abs)
 	if err != nil {
-		return "", fmt.Errorf("mountpoint %s: %w", abs, err)
+		return fmt.Errorf("mountpoint %s: %w", abs, err)
 	}
 	if len(entries) > 0 {
-		return "", fmt.Errorf("mountpoint %s is not empty (it has %s); take an empty directory", abs, entries[0].Name())
+		return fmt.Errorf("mountpoint %s is not empty (it has %s); take an empty directory", abs, entries[0].Name())
 	}
 	cache := realPath(cacheDir)
 	if within(cache, abs) {
-		return "", fmt.Errorf("the cache %s is inside the mountpoint %s; choose another --cache-dir", cacheDir, abs)
+		return fmt.Errorf("the cache %s is inside the mountpoint %s; choose another --cache-dir", cacheDir, abs)
 	}
 	if within(abs, cache) {
-		return "", fmt.Errorf("the mountpoint %s is inside the cache %s; choose another mountpoint", abs, cacheDir)
+		return fmt.Errorf("the mountpoint %s is inside the cache %s; choose another mountpoint", abs, cacheDir)
 	}
-	return abs, nil
+	return nil
 }
 
 // realPath is path without symlinks, as far as it exists.

@@ -4,14 +4,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isOurs says whether an ocifs is mounted on path.
-func isOurs(path string) bool {
+// mountAt gives the mount on path, if it is ocifs'.
+func mountAt(path string) (m mounted, ok bool) {
 	var st unix.Statfs_t
-	if unix.Statfs(path, &st) != nil {
-		return false
+	if unix.Statfs(path, &st) != nil || unix.ByteSliceToString(st.Mntonname[:]) != path {
+		return mounted{}, false
 	}
-	return unix.ByteSliceToString(st.Mntonname[:]) == path && unix.ByteSliceToString(st.Mntfromname[:]) == "ocifs"
+	m = mounted{path, unix.ByteSliceToString(st.Mntfromname[:])}
+	return m, m.source == "ocifs"
 }
+
+// isFUSEDevice says that macFUSE mounts a device in another way.
+func isFUSEDevice(int) bool { return false }
 
 // ocifsMounts lists the mounts that are ocifs'. It touches none of them.
 func ocifsMounts() (all []mounted) {

@@ -13,11 +13,24 @@ import (
 // fsType is the type of a mount of ocifs in mountinfo.
 const fsType = "fuse.ocifs"
 
-// isOurs says whether the topmost mount on path is ocifs'.
-func isOurs(path string) bool {
+// mountAt gives the topmost mount on path, if it is ocifs'. It touches no file system, and can't
+// hang on a dead one.
+func mountAt(path string) (m mounted, ok bool) {
 	on, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.Mountpoint != path, false })
-	return err == nil && len(on) > 0 && on[len(on)-1].FSType == fsType
+	if err != nil || len(on) == 0 || on[len(on)-1].FSType != fsType {
+		return mounted{}, false
+	}
+	return mounted{path, on[len(on)-1].Source}, true
 }
+
+// isFUSEDevice says whether a descriptor of this process is a FUSE device.
+func isFUSEDevice(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == fuseDevice
+}
+
+// fuseDevice is the number of /dev/fuse: 10, 229, in the kernel's admin-guide/devices.txt.
+const fuseDevice = 10<<8 | 229
 
 // ocifsMounts lists the mounts of this process' namespace that are ocifs', one for each
 // mountpoint. It touches no file system, and can't hang on a dead one.

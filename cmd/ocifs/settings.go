@@ -30,8 +30,9 @@ type settings struct {
 	allowOther   bool
 	readOnly     bool
 	allowDelete  bool
-	uploadSize   size // 0: what the disk has
-	maxDownload  size // 0: no limit
+	fuseOptions  []string // as mount(2) takes them
+	uploadSize   size     // 0: what the disk has
+	maxDownload  size     // 0: no limit
 	platform     platform
 	symlinks     symlinks
 	unpackedSize size
@@ -106,6 +107,9 @@ var table = []setting{
 	{name: "allow-delete", group: "mount", places: anywhere,
 		text:  "let rmdir and rm of tags, manifests and blobs delete them at the registry",
 		value: func(s *settings) value { return (*boolean)(&s.allowDelete) }},
+	{name: "fuse-option", group: "mount", places: byFlag | inOverall,
+		text:  "an option of the mount for the kernel: noexec, or context=, fscontext=, defcontext= or rootcontext= with a label of SELinux; may be given again",
+		value: func(s *settings) value { return &list{&s.fuseOptions, "OPTION", readFUSEOption} }},
 
 	{name: "cache-dir", group: "cache", places: anywhere, unset: "~/.cache/ocifs", find: defaultCache,
 		text:  "where blobs and manifests are kept",
