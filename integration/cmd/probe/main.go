@@ -13,6 +13,7 @@
 //	probe at OFFSET LENGTH PATH    reads there: ok SHA256
 //	probe mmap PATH                maps all of it into memory: ok SHA256, or SIGBUS
 //	probe steps STEP…              several steps, and what came of each
+//	probe automount DIR FILE COMMAND…  an automounter: see automount
 //	probe each stat|list|read N PATTERN    the same to N paths: see each
 //
 // Its exit code is 0 for ok, 1 for an errno.
@@ -36,6 +37,15 @@ func main() {
 	if len(os.Args) < 3 {
 		fmt.Fprintln(os.Stderr, "usage: probe WHAT PATH")
 		os.Exit(2)
+	}
+	if os.Args[1] == "automount" && len(os.Args) > 4 {
+		said, err := automount(os.Args[2], os.Args[3], os.Args[4:])
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(said)
+		return
 	}
 	if os.Args[1] == "steps" {
 		fmt.Println(steps(os.Args[2:]))
