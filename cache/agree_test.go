@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -47,23 +48,25 @@ func TestTheBoundIsTheDirectorys(t *testing.T) {
 
 // A changed bound of the directory counts for all stores that have it open.
 func TestTheBoundIsChangedForAll(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir, Options{MaxBytes: 64 << 20})
-	var ds []digest.Digest
-	for i := range 5 {
-		ds = append(ds, fill(t, s, content(byte(i), 1<<20)))
-	}
-	c, err := At(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.SetBound(3 << 20); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := c.Bound(); err != nil || n != 3<<20 {
-		t.Errorf("%d, %v", n, err)
-	}
-	eventually(t, "it follows", func() bool { return s.Bound() == 3<<20 && kept(s, ds) == "de" })
+	synctest.Test(t, func(t *testing.T) { // a store looks every few seconds
+		dir := t.TempDir()
+		s := open(t, dir, Options{MaxBytes: 64 << 20})
+		var ds []digest.Digest
+		for i := range 5 {
+			ds = append(ds, fill(t, s, content(byte(i), 1<<20)))
+		}
+		c, err := At(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetBound(3 << 20); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Bound(); err != nil || n != 3<<20 {
+			t.Errorf("%d, %v", n, err)
+		}
+		eventually(t, "it follows", func() bool { return s.Bound() == 3<<20 && kept(s, ds) == "de" })
+	})
 }
 
 func TestABoundThatCantBeRead(t *testing.T) {
