@@ -131,6 +131,7 @@ lint: ## gofmt, go vet for linux and darwin (the registry client: windows too), 
 		GOOS=$$system $(GO) -C $$module vet ./... || exit 1; \
 		(cd $$module && GOOS=$$system $(TOOLS)/staticcheck ./...) || exit 1; \
 	done; done
+	@echo "vet of the generator of man pages"; $(GO) vet -tags man ./cmd/ocifs
 	@echo "vet of the registry client, a library, for windows"; GOOS=windows $(GO) vet ./registry/...
 
 .PHONY: clean

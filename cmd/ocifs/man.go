@@ -99,7 +99,7 @@ func commandPage(c *cobra.Command) string {
 	if text == "" {
 		text = c.Short + "."
 	}
-	b.WriteString(description(text))
+	b.WriteString(paragraphsOf(text))
 	related := []string{"**ocifs(1)**"}
 	if !c.HasParent() {
 		related = nil
@@ -140,9 +140,9 @@ func commandPage(c *cobra.Command) string {
 	return b.String()
 }
 
-// description is a command's text as Markdown: what is indented in it, such as a table,
+// paragraphsOf is a command's text as Markdown: what is indented in it, such as a table,
 // stays as it is.
-func description(text string) string {
+func paragraphsOf(text string) string {
 	paragraphs := strings.Split(text, "\n\n")
 	for i, p := range paragraphs {
 		if strings.HasPrefix(p, "  ") {
