@@ -302,38 +302,6 @@ func (s *settings) effective(source, mountpoint string, bound int64) map[string]
 	return all
 }
 
-// description is a setting as the manual shows it.
-type description struct {
-	Name    string // the flag's, without dashes
-	Letter  string // the flag's of one letter; "": none
-	Group   string
-	Kind    string // of the value: SIZE, DIR, bool, whole|stream
-	Default string // "": none
-	Text    string
-	// Variable, Key and Option are the names in the environment, in config.toml and among
-	// mount options; "": it can't be set there.
-	Variable, Key, Option string
-}
-
-// describe lists all settings for the manual, in the table's order. It says the same on each
-// machine.
-func describe() (all []description) {
-	for _, row := range table {
-		d := description{Name: row.name, Letter: row.letter, Group: row.group, Kind: row.value(&settings{}).Type(), Default: row.unset, Text: row.text}
-		if row.places&byEnvironment != 0 {
-			d.Variable = row.variable()
-		}
-		if row.places&byFile != 0 {
-			d.Key = row.key()
-		}
-		if row.places&byOption != 0 {
-			d.Option = row.key()
-		}
-		all = append(all, d)
-	}
-	return all
-}
-
 // names lists the names of the settings that can be set in a place.
 func names(at place) []string {
 	all := map[string]bool{}
