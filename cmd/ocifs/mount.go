@@ -134,7 +134,7 @@ func (c *mountCall) run(ctx context.Context) (err error) {
 	return err
 }
 
-// serve mounts, and serves until the mount is gone.
+// serve mounts, and serves until the mount is gone, or ctx ends, which unmounts it.
 func (c *mountCall) serve(ctx context.Context) error {
 	s, source, mountpoint := *c.settings, c.source, c.mountpoint
 	log, closeLog, err := openLog(s, mountpoint)
@@ -182,10 +182,11 @@ func (c *mountCall) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	signals := make(chan os.Signal, 2)
 	gone := make(chan struct{})
+	giveUp, stop := ctx, context.CancelFunc(func() {})
 	defer func() {
-		finish(tree, signals, log)
+		defer stop()
+		finish(giveUp, tree, log)
 		select { // who waited for a push is told what came of it
 		case <-gone:
 		case <-time.After(answerFor):
@@ -196,7 +197,6 @@ func (c *mountCall) serve(ctx context.Context) error {
 		log.Warn("--allow-other and --fuse-option are without effect: who mounts the device says who may look into it, and how")
 	}
 	warnOfVariables(log, os.Environ())
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if ctx.Err() != nil { // a signal came already
 		close(gone)
 		reportReady(errInterrupted)
@@ -220,8 +220,9 @@ func (c *mountCall) serve(ctx context.Context) error {
 	case <-gone:
 		log.Info("unmounted")
 		systemd.stopping(log)
-	case sig := <-signals:
-		log.Info("unmounting", "signal", sig.String())
+	case <-ctx.Done():
+		giveUp, stop = signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGINT, syscall.SIGTERM)
+		log.Info("unmounting", "cause", context.Cause(ctx))
 		systemd.stopping(log)
 		leave(server, mountpoint, gone)
 	}
@@ -246,14 +247,15 @@ func leave(server *fuse.Server, mountpoint string, gone <-chan struct{}) {
 }
 
 // finish waits for what is being pushed: for as long as bytes move, for some minutes
-// at most, or until a second signal.
-func finish(tree *fs.Tree, signals <-chan os.Signal, log *slog.Logger) {
+// at most, or until giveUp ends.
+func finish(giveUp context.Context, tree *fs.Tree, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), pushFor)
 	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- tree.Close(ctx) }()
 	still := time.NewTicker(stillFor)
 	defer still.Stop()
+	interrupted := giveUp.Done()
 	sent := tree.Uploaded()
 	for {
 		select {
@@ -262,8 +264,9 @@ func finish(tree *fs.Tree, signals <-chan os.Signal, log *slog.Logger) {
 				log.Warn("the staging area isn't closed", "cause", err)
 			}
 			return
-		case sig := <-signals:
-			log.Warn("pushes under way are given up", "signal", sig.String())
+		case <-interrupted:
+			log.Warn("pushes under way are given up", "cause", context.Cause(giveUp))
+			interrupted = nil
 			cancel()
 		case <-still.C:
 			now := tree.Uploaded()
