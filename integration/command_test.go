@@ -36,6 +36,44 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// A signal unmounts at once, and the daemon goes on with its pushes; a second one gives them up.
+func TestASecondSignalGivesUpPushes(t *testing.T) {
+	t.Parallel()
+	s := startOlareg(t, registries.Options{})
+	must(repo(t, s, testImage).Image(t.Context(), "v1", content.Sample("v1")))(t)
+	m := testMount(t, mounting{})
+	m.sh("cp -r %s %s/kept", m.at(s, testImage, "tags/v1"), m.Home)
+	s.Forget()
+	s.Fault(registries.Fault{Method: "PUT", Path: "/manifests/", Hold: true})
+	copying := m.start(fmt.Sprintf("exec cp -r %s/kept %s/upload/v2", m.Home, m.at(s, "team/held")))
+	for i := 0; s.Counts()["PUT manifest"] == 0; i++ {
+		if i == 1500 {
+			t.Fatal("the manifest isn't put")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := m.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; mount.Mounted(m.Dir); i++ {
+		if i == 1500 {
+			t.Fatal("the mount is still there")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if code, err := m.Wait(time.Second); err == nil {
+		t.Fatalf("the daemon ended with %d while it was pushing", code)
+	}
+	if err := m.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := m.Wait(15 * time.Second); err != nil || code != 0 {
+		t.Errorf("the daemon ended with %d, %v", code, err)
+	}
+	<-copying.came // with whatever: its file was closed, or the mount was gone
+	s.Heal()
+}
+
 // By default no other user reads the mount; with --allow-other all do.
 func TestOtherUsers(t *testing.T) {
 	t.Parallel()
