@@ -19,6 +19,7 @@
 //	errno.go                     what an error means to a program, and what a person is told to do
 //	place.go                     attributes of entries; how long the kernel keeps names, each Lookup says
 //	stale.go                     what the kernel is told to look up anew
+//	needs.go                     what each kind of entry needs in the cache
 //	platforms.go                 which child of an index stands for it (childFor)
 //	internal/known/tag.go        what a tag points at, and how long that is believed
 //	internal/known/registries.go how much is kept in memory of registries; tree.go: of nodes
@@ -80,6 +81,13 @@
 // a lookup, a listing and a stat may wait for layers, as long as something of them comes, and the
 // caller pays for the download. A file of a layer has one identity wherever it shows, so that the
 // kernel has its pages once. A directory belongs to its image, and a symlink to its name.
+//
+// # What programs ask for
+//
+// .ocifs/prefetch takes questions of package prefetch (fs/prefetch): what does a path need in the
+// cache, and bring it. follow.go walks along a path as the kernel would, needs.go says what each kind
+// of entry needs, and prefetch.go and prefetch_job.go bring it. All of that shows nothing to the
+// kernel, and ends with the tree.
 //
 // # Writing
 //

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (n *needs) of(ctx context.Context, at ways, e node.Entry, depth int) error 
 			return n.layer(ctx, e.image, e.layer)
 		}
 	case *hostsDir, *withControl, *namespace, *controlDir, *stagedDir:
-		return fmt.Errorf("%s: %w", e.Path(), errNothingToBring)
+		return fmt.Errorf("%s: %w", cmp.Or(e.Path(), "the whole mount"), errNothingToBring)
 	case node.Directory:
 		return n.all(ctx, at, e, depth+1)
 	}

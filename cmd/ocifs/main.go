@@ -42,6 +42,9 @@ func main() {
 		if errors.As(err, new(usageError)) {
 			os.Exit(2)
 		}
+		if errors.As(err, new(interruptedError)) {
+			os.Exit(130)
+		}
 		os.Exit(1)
 	}
 }
@@ -62,7 +65,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("ocifs {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(mountCommand(), unmountCommand(), doctorCommand(), cacheCommand(), showCommand(), versionCommand())
+	root.AddCommand(mountCommand(), unmountCommand(), doctorCommand(), cacheCommand(), showCommand(), statusCommand(), stateCommand(), prefetchCommand(), versionCommand())
 	for _, command := range buildCommands {
 		root.AddCommand(command())
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,14 @@ const aliveTimeout = 5 * time.Second
 type mounted struct {
 	mountpoint string // absolute, without symlinks
 	source     string // as it was given to the kernel
+	root       string // the directory of the file system that is shown; "/": all of it
+	device     string // tells file systems apart
+	owner      int    // the user who mounted; -1: it isn't told
+}
+
+// ocifsMounts lists the mounts that show all of an ocifs.
+func ocifsMounts() []mounted {
+	return slices.DeleteFunc(ocifsParts(), func(m mounted) bool { return m.root != "/" })
 }
 
 // mountedAlready is the error of a mountpoint where an ocifs is mounted, and answers.

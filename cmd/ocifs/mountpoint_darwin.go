@@ -10,15 +10,21 @@ func mountAt(path string) (m mounted, ok bool) {
 	if unix.Statfs(path, &st) != nil || unix.ByteSliceToString(st.Mntonname[:]) != path {
 		return mounted{}, false
 	}
-	m = mounted{path, unix.ByteSliceToString(st.Mntfromname[:])}
+	m = mountedFrom(st)
 	return m, m.source == "ocifs"
+}
+
+// mountedFrom gives a mount from its entry in the kernel's list.
+func mountedFrom(st unix.Statfs_t) mounted {
+	name := unix.ByteSliceToString(st.Mntonname[:])
+	return mounted{mountpoint: name, source: unix.ByteSliceToString(st.Mntfromname[:]), root: "/", device: name, owner: int(st.Owner)}
 }
 
 // isFUSEDevice says that macFUSE mounts a device in another way.
 func isFUSEDevice(int) bool { return false }
 
-// ocifsMounts lists the mounts that are ocifs'. It touches none of them.
-func ocifsMounts() (all []mounted) {
+// ocifsParts lists the mounts that are ocifs'. It touches none of them.
+func ocifsParts() (all []mounted) {
 	n, err := unix.Getfsstat(nil, unix.MNT_NOWAIT)
 	if err != nil {
 		return nil
@@ -28,8 +34,8 @@ func ocifsMounts() (all []mounted) {
 		return nil
 	}
 	for _, m := range mounts[:min(n, len(mounts))] {
-		if source := unix.ByteSliceToString(m.Mntfromname[:]); source == "ocifs" {
-			all = append(all, mounted{unix.ByteSliceToString(m.Mntonname[:]), source})
+		if m := mountedFrom(m); m.source == "ocifs" {
+			all = append(all, m)
 		}
 	}
 	return all

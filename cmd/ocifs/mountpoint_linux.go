@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -20,7 +21,7 @@ func mountAt(path string) (m mounted, ok bool) {
 	if err != nil || len(on) == 0 || on[len(on)-1].FSType != fsType {
 		return mounted{}, false
 	}
-	return mounted{path, on[len(on)-1].Source}, true
+	return mountedFrom(on[len(on)-1]), true
 }
 
 // isFUSEDevice says whether a descriptor of this process is a FUSE device.
@@ -32,18 +33,37 @@ func isFUSEDevice(fd int) bool {
 // fuseDevice is the number of /dev/fuse: 10, 229, in the kernel's admin-guide/devices.txt.
 const fuseDevice = 10<<8 | 229
 
-// ocifsMounts lists the mounts of this process' namespace that are ocifs', one for each
-// mountpoint. It touches no file system, and can't hang on a dead one.
-func ocifsMounts() (all []mounted) {
+// ocifsParts lists the mounts of this process' namespace that are ocifs', or a directory of such a
+// mount (mount --bind), one for each mountpoint. It touches no file system, and can't hang on a dead one.
+func ocifsParts() (all []mounted) {
 	infos, err := mountinfo.GetMounts(mountinfo.FSTypeFilter(fsType))
 	if err != nil {
 		return nil
 	}
 	for _, m := range infos {
 		all = slices.DeleteFunc(all, func(below mounted) bool { return below.mountpoint == m.Mountpoint })
-		all = append(all, mounted{m.Mountpoint, m.Source})
+		all = append(all, mountedFrom(m))
 	}
 	return all
+}
+
+// mountedFrom gives a mount from its line of mountinfo.
+func mountedFrom(m *mountinfo.Info) mounted {
+	return mounted{
+		mountpoint: m.Mountpoint, source: m.Source, root: m.Root, device: fmt.Sprintf("%d:%d", m.Major, m.Minor), owner: ownerOf(m.VFSOptions),
+	}
+}
+
+// ownerOf gives the user who mounted, from the options of a FUSE file system; -1: it isn't told.
+func ownerOf(options string) int {
+	for o := range strings.SplitSeq(options, ",") {
+		if id, ok := strings.CutPrefix(o, "user_id="); ok {
+			if n, err := strconv.Atoi(id); err == nil {
+				return n
+			}
+		}
+	}
+	return -1
 }
 
 // detach takes a mount away from its path at once; what is open stays open.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -14,44 +16,101 @@ import (
 // progressEvery is how often it is told how far something is where no bar can show it.
 const progressEvery = 10 * time.Second
 
-// progress shows how many bytes are done: as a bar on a terminal, and elsewhere as a line
-// now and then. It isn't safe for concurrent use.
+// progressMode is how progress is shown: --progress.
+type progressMode string
+
+const (
+	autoProgress  progressMode = "auto"  // bars on a terminal that can show them, lines elsewhere
+	plainProgress progressMode = "plain" // lines
+	noProgress    progressMode = "none"
+)
+
+func (m *progressMode) Set(s string) error {
+	switch v := progressMode(s); v {
+	case autoProgress, plainProgress, noProgress:
+		*m = v
+		return nil
+	}
+	return errors.New("it is 'auto', 'plain' or 'none'")
+}
+
+func (*progressMode) Type() string     { return "MODE" }
+func (m *progressMode) String() string { return string(*m) }
+
+// progress shows how many bytes are done: as bars on a terminal, one for the whole and one for each part
+// under way, and elsewhere as a line now and then. It isn't safe for concurrent use.
 type progress struct {
 	w    io.Writer
 	what string
-	bars *mpb.Progress // nil: no terminal
-	bar  *mpb.Bar      // nil until something is known
-	told time.Time
+	mode progressMode
+	bars *mpb.Progress       // nil: no terminal
+	bar  *mpb.Bar            // of the whole; nil until something is known
+	part map[string]*mpb.Bar // by name
+	told time.Time           // when the last line was shown
 }
 
-func newProgress(w io.Writer, what string) *progress {
-	p := &progress{w: w, what: what, told: time.Now()}
-	if isTerminal(w) {
+// part is a part of a whole that is under way.
+type part struct {
+	name        string
+	done, total int64 // in bytes; a total of -1 isn't known
+}
+
+func newProgress(w io.Writer, what string) *progress { return newProgressIn(autoProgress, w, what) }
+
+func newProgressIn(mode progressMode, w io.Writer, what string) *progress {
+	p := &progress{w: w, what: what, mode: mode, told: time.Now(), part: map[string]*mpb.Bar{}}
+	if mode == autoProgress && styleOf(w).bars {
 		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
 	}
 	return p
 }
 
-// set tells how far it is.
-func (p *progress) set(done, total int64) {
-	switch {
-	case p.bars == nil:
-		if now := time.Now(); now.Sub(p.told) >= progressEvery {
+// set tells how far the whole is.
+func (p *progress) set(done, total int64) { p.setParts(done, total, nil) }
+
+// setParts tells how far the whole is, and each part of it that is under way.
+func (p *progress) setParts(done, total int64, parts []part) {
+	if p.bars == nil {
+		if now := time.Now(); p.mode != noProgress && now.Sub(p.told) >= progressEvery {
 			p.told = now
 			fmt.Fprintf(p.w, "%s %s of %s\n", p.what, bytesText(done), bytesText(total))
 		}
 		return
-	case p.bar == nil:
-		p.bar = p.bars.New(total, mpb.BarStyle().Lbound("▕").Filler("█").Tip("█").Padding(" ").Rbound("▏"), mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.Name(p.what+" ")),
-			mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f"), decor.Name(", "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
-	default:
-		p.bar.SetTotal(total, false)
 	}
+	if p.bar == nil {
+		p.bar = p.add(p.what, total)
+	}
+	p.bar.SetTotal(total, false)
 	p.bar.SetCurrent(done)
+	under := map[string]bool{}
+	for _, x := range parts {
+		under[x.name] = true
+		if p.part[x.name] == nil {
+			p.part[x.name] = p.add("  "+x.name, x.total)
+		}
+		p.part[x.name].SetTotal(max(x.total, x.done), false)
+		p.part[x.name].SetCurrent(x.done)
+	}
+	for name, bar := range p.part {
+		if !under[name] {
+			bar.Abort(true)
+			delete(p.part, name)
+		}
+	}
 }
 
-// line prints a line to w, which is above the bar where both are on a terminal.
+// add adds a bar. One whose total isn't known only counts. mpb would end a bar at the total that it
+// begins with, and that grows: so it begins with none, and is ended by Abort.
+func (p *progress) add(name string, total int64) *mpb.Bar {
+	if total < 0 {
+		return p.bars.New(0, mpb.NopStyle(), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(decor.Name(name+" "), decor.CurrentKibiByte("% .1f")))
+	}
+	return p.bars.New(0, mpb.BarStyle().Lbound("▕").Filler("█").Tip("█").Padding(" ").Rbound("▏"), mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(name+" ")),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f of % .1f"), decor.Name(", "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
+}
+
+// line prints a line to w, which is above the bars where both are on a terminal.
 func (p *progress) line(w io.Writer, text string) {
 	if p.bar != nil && isTerminal(w) {
 		if _, err := p.bars.Write([]byte(text + "\n")); err == nil {
@@ -61,14 +120,26 @@ func (p *progress) line(w io.Writer, text string) {
 	fmt.Fprintln(w, text)
 }
 
-// end takes the bar away.
+// end takes the bars away.
 func (p *progress) end() {
+	for _, bar := range p.part {
+		bar.Abort(true)
+	}
 	if p.bar != nil {
 		p.bar.Abort(true)
 	}
 	if p.bars != nil {
 		p.bars.Wait()
 	}
+}
+
+// barText is a bar that stands still, of so many columns.
+func barText(done, total int64, columns int) string {
+	full := 0
+	if total > 0 {
+		full = int(float64(columns) * min(1, float64(done)/float64(total)))
+	}
+	return "▕" + strings.Repeat("█", full) + strings.Repeat(" ", columns-full) + "▏"
 }
 
 func isTerminal(w io.Writer) bool {

@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -15,16 +18,60 @@ import (
 const goneTimeout = 5 * time.Second
 
 func unmountCommand() *cobra.Command {
-	var lazy bool
+	var lazy, all bool
 	c := &cobra.Command{
-		Use:     "unmount MOUNTPOINT",
+		Use:     "unmount MOUNTPOINT…",
 		Aliases: []string{"umount"},
-		Short:   "Unmount; return when the mount is gone",
-		Args:    arguments(cobra.ExactArgs(1)),
-		RunE:    func(_ *cobra.Command, args []string) error { return unmountAndWait(args[0], lazy) },
+		Short:   "Unmount; return when the mounts are gone",
+		Long: `Unmount, and return when the mounts are gone. One that can't be unmounted is named,
+and keeps no other from it; the exit code is 1 then.`,
+		Example: "  ocifs unmount ~/oci\n  ocifs unmount --all",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if all {
+				return arguments(cobra.NoArgs)(cmd, args)
+			}
+			return arguments(cobra.MinimumNArgs(1))(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if all {
+				args = ownMounts()
+			}
+			return unmountAll(cmd.ErrOrStderr(), args, lazy)
+		},
 	}
 	c.Flags().BoolVarP(&lazy, "lazy", "z", false, "take it away even while programs use it; what they have open stays open")
+	c.Flags().BoolVarP(&all, "all", "a", false, "unmount all ocifs mounts of this user")
 	return c
+}
+
+// ownMounts lists the mountpoints of this user's mounts, those inside others first.
+func ownMounts() (own []string) {
+	for _, m := range ocifsMounts() {
+		if m.owner == os.Geteuid() {
+			own = append(own, m.mountpoint)
+		}
+	}
+	slices.SortStableFunc(own, func(a, b string) int { return strings.Count(b, "/") - strings.Count(a, "/") })
+	return own
+}
+
+// unmountAll unmounts one after the other. The error of a single one is the command's; of several, each
+// is told.
+func unmountAll(w io.Writer, dirs []string, lazy bool) error {
+	if len(dirs) == 1 {
+		return unmountAndWait(dirs[0], lazy)
+	}
+	failed := 0
+	for _, dir := range dirs {
+		if err := unmountAndWait(dir, lazy); err != nil {
+			failed++
+			fmt.Fprintln(w, "ocifs:", err)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d can't be unmounted", failed, len(dirs))
+	}
+	return nil
 }
 
 func unmountAndWait(dir string, lazy bool) error {
@@ -35,7 +82,7 @@ func unmountAndWait(dir string, lazy bool) error {
 	if !isOurs(path) {
 		return fmt.Errorf("no ocifs is mounted on %s", path)
 	}
-	left := unpushed(path)
+	left := unpushed(mounted{mountpoint: path})
 	if lazy {
 		err = detach(path)
 	} else {

@@ -1,59 +1,31 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/ocifs/ocifs/fs/upload"
 )
 
-// unpushedTimeout is how long a mount has to tell its unpushed records: a mount that hangs
-// is unmounted all the same.
-const unpushedTimeout = 2 * time.Second
-
 // deferredFor is how long a push may take that comes a moment after its program ended, for
 // its result to be known before the mount is gone.
 const deferredFor = 3 * time.Second
 
-// unpushed lists the pushes of a mount that failed, wait or are under way; nil: the mount
-// doesn't tell.
-func unpushed(mountpoint string) []upload.Record {
-	told := make(chan []upload.Record, 1)
-	go func() { // the end of the program ends it, where the mount hangs
-		pushing := func(r upload.Record) bool { return r.State == upload.Pushing }
-		left := unfinished(mountpoint)
-		for began := time.Now(); slices.ContainsFunc(left, pushing) && time.Since(began) < deferredFor; left = unfinished(mountpoint) {
-			time.Sleep(100 * time.Millisecond)
-		}
-		told <- left
-	}()
-	select {
-	case left := <-told:
-		return left
-	case <-time.After(unpushedTimeout + deferredFor):
-		return nil
-	}
-}
-
-// unfinished lists the pushes in uploads.json that aren't done.
-func unfinished(mountpoint string) (left []upload.Record) {
-	var all []upload.Record
-	b, err := os.ReadFile(filepath.Join(mountpoint, ".ocifs", "uploads.json"))
-	if err != nil || json.Unmarshal(b, &all) != nil {
-		return nil
-	}
-	for _, r := range all {
-		switch r.State {
-		case upload.Waiting, upload.Failed, upload.Pushing:
-			left = append(left, r)
+// unpushed lists the pushes of a mount that failed, wait or are under way. A mount that gives no answer
+// has none that are known, and is unmounted all the same.
+func unpushed(m mounted) (left []upload.Record) {
+	var a asking
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		left = a.one(context.Background(), m).Uploads
+		left = slices.DeleteFunc(left, func(r upload.Record) bool { return r.State == upload.Left })
+		pushing := slices.ContainsFunc(left, func(r upload.Record) bool { return r.State == upload.Pushing })
+		if !pushing || time.Since(began) > deferredFor {
+			return left
 		}
 	}
-	return left
 }
 
 // tellUnpushed prints the pushes that an unmounted mount left undone.
