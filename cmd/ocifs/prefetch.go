@@ -69,6 +69,14 @@ With --check: 0, all is there; 1, something is missing; 2, it can't be told.`,
 	f.BoolVar(&c.ask.Check, "check", false, "print what is missing, and download nothing but manifests")
 	f.BoolVar(&c.ask.Background, "background", false, "return at once, and let the mount go on; 'ocifs status' tells how far it is")
 	f.Var(&c.progress, "progress", "how progress is shown on standard error: 'auto', bars on a terminal; 'plain', lines; 'none'")
+	for flag, words := range map[string][]string{
+		"progress": {string(autoProgress), string(plainProgress), string(noProgress)},
+		"platform": append([]string{prefetch.AllPlatforms}, commonPlatforms...),
+	} {
+		if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // a flag that isn't there
+		}
+	}
 	return cmd
 }
 
