@@ -11,8 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ocifs/ocifs/fs"
 	"golang.org/x/sys/unix"
+
+	"github.com/ocifs/ocifs/fs"
 )
 
 // aliveTimeout is how long a mount has to answer a question that costs it
