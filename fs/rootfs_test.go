@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/ocifs/ocifs/cache"
+	"github.com/ocifs/ocifs/fs/internal/caller"
 	"github.com/ocifs/ocifs/fs/internal/layers"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/rootfs"
@@ -254,6 +256,68 @@ func TestARemountCostsTheSameAfterAnEviction(t *testing.T) {
 	listings(w)
 	if got, want := s.Asked(), []string{"HEAD manifest v1", "HEAD manifest multi"}; !slices.Equal(got, want) {
 		t.Errorf("when nothing is believed any more, it asks for %v, want %v", got, want)
+	}
+}
+
+// A file of a layer is one inode in all repositories that have the layer. It is read as long as one
+// of those that showed it may show it, and no other is asked.
+func TestAFileIsReadThroughAnyRepositoryThatShowedIt(t *testing.T) {
+	for _, status := range []int{http.StatusNotFound, http.StatusForbidden, http.StatusServiceUnavailable} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			s := registrytest.Start(t, registrytest.Options{})
+			p := pushImage(t, s, "v1", nil, archiveOf(t, "a=x"))
+			m, err := registry.ParseManifest(s.ReadManifest("r", p.digest.String()), "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, repo := range []string{"other", "unseen"} {
+				s.Blob(repo, s.ReadBlob("r", p.layers[0]))
+				s.Blob(repo, s.ReadBlob("r", m.Config.Digest))
+				s.Manifest(repo, "v1", m.MediaType, m.Raw)
+			}
+			dir := t.TempDir()
+			walkAt(t, s, dir).want(p.rootfs(), "a") // which has the layer open for a while
+			w := walkAt(t, s, dir)
+			e, err := w.to(p.rootfs() + "/a") // the kernel has this one as the inode
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.want("other"+strings.TrimPrefix(p.rootfs(), "r"), "a")
+			c, err := cache.At(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Prune(t.Context(), cache.PruneOptions{To: 1}); err != nil {
+				t.Fatal(err)
+			}
+			// reads reads the file while some repositories deny it, and gives those that were asked.
+			reads := func(deny ...string) (text string, asked []string, err error) {
+				defer s.On("GET blob", func(x *registrytest.Exchange, next func() *registrytest.Answer) *registrytest.Answer {
+					if slices.Contains(deny, x.Repository) {
+						return registrytest.Plain(status, "")
+					}
+					return next()
+				}).End()
+				s.Forget()
+				content, err := e.(node.File).Open(t.Context(), caller.Caller{})
+				if err != nil {
+					return "", nil, err
+				}
+				defer content.Close()
+				b := make([]byte, 10)
+				n, err := content.ReadAt(t.Context(), caller.Caller{}, b, 0)
+				for _, r := range s.Requests() {
+					asked = append(asked, r.Repository)
+				}
+				return string(b[:n]), slices.Compact(asked), err
+			}
+			if text, asked, err := reads("r", "other"); err == nil || !slices.Equal(asked, []string{"r", "other"}) {
+				t.Errorf("it reads %q, %v, of %q; want an error of %q", text, err, asked, "r")
+			}
+			if text, asked, err := reads("r"); text != "x" || err != nil || asked[len(asked)-1] != "other" {
+				t.Errorf("it reads %q, %v, of %q; want %q of %q", text, err, asked, "x", "other")
+			}
+		})
 	}
 }
 

@@ -107,7 +107,7 @@ func (f *treeFile) OpenReady() node.Content {
 // Open finds out where the file's bytes are. It waits for no unpacking: the first read does.
 func (f *treeFile) Open(ctx context.Context, by caller.Caller) (node.Content, error) {
 	ctx = guard.WithPayer(ctx, guard.PayerOf(by))
-	index, err := f.image.Layer(ctx, f.layer)
+	index, err := f.image.ShownIndex(ctx, f.layer)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (f *treeFile) Open(ctx context.Context, by caller.Caller) (node.Content, er
 		return c, err
 	}
 	f.image.Doubt(f.layer)
-	if index, err = f.image.Layer(ctx, f.layer); err != nil {
+	if index, err = f.image.ShownIndex(ctx, f.layer); err != nil {
 		return nil, err
 	}
 	return f.content(index)
@@ -153,7 +153,7 @@ type treeContent struct {
 func (c *treeContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, off int64) (int, error) {
 	return c.archive.read(
 		func() (*layers.Archive, error) {
-			return c.file.image.Archive(guard.WithPayer(ctx, guard.PayerOf(by)), c.file.layer)
+			return c.file.image.ShownArchive(guard.WithPayer(ctx, guard.PayerOf(by)), c.file.layer)
 		},
 		func(a *layers.Archive) (int, error) { return c.data.ReadAt(a, p, off) })
 }

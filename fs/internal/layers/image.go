@@ -25,6 +25,8 @@ type Image struct {
 	hereOnly bool
 	// from is the layer from which a listing asks for all layers down; -1: none is known.
 	from atomic.Int64
+	// showed says of each layer that Layers.shown has it from this image.
+	showed []atomic.Bool
 
 	mu  sync.Mutex // guards the fields below
 	all []Layer    // the lowest first
@@ -37,7 +39,7 @@ var _ rootfs.Layers = (*Image)(nil)
 // Image gives the layers of an image manifest of a repository. name is the image's, for a person.
 // No request is sent.
 func (s *Layers) Image(r known.Repository, m *registry.Manifest, name string) *Image {
-	i := &Image{layers: s, config: m.Config, promised: m.Config == nil, all: make([]Layer, len(m.Layers))}
+	i := &Image{layers: s, config: m.Config, promised: m.Config == nil, all: make([]Layer, len(m.Layers)), showed: make([]atomic.Bool, len(m.Layers))}
 	i.from.Store(-1)
 	for n, d := range m.Layers {
 		i.all[n] = Layer{Repository: r, Packed: d.Digest, Size: d.Size, URLs: d.URLs, Name: fmt.Sprintf("layer %d of %d of %s", n+1, len(m.Layers), name)}
@@ -47,7 +49,7 @@ func (s *Layers) Image(r known.Repository, m *registry.Manifest, name string) *I
 
 // Single gives one archive.
 func (s *Layers) Single(l Layer) *Image {
-	i := &Image{layers: s, promised: true, all: []Layer{l}}
+	i := &Image{layers: s, promised: true, all: []Layer{l}, showed: make([]atomic.Bool, 1)}
 	i.from.Store(-1)
 	return i
 }
@@ -170,7 +172,12 @@ func (i *Image) Layer(ctx context.Context, n int) (*rootfs.Index, error) {
 			i.unpackBeside(ctx, k)
 		}
 	}
-	return i.layers.Index(ctx, l)
+	x, err := i.layers.Index(ctx, l)
+	if err == nil && !i.showed[n].Load() {
+		i.showed[n].Store(true)
+		i.layers.shown.add(l)
+	}
+	return x, err
 }
 
 // unpackBeside unpacks a layer, while ctx lasts. Its error is that of the call that needs it.
@@ -192,7 +199,7 @@ func (i *Image) unpackBeside(ctx context.Context, n int) {
 // Packed gives the digest of a layer's blob.
 func (i *Image) Packed(n int) digest.Digest { return i.all[n].Packed }
 
-// Archive gives the unpacked bytes of a layer. The caller closes the file.
+// Archive gives the unpacked bytes of a layer. The caller closes the archive.
 func (i *Image) Archive(ctx context.Context, n int) (*Archive, error) {
 	l, err := i.At(ctx, n)
 	if err != nil {

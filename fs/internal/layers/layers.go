@@ -58,6 +58,7 @@ type Layers struct {
 	// checked are layers whose unpacked bytes were hashed for a diff ID of another algorithm
 	// than the cache's, by that diff ID: the digest of the packed blob.
 	checked *lru.Cache[digest.Digest, digest.Digest]
+	shown   *shown
 	// beside counts the goroutines that unpack layers beside others. Each ends with the call
 	// that began it.
 	beside   sync.WaitGroup
@@ -88,10 +89,11 @@ func New(o Options) (*Layers, error) {
 		o.Left = func(Layer, []rootfs.Note, int) {}
 	}
 	s := &Layers{o: o, log: o.Logger, turns: newTurns(atOnce), stalledAfter: stalledAfter, lookEvery: lookEvery}
-	var errs [3]error
+	var errs [4]error
 	s.opened, errs[0] = lru.NewWithEvict(maxOpened, func(_ digest.Digest, x *opened) { x.close() })
 	s.failed, errs[1] = lru.New[digest.Digest, error](maxFailed)
 	s.checked, errs[2] = lru.New[digest.Digest, digest.Digest](maxChecked)
+	s.shown, errs[3] = newShown()
 	return s, errors.Join(errs[:]...)
 }
 
