@@ -81,7 +81,7 @@ func (n *needs) of(ctx context.Context, at ways, e node.Entry, depth int) error 
 		}
 	case *treeFile:
 		if e.attr.Size > 0 {
-			return n.layer(ctx, e.image, e.layer)
+			return n.layer(ctx, e.dir.image, int(e.layer))
 		}
 	case *hostsDir, *withControl, *namespace, *controlDir, *stagedDir:
 		return fmt.Errorf("%s: %w", cmp.Or(e.Path(), "the whole mount"), errNothingToBring)

@@ -29,10 +29,14 @@ const FSType = node.FSType
 const DevicePrefix = node.DevicePrefix
 
 // maxNodes is how many inodes the kernel may hold, if it can be asked to forget some, a directory
-// for two. A node takes one to three kilobytes in this process: with 32,768 of them the process came
-// to the limit of its memory, and the collector took most of its time. A walk over more files than
-// this finds none of them in the kernel when it comes again: du over 20,000 files took ten times as
-// long with 16,384.
+// for two and three files of a layer for one. A node takes one to three kilobytes in this process,
+// that of a file of a layer 530 bytes: the process has 84 MiB at its peak where a program has looked
+// at 60,000 files of an image.
+//
+// A walk over more files than the kernel may hold finds none of them there when it comes again. It
+// takes 30 times as long then (du, 60,000 files, 24,576 held: 4.8 s, and 0.15 s when all are held;
+// 0.65 s on the disk). A third of the time goes to the forgetting (22 percent to the request for it,
+// 11 to the FORGETs), 22 percent to the nodes that are made anew, 17 percent to the collector.
 const maxNodes = 3 << 13
 
 // Options says what a tree shows, and how. Client and Store are required.

@@ -175,7 +175,7 @@ func (d *treeDir) made(f rootfs.Found) node.Child {
 }
 
 func (d *treeDir) entry(f rootfs.Found) treeEntry {
-	return treeEntry{d.at(f.Name), d.image, f.Layer, f.Ino, f.Attr}
+	return treeEntry{d, f.Name, int32(f.Layer), f.Ino, f.Attr}
 }
 
 // Xattrs gives those of the archive, and the layer that they are from. They are known when the

@@ -16,20 +16,32 @@ import (
 	"github.com/ocifs/ocifs/fs/rootfs"
 )
 
-// treeEntry is what isn't a directory in rootfs/ or unpacked/.
+// treeEntry is what isn't a directory in rootfs/ or unpacked/. The kernel holds many of them, so that
+// an entry is small: its path is put together when somebody asks for it.
 type treeEntry struct {
-	place
-	image *layers.Image
-	layer int // which of the image's
+	dir   *treeDir // in which it was found
+	name  string
+	layer int32 // which of the image's
 	ino   rootfs.Ino
 	attr  rootfs.Attr
 }
+
+// Path gives the path below the mountpoint.
+func (e *treeEntry) Path() string { return e.place().path }
+
+func (e *treeEntry) place() place { return e.dir.at(e.name) }
+
+// Light says that the kernel may hold more such entries than others.
+func (*treeEntry) Light() {}
+
+// packed gives the digest of the blob that the entry came from.
+func (e *treeEntry) packed() digest.Digest { return e.dir.image.Packed(int(e.layer)) }
 
 // Attr gives the attributes that the archive has. Whatever shows a file of a layer shows it as
 // one inode, with one set of pages in the kernel.
 func (e *treeEntry) Attr() node.Attr {
 	return node.Attr{
-		Identity: node.IdentityOf(layerFiles, e.image.Packed(e.layer).String()+"/"+strconv.FormatUint(uint64(e.ino), 10)),
+		Identity: node.IdentityOf(layerFiles, e.packed().String()+"/"+strconv.FormatUint(uint64(e.ino), 10)),
 		Mode:     e.attr.Mode, Size: e.attr.Size, Mtime: e.attr.Mtime, UID: e.attr.UID, GID: e.attr.GID,
 		Nlink: e.attr.Nlink, Rdev: e.attr.Rdev, TTL: forever,
 	}
@@ -42,7 +54,7 @@ const layerFiles = "/layers"
 // layerXattr has the digest of the blob that a file came from.
 const layerXattr = "user.ocifs.layer"
 
-func (e *treeEntry) Xattrs() map[string]string { return layerXattrs(e.image, e.layer, e.ino) }
+func (e *treeEntry) Xattrs() map[string]string { return layerXattrs(e.dir.image, int(e.layer), e.ino) }
 
 // layerXattrs gives the extended attributes that a layer has for an Ino, and the layer itself. An
 // archive can't speak for ocifs or for the registry.
@@ -77,7 +89,7 @@ func (l *treeLink) Broken() error  { return l.broken }
 // Attr gives each name an inode of its own, because the target depends on the directory.
 func (l *treeLink) Attr() node.Attr {
 	a := l.treeEntry.Attr()
-	a.Identity = l.identity(digest.Digest(l.to))
+	a.Identity = l.place().identity(digest.Digest(l.to))
 	a.Nlink = 1
 	if l.broken == nil {
 		a.Size = int64(len(l.to))
@@ -93,7 +105,7 @@ func (f *treeFile) OpenReady() node.Content {
 	if f.attr.Size == 0 {
 		return node.Bytes(nil)
 	}
-	index := f.image.Kept(f.layer)
+	index := f.dir.image.Kept(int(f.layer))
 	if index == nil {
 		return nil
 	}
@@ -107,7 +119,7 @@ func (f *treeFile) OpenReady() node.Content {
 // Open finds out where the file's bytes are. It waits for no unpacking: the first read does.
 func (f *treeFile) Open(ctx context.Context, by caller.Caller) (node.Content, error) {
 	ctx = guard.WithPayer(ctx, guard.PayerOf(by))
-	index, err := f.image.ShownIndex(ctx, f.layer)
+	index, err := f.dir.image.ShownIndex(ctx, int(f.layer))
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +127,8 @@ func (f *treeFile) Open(ctx context.Context, by caller.Caller) (node.Content, er
 	if !errors.Is(err, rootfs.ErrIndex) {
 		return c, err
 	}
-	f.image.Doubt(f.layer)
-	if index, err = f.image.ShownIndex(ctx, f.layer); err != nil {
+	f.dir.image.Doubt(int(f.layer))
+	if index, err = f.dir.image.ShownIndex(ctx, int(f.layer)); err != nil {
 		return nil, err
 	}
 	return f.content(index)
@@ -130,7 +142,7 @@ func (f *treeFile) content(index *rootfs.Index) (*treeContent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a := f.tree.layers.Cached(index.Meta()); a != nil {
+	if a := f.dir.tree.layers.Cached(index.Meta()); a != nil {
 		c.archive.file = a
 		c.way = node.Way{Mode: node.Cached, Pages: a.Inode()}
 	}
@@ -153,7 +165,7 @@ type treeContent struct {
 func (c *treeContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, off int64) (int, error) {
 	return c.archive.read(
 		func() (*layers.Archive, error) {
-			return c.file.image.ShownArchive(guard.WithPayer(ctx, guard.PayerOf(by)), c.file.layer)
+			return c.file.dir.image.ShownArchive(guard.WithPayer(ctx, guard.PayerOf(by)), int(c.file.layer))
 		},
 		func(a *layers.Archive) (int, error) { return c.data.ReadAt(a, p, off) })
 }

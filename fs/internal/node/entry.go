@@ -85,6 +85,8 @@ type (
 	// immutable is a Directory whose names, and what they mean, never change. The kernel keeps
 	// its listing.
 	immutable interface{ Immutable() }
+	// light is an Entry that takes less than 200 bytes; see lightsPerNode.
+	light interface{ Light() }
 	// readyFile is a File that can often be opened without any wait. OpenReady gives nil if it
 	// can't, and Open is called.
 	readyFile interface{ OpenReady() Content }

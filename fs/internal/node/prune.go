@@ -27,12 +27,17 @@ const (
 	dropBound = 100 * time.Millisecond
 	// pruneRest is how long to wait after a round that freed no node, because all are in use.
 	pruneRest = time.Second
+	// lightsPerNode is how many light entries take the place of one node. Measured, with its
+	// Entry and go-fuse's part: a file of a layer takes 530 bytes, others take one to three
+	// kilobytes.
+	lightsPerNode = 3
 )
 
 // held is what the pruner knows of a node.
 type held struct {
 	// above is the directory in which it was shown, which never changes; nil: it is the root.
 	above *base
+	light bool        // its Entry is light; never changes
 	used  atomic.Bool // a request came for it since the pruner last looked
 	gone  atomic.Bool // the kernel has forgotten it; changed under pruner.mu
 	// children counts the nodes that were shown in it and aren't forgotten; guarded by
@@ -74,9 +79,11 @@ type pruner struct {
 	count atomic.Int64 // nodes that the kernel holds; changed under mu
 	freed atomic.Int64 // nodes that the kernel ever forgot; changed under mu
 	// dirs counts the directories among count; changed under mu.
-	dirs  atomic.Int64
-	never atomic.Bool  // this kernel can't be asked
-	names atomic.Int64 // names in listings that are open
+	dirs atomic.Int64
+	// lights counts the light ones among count; changed under mu.
+	lights atomic.Int64
+	never  atomic.Bool  // this kernel can't be asked
+	names  atomic.Int64 // names in listings that are open
 
 	mu      sync.Mutex // guards the fields below; not held over a call to the kernel
 	queue   []*base    // the nodes, the oldest first; some are gone by now
@@ -95,9 +102,7 @@ func (p *pruner) add(n *base) {
 	n.counted = true
 	n.above.children++
 	count := p.count.Add(1)
-	if n.IsDir() {
-		p.dirs.Add(1)
-	}
+	p.weigh(n, 1)
 	if p.kernel.o.MaxNodes == 0 || p.never.Load() || n.queued {
 		return
 	}
@@ -118,10 +123,22 @@ func (p *pruner) start() {
 	}
 }
 
-// limit is how many nodes the kernel may hold. A directory takes the place of two.
+// weigh counts n nodes that take another place than most do. mu is held.
+func (p *pruner) weigh(n *base, nodes int64) {
+	switch {
+	case n.IsDir():
+		p.dirs.Add(nodes)
+	case n.light:
+		p.lights.Add(nodes)
+	}
+}
+
+// limit is how many nodes the kernel may hold, being such as they are. A directory takes the place of
+// two, and lightsPerNode light entries that of one.
 func (p *pruner) limit() int64 {
 	most := int64(p.kernel.o.MaxNodes)
-	return max(most-p.dirs.Load(), most/2) + min(p.names.Load(), maxListed)
+	lights := p.lights.Load()
+	return max(most-p.dirs.Load(), most/2) + lights - lights/lightsPerNode + min(p.names.Load(), maxListed)
 }
 
 // childrenOf counts the nodes in a directory that the kernel holds.
@@ -150,9 +167,7 @@ func (p *pruner) drop(n *base) {
 	if n.counted {
 		n.counted = false
 		p.count.Add(-1)
-		if n.IsDir() {
-			p.dirs.Add(-1)
-		}
+		p.weigh(n, -1)
 		p.freed.Add(1)
 		n.above.children--
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// anyDir is a directory that has every name, as a directory.
+// anyDir is a directory that has every name: as a lightLink if it begins with "light", else as a
+// directory.
 type anyDir struct {
 	path      string
 	forgotten *sync.Map // the paths of the directories that the kernel forgot
@@ -31,6 +32,9 @@ func (d *anyDir) Lookup(_ context.Context, name string) (Child, error) {
 	if strings.HasPrefix(name, "none") {
 		return Child{}, ErrNotExist
 	}
+	if path := Join(d.path, name); strings.HasPrefix(name, "light") {
+		return Child{name, lightLink(path), time.Hour}, nil
+	}
 	return Child{name, &anyDir{Join(d.path, name), d.forgotten}, time.Hour}, nil
 }
 
@@ -38,6 +42,17 @@ func (d *anyDir) List(context.Context) (Listing, error) { return Listing{}, nil 
 
 func (d *anyDir) Forgotten()  { d.forgotten.Store(d.path, true) }
 func (d *anyDir) Remembered() { d.forgotten.Delete(d.path) }
+
+// lightLink is a light symlink at a path.
+type lightLink string
+
+func (l lightLink) Path() string { return string(l) }
+func (lightLink) Light()         {}
+func (lightLink) Target() string { return "" }
+
+func (l lightLink) Attr() Attr {
+	return Attr{Identity: IdentityOf(string(l), ""), Mode: syscall.S_IFLNK | 0o777, TTL: time.Hour}
+}
 
 // fakeKernel holds nodes as a kernel does.
 type fakeKernel struct {
@@ -154,6 +169,20 @@ func TestADirectoryCountsTwice(t *testing.T) {
 		f.looks(fmt.Sprint("name", i))
 	}
 	f.settles(most / 2)
+}
+
+// Light entries take little memory, so that the kernel may hold more of them, beside directories too.
+func TestLightEntriesCountForAThird(t *testing.T) {
+	const most, dirs = 1000, 200
+	f := newFakeKernel(t, most)
+	for i := range 5 * lightsPerNode * most {
+		f.looks(fmt.Sprintf("dir%d/light%d", i%dirs, i))
+	}
+	const room = most - 2*dirs
+	f.settles(dirs + lightsPerNode*room)
+	if n := f.k.Nodes(); n < dirs+lightsPerNode*(room-most/8) {
+		t.Errorf("%d nodes are held, where there is room for %d", n, dirs+lightsPerNode*room)
+	}
 }
 
 // No more nodes go than have to: a program may have listed the newest, and not looked at them
