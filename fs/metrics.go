@@ -38,20 +38,9 @@ func (t *Tree) addMount(p *metrics.Page) {
 		mountpoint = *m
 	}
 	p.Gauge("ocifs_mount_info", "What is mounted, where, and how blobs are verified before they are read; always 1.", "source", "mountpoint", "verify").
-		Set(1, t.source(), mountpoint, verify)
+		Set(1, cmp.Or(t.opts.Source, FSType), mountpoint, verify)
 	p.Gauge("ocifs_passthrough", "1 if the kernel reads cached files by itself, 0 if each read is a request to ocifs.").
 		Set(truth(t.kernel.PassesThrough()))
-}
-
-// source is the registry or the repository that is mounted; FSType stands for every registry.
-func (t *Tree) source() string {
-	switch {
-	case t.opts.Host == "":
-		return FSType
-	case t.opts.Path == "":
-		return t.opts.Host
-	}
-	return t.opts.Host + "/" + t.opts.Path
 }
 
 // truth is a value of a gauge.
