@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ocifs/ocifs/integration/internal/content"
+	"github.com/ocifs/ocifs/integration/internal/registries"
 )
 
 // install builds this machine's .deb and installs it, until the test has ended. A package
@@ -41,9 +44,9 @@ func install(t *testing.T) (files []string) {
 	return strings.Split(strings.TrimSpace(run("dpkg", "-L", "ocifs")), "\n")
 }
 
-// The .deb installs on this machine with all that it promises, and goes again without a
-// trace.
-func TestThePackageInstalls(t *testing.T) {
+// The .deb installs on this machine with all that it promises, 'mount -t ocifs' mounts, and
+// it goes again without a trace.
+func TestThePackageInstallsAndMounts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("only root can install a package")
 	}
@@ -69,13 +72,32 @@ func TestThePackageInstalls(t *testing.T) {
 		t.Errorf("/var/cache/ocifs: %v, %v", st, err)
 	}
 
-	r := newCommand(t).run("/usr/bin/ocifs version && ldd /usr/bin/ocifs 2>&1")
-	if !strings.HasPrefix(r.Stdout, "ocifs ") || !strings.Contains(r.Stdout, "not a dynamic executable") {
-		t.Errorf("exit code %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	s := startOlareg(t, registries.Options{})
+	image := must(repo(t, s, "team/app").Image(t.Context(), "v1", content.Sample("v1")))(t)
+	c := newCommand(t)
+	spec := "oci://" + s.Host + "/team/app"
+	t.Cleanup(func() { exec.Command("umount", "-l", filepath.Join(c.home, "mnt")).Run() }) // where the script failed
+	r := c.run(`set -e
+[ ! -e /usr/share/man/man1/ocifs.1.gz ] || man -w ocifs mount.ocifs ocifs-tree
+/usr/bin/ocifs version
+ldd /usr/bin/ocifs 2>&1 || true
+mkdir -p $HOME/mnt
+mount -t ocifs ` + spec + ` $HOME/mnt -o ro,cache_dir=$HOME/cache
+findmnt -n -o SOURCE -S ` + spec + `
+cat $HOME/mnt/tags/v1/digest
+umount ` + spec + `
+`)
+	for _, want := range []string{"ocifs ", "not a dynamic executable", spec, image.Digest.String()} {
+		if !strings.Contains(r.Stdout, want) {
+			t.Errorf("%q isn't in %s", want, r.Stdout)
+		}
+	}
+	if r.Code != 0 {
+		t.Errorf("exit code %d: %s", r.Code, r.Stderr)
 	}
 }
 
-// Every man page is without a warning of groff's, and 'man' finds it.
+// Every man page is rendered without a warning of groff's.
 func TestManPagesAreWellFormed(t *testing.T) {
 	t.Parallel()
 	if out, err := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "man").CombinedOutput(); err != nil {
