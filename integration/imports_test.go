@@ -141,13 +141,14 @@ var mayImport = map[string]struct {
 	packages []string
 	goFuse   bool
 }{
-	"fs": {[]string{"cache", "fs/internal/caller", "fs/internal/guard", "fs/internal/imagetar", "fs/internal/known", "fs/internal/layers", "fs/internal/node", "fs/prefetch", "fs/rootfs", "fs/upload", "registry", "registry/ref"}, true},
+	"fs": {[]string{"cache", "fs/internal/caller", "fs/internal/guard", "fs/internal/imagetar", "fs/internal/known", "fs/internal/layers", "fs/internal/metrics", "fs/internal/node", "fs/prefetch", "fs/rootfs", "fs/upload", "registry", "registry/ref"}, true},
 
-	"fs/internal/node":     {[]string{"fs/internal/caller"}, true},
+	"fs/internal/node":     {[]string{"fs/internal/caller", "fs/internal/metrics"}, true},
 	"fs/internal/known":    {[]string{"cache", "registry", "registry/ref"}, false},
 	"fs/internal/guard":    {[]string{"cache", "fs/internal/caller", "registry"}, false},
 	"fs/internal/caller":   {nil, false},
 	"fs/internal/imagetar": {nil, false},
+	"fs/internal/metrics":  {nil, false},
 	"fs/internal/layers":   {[]string{"cache", "fs/internal/guard", "fs/internal/known", "fs/rootfs", "registry"}, false},
 	"fs/rootfs":            {[]string{"cache"}, false},
 	"fs/prefetch":          {nil, false},

@@ -2,8 +2,6 @@ package integration
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -157,10 +155,7 @@ func TestStatusTellsWhatAMountDoes(t *testing.T) {
 func TestUnmountAll(t *testing.T) {
 	t.Parallel()
 	c := newCommand(t)
-	if err := os.Mkdir(filepath.Join(c.home, "two"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	script := quote(raceBin) + ` mount $HOME/mnt && ` + quote(raceBin) + ` mount $HOME/two || exit 3
+	script := "mkdir $HOME/mnt $HOME/two && " + quote(raceBin) + ` mount $HOME/mnt && ` + quote(raceBin) + ` mount $HOME/two || exit 3
 		` + quote(raceBin) + ` status --json | jq -c "[.mounts[].alive]"
 		` + quote(raceBin) + ` unmount -a || exit 4
 		` + quote(raceBin) + ` status --json | jq -c .

@@ -1,7 +1,9 @@
 // Command ocifs mounts OCI registries as a directory tree.
 //
 //	ocifs mount [SOURCE] MOUNTPOINT    mount; returns when the mount answers
-//	ocifs unmount MOUNTPOINT           unmount; returns when the mount is gone
+//	ocifs unmount MOUNTPOINT…          unmount; returns when the mounts are gone; -a: all of this user
+//	ocifs status [MOUNTPOINT…]         what mounts do: transfers, pushes, cache, errors; --watch, --json
+//	ocifs prefetch PATH…               bring what paths need into the cache; --check, --background
 //	ocifs doctor [HOST[/REPOSITORY]]   what keeps a mount or a registry from working
 //	ocifs cache stats|verify|prune|clear|limit    the cache, while mounts use it or not
 //	ocifs help [COMMAND|TOPIC]         the manual, whose texts are in the package manual
@@ -16,5 +18,9 @@
 // pipe that the mount answers, or what went wrong. With -f the command is the
 // daemon. SIGINT, SIGTERM and an unmount from outside end it with exit code 0.
 //
-// Usage errors end with exit code 2, all others with 1 and a sentence.
+// status asks each mount from a child process, and gives it up after some seconds: see asking.
+// prefetch asks the mount by package fs/prefetch.
+//
+// Usage errors end with exit code 2, an interrupted prefetch or status with 130, all others with 1 and
+// a sentence.
 package main
