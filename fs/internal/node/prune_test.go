@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
@@ -188,28 +189,32 @@ func TestLightEntriesCountForAThird(t *testing.T) {
 // No more nodes go than have to: a program may have listed the newest, and not looked at them
 // yet.
 func TestTheNewestNodesStay(t *testing.T) {
-	const most, newest = 1000, 500
-	f := newFakeKernel(t, 2*most) // all of them are directories
-	lag := f.prunes
-	f.k.pruner.ask = func(nodes []*gofs.Inode) syscall.Errno { // FORGETs come later
-		go func() {
-			time.Sleep(3 * time.Millisecond)
-			lag(nodes)
-		}()
-		return 0
-	}
-	for i := range 20 * most {
-		f.looks(fmt.Sprint("name", i))
-		for k := max(0, i-newest); k < i; k += newest / 5 {
-			if _, gone := f.forgotten.Load(fmt.Sprint("name", k)); gone {
-				t.Fatalf("of %d names the one before the last %d is forgotten", i, i-k)
+	synctest.Test(t, func(t *testing.T) { // by a clock that doesn't run while something works
+		const most, newest = 1000, 500
+		var late sync.WaitGroup
+		t.Cleanup(late.Wait)          // after the kernel's end, which stops the asking
+		f := newFakeKernel(t, 2*most) // all of them are directories
+		lag := f.prunes
+		f.k.pruner.ask = func(nodes []*gofs.Inode) syscall.Errno { // FORGETs come later
+			late.Go(func() {
+				time.Sleep(3 * time.Millisecond)
+				lag(nodes)
+			})
+			return 0
+		}
+		for i := range 20 * most {
+			f.looks(fmt.Sprint("name", i))
+			for k := max(0, i-newest); k < i; k += newest / 5 {
+				if _, gone := f.forgotten.Load(fmt.Sprint("name", k)); gone {
+					t.Fatalf("of %d names the one before the last %d is forgotten", i, i-k)
+				}
+			}
+			if i%50 == 0 {
+				time.Sleep(time.Millisecond)
 			}
 		}
-		if i%50 == 0 {
-			time.Sleep(time.Millisecond)
-		}
-	}
-	f.settles(most)
+		f.settles(most)
+	})
 }
 
 // Nodes that are all in use are asked for in vain, and not all the time. They go when they can.
