@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -131,7 +130,7 @@ func (n *needs) image(ctx context.Context, i *image) error {
 	}
 	child, ok := childFor(all, *n.platform, i.Repository.LacksManifest)
 	if !ok {
-		return fmt.Errorf("%s has no image for %s: %w", i.Path(), platformText(*n.platform), errNoPlatform)
+		return fmt.Errorf("%s has no image for %s: %w", i.Path(), FormatPlatform(*n.platform), errNoPlatform)
 	}
 	c, err := i.Repository.Child(ctx, child.Descriptor())
 	if err != nil {
@@ -139,11 +138,6 @@ func (n *needs) image(ctx context.Context, i *image) error {
 	}
 	n.manifest(i.Repository, i.Descriptor)
 	return n.pieces(ctx, newImage(i.place, i.base, i.Repository, c, c.Digest, ""))
-}
-
-// platformText writes a platform as --platform does.
-func platformText(p v1.Platform) string {
-	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
 }
 
 // pieces finds everything that is reachable from an image.

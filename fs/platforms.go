@@ -115,6 +115,14 @@ func ParsePlatform(s string) (v1.Platform, error) {
 	return p, nil
 }
 
+// FormatPlatform writes a platform as ParsePlatform reads it. The zero platform is "".
+func FormatPlatform(p v1.Platform) string {
+	if p.OS == "" {
+		return ""
+	}
+	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
+}
+
 // DefaultPlatform is the platform of a tree whose options name none: linux, because nearly all
 // images are for linux, on this machine's architecture.
 func DefaultPlatform() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }

@@ -165,7 +165,7 @@ func TestTheChildForAPlatform(t *testing.T) {
 	}
 }
 
-// A platform is OS/ARCH or OS/ARCH/VARIANT.
+// A platform is OS/ARCH or OS/ARCH/VARIANT, and is written as it is read.
 func TestPlatformsAreParsed(t *testing.T) {
 	for in, want := range map[string]v1.Platform{
 		"linux/amd64":  {OS: "linux", Architecture: "amd64"},
@@ -174,6 +174,9 @@ func TestPlatformsAreParsed(t *testing.T) {
 	} {
 		if got, err := ParsePlatform(in); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q is %+v, %v; want %+v", in, got, err, want)
+		}
+		if got := FormatPlatform(want); got != in {
+			t.Errorf("%+v is written %q, want %q", want, got, in)
 		}
 	}
 	for _, in := range []string{"", "linux", "linux/", "/amd64", "linux/arm/", "linux/arm/v7/x", "unknown/amd64", "linux/a\nb"} {

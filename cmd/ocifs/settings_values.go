@@ -173,13 +173,7 @@ func (p *platform) Set(s string) (err error) {
 
 func (p *platform) Type() string   { return "OS/ARCH[/VARIANT]" }
 func (p *platform) effective() any { return p.String() }
-
-func (p *platform) String() string {
-	if p.OS == "" {
-		return ""
-	}
-	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
-}
+func (p *platform) String() string { return fs.FormatPlatform(p.Platform) }
 
 // size is a number of bytes as people write it: 48MiB, 10GiB, 500MB, 4096. KB, MB, GB and TB are
 // powers of 1000. KiB, MiB, GiB and TiB are powers of 1024, and so are K, M, G and T alone, as
