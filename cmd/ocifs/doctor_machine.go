@@ -103,19 +103,9 @@ func checkCache(dir string) check {
 func leftover(path string) check {
 	switch err := alive(path); {
 	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
-		return warning("take it away: ocifs unmount "+quoted(path), "%s is the mount of an ocifs that died", path)
+		return warning("take it away: ocifs unmount "+shellWord(path), "%s is the mount of an ocifs that died", path)
 	case errors.Is(err, errSilent):
-		return warning("if that goes on, take it away: ocifs unmount --lazy "+quoted(path), "the mount on %s doesn't answer", path)
+		return warning("if that goes on, take it away: ocifs unmount --lazy "+shellWord(path), "the mount on %s doesn't answer", path)
 	}
 	return check{} // it is alive, or another user's
-}
-
-// quoted is a path as a shell takes it.
-func quoted(path string) string {
-	if strings.ContainsFunc(path, func(r rune) bool {
-		return !strings.ContainsRune("/._-+:@%,", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	}) {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-	}
-	return path
 }

@@ -198,8 +198,8 @@ func TestPlainHTTPIsForTheFlag(t *testing.T) {
 // A path that is to be typed is quoted.
 func TestPathsAreQuotedForShells(t *testing.T) {
 	for in, want := range map[string]string{"/mnt/a-b": "/mnt/a-b", "/mnt/a b": "'/mnt/a b'", "/it's": `'/it'\''s'`} {
-		if got := quoted(in); got != want {
-			t.Errorf("%s is quoted %s, want %s", in, got, want)
+		if got := shellWord(in); got != want {
+			t.Errorf("%s is written %s, want %s", in, got, want)
 		}
 	}
 }
