@@ -204,9 +204,9 @@ func (c *prefetchCall) tellFailures(all []*asked) (failed int) {
 	for _, a := range all {
 		failed += a.state.Failed
 		for _, f := range a.state.Failures {
-			fmt.Fprintf(c.err, "ocifs: %s: %s: %s\n", filepath.Join(a.mount.mountpoint, f.Path), f.Errno, f.Cause)
+			fmt.Fprintf(c.err, "ocifs: %s: %s: %s\n", printable(filepath.Join(a.mount.mountpoint, f.Path)), f.Errno, printable(f.Cause))
 			if f.Hint != "" {
-				fmt.Fprintf(c.err, "  %s\n", f.Hint)
+				fmt.Fprintf(c.err, "  %s\n", printable(f.Hint))
 			}
 		}
 		if more := a.state.Failed - len(a.state.Failures); more > 0 {
@@ -226,7 +226,7 @@ func (c *prefetchCall) tellMissing(w io.Writer, all []*asked) error {
 			if i.Total >= 0 {
 				what = fmt.Sprintf("%s %s, %s", i.Name, i.Digest, bytesText(i.Total))
 			}
-			fmt.Fprintf(w, "%s: %s\n", filepath.Join(a.mount.mountpoint, i.Path), what)
+			fmt.Fprintf(w, "%s: %s\n", printable(filepath.Join(a.mount.mountpoint, i.Path)), printable(what))
 		}
 		if more := a.state.Lacking - len(a.state.Missing); more > 0 {
 			fmt.Fprintf(w, "and %d more\n", more)

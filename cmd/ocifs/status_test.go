@@ -45,3 +45,22 @@ func TestStatusIsPlainWithoutATerminal(t *testing.T) {
 		t.Errorf("it isn't plain: %q", &out)
 	}
 }
+
+// Text that others chose, such as the name of a file in an image, gives a terminal no orders and makes
+// no line of its own.
+func TestTextOfOthersIsPrintedAsText(t *testing.T) {
+	evil := "a\x1b]0;owned\aß b\nc\u202ed\xff"
+	want := `a\x1b]0;owned\aß b\nc\u202ed` + "\ufffd"
+	if got := printable(evil); got != want {
+		t.Errorf("it is printed as %q, want %q", got, want)
+	}
+	m := mountState{Mountpoint: "/mnt", Alive: true, Source: "ghcr.io"}
+	m.Uploads = []upload.Record{{Repository: "ghcr.io/a", Target: evil, State: upload.Failed, Error: evil, Time: time.Now()}}
+	m.Errors = []failure{{Time: time.Now(), Path: evil, Op: "open", Errno: "EACCES", Cause: evil, Hint: evil}}
+	dead := silentState(mounted{mountpoint: "/" + evil}, "EIO", evil, evil)
+	for _, line := range append(m.lines(style{}), dead.lines(style{})...) {
+		if strings.ContainsAny(line, "\x1b\a\n\u202e") {
+			t.Errorf("a line is %q", line)
+		}
+	}
+}

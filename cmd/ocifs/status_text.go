@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -47,9 +49,9 @@ func (l style) in(colour, text string) string {
 // lines tells of a mount.
 func (m mountState) lines(l style) []string {
 	if !m.Alive {
-		lines := []string{l.in(bold, m.Mountpoint) + ": " + l.in(red, m.why())}
+		lines := []string{l.in(bold, printable(m.Mountpoint)) + ": " + l.in(red, printable(m.why()))}
 		if hint := m.Errors[0].Hint; hint != "" {
-			lines = append(lines, "  "+l.in(dim, hint))
+			lines = append(lines, "  "+l.in(dim, printable(hint)))
 		}
 		return lines
 	}
@@ -57,7 +59,7 @@ func (m mountState) lines(l style) []string {
 	if source == "" || source == "ocifs" {
 		source = "every registry"
 	}
-	lines := []string{fmt.Sprintf("%s: %s, %s, cache %s of %s", l.in(bold, m.Mountpoint), l.in(green, "alive"), source, bytesText(m.Cache.Used), bytesText(m.Cache.Limit))}
+	lines := []string{fmt.Sprintf("%s: %s, %s, cache %s of %s", l.in(bold, printable(m.Mountpoint)), l.in(green, "alive"), printable(source), bytesText(m.Cache.Used), bytesText(m.Cache.Limit))}
 	for _, t := range m.Transfers {
 		lines = append(lines, t.line(l))
 	}
@@ -65,9 +67,9 @@ func (m mountState) lines(l style) []string {
 		lines = append(lines, pushLine(r, l))
 	}
 	for _, f := range m.Errors {
-		lines = append(lines, fmt.Sprintf("  %s %s %s %s: %s", l.in(dim, clock(f.Time)), l.in(red, f.Errno), f.Op, f.Path, f.Cause))
+		lines = append(lines, fmt.Sprintf("  %s %s %s %s: %s", l.in(dim, clock(f.Time)), l.in(red, f.Errno), f.Op, printable(f.Path), printable(f.Cause)))
 		if f.Hint != "" {
-			lines = append(lines, "    "+l.in(dim, f.Hint))
+			lines = append(lines, "    "+l.in(dim, printable(f.Hint)))
 		}
 	}
 	return lines
@@ -92,11 +94,26 @@ func pushLine(r upload.Record, l style) string {
 	if r.State == upload.Failed || r.State == upload.Left {
 		colour = red
 	}
-	line := fmt.Sprintf("  %s %s %s", l.in(colour, "push "+r.State), r.Repository, r.Target)
+	line := fmt.Sprintf("  %s %s %s", l.in(colour, "push "+r.State), printable(r.Repository), printable(r.Target))
 	if r.Error != "" {
-		line += ": " + r.Error
+		line += ": " + printable(r.Error)
 	}
 	return line + " " + l.in(dim, "("+clock(r.Time)+")")
+}
+
+// printable is a text that others chose, such as a path or what a registry said, for a terminal: what
+// isn't printed stands there as Go writes it. A terminal obeys escape sequences, and a line break would
+// look like a line of ocifs.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+	}
+	return b.String()
 }
 
 // clock is a time of today, or a day, of this machine.

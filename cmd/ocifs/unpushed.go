@@ -33,10 +33,10 @@ func tellUnpushed(w io.Writer, left []upload.Record) {
 	kept := false
 	for _, r := range left {
 		if r.State == upload.Pushing {
-			fmt.Fprintf(w, "ocifs: still being pushed: %s %s: the daemon goes on with it, and its log tells what comes of that\n", r.Repository, r.Target)
+			fmt.Fprintf(w, "ocifs: still being pushed: %s %s: the daemon goes on with it, and its log tells what comes of that\n", printable(r.Repository), printable(r.Target))
 			continue
 		}
-		fmt.Fprintf(w, "ocifs: not pushed: %s %s (%s): %s\n", r.Repository, r.Target, r.State, r.Error)
+		fmt.Fprintf(w, "ocifs: not pushed: %s %s (%s): %s\n", printable(r.Repository), printable(r.Target), r.State, printable(r.Error))
 		kept = true
 	}
 	if kept {
