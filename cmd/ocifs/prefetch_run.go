@@ -15,6 +15,9 @@ import (
 const (
 	// lookEvery is how often a mount is asked how far it is.
 	lookEvery = 200 * time.Millisecond
+	// stateFor is how long a mount may take to say how far it is: on a busy machine with long lists
+	// that is seconds.
+	stateFor = 30 * time.Second
 	// settleFor is how long --background waits for paths that can't be brought at all.
 	settleFor = 2 * time.Second
 )
@@ -40,9 +43,8 @@ func (c *prefetchCall) run(ctx context.Context) error {
 	}()
 	p := newProgressIn(c.progress, c.err, "prefetch")
 	defer p.end()
-	var err error
 	for _, a := range all {
-		if err = a.begin(ctx, c.ask); err != nil {
+		if err := a.begin(ctx, c.ask); err != nil {
 			return err
 		}
 	}
@@ -89,35 +91,55 @@ func (c *prefetchCall) places() (all []*asked, failed int) {
 	return all, failed
 }
 
-// begin opens a session and asks for all paths. A mount that hangs is given up after some seconds.
-func (a *asked) begin(ctx context.Context, ask prefetch.Ask) error {
-	opened := make(chan error, 1)
-	go func() {
-		s, err := prefetch.Open(a.mount.mountpoint)
-		if err == nil {
-			a.session = s
-		}
-		opened <- err
-	}()
-	select {
-	case err := <-opened:
-		if err != nil {
-			return err
-		}
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(askFor):
-		return fmt.Errorf("the mount on %s doesn't answer; see: ocifs status", a.mount.mountpoint)
+// begin opens a session and asks for all paths. A mount that hangs is given up after some seconds. A
+// session that has as many asks as it takes is asked again when it has worked on some.
+func (a *asked) begin(ctx context.Context, ask prefetch.Ask) (err error) {
+	open := func() (*prefetch.Session, error) { return prefetch.Open(a.mount.mountpoint) }
+	if a.session, err = inTime(ctx, a.mount, askFor, open); err != nil {
+		return err
 	}
 	for _, ask.Path = range a.below {
-		if err := a.session.Ask(ask); err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		for {
+			one := ask // a question that is given up may be sent later
+			_, err := inTime(ctx, a.mount, askFor, func() (struct{}, error) { return struct{}{}, a.session.Ask(one) })
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, prefetch.ErrFull) {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(lookEvery):
+			}
 		}
 	}
 	return nil
+}
+
+// inTime gives what do gives, which asks a mount. If the mount gives no answer within limit, do goes on
+// alone, and ends with this process.
+func inTime[T any](ctx context.Context, m mounted, limit time.Duration, do func() (T, error)) (got T, err error) {
+	type result struct {
+		got T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		got, err := do()
+		done <- result{got, err}
+	}()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case r := <-done:
+		return r.got, r.err
+	case <-ctx.Done():
+		return got, ctx.Err()
+	case <-late.C:
+		return got, fmt.Errorf("the mount on %s doesn't answer; see: ocifs status", m.mountpoint)
+	}
 }
 
 func (a *asked) close() {
@@ -159,30 +181,21 @@ func (c *prefetchCall) wait(ctx context.Context, all []*asked, p *progress) erro
 	}
 }
 
-// readStates asks all mounts side by side how far they are.
+// readStates asks all mounts side by side how far they are. A mount that hangs is given up after
+// stateFor.
 func readStates(ctx context.Context, all []*asked) error {
-	states, errs := make([]prefetch.State, len(all)), make([]error, len(all))
+	errs := make([]error, len(all))
 	var looked sync.WaitGroup
 	for k, a := range all {
-		looked.Go(func() { states[k], errs[k] = a.session.State() })
+		looked.Go(func() { a.state, errs[k] = inTime(ctx, a.mount, stateFor, a.session.State) })
 	}
-	done := make(chan struct{})
-	go func() {
-		looked.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	looked.Wait()
 	for k, a := range all {
 		if errs[k] != nil {
 			return fmt.Errorf("%s: %w", a.mount.mountpoint, errs[k])
 		}
-		a.state = states[k]
 	}
-	return nil
+	return ctx.Err()
 }
 
 // show shows how far all mounts are.

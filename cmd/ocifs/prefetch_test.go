@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/ocifs/ocifs/fs/prefetch"
 )
 
 // A path is found in its mount, through symlinks outside of it and through a part of the mount that is
@@ -42,4 +48,34 @@ func TestAPathIsFoundInItsMount(t *testing.T) {
 			t.Errorf("%q: %v, want %q", path, err, want)
 		}
 	}
+}
+
+// A mount that gives no answer is given up when the command ends, and an answer that comes later harms
+// nothing. The mount is a FIFO, whose open waits for a writer.
+func TestAMountThatGivesNoAnswerIsGivenUp(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(dir+"/.ocifs", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(dir, ".ocifs", prefetch.Name)
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := &asked{mount: mounted{mountpoint: dir}, below: []string{"h/r"}}
+	if err := a.begin(ctx, prefetch.Ask{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("it began: %v", err)
+	}
+	writer, err := os.OpenFile(fifo, os.O_RDWR, 0) // the open that waits goes on
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	end := make(chan int)
+	defer close(end)
+	if _, err := inTime(t.Context(), a.mount, time.Millisecond, func() (int, error) { return <-end, nil }); err == nil || !strings.Contains(err.Error(), "doesn't answer") {
+		t.Errorf("a question without an answer: %v", err)
+	}
+	a.close()
 }

@@ -31,8 +31,11 @@ func Open(mountpoint string) (*Session, error) {
 // Close ends the session, and all asks that aren't in the background.
 func (s *Session) Close() error { return s.file.Close() }
 
-// Ask has the mount bring what a path needs. It waits for no download, but while many asks of the
-// session are under way it waits for one of them to end.
+// ErrFull is the error of a session that takes no more asks until some have ended.
+var ErrFull = errors.New("the mount takes no more until it has worked on some")
+
+// Ask has the mount bring what a path needs. It waits for no download. ErrFull: too many asks of the
+// session wait already.
 func (s *Session) Ask(a Ask) error {
 	b, err := a.encode()
 	if err != nil {
@@ -51,10 +54,15 @@ func (s *Session) Ask(a Ask) error {
 			}
 		}
 	})
-	if err == nil && errno != 0 {
-		err = fmt.Errorf("ask the mount for %q: %w", a.Path, errno)
+	switch {
+	case err != nil:
+		return err
+	case errno == unix.ENOBUFS:
+		return fmt.Errorf("ask the mount for %q: %w", a.Path, ErrFull)
+	case errno != 0:
+		return fmt.Errorf("ask the mount for %q: %w", a.Path, errno)
 	}
-	return err
+	return nil
 }
 
 // State gives what has come of the asks so far.
