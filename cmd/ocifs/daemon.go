@@ -22,6 +22,15 @@ const readyFD = "OCIFS_READY_FD"
 
 func isDaemon() bool { return os.Getenv(readyFD) != "" }
 
+// keepReport keeps the descriptor of the report from the programs that this daemon starts. Whoever has
+// it keeps the command that started the daemon waiting: a credential helper that goes on in the
+// background.
+func keepReport() {
+	if fd, err := strconv.Atoi(os.Getenv(readyFD)); err == nil {
+		syscall.CloseOnExec(fd)
+	}
+}
+
 // startTries is how often, once a second, a daemon is told to end before it is killed. With a mount
 // it takes no longer than drainFor and answerFor.
 const startTries = 10

@@ -123,6 +123,7 @@ func (c *mountCall) shownSource() string {
 // run mounts. It returns when the mount answers, or in the foreground when the mount is gone. The
 // end of ctx stops it before the mount is made.
 func (c *mountCall) run(ctx context.Context) (err error) {
+	keepReport()
 	c.mountpoint, err = prepareMountpoint(c.dir, c.settings.cacheDir)
 	switch {
 	case err == nil && !c.settings.foreground && !isDaemon():
