@@ -209,7 +209,7 @@ func keysOf(b []byte) (keys []key) {
 // valuesOf gives the texts of a value of a config.toml, whose type has to be the setting's.
 func (row setting) valuesOf(x any) ([]string, error) {
 	v := row.value(&settings{})
-	switch of := v.effective().(type) {
+	switch v.effective().(type) {
 	case bool:
 		if b, ok := x.(bool); ok {
 			return []string{strconv.FormatBool(b)}, nil
@@ -249,7 +249,7 @@ func (row setting) valuesOf(x any) ([]string, error) {
 	default:
 		s, ok := x.(string)
 		if !ok {
-			return nil, fmt.Errorf("write a text in quotes; it has the type %T", of)
+			return nil, errors.New("write a text in quotes")
 		}
 		s, err := inFile(v, s)
 		return []string{s}, err

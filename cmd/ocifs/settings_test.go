@@ -95,7 +95,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		"connections = 100":                `config.toml:1: connections: 100 isn't a number from 1 to 64`,
 		"xattr = 'true'":                   `config.toml:1: xattr: write true or false, without quotes`,
 		"xattr = 1":                        `config.toml:1: xattr: write true or false, without quotes`,
-		"tag_ttl = 60":                     `config.toml:1: tag_ttl: write a text in quotes`,
+		"tag_ttl = 60":                     `config.toml:1: tag_ttl: write a text in quotes$`,
 		"tag_ttl = '60'":                   `config.toml:1: tag_ttl: write a time as 90s`,
 		"cache_size = '10 apples'":         `config.toml:1: cache_size: write a size as 48MiB`,
 		"cache_size = 1.5":                 `config.toml:1: cache_size: write a size in quotes`,
