@@ -50,7 +50,7 @@ func memoryLimitFor(gomemlimit string, blobs int) int64 {
 	return memoryLimit + int64(max(0, blobs-freeBlobs))*blobMemory
 }
 
-// limitMemory sets it.
+// limitMemory sets the limit of this process, whose cache has so many blobs.
 func limitMemory(blobs int) {
 	if n := memoryLimitFor(os.Getenv("GOMEMLIMIT"), blobs); n > 0 {
 		debug.SetMemoryLimit(n)
@@ -99,7 +99,8 @@ type mountCall struct {
 func newMountCall(s *settings, names, args []string) (*mountCall, error) {
 	c := &mountCall{settings: s, dir: names[len(names)-1], args: args}
 	if len(names) == 2 {
-		if c.source = names[0]; c.source == "" {
+		c.source = names[0]
+		if c.source == "" {
 			return nil, usageError{errors.New("SOURCE is empty: write HOST or HOST/REPOSITORY, or leave it out to mount every registry")}
 		}
 	}

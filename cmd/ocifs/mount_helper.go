@@ -119,7 +119,8 @@ func readHelperCall(args []string) (h helperCall, err error) {
 			letters = letters[1:]
 			value := ""
 			if strings.IndexByte("otN", letter) >= 0 {
-				if value, letters = letters, ""; value == "" {
+				value, letters = letters, ""
+				if value == "" {
 					if len(args) == 0 {
 						return helperCall{}, fmt.Errorf("-%c needs a value", letter)
 					}

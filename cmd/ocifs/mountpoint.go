@@ -170,7 +170,7 @@ func mountpointPath(dir string) (string, error) {
 	return path, nil
 }
 
-// errSilent is of a mount that neither answers nor fails.
+// errSilent is the error of a mount that neither answers nor fails.
 var errSilent = errors.New("no answer")
 
 // alive asks what is mounted on path for an answer, and waits some seconds at

@@ -72,7 +72,7 @@ const (
 	byOption  // mount -o
 	inOverall // .ocifs/config.json shows it
 
-	// anywhere is of a setting of a mount.
+	// anywhere has all places: those of most settings of a mount.
 	anywhere = byFlag | byEnvironment | byFile | byOption | inOverall
 )
 
@@ -244,18 +244,17 @@ func (s *settings) check() error {
 		return usageError{fmt.Errorf("%s and %s: which of the two is meant?", s.origin("allow-delete"), s.origin("read-only"))}
 	}
 	if !s.foreground && s.logFile == "" {
-		if s.logFile = defaultLog(); s.logFile == "" {
+		s.logFile = defaultLog()
+		if s.logFile == "" {
 			return usageError{fmt.Errorf("--log-file: where is the log to be? There is no home directory")}
 		}
 	}
-	for _, path := range []*string{&s.cacheDir, &s.logFile} {
-		if *path == "" {
-			continue
-		}
-		var err error
-		if *path, err = filepath.Abs(*path); err != nil {
+	if s.logFile != "" {
+		path, err := filepath.Abs(s.logFile)
+		if err != nil {
 			return err
 		}
+		s.logFile = path
 	}
 	if err := s.checkCacheDir(); err != nil {
 		return err
@@ -302,7 +301,7 @@ func (s *settings) effective(source, mountpoint string, bound int64) map[string]
 	return all
 }
 
-// names lists the names of the settings that can be set in a place.
+// names lists the names of the settings that have a place.
 func names(at place) []string {
 	all := map[string]bool{}
 	for _, row := range table {

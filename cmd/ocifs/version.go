@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -37,9 +38,7 @@ func thisBuild() build {
 func buildOf(info *debug.BuildInfo) build {
 	b := build{Version: version, Commit: commit, Date: date, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if b.Version == "" {
-		if b.Version = strings.Trim(info.Main.Version, "()"); b.Version == "" {
-			b.Version = "devel"
-		}
+		b.Version = cmp.Or(strings.Trim(info.Main.Version, "()"), "devel")
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
