@@ -35,7 +35,8 @@ func keepReport() {
 // it takes no longer than drainFor and answerFor.
 const startTries = 10
 
-// errInterrupted is the error of a command that SIGINT or SIGTERM ended.
+// errInterrupted is the error of a mount that SIGINT or SIGTERM ended before it was made. 'ocifs mount'
+// ends with 1 then, and a mount helper with 8; the other commands have an interruptedError.
 var errInterrupted = errors.New("interrupted")
 
 // noProcess is the error of a daemon that couldn't be started.

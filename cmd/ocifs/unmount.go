@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ and keeps no other from it; the exit code is 1 then.`,
 			if all {
 				args = ownMounts()
 			}
-			return unmountAll(cmd.ErrOrStderr(), args, lazy)
+			return unmountAll(cmd.Context(), cmd.ErrOrStderr(), args, lazy)
 		},
 	}
 	c.Flags().BoolVarP(&lazy, "lazy", "z", false, "take it away even while programs use it; what they have open stays open")
@@ -56,14 +57,18 @@ func ownMounts() (own []string) {
 }
 
 // unmountAll unmounts one after the other. The error of a single one is the command's; of several, each
-// is told.
-func unmountAll(w io.Writer, dirs []string, lazy bool) error {
+// is told. The end of ctx leaves those that aren't unmounted yet.
+func unmountAll(ctx context.Context, w io.Writer, dirs []string, lazy bool) error {
 	if len(dirs) == 1 {
-		return unmountAndWait(dirs[0], lazy)
+		return unmountAndWait(ctx, dirs[0], lazy)
 	}
 	failed := 0
 	for _, dir := range dirs {
-		if err := unmountAndWait(dir, lazy); err != nil {
+		err := unmountAndWait(ctx, dir, lazy)
+		if errors.As(err, new(interruptedError)) {
+			return err
+		}
+		if err != nil {
 			failed++
 			fmt.Fprintln(w, "ocifs:", err)
 		}
@@ -74,7 +79,10 @@ func unmountAll(w io.Writer, dirs []string, lazy bool) error {
 	return nil
 }
 
-func unmountAndWait(dir string, lazy bool) error {
+func unmountAndWait(ctx context.Context, dir string, lazy bool) error {
+	if ctx.Err() != nil {
+		return interruptedError{"unmount"}
+	}
 	path, err := mountpointPath(dir)
 	if err != nil {
 		return err
@@ -82,12 +90,15 @@ func unmountAndWait(dir string, lazy bool) error {
 	if !isOurs(path) {
 		return fmt.Errorf("no ocifs is mounted on %s", path)
 	}
-	left := unpushed(mounted{mountpoint: path})
+	left := unpushed(ctx, mounted{mountpoint: path})
+	if ctx.Err() != nil {
+		return interruptedError{"unmount"}
+	}
 	if lazy {
 		err = detach(path)
 	} else {
 		err = detachIdle(path)
-		for wait := 10 * time.Millisecond; errors.Is(err, syscall.EBUSY) && wait < time.Second; wait *= 2 {
+		for wait := 10 * time.Millisecond; errors.Is(err, syscall.EBUSY) && wait < time.Second && ctx.Err() == nil; wait *= 2 {
 			time.Sleep(wait) // whoever just looked is gone in a moment
 			err = detachIdle(path)
 		}

@@ -15,14 +15,14 @@ import (
 const deferredFor = 3 * time.Second
 
 // unpushed lists the pushes of a mount that failed, wait or are under way. A mount that gives no answer
-// has none that are known, and is unmounted all the same.
-func unpushed(m mounted) (left []upload.Record) {
+// has none that are known, and is unmounted all the same. The end of ctx ends the wait.
+func unpushed(ctx context.Context, m mounted) (left []upload.Record) {
 	var a asking
 	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
-		left = a.one(context.Background(), m).Uploads
+		left = a.one(ctx, m).Uploads
 		left = slices.DeleteFunc(left, func(r upload.Record) bool { return r.State == upload.Left })
 		pushing := slices.ContainsFunc(left, func(r upload.Record) bool { return r.State == upload.Pushing })
-		if !pushing || time.Since(began) > deferredFor {
+		if !pushing || time.Since(began) > deferredFor || ctx.Err() != nil {
 			return left
 		}
 	}
