@@ -117,10 +117,10 @@ func (u *upload) again(ctx context.Context, cause error) (there bool, err error)
 		pause := max(u.c.bounds.pauses[u.tries], e.wait)
 		u.tries++
 		u.waited += e.wait
-		u.c.retried(u.startCall(""), e)
 		if err := transport.Sleep(ctx, pause); err != nil {
 			return false, fmt.Errorf("%s: %w", u.name(), err)
 		}
+		u.c.retried(u.startCall(""), e)
 		there, err := u.where(ctx, e)
 		if err == nil || ctx.Err() != nil || !errors.As(err, &e) || e.Kind == ErrTimeout {
 			return there, err
