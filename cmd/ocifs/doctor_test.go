@@ -202,6 +202,10 @@ func TestPathsAreQuotedForShells(t *testing.T) {
 			t.Errorf("%s is written %s, want %s", in, got, want)
 		}
 	}
+	missing := filepath.Join(t.TempDir(), "my images")
+	if err := checkDirectory(missing, "/cache"); err == nil || !strings.HasSuffix(err.Error(), "mkdir -p '"+missing+"'") {
+		t.Errorf("of a directory that isn't there: %v", err)
+	}
 }
 
 // The files that count for a registry are named, and what in them is left out; so is the file

@@ -38,7 +38,7 @@ func ocifsMounts() []mounted {
 type mountedAlready struct{ mounted }
 
 func (e mountedAlready) Error() string {
-	return fmt.Sprintf("%s is mounted by ocifs already, from %s; to mount anew: ocifs unmount %[1]s", e.mountpoint, e.source)
+	return fmt.Sprintf("%s is mounted by ocifs already, from %s; to mount anew: ocifs unmount %s", e.mountpoint, e.source, shellWord(e.mountpoint))
 }
 
 // isOurs says whether the topmost mount on path is ocifs'.
@@ -58,7 +58,7 @@ func prepareMountpoint(dir, cacheDir string) (string, error) {
 		return "", fmt.Errorf("%s was left over by an ocifs that died, and can't be unmounted: %w", path, err)
 	}
 	if path, dead, err = checkMountpoint(dir, cacheDir); err == nil && dead {
-		err = fmt.Errorf("%s was left over by ocifs that died, more than once; unmount it again: ocifs unmount --lazy %[1]s", path)
+		err = fmt.Errorf("%s was left over by an ocifs that died, more than once; unmount it again: ocifs unmount --lazy %s", path, shellWord(path))
 	}
 	return path, err
 }
@@ -81,7 +81,7 @@ func checkMountpoint(dir, cacheDir string) (abs string, dead bool, err error) {
 		case err == nil:
 			return "", false, mountedAlready{there}
 		case errors.Is(err, errSilent):
-			return "", false, fmt.Errorf("an ocifs is mounted on %s that doesn't answer; take it away first: ocifs unmount --lazy %[1]s", abs)
+			return "", false, fmt.Errorf("an ocifs is mounted on %s that doesn't answer; take it away first: ocifs unmount --lazy %s", abs, shellWord(abs))
 		}
 		return abs, true, nil
 	}
@@ -105,7 +105,7 @@ func checkDirectory(abs, cacheDir string) error {
 	st, err := os.Stat(abs)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("mountpoint %s doesn't exist; make it with: mkdir -p %s", abs, abs)
+		return fmt.Errorf("mountpoint %s doesn't exist; make it with: mkdir -p %s", abs, shellWord(abs))
 	case errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED):
 		return fmt.Errorf("%s is the mountpoint of a dead file system that isn't ocifs; unmount it first", abs)
 	case err != nil:

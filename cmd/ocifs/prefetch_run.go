@@ -61,7 +61,7 @@ func (c *prefetchCall) run(ctx context.Context) error {
 	case c.ask.Background:
 		for _, a := range all {
 			if c.progress != noProgress && a.state.Ended < a.state.Asked {
-				fmt.Fprintf(c.err, "the mount goes on; see: ocifs status %s\n", a.mount.mountpoint)
+				fmt.Fprintf(c.err, "the mount goes on; see: ocifs status %s\n", shellWord(a.mount.mountpoint))
 			}
 		}
 		return nil

@@ -172,7 +172,7 @@ func (a *asking) one(ctx context.Context, m mounted) mountState {
 		}
 		return got.mountState
 	case "ENOTCONN", "ECONNABORTED":
-		return silentState(m, got.Errno, "it is dead: its daemon has ended", "take it away with: ocifs unmount "+m.mountpoint)
+		return silentState(m, got.Errno, "it is dead: its daemon has ended", "take it away with: ocifs unmount "+shellWord(m.mountpoint))
 	case "EACCES", "EPERM":
 		s := silentState(m, got.Errno, "it is another user's, who doesn't let others look into it", "--allow-other does, when it is mounted")
 		s.notOurs = true
@@ -218,7 +218,7 @@ func await(ctx context.Context, begun <-chan struct{}, said <-chan []byte) (out 
 // hangs is the state of a mount that gives no answer.
 func hangs(m mounted, since time.Duration) mountState {
 	return silentState(m, "ETIMEDOUT", fmt.Sprintf("it hangs: no answer for %s", max(since, time.Second).Round(time.Second)),
-		"its log says what it waits for; take it away with: ocifs unmount --lazy "+m.mountpoint)
+		"its log says what it waits for; take it away with: ocifs unmount --lazy "+shellWord(m.mountpoint))
 }
 
 // stateCommandName is the command that a child runs. It prints stateBegins before it asks.

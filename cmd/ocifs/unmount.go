@@ -104,7 +104,7 @@ func unmountAndWait(ctx context.Context, dir string, lazy bool) error {
 		}
 	}
 	if errors.Is(err, syscall.EBUSY) {
-		return fmt.Errorf("%s is in use; leave it (fuser -vm %s tells who is there), or take it away all the same: ocifs unmount --lazy %s", path, path, path)
+		return fmt.Errorf("%s is in use; leave it (fuser -vm %s tells who is there), or take it away all the same: ocifs unmount --lazy %s", path, shellWord(path), shellWord(path))
 	}
 	if err != nil {
 		return fmt.Errorf("unmount %s: %w", path, err)
