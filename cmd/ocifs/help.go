@@ -2,11 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/ocifs/ocifs/cmd/ocifs/manual"
 )
@@ -50,8 +48,7 @@ func help(c *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		for _, t := range topics() {
 			if t.Name == args[0] {
-				bold := isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""
-				_, err := fmt.Fprint(c.OutOrStdout(), t.Text(bold))
+				_, err := fmt.Fprint(c.OutOrStdout(), t.Text(styleOf(c.OutOrStdout()).colour))
 				return err
 			}
 		}
@@ -108,22 +105,6 @@ func flagTerm(letter, name, kind string) string {
 		term += " " + kind
 	}
 	return "`" + term + "`"
-}
-
-// flagsTable is flags for the manual.
-func flagsTable(flags *pflag.FlagSet) []manual.Entry {
-	var all []manual.Entry
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Hidden || f.Name == "help" {
-			return
-		}
-		kind, text := pflag.UnquoteUsage(f)
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" && f.DefValue != "0s" {
-			text += ". Default: " + f.DefValue
-		}
-		all = append(all, manual.Entry{Term: flagTerm(f.Shorthand, f.Name, kind), Meaning: text})
-	})
-	return all
 }
 
 // listTopics makes the root's help name the topics.

@@ -12,6 +12,9 @@ import (
 
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ocifs/ocifs/cmd/ocifs/manual"
 )
 
 // A build with the tag man has one more command, which writes the man pages: the
@@ -138,6 +141,22 @@ func commandPage(c *cobra.Command) string {
 	}
 	b.WriteString(strings.Join(related, ", ") + "\n")
 	return b.String()
+}
+
+// flagsTable is flags for the manual.
+func flagsTable(flags *pflag.FlagSet) []manual.Entry {
+	var all []manual.Entry
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Hidden || f.Name == "help" {
+			return
+		}
+		kind, text := pflag.UnquoteUsage(f)
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" && f.DefValue != "0s" {
+			text += ". Default: " + f.DefValue
+		}
+		all = append(all, manual.Entry{Term: flagTerm(f.Shorthand, f.Name, kind), Meaning: text})
+	})
+	return all
 }
 
 // paragraphsOf is a command's text as Markdown: what is indented in it, such as a table,
