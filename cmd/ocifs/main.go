@@ -37,7 +37,7 @@ func main() {
 	if isMountHelper(os.Args[0]) {
 		os.Exit(mountHelper(ctx, os.Args[0], os.Args[1:]))
 	}
-	if err := rootCommand().ExecuteContext(ctx); err != nil {
+	if err := run(ctx, rootCommand(), &checkedOutput{File: os.Stdout}); err != nil {
 		fmt.Fprintln(os.Stderr, "ocifs:", err)
 		if errors.As(err, new(usageError)) {
 			os.Exit(2)
@@ -47,6 +47,15 @@ func main() {
 		}
 		os.Exit(1)
 	}
+}
+
+// run runs the command line. Text that couldn't be written to out is an error of the command.
+func run(ctx context.Context, root *cobra.Command, out *checkedOutput) error {
+	root.SetOut(out)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return err
+	}
+	return out.failed()
 }
 
 // buildCommands make the commands that only a build with a tag has.

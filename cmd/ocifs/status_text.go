@@ -173,7 +173,7 @@ func (s *screen) replace(now time.Time, lines []string) error {
 
 // terminalSize gives the rows and the columns of a terminal.
 func terminalSize(w io.Writer) (rows, columns int) {
-	f, ok := w.(*os.File)
+	f, ok := w.(descriptor)
 	if !ok {
 		return 24, 80
 	}
