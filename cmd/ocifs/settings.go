@@ -264,6 +264,9 @@ func (s *settings) check() error {
 
 // checkCacheDir makes the path of the cache absolute.
 func (s *settings) checkCacheDir() (err error) {
+	if _, said := s.from["cache-dir"]; s.cacheDir == "" && said {
+		return usageError{fmt.Errorf("%s: it is empty: name a directory, or leave it out for the usual one", s.origin("cache-dir"))}
+	}
 	if s.cacheDir == "" {
 		return usageError{fmt.Errorf("%s: where is the cache? There is no home directory", s.origin("cache-dir"))}
 	}

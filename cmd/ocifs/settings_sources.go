@@ -134,10 +134,29 @@ func (e unknownSetting) Error() string {
 	return s
 }
 
+// maxConfig bounds a config.toml, in bytes. One that has every setting, explained, has 8 KiB.
+const maxConfig = 1 << 20
+
+// readRegular reads a regular file of at most so many bytes. A pipe may have no end, and opening one
+// may wait for ever.
+func readRegular(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	if info.Size() > most {
+		return nil, fmt.Errorf("%s has %s; %s are allowed", path, bytesText(info.Size()), bytesText(most))
+	}
+	return os.ReadFile(path)
+}
+
 // readConfig reads a config.toml. Of a file that isn't there, it gives nothing. It checks all
 // values, and gives them by the names of their settings.
 func readConfig(path string) (map[string]assignment, error) {
-	b, err := os.ReadFile(path)
+	b, err := readRegular(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -157,8 +176,9 @@ func readConfig(path string) (map[string]assignment, error) {
 		row, ok := settingOf(k.name)
 		if !ok || row.places&byFile == 0 {
 			e := unknownSetting{fmt.Sprintf("%s:%d", path, k.line), k.name, ""}
-			if near := nearest(strings.ReplaceAll(k.name, "_", "-"), names(byFile)); near != "" {
-				e.nearest = strings.ReplaceAll(near, "-", "_")
+			e.nearest = nearest(strings.ReplaceAll(k.name, "_", "-"), names(byFile))
+			if strings.Contains(k.name, "_") { // as the rest of the file is spelled
+				e.nearest = strings.ReplaceAll(e.nearest, "-", "_")
 			}
 			return nil, e
 		}

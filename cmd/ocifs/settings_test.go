@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // loaded gives settings of a command line, an environment and files: NAME → content.
@@ -86,7 +88,8 @@ func TestLists(t *testing.T) {
 // in the environment with the variable.
 func TestMistakesAreNamed(t *testing.T) {
 	for in, want := range map[string]string{
-		"tag_ttl = '1s'\ncach-dir = '/x'":  `config.toml:2: there is no setting "cach-dir" \(is "cache_dir" meant\?\)`,
+		"tag_ttl = '1s'\ncach-dir = '/x'":  `config.toml:2: there is no setting "cach-dir" \(is "cache-dir" meant\?\)`,
+		"max_downlod = '1GB'":              `config.toml:1: there is no setting "max_downlod" \(is "max_download" meant\?\)`,
 		"zzz = 1":                          `config.toml:1: there is no setting "zzz"$`,
 		"foreground = true":                `config.toml:1: there is no setting "foreground"`,
 		"[mount]\nxattr = true":            `config.toml:1: there is no setting "mount"`,
@@ -124,8 +127,18 @@ func TestMistakesAreNamed(t *testing.T) {
 			t.Errorf("%s: %v, want %s", in, err, want)
 		}
 	}
-	if _, err := readConfig(t.TempDir()); err == nil {
-		t.Error("a directory is read as a file")
+	large := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(large, bytes.Repeat([]byte("#\n"), maxConfig/2+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe := filepath.Join(t.TempDir(), "config.toml")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{t.TempDir(): "no regular file", pipe: "no regular file", "/dev/zero": "no regular file", large: "are allowed"} {
+		if _, err := readConfig(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is read: %v, want %s", path, err, want)
+		}
 	}
 }
 
@@ -206,7 +219,7 @@ func TestChecksNameThePlace(t *testing.T) {
 		`^.*config.toml:1: allow_delete and --read-only: which`: {[]string{"--read-only"}, nil, "allow_delete = true"},
 		`^OCIFS_HOSTS_DIR: .*no such file`:                      {nil, []string{"OCIFS_HOSTS_DIR=/absent"}, ""},
 		`^--hosts-dir: /dev/null is not a directory`:            {[]string{"--hosts-dir=/dev/null"}, nil, ""},
-		`^--cache-dir: where is the cache`:                      {[]string{"--cache-dir="}, nil, ""},
+		`^--cache-dir: it is empty`:                             {[]string{"--cache-dir="}, nil, ""},
 	} {
 		s, err := loaded(t, c.args, c.env, c.file)
 		if err != nil {
