@@ -20,6 +20,9 @@ func explainMount(err error, s settings) error {
 		if s.allowOther && os.Geteuid() != 0 {
 			return fmt.Errorf("%s; for --allow-other put user_allow_other into /etc/fuse.conf", text)
 		}
+		if strings.Contains(text, "exited with code") { // a number that means nothing, as it is a wait status
+			text = "fusermount3 refused, and said why on standard error; 'ocifs doctor' looks for what keeps a mount from working"
+		}
 		return errors.New(text)
 	case errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) || strings.Contains(text, "/dev/fuse"):
 		return fmt.Errorf("%w; this machine has no usable /dev/fuse: load the fuse module, or give the container the device", err)
