@@ -97,7 +97,7 @@ umount ` + spec + `
 	}
 }
 
-// Every man page is rendered without a warning of groff's.
+// Every man page is rendered without a warning of groff's, in the locale C too.
 func TestManPagesAreWellFormed(t *testing.T) {
 	t.Parallel()
 	if out, err := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "man").CombinedOutput(); err != nil {
@@ -108,13 +108,15 @@ func TestManPagesAreWellFormed(t *testing.T) {
 		t.Errorf("only %q", pages)
 	}
 	for _, page := range pages {
-		cmd := exec.CommandContext(t.Context(), "man", "--warnings=w", "-E", "UTF-8", "-l", page)
-		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "MANWIDTH=80", "MANPAGER=cat")
-		var warnings strings.Builder
-		cmd.Stderr = &warnings
-		text, err := cmd.Output()
-		if err != nil || warnings.Len() > 0 || !strings.Contains(string(text), "NAME") {
-			t.Errorf("%s: %v: %s", page, err, warnings.String())
+		for encoding, locale := range map[string]string{"UTF-8": "C.UTF-8", "ascii": "C"} {
+			cmd := exec.CommandContext(t.Context(), "man", "--warnings=w", "-E", encoding, "-l", page)
+			cmd.Env = append(os.Environ(), "LC_ALL="+locale, "MANWIDTH=80", "MANPAGER=cat")
+			var warnings strings.Builder
+			cmd.Stderr = &warnings
+			text, err := cmd.Output()
+			if err != nil || warnings.Len() > 0 || !strings.Contains(string(text), "NAME") {
+				t.Errorf("%s in %s: %v: %s", page, encoding, err, warnings.String())
+			}
 		}
 	}
 }

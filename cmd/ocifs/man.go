@@ -66,10 +66,23 @@ func writeManPages(dir string) error {
 	return p.command(root)
 }
 
+// fallbacks are groff's requests for what stands where a device, as that of the locale C, has no such
+// character. It leaves them out else.
+const fallbacks = `.fchar \[u2026] ...
+.fchar \[u2192] ->
+.fchar \[u2713] +
+.fchar \[OK] +
+.fchar \[u2717] x
+.fchar \[u251C] |
+.fchar \[u2514] \(ga
+.fchar \[u2500] -
+.fchar \[u2502] |
+`
+
 // write renders a page from its Markdown.
 func (p pages) write(name string, section int, markdown string) error {
 	title := fmt.Sprintf("%% %q %q %q %q %q\n", strings.ToUpper(name), strconv.Itoa(section), p.date.UTC().Format(time.DateOnly), "ocifs "+version, "ocifs")
-	return os.WriteFile(filepath.Join(p.dir, fmt.Sprintf("%s.%d", name, section)), md2man.Render([]byte(title+markdown)), 0o644)
+	return os.WriteFile(filepath.Join(p.dir, fmt.Sprintf("%s.%d", name, section)), append([]byte(fallbacks), md2man.Render([]byte(title+markdown))...), 0o644)
 }
 
 // command writes the page of a command, and those of the commands in it.
