@@ -102,7 +102,7 @@ func checkCache(dir string) check {
 // leftover looks at a mount of ocifs that is there.
 func leftover(path string) check {
 	switch err := alive(path); {
-	case errors.Is(err, syscall.ENOTCONN), errors.Is(err, syscall.ECONNABORTED):
+	case isDead(err):
 		return warning("take it away: ocifs unmount "+shellWord(path), "%s is the mount of an ocifs that died", path)
 	case errors.Is(err, errSilent):
 		return warning("if that goes on, take it away: ocifs unmount --lazy "+shellWord(path), "the mount on %s doesn't answer", path)

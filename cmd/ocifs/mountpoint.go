@@ -77,13 +77,16 @@ func checkMountpoint(dir, cacheDir string) (abs string, dead bool, err error) {
 		return "", false, err
 	}
 	if there, ok := mountAt(abs); ok {
-		switch err := alive(abs); {
+		err := alive(abs)
+		switch {
 		case err == nil:
 			return "", false, mountedAlready{there}
+		case isDead(err):
+			return abs, true, nil
 		case errors.Is(err, errSilent):
 			return "", false, fmt.Errorf("an ocifs is mounted on %s that doesn't answer; take it away first: ocifs unmount --lazy %s", abs, shellWord(abs))
 		}
-		return abs, true, nil
+		return "", false, fmt.Errorf("an ocifs is mounted on %s that can't be asked: %w; see: ocifs status", abs, err)
 	}
 	return abs, false, checkDirectory(abs, cacheDir)
 }
@@ -106,7 +109,7 @@ func checkDirectory(abs, cacheDir string) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("mountpoint %s doesn't exist; make it with: mkdir -p %s", abs, shellWord(abs))
-	case errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED):
+	case isDead(err):
 		return fmt.Errorf("%s is the mountpoint of a dead file system that isn't ocifs; unmount it first", abs)
 	case err != nil:
 		return fmt.Errorf("mountpoint %s: %w", abs, err)
@@ -172,6 +175,12 @@ func mountpointPath(dir string) (string, error) {
 
 // errSilent is the error of a mount that neither answers nor fails.
 var errSilent = errors.New("no answer")
+
+// isDead says whether an error is that of a FUSE mount whose daemon has ended: Linux has ENOTCONN, and
+// ECONNABORTED after an abort; macFUSE has ENXIO ("Device not configured").
+func isDead(err error) bool {
+	return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.ENXIO)
+}
 
 // alive asks what is mounted on path for an answer, and waits some seconds at
 // most. It is statfs that asks: attributes come from the kernel's cache, which
