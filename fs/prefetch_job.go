@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime/debug"
 	"sync"
 
@@ -131,7 +132,7 @@ func (j job) add(all []need, n need) []need {
 	}
 	j.items[key] = &item{Item: n.Item}
 	j.state.Found++
-	j.state.TotalBytes += n.Total
+	j.state.TotalBytes += min(n.Total, math.MaxInt64-j.state.TotalBytes) // a manifest may promise any size
 	return append(all, n)
 }
 

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -224,6 +226,25 @@ func TestWhatCannotBeBroughtIsTold(t *testing.T) {
 		t.Errorf("errors.jsonl has %s", last)
 	}
 	w.missing("blob", "r/tags/v1")
+}
+
+// A manifest that promises more bytes than there can be makes no negative sum of them.
+func TestHugePromisesAreSummedUp(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	m := v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest, Config: v1.DescriptorEmptyJSON}
+	s.Blob("r", m.Config.Data)
+	for _, text := range []string{"a", "b"} {
+		m.Layers = append(m.Layers, v1.Descriptor{MediaType: "application/x", Digest: digest.FromString(text), Size: math.MaxInt64})
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Manifest("r", "v1", m.MediaType, raw)
+	st := walkAt(t, s, t.TempDir()).prefetch(prefetch.Ask{Check: true}, "r/tags/v1")
+	if st.TotalBytes != math.MaxInt64 || st.Lacking < 2 {
+		t.Errorf("it needs %d bytes, and lacks %d things: %+v", st.TotalBytes, st.Lacking, st)
+	}
 }
 
 // When the file is closed, its asks end, unless they are in the background. What the mount brings keeps
