@@ -95,7 +95,7 @@ func checkMountpoint(dir, cacheDir string) (abs string, dead bool, err error) {
 func checkDevice(path string) error {
 	fd, err := strconv.Atoi(strings.TrimPrefix(path, fs.DevicePrefix))
 	if err != nil || fd < 1 {
-		return usageError{fmt.Errorf("mountpoint %s: write %sN, where N is the number of a descriptor", path, fs.DevicePrefix)}
+		return usageError{fmt.Errorf("mountpoint %s: write %sN, where N is the number of a descriptor, and not 0, which is standard input", path, fs.DevicePrefix)}
 	}
 	if !isFUSEDevice(fd) {
 		return fmt.Errorf("mountpoint %s: descriptor %d isn't a FUSE device: the program that starts ocifs opens /dev/fuse, mounts it with fd=N, and hands it over as N", path, fd)
@@ -153,10 +153,17 @@ func within(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
+// errNoMountpoint is the error of an empty MOUNTPOINT, as a script with an unset variable gives it. It
+// doesn't mean the working directory.
+var errNoMountpoint = usageError{errors.New("MOUNTPOINT is empty: name a directory, or '.' for this one")}
+
 // mountpointPath gives dir as the kernel lists its mounts: absolute, and without
 // symlinks. An ocifs that is mounted there isn't looked at, as it may be dead or
 // hang.
 func mountpointPath(dir string) (string, error) {
+	if dir == "" {
+		return "", errNoMountpoint
+	}
 	path, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,9 @@ exit code is 1 where one doesn't answer, and where one that was named isn't ther
 Mounts of other users that nobody else may look into are left out, unless named.`,
 		Example: "  ocifs status\n  ocifs status --watch ~/oci\n  ocifs status --json | jq '.mounts[].transfers'",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if slices.Contains(args, "") {
+				return errNoMountpoint
+			}
 			c.out, c.names = cmd.OutOrStdout(), args
 			ctx := cmd.Context()
 			return c.run(ctx)

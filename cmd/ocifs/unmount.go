@@ -28,8 +28,11 @@ func unmountCommand() *cobra.Command {
 and keeps no other from it; the exit code is 1 then.`,
 		Example: "  ocifs unmount ~/oci\n  ocifs unmount --all",
 		Args: func(cmd *cobra.Command, args []string) error {
+			if all && len(args) > 0 {
+				return usageError{fmt.Errorf("--all and %s: which of the two is meant?", args[0])}
+			}
 			if all {
-				return arguments(cobra.NoArgs)(cmd, args)
+				return nil
 			}
 			return arguments(cobra.MinimumNArgs(1))(cmd, args)
 		},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -16,5 +17,17 @@ func TestASignalEndsUnmount(t *testing.T) {
 		if err := unmountAll(ctx, &told, dirs, false); !errors.As(err, new(interruptedError)) || told.Len() > 0 {
 			t.Errorf("after a signal, of %d: %v, %q", len(dirs), err, &told)
 		}
+	}
+}
+
+// An empty MOUNTPOINT, as of a script's unset variable, isn't the working directory.
+func TestAnEmptyMountpointIsAMistake(t *testing.T) {
+	for _, args := range [][]string{{"mount", ""}, {"mount", "ghcr.io", ""}, {"unmount", ""}, {"unmount", "--lazy", ""}, {"status", ""}} {
+		if _, err := output(args...); err == nil || !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "MOUNTPOINT is empty") {
+			t.Errorf("ocifs %q: %v", args, err)
+		}
+	}
+	if _, err := output("unmount", "--all", "/mnt"); err == nil || err.Error() != "--all and /mnt: which of the two is meant?" {
+		t.Errorf("both are named: %v", err)
 	}
 }
