@@ -38,7 +38,7 @@ type cacheCall struct {
 // command makes c one that is called without arguments, with the flags that all have.
 // The end of the command's context interrupts what it does.
 func (call *cacheCall) command(c *cobra.Command, run func(context.Context) error) *cobra.Command {
-	c.Args = arguments(cobra.NoArgs)
+	c.Args = arguments(noArguments)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		call.cmd = cmd
 		if err := call.open(); err != nil {

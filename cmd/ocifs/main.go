@@ -89,6 +89,11 @@ func rootCommand() *cobra.Command {
 			}
 		}
 	}
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // cobra's own shows its help of a shell that it doesn't know, and ends with 0
+			c.Args, c.RunE = cobra.ArbitraryArgs, needsCommand
+		}
+	}
 	addCompletions(root)
 	listTopics(root)
 	return root
@@ -126,6 +131,14 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 	}
 	return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
+}
+
+// noArguments is the check of a command that takes none. cobra's own calls an argument an unknown command.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("no argument is taken, and %q is given", args[0])
+	}
+	return nil
 }
 
 // arguments makes what a check of arguments finds a usage error.

@@ -79,7 +79,7 @@ func versionCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, the commit that it was made of, and Go's version",
-		Args:  arguments(cobra.NoArgs),
+		Args:  arguments(noArguments),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !asJSON {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), thisBuild())
