@@ -60,7 +60,7 @@ var verdicts = []node.Verdict{
 	{Is: registry.ErrDenied, Errno: syscall.EACCES, Hint: "log in with 'docker login' or 'podman login', and check what this account may do with the repository: pull, push or delete; many registries say the same of a repository that doesn't exist",
 		HintFor: replaceCredential},
 	{Is: registry.ErrTooManyRequests, Errno: syscall.EBUSY, Hint: "the registry limits the rate: wait and try again, log in for a higher limit, or raise --retry-max-wait"},
-	{Is: registry.ErrUnsupported, Errno: syscall.EOPNOTSUPP, Hint: "this registry doesn't offer it"},
+	{Is: registry.ErrUnsupported, Errno: syscall.EOPNOTSUPP, Hint: "this registry doesn't offer it. One that refuses every push is read-only: it is in maintenance, or mirrors another registry, which is the one to push to. One that refuses deletion has it switched off: ask those who run it"},
 	{Is: registry.ErrTimeout, Errno: syscall.ETIMEDOUT, Hint: "the registry didn't answer in time: check the network and try again"},
 	{Is: registry.ErrConfigured, Errno: syscall.EHOSTUNREACH, Hint: "mend the file that the cause names: hosts.toml, registries.conf, or a certificate in certs.d. It is read again at once"},
 	{Is: registry.ErrUnreachable, Errno: syscall.EHOSTUNREACH, Hint: "check the host's name, the network and the registry's certificate, as 'ocifs doctor HOST' does; a registry that speaks plain HTTP needs --plain-http HOST, or insecure = true for it in registries.conf"},
