@@ -31,6 +31,7 @@ type asked struct {
 	below   []string // the paths below the mountpoint
 	session *prefetch.Session
 	state   prefetch.State
+	failed  bool // a question got no answer, or an error
 }
 
 // run brings everything, or finds out what is missing.
@@ -106,6 +107,7 @@ func (a *asked) begin(ctx context.Context, ask prefetch.Ask) (err error) {
 				break
 			}
 			if !errors.Is(err, prefetch.ErrFull) {
+				a.failed = true
 				return err
 			}
 			select {
@@ -142,8 +144,10 @@ func inTime[T any](ctx context.Context, m mounted, limit time.Duration, do func(
 	}
 }
 
+// close closes the session. One with a question that has no answer is closed by the end of the process:
+// Close would wait for the answer.
 func (a *asked) close() {
-	if a.session != nil {
+	if a.session != nil && !a.failed {
 		a.session.Close()
 	}
 }
@@ -187,7 +191,10 @@ func readStates(ctx context.Context, all []*asked) error {
 	errs := make([]error, len(all))
 	var looked sync.WaitGroup
 	for k, a := range all {
-		looked.Go(func() { a.state, errs[k] = inTime(ctx, a.mount, stateFor, a.session.State) })
+		looked.Go(func() {
+			a.state, errs[k] = inTime(ctx, a.mount, stateFor, a.session.State)
+			a.failed = errs[k] != nil
+		})
 	}
 	looked.Wait()
 	for k, a := range all {
