@@ -129,7 +129,7 @@ var table = []setting{
 		value: func(s *settings) value { return &list{&s.plainHTTP, "HOST[:PORT]", readHost} }},
 	{name: "hosts-dir", group: "registries", places: anywhere,
 		text:  "a directory of containerd's hosts.toml files, in place of the usual ones; may be given again",
-		value: func(s *settings) value { return &list{&s.hostsDirs, "DIR", asItIs} }},
+		value: func(s *settings) value { return &list{&s.hostsDirs, "DIR", readPath} }},
 	{name: "retry-max-wait", group: "registries", places: anywhere, unset: "30s",
 		text:  "the longest wait that a registry may ask for before a program gets EBUSY",
 		value: func(s *settings) value { return (*duration)(&s.retryMaxWait) }},

@@ -256,8 +256,7 @@ func (row setting) valuesOf(x any) ([]string, error) {
 			if ok = ok && isText; !ok {
 				break
 			}
-			s, err := inFile(v, s)
-			if err != nil {
+			if err := inFile(v, s); err != nil {
 				return nil, err
 			}
 			texts = append(texts, s)
@@ -271,26 +270,17 @@ func (row setting) valuesOf(x any) ([]string, error) {
 		if !ok {
 			return nil, errors.New("write a text in quotes")
 		}
-		s, err := inFile(v, s)
-		return []string{s}, err
+		return []string{s}, inFile(v, s)
 	}
 }
 
-// inFile gives a text of a config.toml as value.Set takes it. A path there begins with / or ~/,
-// because nobody knows in which directory ocifs will be started.
-func inFile(v value, s string) (string, error) {
-	if k := v.Type(); k != "DIR" && k != "FILE" || s == "" || filepath.IsAbs(s) {
-		return s, nil
+// inFile checks a text of a config.toml or an fstab. A path there begins with / or ~/, because nobody
+// knows in which directory ocifs will be started.
+func inFile(v value, s string) error {
+	if k := v.Type(); k != "DIR" && k != "FILE" || s == "" || filepath.IsAbs(s) || strings.HasPrefix(s, "~/") {
+		return nil
 	}
-	rest, ok := strings.CutPrefix(s, "~/")
-	if !ok {
-		return "", fmt.Errorf("%q: write a path that begins with / or ~/", s)
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("%q: %w", s, err)
-	}
-	return filepath.Join(home, rest), nil
+	return fmt.Errorf("%q: write a path that begins with / or ~/", s)
 }
 
 // setOption sets a setting from a mount option: name=value, or the name alone where has is false.
@@ -309,7 +299,13 @@ func (s *settings) setOption(name, value string, has bool) error {
 	if !has || value == "" {
 		return fmt.Errorf("mount option %s: it needs a value: %[1]s=%s", name, v.Type())
 	}
-	return s.assign(row, assignment{"mount option " + name, split(row, value)})
+	values := split(row, value)
+	for _, text := range values {
+		if err := inFile(v, text); err != nil {
+			return fmt.Errorf("mount option %s: %w", name, err)
+		}
+	}
+	return s.assign(row, assignment{"mount option " + name, values})
 }
 
 // arguments gives the flags that set what was set so far: by setOption, where nothing else was

@@ -151,6 +151,23 @@ func TestPathsOfFiles(t *testing.T) {
 	}
 }
 
+// ~/ is the home in the environment, in flags and in mount options too, where no shell expands it. In
+// fstab, a path that depends on the working directory is a mistake.
+func TestHomeInPaths(t *testing.T) {
+	t.Setenv("HOME", "/home/jane")
+	s, err := loaded(t, []string{"--cache-dir=~/c"}, []string{"OCIFS_LOG_FILE=~/l", "OCIFS_HOSTS_DIR=~/h,/h"})
+	if err != nil || s.cacheDir != "/home/jane/c" || s.logFile != "/home/jane/l" || !slices.Equal(s.hostsDirs, []string{"/home/jane/h", "/h"}) {
+		t.Errorf("%s, %s, %q, %v", s.cacheDir, s.logFile, s.hostsDirs, err)
+	}
+	s = newSettings()
+	if err := s.setOption("cache_dir", "~/c", true); err != nil || s.cacheDir != "/home/jane/c" {
+		t.Errorf("as a mount option it is %s, %v", s.cacheDir, err)
+	}
+	if err := s.setOption("cache_dir", "c", true); err == nil || err.Error() != `mount option cache_dir: "c": write a path that begins with / or ~/` {
+		t.Errorf("a relative mount option: %v", err)
+	}
+}
+
 // The user's file is below $XDG_CONFIG_HOME, else below ~/.config, and goes before the system's;
 // where there is no home, the system's alone counts for root.
 func TestConfigFilesAreFound(t *testing.T) {

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,16 +86,20 @@ func (n *number) Type() string   { return "N" }
 func (n *number) String() string { return strconv.Itoa(*n.value) }
 func (n *number) effective() any { return *n.value }
 
-// text is any text: of kind DIR or FILE it is a path.
+// text is a path, of kind DIR or FILE.
 type text struct {
 	value *string
 	kind  string
 }
 
-func (t *text) Set(s string) error { *t.value = s; return nil }
-func (t *text) Type() string       { return t.kind }
-func (t *text) String() string     { return *t.value }
-func (t *text) effective() any     { return *t.value }
+func (t *text) Set(s string) (err error) {
+	*t.value, err = readPath(s)
+	return err
+}
+
+func (t *text) Type() string   { return t.kind }
+func (t *text) String() string { return *t.value }
+func (t *text) effective() any { return *t.value }
 
 // list is texts, of which each Set adds one.
 type list struct {
@@ -117,7 +123,20 @@ func (l *list) String() string { return strings.Join(*l.values, ",") }
 // effective is an array also where there are none.
 func (l *list) effective() any { return append([]string{}, *l.values...) }
 
-func asItIs(s string) (string, error)   { return s, nil }
+// readPath is a path, whose ~/ is the home. A shell expands it neither in --cache-dir=~/x nor in a unit's
+// environment.
+func readPath(s string) (string, error) {
+	rest, ok := strings.CutPrefix(s, "~/")
+	if !ok {
+		return s, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("%q: %w", s, err)
+	}
+	return filepath.Join(home, rest), nil
+}
+
 func readHost(s string) (string, error) { return ref.ParseHost(s) }
 
 // enum is one word of some.
