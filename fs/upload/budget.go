@@ -52,7 +52,7 @@ func (s *share) reserve(n int64) (due bool, err error) {
 		return false, nil
 	}
 	if b.max > 0 && more > b.max-b.used {
-		return false, fmt.Errorf("%w: %d bytes are staged, of %d allowed", ErrNoSpace, b.used, b.max)
+		return false, fmt.Errorf("%w: %d more bytes, to %d that are staged, are over the %d allowed", ErrNoSpace, more, b.used, b.max)
 	}
 	s.bytes += more
 	b.used += more

@@ -323,7 +323,7 @@ func TestBound(t *testing.T) {
 	b := newBench(t)
 	b.ok(b.area.Close(t.Context()))
 	b.open(Options{MaxBytes: 2000})
-	if err := b.write("big", make([]byte, 3000)); !errors.Is(err, ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
+	if err := b.write("big", make([]byte, 3000)); !errors.Is(err, ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), ": 100 more bytes, to 1918 that are staged, are over the 2000 allowed") {
 		t.Fatalf("writing beyond the bound says %v", err)
 	}
 	b.ok(b.top.Unlink(t.Context(), "big"))
