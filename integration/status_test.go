@@ -92,6 +92,12 @@ func TestStatusNamesWhatDoesNotAnswer(t *testing.T) {
 	if r.Code != 1 || !strings.Contains(r.Stdout, hung.Dir+": it hangs") || !strings.Contains(r.Stdout, alive.Dir+": alive, every registry, cache") || strings.Contains(r.Stdout, "\x1b") {
 		t.Errorf("the text, with exit code %d, is\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
+	for _, command := range []string{"status ", "unmount "} { // a directory in it is no mountpoint
+		began, r := time.Now(), alive.ocifs(command+quote(hung.Dir+"/.ocifs"))
+		if took := time.Since(began); r.Code != 1 || !strings.Contains(r.Stdout+r.Stderr, "no ocifs is mounted") || took > 10*time.Second {
+			t.Errorf("%sof a directory in a mount that hangs: exit code %d after %s, %s%s", command, r.Code, took, r.Stdout, r.Stderr)
+		}
+	}
 	if err := hung.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

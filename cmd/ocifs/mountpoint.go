@@ -88,6 +88,11 @@ func checkMountpoint(dir, cacheDir string) (abs string, dead bool, err error) {
 		}
 		return "", false, fmt.Errorf("an ocifs is mounted on %s that can't be asked: %w; see: ocifs status", abs, err)
 	}
+	if around, ok := mountAround(abs); ok {
+		if err := alive(around.mountpoint); err != nil {
+			return "", false, fmt.Errorf("mountpoint %s is inside the ocifs mount on %s: %w; see: ocifs status", abs, around.mountpoint, err)
+		}
+	}
 	return abs, false, checkDirectory(abs, cacheDir)
 }
 
@@ -157,27 +162,27 @@ func within(path, dir string) bool {
 // doesn't mean the working directory.
 var errNoMountpoint = usageError{errors.New("MOUNTPOINT is empty: name a directory, or '.' for this one")}
 
-// mountpointPath gives dir as the kernel lists its mounts: absolute, and without
-// symlinks. An ocifs that is mounted there isn't looked at, as it may be dead or
-// hang.
+// mountpointPath gives dir as the kernel lists its mounts: absolute, and without symlinks. Nothing in a
+// mount of ocifs is looked at, as the mount may be dead or hang. The names below one stay as they are.
 func mountpointPath(dir string) (string, error) {
 	if dir == "" {
 		return "", errNoMountpoint
 	}
-	path, err := filepath.Abs(dir)
-	if err != nil {
+	at, below, err := followOutside(ocifsParts(), dir)
+	if at == "" {
 		return "", err
 	}
-	if parent, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(parent, filepath.Base(path))
+	return filepath.Join(at, below), nil // who uses the path finds out that it leads nowhere
+}
+
+// mountAround gives a mount of ocifs that a path without symlinks is inside of.
+func mountAround(path string) (m mounted, ok bool) {
+	for _, m := range ocifsParts() {
+		if path != m.mountpoint && within(path, m.mountpoint) {
+			return m, true
+		}
 	}
-	if isOurs(path) {
-		return path, nil
-	}
-	if to, err := filepath.EvalSymlinks(path); err == nil {
-		path = to
-	}
-	return path, nil
+	return mounted{}, false
 }
 
 // errSilent is the error of a mount that neither answers nor fails.

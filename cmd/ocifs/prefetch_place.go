@@ -18,17 +18,34 @@ func placeInMount(mounts []mounted, path string) (m mounted, below string, err e
 	if path == "" {
 		return mounted{}, "", errors.New("a path is empty")
 	}
+	at, below, err := followOutside(mounts, path)
+	if err != nil {
+		return mounted{}, "", err
+	}
+	if m, ok := topmost(mounts, at); ok {
+		return inMount(mounts, m, below)
+	}
+	return mounted{}, "", fmt.Errorf("%s isn't in an ocifs mount; 'ocifs status' lists the mounts", path)
+}
+
+// followOutside follows a path through symlinks up to the first mount of ocifs. at is the mountpoint, and
+// below is the rest of the path. If the path leads to no mount, at is where it leads, without symlinks,
+// and below is empty. If it leads nowhere, at is the directory that was reached, and below is the rest.
+// Nothing in a mount is looked at.
+func followOutside(mounts []mounted, path string) (at, below string, err error) {
 	if !filepath.IsAbs(path) {
-		wd, err := os.Getwd()
+		// os.Getwd and filepath.Abs look at the directory, which may be in a mount that hangs.
+		wd, err := syscall.Getwd()
 		if err != nil {
-			return mounted{}, "", err
+			return "", "", fmt.Errorf("the working directory: %w", err)
 		}
 		path = wd + "/" + path // filepath.Join would take what .. leads to for granted
 	}
-	at, names := "/", strings.Split(path, "/")
+	at = "/"
+	names := strings.Split(path, "/")
 	for links := 0; len(names) > 0; {
-		if m, ok := topmost(mounts, at); ok {
-			return inMount(mounts, m, strings.Join(names, "/"))
+		if _, ok := topmost(mounts, at); ok {
+			return at, strings.Join(names, "/"), nil
 		}
 		name := names[0]
 		names = names[1:]
@@ -40,30 +57,28 @@ func placeInMount(mounts []mounted, path string) (m mounted, below string, err e
 			at = next
 			continue
 		}
+		rest := strings.Join(append([]string{name}, names...), "/")
 		st, err := os.Lstat(next)
 		if err != nil {
-			return mounted{}, "", err
+			return at, rest, err
 		}
 		if st.Mode()&os.ModeSymlink == 0 {
 			at = next
 			continue
 		}
 		if links++; links > maxLinks {
-			return mounted{}, "", fmt.Errorf("%s: %w", path, syscall.ELOOP)
+			return at, rest, fmt.Errorf("%s: %w", path, syscall.ELOOP)
 		}
 		to, err := os.Readlink(next)
 		if err != nil {
-			return mounted{}, "", err
+			return at, rest, err
 		}
 		if filepath.IsAbs(to) {
 			at = "/"
 		}
 		names = append(strings.Split(to, "/"), names...)
 	}
-	if m, ok := topmost(mounts, at); ok {
-		return inMount(mounts, m, "")
-	}
-	return mounted{}, "", fmt.Errorf("%s isn't in an ocifs mount; 'ocifs status' lists the mounts", path)
+	return at, "", nil
 }
 
 // topmost gives the mount on a directory.

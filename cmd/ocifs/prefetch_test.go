@@ -79,3 +79,27 @@ func TestAMountThatGivesNoAnswerIsGivenUp(t *testing.T) {
 	}
 	a.close()
 }
+
+// A directory in a mount is named without a look into the mount, which may hang: below the mountpoint,
+// names stay as they are, through symlinks outside of it too.
+func TestNothingInAMountIsLookedAt(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What would be a symlink, if it was looked at, stands for what hangs.
+	for _, err := range []error{os.Mkdir(dir+"/mnt", 0o755), os.Symlink("/", dir+"/mnt/sub"), os.Symlink("mnt", dir+"/link")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mounts := []mounted{{mountpoint: dir + "/mnt", root: "/"}}
+	for path, want := range map[string][2]string{
+		"/mnt/sub/x": {"/mnt", "sub/x"}, "/link/sub": {"/mnt", "sub"}, "/link": {"/mnt", ""}, "/nowhere/x": {"", "nowhere/x"}, "/.": {"", ""},
+	} {
+		at, below, err := followOutside(mounts, dir+path)
+		if at != dir+want[0] || below != want[1] || (err != nil) != strings.HasPrefix(path, "/nowhere") {
+			t.Errorf("%s leads to %s, %q, %v", path, at, below, err)
+		}
+	}
+}

@@ -295,38 +295,32 @@ func readState(mountpoint string) (mountState, error) {
 	return s, nil
 }
 
-// findMount gives the mount on a directory. The directory is only looked at if no mount is listed under
-// its name, for some seconds at most.
+// findMount gives the mount on a directory. Nothing in a mount is looked at. A directory elsewhere has some
+// seconds to answer.
 func findMount(ctx context.Context, there []mounted, dir string) (mounted, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return mounted{mountpoint: dir}, err
+	type place struct {
+		path string
+		err  error
 	}
-	on := func(path string) int {
-		return slices.IndexFunc(there, func(m mounted) bool { return m.mountpoint == path })
-	}
-	if k := on(abs); k >= 0 {
-		return there[k], nil
-	}
-	found := make(chan string, 1)
+	found := make(chan place, 1)
 	go func() {
 		path, err := mountpointPath(dir)
-		if err != nil {
-			path = abs
+		if _, inside := mountAround(path); err == nil && !inside && !isOurs(path) {
+			_, err = os.Lstat(path)
 		}
-		found <- path
+		found <- place{path, err}
 	}()
 	select {
-	case path := <-found:
-		if k := on(path); k >= 0 {
+	case at := <-found:
+		if k := slices.IndexFunc(there, func(m mounted) bool { return m.mountpoint == at.path }); k >= 0 {
 			return there[k], nil
 		}
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			return mounted{mountpoint: path}, errors.New("it doesn't exist")
+		if errors.Is(at.err, fs.ErrNotExist) {
+			return mounted{mountpoint: at.path}, errors.New("it doesn't exist")
 		}
-		return mounted{mountpoint: path}, errors.New("no ocifs is mounted there")
+		return mounted{mountpoint: at.path}, errors.New("no ocifs is mounted there")
 	case <-ctx.Done():
 	case <-time.After(askFor):
 	}
-	return mounted{mountpoint: abs}, errors.New("no ocifs is mounted there, and the directory doesn't answer")
+	return mounted{mountpoint: dir}, errors.New("no ocifs is mounted there, and the directory doesn't answer")
 }
