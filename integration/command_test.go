@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -99,5 +101,35 @@ func TestOtherUsers(t *testing.T) {
 			t.Errorf("allow-other %t: another user's cat ended with %d: %s", allow, r.Code, r.Stderr)
 		}
 		m.unmount()
+	}
+}
+
+// A daemon that is killed in the moment in which it mounts is gone, with its mount. A process
+// that has a file of its own mount open never ends.
+func TestADaemonThatIsKilledAsItMountsEnds(t *testing.T) {
+	t.Parallel()
+	dir, cache := t.TempDir(), t.TempDir()
+	for range 5 {
+		cmd := exec.Command(plainBin, "mount", "-f", "--cache-dir", cache, dir)
+		cmd.Env = mount.Env(t.TempDir())
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); !mount.Mounted(dir) && time.Since(began) < 30*time.Second; { // soon after, so no pause
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			t.Errorf("the daemon doesn't end: %v", errors.Join(mount.Clear(dir), <-ended))
+			return
+		}
+		if err := mount.Clear(dir); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

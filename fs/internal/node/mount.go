@@ -61,7 +61,7 @@ func (k *Kernel) Mount(top Directory, mountpoint, passthroughFile string) (*fuse
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
 	go server.Serve()
-	if err := server.WaitMount(); err != nil { // Serve ends by itself
+	if err := waitMount(server); err != nil { // Serve ends by itself
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
 	closeOnExec()

@@ -22,6 +22,9 @@ func mountOptions(mountpoint string, readOnly bool) []string {
 
 func sourceName(string) string { return FSType }
 
+// waitMount waits until macFUSE's helper has mounted.
+func waitMount(s *fuse.Server) error { return s.WaitMount() }
+
 func closeOnExec() {}
 
 // stackDepth and canPassThrough say that macOS has no passthrough.

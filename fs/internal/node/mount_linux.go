@@ -44,6 +44,13 @@ func sourceName(source string) string {
 	return source
 }
 
+// waitMount doesn't wait: go-fuse has the kernel's first request answered when NewServer returns.
+// Its WaitMount opens a file of the mount. A process that is killed with a file of its own mount
+// open never ends: its exit waits for an answer to FLUSH, and only this process could give it
+// (seen on 6.18: a daemon that was killed as soon as it answered, and its mount, hung for ever).
+// The file is there for programs that look at their own mount, which this one never does.
+func waitMount(*fuse.Server) error { return nil }
+
 // closeOnExec keeps /dev/fuse from child processes. If a child outlived the daemon, the dead
 // mount would wait instead of failing.
 func closeOnExec() {
