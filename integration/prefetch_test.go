@@ -128,30 +128,6 @@ func TestPrefetchIsInterruptedAndContinued(t *testing.T) {
 	}
 }
 
-// SIGINT ends it too while the mount hangs.
-func TestPrefetchIsInterruptedWhileTheMountHangs(t *testing.T) {
-	t.Parallel()
-	w := newWaiting(t, 84, 5*mib, mounting{})
-	p := w.start("exec " + quote(raceBin) + " prefetch " + w.at(w.s, testImage, "tags/v1"))
-	w.transfers("download")
-	group := must(strconv.Atoi(strings.TrimSpace(string(must(os.ReadFile(p.group))(t)))))(t)
-	if err := w.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.Signal(syscall.SIGCONT) }) // before the mount's own clean-up
-	if err := syscall.Kill(-group, syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case r := <-p.came:
-		if r.Code != 130 || !strings.Contains(r.Stderr, "interrupted") {
-			t.Errorf("exit code %d, %s", r.Code, r.Stderr)
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("it goes on after SIGINT")
-	}
-}
-
 // In the background the mount goes on when the command has returned, and nothing keeps anybody from
 // unmounting.
 func TestPrefetchInTheBackground(t *testing.T) {
