@@ -15,7 +15,7 @@ func directMountFlags(bool) uintptr { return 0 }
 func mountOptions(mountpoint string, readOnly bool) []string {
 	options := []string{"volname=" + filepath.Base(mountpoint), "noappledouble"}
 	if readOnly {
-		return append(options, "ro", "default_permissions")
+		return append(options, "ro")
 	}
 	return options
 }

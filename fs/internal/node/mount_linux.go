@@ -23,17 +23,14 @@ func directMountFlags(readOnly bool) uintptr {
 	return flags
 }
 
-// mountOptions leaves permission checks to the kernel if nothing can be written. In a writable
-// mount the nodes check permissions, because the kernel would answer EACCES for a directory of
-// mode 0555, and the true answer is EROFS.
+// mountOptions leaves permission checks to the nodes. With default_permissions the kernel would
+// answer EACCES for a directory of mode 0555, where the true answer is EROFS, and would keep the
+// files of an image from users who may read the mount.
 func mountOptions(_ string, readOnly bool) []string {
-	switch {
-	case !readOnly:
-		return nil
-	case directMount:
-		return []string{"default_permissions"}
+	if readOnly && !directMount {
+		return []string{"ro"}
 	}
-	return []string{"ro", "default_permissions"}
+	return nil
 }
 
 // sourceName is what the kernel lists as the source.
