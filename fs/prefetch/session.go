@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,7 +47,7 @@ func (s *Session) Ask(a Ask) error {
 	var errno syscall.Errno
 	err = raw.Control(func(fd uintptr) {
 		for {
-			_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, askCommand, uintptr(unsafe.Pointer(&b[0])))
+			errno = ioctl(fd, askCommand, b)
 			if errno != unix.EINTR { // Go's own signals interrupt it too
 				return
 			}
