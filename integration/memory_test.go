@@ -70,6 +70,7 @@ func (h remembered) String() string {
 // (FUSE_NOTIFY_PRUNE). On older kernels the nodes and so the memory can't be bounded;
 // there the test checks all else, and says so.
 func TestMemoryHasABound(t *testing.T) {
+	t.Parallel()
 	n := howMuch()
 	s := must(registries.Generate(registries.Generated{Repositories: n.repositories, Tags: n.read}))(t)
 	t.Cleanup(func() { s.Close() })
@@ -112,6 +113,7 @@ func TestMemoryHasABound(t *testing.T) {
 // A name that isn't there leaves nothing behind, nor does the directory in which it was looked
 // for, as git and shells look for names of their own wherever they come.
 func TestMissingNamesHoldNoDirectory(t *testing.T) {
+	t.Parallel()
 	const dirs, most = 30_000, 20_000
 	m := testMount(t, mounting{plain: true})
 	person := m.shell()

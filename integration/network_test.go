@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	storm     = flag.Duration("storm", 24*time.Second, "how long the network of TestTwentyProgramsOnABadNetwork is bad")
+	storm     = flag.Duration("storm", 12*time.Second, "how long the network of TestTwentyProgramsOnABadNetwork is bad")
 	stormSeed = flag.Uint64("storm-seed", 0, "the seed of what happens on it; 0: any")
 )
 
