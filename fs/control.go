@@ -201,10 +201,6 @@ type held struct {
 func (t *Tree) stats() map[string]any {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	uploads := map[string]int{}
-	for _, r := range t.uploads() {
-		uploads[r.State]++
-	}
 	h := held{t.known.Held(), t.kernel.Nodes()}
 	return map[string]any{
 		"version":      t.opts.Version,
@@ -220,7 +216,7 @@ func (t *Tree) stats() map[string]any {
 		"cache":        t.store.Stats(),
 		"layers":       t.layers.Stats(),
 		"prefetching":  t.sessions.count(), // programs for which something is brought
-		"uploads":      uploads,            // by state
+		"uploads":      t.uploadStates(),
 		"hosts":        t.hostStates(),
 	}
 }
@@ -244,6 +240,15 @@ func (t *Tree) transfers() []any {
 		ts = append(ts, u)
 	}
 	return ts
+}
+
+// uploadStates counts the records of uploads by their state.
+func (t *Tree) uploadStates() map[string]int {
+	states := map[string]int{}
+	for _, r := range t.uploads() {
+		states[r.State]++
+	}
+	return states
 }
 
 // uploads makes .ocifs/uploads.json: the results of the pushes.

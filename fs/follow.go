@@ -58,10 +58,11 @@ func (w *walker) follow(ctx context.Context, from ways, path string) (ways, node
 			if links++; links > maxLinks {
 				return nil, nil, syscall.ELOOP
 			}
-			if strings.HasPrefix(l.Target(), "/") {
-				return nil, nil, fmt.Errorf("%s leads out of the mount, to %s: %w", e.Path(), l.Target(), node.ErrNotExist)
+			target := l.Target() // once: that of an image's tree keeps a manifest
+			if strings.HasPrefix(target, "/") {
+				return nil, nil, fmt.Errorf("%s leads out of the mount, to %s: %w", e.Path(), target, node.ErrNotExist)
 			}
-			names = append(strings.Split(l.Target(), "/"), names...)
+			names = append(strings.Split(target, "/"), names...)
 			continue
 		}
 		if d, ok := e.(node.Directory); ok {

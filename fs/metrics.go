@@ -86,10 +86,7 @@ func (t *Tree) addCache(p *metrics.Page) {
 }
 
 func (t *Tree) addUploads(p *metrics.Page) {
-	states := map[string]int{}
-	for _, r := range t.uploads() {
-		states[r.State]++
-	}
+	states := t.uploadStates()
 	pushes := p.Gauge("ocifs_uploads", "Tags and digests that aren't at the registry: their push is under way, waits for pieces, failed, or was left by an earlier mount.", "state")
 	for _, s := range []string{upload.Pushing, upload.Waiting, upload.Failed, upload.Left} {
 		pushes.Set(float64(states[s]), s)

@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -89,14 +88,7 @@ func (ss *sessions) leave() {
 
 // begin calls do in a goroutine that close waits for. The session is busy.
 func (ss *sessions) begin(do func()) {
-	ss.work.Go(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				ss.tree.kernel.Panicked(p, debug.Stack())
-			}
-		}()
-		do()
-	})
+	ss.work.Go(func() { ss.tree.kernel.Caught(do) })
 }
 
 // close ends all work, and waits for that.

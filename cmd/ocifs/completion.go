@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -95,13 +96,7 @@ func completeMounts(_ *cobra.Command, args []string, typed string) (paths []cobr
 // knownHosts lists the hosts that begin with a text: those of credentials, of files about
 // registries, and of --plain-http. It gives up after a moment.
 func knownHosts(c *cobra.Command, typed string) []cobra.Completion {
-	found := make(chan []string, 1)
-	go func() { found <- configuredHosts(c) }() // the end of the process ends it
-	var all []string
-	select {
-	case all = <-found:
-	case <-time.After(completeFor):
-	}
+	all, _ := answerWithin(context.Background(), completeFor, func() ([]string, error) { return configuredHosts(c), nil })
 	return slices.DeleteFunc(all, func(host string) bool { return !strings.HasPrefix(host, typed) })
 }
 

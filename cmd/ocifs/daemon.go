@@ -31,6 +31,9 @@ func keepReport() {
 	}
 }
 
+// firstAnswerFor is how long a mount that was just made has to answer.
+const firstAnswerFor = 10 * time.Second
+
 // startTries is how often, once a second, a daemon is told to end before it is killed. With a mount
 // it takes no longer than drainFor and answerFor.
 const startTries = 10
@@ -97,11 +100,8 @@ func daemonize(ctx context.Context, args []string, mountpoint, logFile string) e
 		}
 		return fmt.Errorf("the daemon died before the mount answered (%v); see %s", err, logFile)
 	}
-	answer := make(chan error, 1)
-	go func() { answer <- answers(mountpoint) }()
-	select {
-	case err = <-answer:
-	case <-ctx.Done():
+	err = answers(ctx, mountpoint)
+	if ctx.Err() != nil {
 		return interrupt(cmd)
 	}
 	if err != nil {
@@ -132,18 +132,14 @@ func interrupt(daemon *exec.Cmd) error {
 }
 
 // answers looks at the mount as any program would, for some seconds at most.
-func answers(mountpoint string) error {
-	done := make(chan error, 1)
-	go func() {
-		_, err := os.ReadFile(filepath.Join(mountpoint, ".ocifs", "version"))
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(10 * time.Second):
-		return errors.New("no answer within 10 s")
+func answers(ctx context.Context, mountpoint string) error {
+	_, err := answerWithin(ctx, firstAnswerFor, func() ([]byte, error) {
+		return os.ReadFile(filepath.Join(mountpoint, ".ocifs", "version"))
+	})
+	if errors.Is(err, errSilent) {
+		return fmt.Errorf("no answer within %d s", firstAnswerFor/time.Second)
 	}
+	return err
 }
 
 // ready is the report of a daemon whose mount is made. Every other report is the exit code of a

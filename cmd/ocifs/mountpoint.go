@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -198,15 +199,34 @@ func isDead(err error) bool {
 // most. It is statfs that asks: attributes come from the kernel's cache, which
 // outlives the daemon that filled it.
 func alive(path string) error {
-	answer := make(chan error, 1)
-	go func() {
+	_, err := answerWithin(context.Background(), aliveTimeout, func() (struct{}, error) {
 		var st unix.Statfs_t
-		answer <- unix.Statfs(path, &st)
+		return struct{}{}, unix.Statfs(path, &st)
+	})
+	return err
+}
+
+// answerWithin gives the result of ask, which asks a file system that may hang. Without an answer
+// within limit the error is errSilent, and at the end of ctx it is that of ctx. ask then goes on
+// alone, and ends with this process.
+func answerWithin[T any](ctx context.Context, limit time.Duration, ask func() (T, error)) (got T, err error) {
+	type result struct {
+		got T
+		err error
+	}
+	answer := make(chan result, 1)
+	go func() {
+		got, err := ask()
+		answer <- result{got, err}
 	}()
+	late := time.NewTimer(limit)
+	defer late.Stop()
 	select {
-	case err := <-answer:
-		return err
-	case <-time.After(aliveTimeout):
-		return errSilent
+	case r := <-answer:
+		return r.got, r.err
+	case <-ctx.Done():
+		return got, ctx.Err()
+	case <-late.C:
+		return got, errSilent
 	}
 }

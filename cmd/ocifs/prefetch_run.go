@@ -120,28 +120,13 @@ func (a *asked) begin(ctx context.Context, ask prefetch.Ask) (err error) {
 	return nil
 }
 
-// inTime gives what do gives, which asks a mount. If the mount gives no answer within limit, do goes on
-// alone, and ends with this process.
-func inTime[T any](ctx context.Context, m mounted, limit time.Duration, do func() (T, error)) (got T, err error) {
-	type result struct {
-		got T
-		err error
+// inTime is answerWithin for a question to a mount, which the error of one that hangs names.
+func inTime[T any](ctx context.Context, m mounted, limit time.Duration, ask func() (T, error)) (T, error) {
+	got, err := answerWithin(ctx, limit, ask)
+	if errors.Is(err, errSilent) {
+		err = fmt.Errorf("the mount on %s doesn't answer; see: ocifs status", m.mountpoint)
 	}
-	done := make(chan result, 1)
-	go func() {
-		got, err := do()
-		done <- result{got, err}
-	}()
-	late := time.NewTimer(limit)
-	defer late.Stop()
-	select {
-	case r := <-done:
-		return r.got, r.err
-	case <-ctx.Done():
-		return got, ctx.Err()
-	case <-late.C:
-		return got, fmt.Errorf("the mount on %s doesn't answer; see: ocifs status", m.mountpoint)
-	}
+	return got, err
 }
 
 // close closes the session. One with a question that has no answer is closed by the end of the process:

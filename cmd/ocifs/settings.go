@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -305,12 +304,12 @@ func (s *settings) effective(source, mountpoint string, bound int64) map[string]
 }
 
 // names lists the names of the settings that have a place.
-func names(at place) []string {
-	all := map[string]bool{}
+func names(at place) (all []string) {
 	for _, row := range table {
 		if row.places&at != 0 {
-			all[row.name] = true
+			all = append(all, row.name)
 		}
 	}
-	return slices.Sorted(maps.Keys(all))
+	slices.Sort(all)
+	return all
 }

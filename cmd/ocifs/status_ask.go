@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/ocifs/ocifs/cache"
 	"github.com/ocifs/ocifs/fs/upload"
 )
 
@@ -264,14 +265,7 @@ func readState(mountpoint string) (mountState, error) {
 		Source string `json:"source"`
 	}
 	var stats struct {
-		Cache struct {
-			Bytes    int64 `json:"bytes"`
-			Partial  int64 `json:"partial_bytes"`
-			Pointers int64 `json:"pointer_bytes"`
-			Indexes  int64 `json:"index_bytes"`
-			Aside    int64 `json:"quarantined_bytes"`
-			Limit    int64 `json:"limit_bytes"`
-		} `json:"cache"`
+		Cache cache.Stats `json:"cache"`
 	}
 	err := errors.Join(read("config.json", &config), read("stats.json", &stats), read("transfers.json", &s.Transfers), read("uploads.json", &s.Uploads))
 	if err != nil {
@@ -279,7 +273,7 @@ func readState(mountpoint string) (mountState, error) {
 	}
 	s.Source = config.Source
 	c := stats.Cache
-	s.Cache.Used, s.Cache.Limit = c.Bytes+c.Partial+c.Pointers+c.Indexes+c.Aside, c.Limit
+	s.Cache.Used, s.Cache.Limit = c.Bytes+c.Partial+c.Pointers+c.IndexBytes+c.Aside, c.Limit
 	s.Uploads = slices.DeleteFunc(s.Uploads, func(r upload.Record) bool { return r.State == upload.Pushed })
 	lines, err := file("errors.jsonl")
 	if err != nil {
@@ -298,29 +292,21 @@ func readState(mountpoint string) (mountState, error) {
 // findMount gives the mount on a directory. Nothing in a mount is looked at. A directory elsewhere has some
 // seconds to answer.
 func findMount(ctx context.Context, there []mounted, dir string) (mounted, error) {
-	type place struct {
-		path string
-		err  error
-	}
-	found := make(chan place, 1)
-	go func() {
+	path, err := answerWithin(ctx, askFor, func() (string, error) {
 		path, err := mountpointPath(dir)
 		if _, inside := mountAround(path); err == nil && !inside && !isOurs(path) {
 			_, err = os.Lstat(path)
 		}
-		found <- place{path, err}
-	}()
-	select {
-	case at := <-found:
-		if k := slices.IndexFunc(there, func(m mounted) bool { return m.mountpoint == at.path }); k >= 0 {
-			return there[k], nil
-		}
-		if errors.Is(at.err, fs.ErrNotExist) {
-			return mounted{mountpoint: at.path}, errors.New("it doesn't exist")
-		}
-		return mounted{mountpoint: at.path}, errors.New("no ocifs is mounted there")
-	case <-ctx.Done():
-	case <-time.After(askFor):
+		return path, err
+	})
+	if errors.Is(err, errSilent) || ctx.Err() != nil {
+		return mounted{mountpoint: dir}, errors.New("no ocifs is mounted there, and the directory doesn't answer")
 	}
-	return mounted{mountpoint: dir}, errors.New("no ocifs is mounted there, and the directory doesn't answer")
+	if k := slices.IndexFunc(there, func(m mounted) bool { return m.mountpoint == path }); k >= 0 {
+		return there[k], nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return mounted{mountpoint: path}, errors.New("it doesn't exist")
+	}
+	return mounted{mountpoint: path}, errors.New("no ocifs is mounted there")
 }

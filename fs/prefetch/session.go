@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,7 +48,7 @@ func (s *Session) Ask(a Ask) error {
 	var errno syscall.Errno
 	err = raw.Control(func(fd uintptr) {
 		for {
-			errno = ioctl(fd, askCommand, b)
+			_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, askCommand, uintptr(unsafe.Pointer(&b[0])))
 			if errno != unix.EINTR { // Go's own signals interrupt it too
 				return
 			}

@@ -112,14 +112,17 @@ func (k *Kernel) Close(ctx context.Context) {
 
 // notify calls do in a goroutine that may notify the kernel.
 func (k *Kernel) notify(do func()) {
-	k.telling.Go(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				k.Panicked(p, debug.Stack())
-			}
-		}()
-		do()
-	})
+	k.telling.Go(func() { k.Caught(do) })
+}
+
+// Caught calls do. A panic of do is told like that of a request, and goes no further.
+func (k *Kernel) Caught(do func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			k.Panicked(p, debug.Stack())
+		}
+	}()
+	do()
 }
 
 // bound gives ctx with the time limit of a lookup.

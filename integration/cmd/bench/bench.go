@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -62,10 +63,7 @@ func newBench(s settings) (_ *bench, err error) {
 
 // pushDir is where the registry of the push row keeps its content.
 func (b *bench) pushDir() string {
-	if b.ram != "" {
-		return filepath.Join(b.ram, "pushed")
-	}
-	return filepath.Join(b.dir, "pushed")
+	return filepath.Join(cmp.Or(b.ram, b.dir), "pushed")
 }
 
 // remove takes away what the bench wrote.
