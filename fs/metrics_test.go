@@ -181,7 +181,7 @@ func TestTrafficHasBoundedLabels(t *testing.T) {
 	}
 }
 
-// Of the registries beyond the bound the worst counts.
+// The registries beyond the bound have one state together: that of the worst.
 func TestTheStateOfOtherRegistriesIsThatOfTheWorst(t *testing.T) {
 	h := hostState{up: map[string]bool{}}
 	limit := func(n int) *registry.RateLimit { return &registry.RateLimit{Remaining: n} }

@@ -160,8 +160,8 @@ func (w *walked) readThrough(path string) (string, error) {
 	return string(b[:n]), err
 }
 
-// Of an index, the child for the mount's platform is brought, or for the one that is asked for, or all
-// of them.
+// An ask for an index brings the child for the mount's platform, or for the platform that the ask
+// names, or all children.
 func TestTheImageOfOnePlatformIsBrought(t *testing.T) {
 	s := registrytest.Start(t, registrytest.Options{})
 	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}

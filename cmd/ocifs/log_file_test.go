@@ -245,8 +245,8 @@ func TestAnIdleProcessFollowsARotation(t *testing.T) {
 	})
 }
 
-// What is no file is never renamed, and a log that can't be put aside goes on growing: no line
-// is lost for that.
+// A log that is a device or a pipe is never renamed. A log that can't be put aside goes on growing,
+// and loses no line.
 func TestALogThatIsNotRotated(t *testing.T) {
 	l := newLogFile(t, 10)
 	if err := os.MkdirAll(filepath.Join(l.path+".1", "in/the/way"), 0o700); err != nil {

@@ -87,7 +87,7 @@ func TestNothingInAMountIsLookedAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What would be a symlink, if it was looked at, stands for what hangs.
+	// The symlink mnt/sub stands for a name in a mount that hangs: a look at it would follow it.
 	for _, err := range []error{os.Mkdir(dir+"/mnt", 0o755), os.Symlink("/", dir+"/mnt/sub"), os.Symlink("mnt", dir+"/link")} {
 		if err != nil {
 			t.Fatal(err)

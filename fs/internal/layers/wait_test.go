@@ -74,7 +74,7 @@ func TestAWaitForOnesTurnIsNoStall(t *testing.T) {
 	all.Wait()
 }
 
-// Who is interrupted leaves at once, and the layer is none the worse for it.
+// An interrupted caller leaves at once, and the next one gets the layer.
 func TestAnInterruptedWaitLeavesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, Options{})

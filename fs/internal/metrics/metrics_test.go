@@ -131,7 +131,7 @@ func TestNamesAreBounded(t *testing.T) {
 	}
 }
 
-// What Prometheus' clients tell of a process is there, and true.
+// A page has the families that Prometheus' clients have of a process, and their values are true.
 func TestProcess(t *testing.T) {
 	values := func() map[string]float64 {
 		var p Page

@@ -11,7 +11,7 @@ import (
 var begun = time.Now()
 
 // Process adds the families that every program has, by the names that Prometheus' own clients use.
-// What the system doesn't tell has no sample.
+// A family whose value the system doesn't tell has no sample.
 func (p *Page) Process() {
 	p.Gauge("process_start_time_seconds", "When the process began, in seconds since 1970.").Set(float64(begun.UnixMicro()) / 1e6)
 	cpu := p.Counter("process_cpu_seconds_total", "CPU time that the process has used, of user and system.")

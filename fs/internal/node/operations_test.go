@@ -80,7 +80,7 @@ func TestAPanicIsCounted(t *testing.T) {
 	}
 }
 
-// What counting adds to a request is two looks at the clock and two atomic additions.
+// Counting adds two looks at the clock and two atomic additions to a request, and no allocation.
 func TestCountingAnOperationAllocatesNothing(t *testing.T) {
 	k := New(Options{})
 	if n := testing.AllocsPerRun(100, func() { k.operations.count(opRead, now()) }); n != 0 {
