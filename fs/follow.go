@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 	"syscall"
 
@@ -27,11 +28,13 @@ const maxLinks = 40
 type ways []node.Directory
 
 // follow gives what is at a path that begins in a directory, and the directories on its way. A
-// symlink at its end is followed.
-func (w *walker) follow(ctx context.Context, from ways, path string) (ways, node.Entry, error) {
+// symlink at its end is followed. Who reports an error names the path; the error names another place
+// where the path led.
+func (w *walker) follow(ctx context.Context, from ways, named string) (ways, node.Entry, error) {
 	at := append(ways(nil), from...)
 	var last node.Entry = at[len(at)-1]
-	names, links := strings.Split(path, "/"), 0
+	names, links := strings.Split(named, "/"), 0
+	named = node.Join(last.Path(), path.Clean(named))
 	for len(names) > 0 {
 		name := names[0]
 		names = names[1:]
@@ -44,13 +47,16 @@ func (w *walker) follow(ctx context.Context, from ways, path string) (ways, node
 			continue
 		case "..":
 			if len(at) == 1 {
-				return nil, nil, fmt.Errorf("%s leads out of the mount: %w", path, node.ErrNotExist)
+				return nil, nil, fmt.Errorf("it leads out of the mount: %w", node.ErrNotExist)
 			}
 			at = at[:len(at)-1]
 			last = at[len(at)-1]
 			continue
 		}
 		e, err := w.lookup(ctx, d, name)
+		if place := node.Join(d.Path(), name); err != nil && place != named {
+			err = fmt.Errorf("%s: %w", place, err)
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -60,7 +66,7 @@ func (w *walker) follow(ctx context.Context, from ways, path string) (ways, node
 			}
 			target := l.Target() // once: that of an image's tree keeps a manifest
 			if strings.HasPrefix(target, "/") {
-				return nil, nil, fmt.Errorf("%s leads out of the mount, to %s: %w", e.Path(), target, node.ErrNotExist)
+				return nil, nil, fmt.Errorf("the symlink %s leads out of the mount, to %s: %w", name, target, node.ErrNotExist)
 			}
 			names = append(strings.Split(target, "/"), names...)
 			continue
@@ -83,7 +89,7 @@ func (w *walker) lookup(ctx context.Context, d node.Directory, name string) (nod
 	}
 	c, err := d.Lookup(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", node.Join(d.Path(), name), err)
+		return nil, err
 	}
 	if root, ok := c.Entry.(*treeDir); ok && !inside {
 		if w.here {

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,10 +31,10 @@ const (
 	layerNeed    = "layer" // unpacked
 )
 
-// Errors of paths that need nothing.
+// Errors of paths that need nothing. Who reports them names the path.
 var (
 	errNothingToBring = errors.New("there is nothing to bring: it is neither an image, nor a file, nor a tree of files")
-	errNoPlatform     = errors.New("the index has no image for the platform")
+	errNoPlatform     = errors.New("the index lists none")
 )
 
 // maxDepth is how deep the directories are nested that one path has to bring: tags/<tag> is 1, and
@@ -83,7 +82,7 @@ func (n *needs) of(ctx context.Context, at ways, e node.Entry, depth int) error 
 			return n.layer(ctx, e.dir.image, int(e.layer))
 		}
 	case *hostsDir, *withControl, *namespace, *controlDir, *stagedDir:
-		return fmt.Errorf("%s: %w", cmp.Or(e.Path(), "the whole mount"), errNothingToBring)
+		return errNothingToBring
 	case node.Directory:
 		return n.all(ctx, at, e, depth+1)
 	}
@@ -98,7 +97,7 @@ func (n *needs) all(ctx context.Context, at ways, d node.Directory, depth int) e
 		return err
 	}
 	if len(l.Names) == 0 || depth > maxDepth {
-		return fmt.Errorf("%s: %w", d.Path(), errNothingToBring)
+		return errNothingToBring
 	}
 	for _, name := range l.Names {
 		at, e, err := n.follow(ctx, at, name)
@@ -130,7 +129,7 @@ func (n *needs) image(ctx context.Context, i *image) error {
 	}
 	child, ok := childFor(all, *n.platform, i.Repository.LacksManifest)
 	if !ok {
-		return fmt.Errorf("%s has no image for %s: %w", i.Path(), FormatPlatform(*n.platform), errNoPlatform)
+		return fmt.Errorf("no image for %s: %w", FormatPlatform(*n.platform), errNoPlatform)
 	}
 	c, err := i.Repository.Child(ctx, child.Descriptor())
 	if err != nil {

@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"errors"
-	"math"
 	"runtime/debug"
 	"sync"
 
@@ -132,7 +131,7 @@ func (j job) add(all []need, n need) []need {
 	}
 	j.items[key] = &item{Item: n.Item}
 	j.state.Found++
-	j.state.TotalBytes += min(n.Total, math.MaxInt64-j.state.TotalBytes) // a manifest may promise any size
+	j.state.TotalBytes = prefetch.Sum(j.state.TotalBytes, n.Total)
 	return append(all, n)
 }
 
@@ -153,7 +152,7 @@ func (j job) check(all []need) {
 // arrived counts a need that is here. mu is held.
 func (j job) arrived(n need) {
 	j.state.Here++
-	j.state.DoneBytes += n.Total
+	j.state.DoneBytes = prefetch.Sum(j.state.DoneBytes, n.Total)
 }
 
 // lack adds something that is missing. mu is held.
@@ -220,7 +219,7 @@ func (s *session) now() prefetch.State {
 		return st
 	}
 	for _, t := range transfers {
-		st.DoneBytes += s.come(t)
+		st.DoneBytes = prefetch.Sum(st.DoneBytes, s.come(t))
 		if i := s.concerned(t.Digest); i != nil && len(st.Active) < prefetch.MaxActive {
 			st.Active = append(st.Active, prefetch.Item{Path: i.Path, Name: i.Name, Kind: t.Kind, Digest: t.Digest, Done: t.Done, Total: t.Size})
 		}

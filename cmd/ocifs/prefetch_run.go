@@ -195,8 +195,7 @@ func show(p *progress, all []*asked) {
 	var done, total int64
 	var parts []part
 	for _, a := range all {
-		done += a.state.DoneBytes
-		total += a.state.TotalBytes
+		done, total = prefetch.Sum(done, a.state.DoneBytes), prefetch.Sum(total, a.state.TotalBytes)
 		for _, i := range a.state.Active {
 			parts = append(parts, part{fmt.Sprintf("%-8s %s", i.Kind, shortDigest(i.Digest.String())), i.Done, i.Total})
 		}
@@ -248,7 +247,7 @@ func (c *prefetchCall) confirm(ctx context.Context, all []*asked) error {
 	items, bytes := 0, int64(0)
 	for _, a := range all {
 		items += a.state.Found
-		bytes += a.state.TotalBytes
+		bytes = prefetch.Sum(bytes, a.state.TotalBytes)
 	}
 	check := &prefetchCall{ask: c.ask, progress: noProgress, out: c.out, err: c.err}
 	check.ask.Check = true

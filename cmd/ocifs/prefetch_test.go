@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,19 @@ func TestAMountThatGivesNoAnswerIsGivenUp(t *testing.T) {
 		t.Errorf("a question without an answer: %v", err)
 	}
 	a.close()
+}
+
+// Mounts whose manifests promise more bytes than there can be make no negative sum.
+func TestHugePromisesOfMountsAreSummedUp(t *testing.T) {
+	t.Setenv("TERM", "dumb")
+	huge := &asked{state: prefetch.State{DoneBytes: math.MaxInt64, TotalBytes: math.MaxInt64}}
+	var out strings.Builder
+	p := newProgress(&out, "prefetch")
+	p.told = time.Time{}
+	show(p, []*asked{huge, huge})
+	if out.String() != "prefetch 8.0 EiB of 8.0 EiB\n" {
+		t.Errorf("it says %q", &out)
+	}
 }
 
 // A directory in a mount is named without a look into the mount, which may hang: below the mountpoint,

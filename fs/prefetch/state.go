@@ -1,6 +1,10 @@
 package prefetch
 
-import "github.com/opencontainers/go-digest"
+import (
+	"math"
+
+	"github.com/opencontainers/go-digest"
+)
 
 // State says what has come of the asks of a session.
 type State struct {
@@ -24,6 +28,10 @@ type State struct {
 	Failures []Failure `json:"failures"`
 	Failed   int       `json:"failed"`
 }
+
+// Sum adds two numbers of bytes, neither of which is negative. A sum that no int64 holds is the largest
+// one that does: a manifest may promise any size.
+func Sum(a, b int64) int64 { return a + min(b, math.MaxInt64-a) }
 
 // Limits on the lists in a State, so that one of a whole repository can still be read.
 const (
