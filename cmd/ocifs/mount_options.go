@@ -147,6 +147,11 @@ func readFUSEOption(s string) (string, error) {
 	return "", fmt.Errorf("write %s, or one of %s with =LABEL, where a label with commas is in double quotes", strings.Join(fuseOptions, ", "), strings.Join(labelOptions, ", "))
 }
 
+// takesNoValue says whether an option is one that mount(8) and fstab write without a value.
+func takesNoValue(name string) bool {
+	return name == "ro" || slices.Contains(fuseOptions, name) || slices.Contains(ignoredFlags, name)
+}
+
 // isIgnored says whether an option is one that mount helpers have to accept and that changes
 // nothing.
 func isIgnored(o mountOption) bool {

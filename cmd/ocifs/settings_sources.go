@@ -124,9 +124,14 @@ type unknownSetting struct {
 	where   string // the place where it stands
 	name    string
 	nearest string // the name that may be meant; "": none is like it
+	// noValue says that the name is that of an option of mount(8), which has no value.
+	noValue bool
 }
 
 func (e unknownSetting) Error() string {
+	if e.noValue {
+		return fmt.Sprintf("%s %s: it takes no value: write %[2]s alone", e.where, e.name)
+	}
 	s := fmt.Sprintf("%s: there is no setting %q", e.where, e.name)
 	if e.nearest != "" {
 		s += fmt.Sprintf(" (is %q meant?)", e.nearest)
@@ -175,7 +180,7 @@ func readConfig(path string) (map[string]assignment, error) {
 	for _, k := range keysOf(b) {
 		row, ok := settingOf(k.name)
 		if !ok || row.places&byFile == 0 {
-			e := unknownSetting{fmt.Sprintf("%s:%d", path, k.line), k.name, ""}
+			e := unknownSetting{where: fmt.Sprintf("%s:%d", path, k.line), name: k.name}
 			e.nearest = nearest(strings.ReplaceAll(k.name, "_", "-"), names(byFile))
 			if strings.Contains(k.name, "_") { // as the rest of the file is spelled
 				e.nearest = strings.ReplaceAll(e.nearest, "-", "_")
@@ -290,7 +295,7 @@ func (s *settings) setOption(name, value string, has bool) error {
 	row, ok := settingOf(name)
 	if !ok || row.places&byOption == 0 {
 		near := nearest(strings.ReplaceAll(name, "_", "-"), names(byOption))
-		return unknownSetting{"mount option", name, strings.ReplaceAll(near, "-", "_")}
+		return unknownSetting{"mount option", name, strings.ReplaceAll(near, "-", "_"), has && takesNoValue(name)}
 	}
 	v := row.value(s)
 	if _, isBool := v.(*boolean); isBool && !has {

@@ -137,7 +137,18 @@ func readPath(s string) (string, error) {
 	return filepath.Join(home, rest), nil
 }
 
-func readHost(s string) (string, error) { return ref.ParseHost(s) }
+// readHost reads HOST or HOST:PORT. Of an address that has more than a host, such as a URL, the error
+// names the host alone.
+func readHost(s string) (string, error) {
+	host, err := ref.ParseHost(s)
+	if err == nil {
+		return host, nil
+	}
+	if a, addressErr := parseAddress(s); addressErr == nil {
+		return "", fmt.Errorf("%q is more than a host: write %s", s, a.host)
+	}
+	return "", err
+}
 
 // enum is one word of some.
 type enum[T ~string] struct {

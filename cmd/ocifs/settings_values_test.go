@@ -86,6 +86,9 @@ func TestValues(t *testing.T) {
 		{"log-format", "xml", nil, "write text or json"},
 		{"unpacked-size", "2G", int64(2 << 30), ""},
 		{"plain-http", "a b", nil, "a b"},
+		{"plain-http", "http://a:5000/", nil, `"http://a:5000/" is more than a host: write a:5000`},
+		{"plain-http", "HTTPS://A.io", nil, "write a.io"},
+		{"plain-http", "a.io/team/app", nil, "write a.io"},
 	} {
 		row, ok := settingOf(c.name)
 		if !ok {
