@@ -46,7 +46,7 @@ func (call *cacheCall) command(c *cobra.Command, run func(context.Context) error
 		}
 		err := run(cmd.Context())
 		if cmd.Context().Err() != nil {
-			return fmt.Errorf("%s was interrupted", cmd.Name())
+			return interruptedError{"cache " + cmd.Name()}
 		}
 		return err
 	}

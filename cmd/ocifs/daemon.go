@@ -38,10 +38,6 @@ const firstAnswerFor = 10 * time.Second
 // it takes no longer than drainFor and answerFor.
 const startTries = 10
 
-// errInterrupted is the error of a mount that SIGINT or SIGTERM ended before it was made. 'ocifs mount'
-// ends with 1 then, and a mount helper with 8; the other commands have an interruptedError.
-var errInterrupted = errors.New("interrupted")
-
 // noProcess is the error of a daemon that couldn't be started.
 type noProcess struct{ error }
 
@@ -51,6 +47,7 @@ func (e noProcess) Unwrap() error { return e.error }
 type daemonError struct {
 	code int // the exit code of a mount helper for it
 	text string
+	exit int // the exit code of the daemon, which is that of an ocifs mount
 }
 
 func (e daemonError) Error() string { return e.text }
@@ -96,6 +93,7 @@ func daemonize(ctx context.Context, args []string, mountpoint, logFile string) e
 	if report != ready {
 		err := cmd.Wait()
 		if e, ok := parseReport(report); ok {
+			e.exit = cmd.ProcessState.ExitCode()
 			return e
 		}
 		return fmt.Errorf("the daemon died before the mount answered (%v); see %s", err, logFile)
@@ -122,13 +120,13 @@ func interrupt(daemon *exec.Cmd) error {
 		_ = daemon.Process.Signal(syscall.SIGTERM) // it may have ended
 		select {
 		case <-ended:
-			return errInterrupted
+			return interruptedError{"mount"}
 		case <-time.After(time.Second):
 		}
 	}
 	_ = daemon.Process.Kill()
 	<-ended
-	return errInterrupted
+	return interruptedError{"mount"}
 }
 
 // answers looks at the mount as any program would, for some seconds at most.
@@ -152,7 +150,7 @@ func parseReport(report string) (e daemonError, ok bool) {
 		return daemonError{}, false
 	}
 	n, err := strconv.Atoi(code)
-	return daemonError{n, text}, err == nil
+	return daemonError{code: n, text: text}, err == nil
 }
 
 var reported sync.Once

@@ -188,7 +188,7 @@ repository that has it already. No password and no token is ever printed.`,
 			}
 			switch n := d.wrongs(); {
 			case ctx.Err() != nil:
-				return errors.New("doctor was interrupted")
+				return interruptedError{"doctor"}
 			case n == 1:
 				return errors.New("doctor found one thing that is wrong")
 			case n > 1:

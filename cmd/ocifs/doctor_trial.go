@@ -72,7 +72,7 @@ func tryMount(ctx context.Context, passthroughFile string) (stats mountStats, er
 		server.Wait()
 		close(gone)
 	}()
-	defer leave(server, mountpoint, gone)
+	defer leave(server, mountpoint, gone, ctx.Done())
 
 	told := filepath.Join(mountpoint, ".ocifs")
 	out, err := showElsewhere(ctx, filepath.Join(told, "version"), filepath.Join(told, "stats.json"))

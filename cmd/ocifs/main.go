@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -30,23 +28,15 @@ var groups = []struct {
 
 func main() {
 	completeEnvironment()
-	// The first SIGINT or SIGTERM ends the context of all commands; a second one ends the process
-	// in any case.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	ctx := takeSignals()
 	if isMountHelper(os.Args[0]) {
 		os.Exit(mountHelper(ctx, os.Args[0], os.Args[1:]))
 	}
-	if err := run(ctx, rootCommand(), &checkedOutput{File: os.Stdout}); err != nil {
+	err := run(ctx, rootCommand(), &checkedOutput{File: os.Stdout})
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "ocifs:", err)
-		if errors.As(err, new(usageError)) {
-			os.Exit(2)
-		}
-		if errors.As(err, new(interruptedError)) {
-			os.Exit(130)
-		}
-		os.Exit(1)
 	}
+	os.Exit(exitCode(ctx, err))
 }
 
 // run runs the command line. Text that couldn't be written to out is an error of the command.

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"syscall"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/spf13/cobra"
 
 	"github.com/ocifs/ocifs/cache"
@@ -22,15 +18,6 @@ import (
 )
 
 const (
-	// drainFor is how long programs that still use the mount have to finish
-	// after a signal.
-	drainFor = 5 * time.Second
-	// pushFor is how long pushes that are under way have at the end, and stillFor how
-	// long they have while no byte of them moves.
-	pushFor  = 5 * time.Minute
-	stillFor = 30 * time.Second
-	// answerFor is how long those who waited for a push have to hear of it.
-	answerFor = time.Second
 	// memoryLimit makes the collector give back what a burst of readers took. With
 	// the program itself the process stays below 128 MiB.
 	memoryLimit = 80 << 20
@@ -155,7 +142,7 @@ func (c *mountCall) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer closeWithin(log, "the cache", store.Close)
 	credentials := auth.Default(log, mountpoint)
 	finder := s.finder(log, mountpoint)
 	traffic := fs.NewTraffic()
@@ -169,7 +156,7 @@ func (c *mountCall) serve(ctx context.Context) error {
 		Observer:     traffic,
 		Logger:       log,
 	})
-	defer client.Close()
+	defer closeWithin(log, "connections to registries", func() error { client.Close(); return nil })
 	tree, err := fs.New(fs.Options{
 		Host: c.host, Path: c.path,
 		Client: client, Store: store, Traffic: traffic, Hosts: func() []string { return append(auth.Hosts(credentials), finder.Hosts()...) },
@@ -185,10 +172,9 @@ func (c *mountCall) serve(ctx context.Context) error {
 		return err
 	}
 	gone := make(chan struct{})
-	giveUp, stop := ctx, context.CancelFunc(func() {})
+	giveUp := secondSignal(ctx)
 	defer func() {
-		defer stop()
-		finish(giveUp, tree, log)
+		finish(giveUp, tree, store.Staging(), log)
 		select { // who waited for a push is told what came of it
 		case <-gone:
 		case <-time.After(answerFor):
@@ -201,8 +187,7 @@ func (c *mountCall) serve(ctx context.Context) error {
 	warnOfVariables(log, os.Environ())
 	if ctx.Err() != nil { // a signal came already
 		close(gone)
-		reportReady(errInterrupted)
-		return nil
+		return interruptedError{"mount"}
 	}
 	server, err := tree.Mount(mountpoint, filepath.Join(s.cacheDir, "CACHEDIR.TAG"))
 	if err != nil {
@@ -223,60 +208,11 @@ func (c *mountCall) serve(ctx context.Context) error {
 		log.Info("unmounted")
 		systemd.stopping(log)
 	case <-ctx.Done():
-		giveUp, stop = signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGINT, syscall.SIGTERM)
 		log.Info("unmounting", "cause", context.Cause(ctx))
 		systemd.stopping(log)
-		leave(server, mountpoint, gone)
+		if err := leave(server, mountpoint, gone, giveUp); err != nil {
+			log.Warn("the mount is left behind", "cause", err)
+		}
 	}
 	return nil
-}
-
-// leave takes the mount away at once, so that nobody new comes in, and gives
-// those who are inside some time to finish. Only who mounted a device knows where the mount is,
-// and takes it away.
-func leave(server *fuse.Server, mountpoint string, gone <-chan struct{}) {
-	if !onDevice(mountpoint) {
-		if err := detach(mountpoint); err != nil && !errors.Is(err, syscall.EINVAL) {
-			_ = server.Unmount() // the other way; there is no third
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainFor)
-	defer cancel()
-	select {
-	case <-gone:
-	case <-ctx.Done():
-	}
-}
-
-// finish waits for what is being pushed: for as long as bytes move, for some minutes
-// at most, or until giveUp ends.
-func finish(giveUp context.Context, tree *fs.Tree, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), pushFor)
-	defer cancel()
-	closed := make(chan error, 1)
-	go func() { closed <- tree.Close(ctx) }()
-	still := time.NewTicker(stillFor)
-	defer still.Stop()
-	interrupted := giveUp.Done()
-	sent := tree.Uploaded()
-	for {
-		select {
-		case err := <-closed:
-			if err != nil {
-				log.Warn("the staging area isn't closed", "cause", err)
-			}
-			return
-		case <-interrupted:
-			log.Warn("pushes under way are given up", "cause", context.Cause(giveUp))
-			interrupted = nil
-			cancel()
-		case <-still.C:
-			now := tree.Uploaded()
-			if now == sent {
-				log.Warn("pushes under way are given up, as nothing moves")
-				cancel()
-			}
-			sent = now
-		}
-	}
 }

@@ -39,7 +39,7 @@ func helperExit(err error) int {
 		return 0
 	case errors.As(err, &daemon):
 		return daemon.code
-	case errors.Is(err, errInterrupted):
+	case errors.As(err, new(interruptedError)):
 		return exitInterrupted
 	case errors.As(err, new(noProcess)):
 		return exitSystem

@@ -56,16 +56,16 @@ func TestMountHelperExitCodes(t *testing.T) {
 		{fmt.Errorf("mkdir: %w", syscall.EACCES), 1},
 		{noProcess{syscall.EAGAIN}, 2},
 		{noProcess{syscall.EPERM}, 2},
-		{errInterrupted, 8},
+		{interruptedError{"mount"}, 8},
 		{errors.New("x"), 32},
 		{fmt.Errorf("mount: %w", syscall.ENODEV), 32},
-		{daemonError{1, "x"}, 1},
+		{daemonError{code: 1, text: "x"}, 1},
 	} {
 		if got := helperExit(c.err); got != c.want {
 			t.Errorf("%v ends with %d, want %d", c.err, got, c.want)
 		}
 	}
-	for report, want := range map[string]daemonError{"32 a b\nc": {32, "a b\nc"}, "1 ": {1, ""}} {
+	for report, want := range map[string]daemonError{"32 a b\nc": {code: 32, text: "a b\nc"}, "1 ": {code: 1}} {
 		if got, ok := parseReport(report); !ok || got != want {
 			t.Errorf("the report %q is %+v, %t", report, got, ok)
 		}

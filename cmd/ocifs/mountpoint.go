@@ -21,6 +21,10 @@ import (
 // nothing.
 const aliveTimeout = 5 * time.Second
 
+// fusermountFor is how long fusermount3 has to unmount. It takes some milliseconds, unless it waits for
+// a mount that hangs, or for a disk.
+const fusermountFor = 10 * time.Second
+
 // mounted is a mount of ocifs, as the kernel lists it.
 type mounted struct {
 	mountpoint string // absolute, without symlinks
@@ -210,6 +214,18 @@ func alive(path string) error {
 // within limit the error is errSilent, and at the end of ctx it is that of ctx. ask then goes on
 // alone, and ends with this process.
 func answerWithin[T any](ctx context.Context, limit time.Duration, ask func() (T, error)) (got T, err error) {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	got, err = answerBefore(bounded, ask)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = errSilent
+	}
+	return got, err
+}
+
+// answerBefore gives the result of ask, which may hang, or the error of ctx when that ends before.
+// ask then goes on alone, and ends with this process.
+func answerBefore[T any](ctx context.Context, ask func() (T, error)) (got T, err error) {
 	type result struct {
 		got T
 		err error
@@ -219,14 +235,10 @@ func answerWithin[T any](ctx context.Context, limit time.Duration, ask func() (T
 		got, err := ask()
 		answer <- result{got, err}
 	}()
-	late := time.NewTimer(limit)
-	defer late.Stop()
 	select {
 	case r := <-answer:
 		return r.got, r.err
 	case <-ctx.Done():
 		return got, ctx.Err()
-	case <-late.C:
-		return got, errSilent
 	}
 }

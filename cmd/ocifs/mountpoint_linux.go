@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -74,19 +78,40 @@ func detachIdle(path string) error { return unmount(path, 0) }
 
 // unmount asks the kernel, or, without the privilege, fusermount3.
 func unmount(path string, flags int, options ...string) error {
-	err := unix.Unmount(path, flags|unix.UMOUNT_NOFOLLOW)
-	if err != unix.EPERM {
+	if err := unix.Unmount(path, flags|unix.UMOUNT_NOFOLLOW); err != unix.EPERM {
 		return err
 	}
-	out, err := exec.Command("fusermount3", append(append([]string{"-u"}, options...), "--", path)...).CombinedOutput()
-	if err == nil {
+	return fusermount(fusermountFor, path, options...)
+}
+
+// mtab is the list of mounts that fusermount3 reads before it unmounts for a user.
+const mtab = "/etc/mtab"
+
+// fusermount has fusermount3 unmount path within limit. It is killed then, which a program that waits
+// for a mount that hangs may survive. The caller's error names the path.
+func fusermount(limit time.Duration, path string, options ...string) error {
+	ctx, kill := context.WithCancel(context.Background())
+	defer kill()
+	out, err := answerWithin(context.Background(), limit, func() ([]byte, error) {
+		c := exec.CommandContext(ctx, "fusermount3", append(append([]string{"-u"}, options...), "--", path)...)
+		c.WaitDelay = time.Second
+		return c.CombinedOutput()
+	})
+	text := strings.TrimSpace(string(out))
+	switch {
+	case err == nil:
 		return nil
-	}
-	if strings.Contains(string(out), "busy") {
+	case errors.Is(err, errSilent):
+		return fmt.Errorf("fusermount3 -u: %w within %s", err, limit)
+	case strings.Contains(text, "busy"):
 		return unix.EBUSY
+	case strings.Contains(text, mtab):
+		if _, err := os.Stat(mtab); errors.Is(err, os.ErrNotExist) {
+			text += "; it reads the list of mounts there: as root, ln -s /proc/self/mounts " + mtab
+		}
+		return errors.New(text)
+	case text != "":
+		return errors.New(text)
 	}
-	if text := strings.TrimSpace(string(out)); text != "" {
-		return fmt.Errorf("%s", text)
-	}
-	return err
+	return fmt.Errorf("fusermount3 -u: %w", err)
 }

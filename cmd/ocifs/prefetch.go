@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +14,6 @@ import (
 	"github.com/ocifs/ocifs/fs"
 	"github.com/ocifs/ocifs/fs/prefetch"
 )
-
-// interruptedError is the end of a command by a signal: exit code 130, as a shell has it for SIGINT.
-type interruptedError struct{ command string }
-
-func (e interruptedError) Error() string { return e.command + " was interrupted" }
 
 func prefetchCommand() *cobra.Command {
 	c := &prefetchCall{progress: autoProgress}
@@ -42,18 +38,22 @@ What comes is kept as all of the cache is: for as long as there is room. 'ocifs 
 limit' makes room. Programs that read meanwhile share the downloads. An interrupt leaves
 what came, and the next download goes on behind it.
 
-Exit codes: 0, all is there; 1, something isn't; 2, an error of usage; 130, interrupted.
+Exit codes: 0, all is there; 1, something isn't; 2, an error of usage; 130, interrupted by SIGINT.
 With --check: 0, all is there; 1, something is missing; 2, it can't be told.`,
 		Example: `  ocifs prefetch ~/oci/docker.io/library/alpine/tags/latest
   ocifs prefetch --check ~/oci/ghcr.io/org/app/tags/v1/rootfs || echo not yet
   ocifs prefetch --background --files-from images.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.out, c.err, c.paths = cmd.OutOrStdout(), cmd.ErrOrStderr(), args
-			if err := c.usage(cmd.InOrStdin()); err != nil {
+			ctx := cmd.Context()
+			err := c.usage(ctx, cmd.InOrStdin())
+			if ctx.Err() != nil {
+				return interruptedError{"prefetch"}
+			}
+			if err != nil {
 				return usageError{err}
 			}
-			ctx := cmd.Context()
-			err := c.run(ctx)
+			err = c.run(ctx)
 			switch {
 			case ctx.Err() != nil:
 				return interruptedError{"prefetch"}
@@ -89,8 +89,8 @@ type prefetchCall struct {
 	out, err  io.Writer
 }
 
-// usage checks what was typed, and reads the list of paths.
-func (c *prefetchCall) usage(stdin io.Reader) error {
+// usage checks what was typed, and reads the list of paths. The end of ctx ends that.
+func (c *prefetchCall) usage(ctx context.Context, stdin io.Reader) error {
 	if c.ask.Check && c.ask.Background {
 		return errors.New("--check and --background: which of the two is meant?")
 	}
@@ -99,26 +99,29 @@ func (c *prefetchCall) usage(stdin io.Reader) error {
 			return fmt.Errorf("--platform: %w", err)
 		}
 	}
-	if err := c.readList(stdin); err != nil {
+	listed, err := answerBefore(ctx, func() ([]string, error) { return readList(c.filesFrom, stdin) })
+	if err != nil {
 		return fmt.Errorf("--files-from: %w", err)
 	}
+	c.paths = append(c.paths, listed...)
 	if len(c.paths) == 0 {
 		return errors.New("no path is named; usage: ocifs prefetch PATH…")
 	}
 	return nil
 }
 
-// readList reads the paths of --files-from. Empty lines count for nothing.
-func (c *prefetchCall) readList(stdin io.Reader) error {
+// readList reads the paths of --files-from: of the file with that name, of stdin if it is "-", none if
+// it is "". Empty lines count for nothing.
+func readList(name string, stdin io.Reader) (paths []string, err error) {
 	from := stdin
-	switch c.filesFrom {
+	switch name {
 	case "":
-		return nil
+		return nil, nil
 	case "-":
 	default:
-		f, err := os.Open(c.filesFrom)
+		f, err := os.Open(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer f.Close()
 		from = f
@@ -126,8 +129,8 @@ func (c *prefetchCall) readList(stdin io.Reader) error {
 	s := bufio.NewScanner(from)
 	for s.Scan() {
 		if line := strings.TrimSuffix(s.Text(), "\r"); line != "" {
-			c.paths = append(c.paths, line)
+			paths = append(paths, line)
 		}
 	}
-	return s.Err()
+	return paths, s.Err()
 }
