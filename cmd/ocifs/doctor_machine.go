@@ -44,7 +44,7 @@ func (d *diagnosis) examineMachine(ctx context.Context, cacheDir string) {
 	d.do(ctx, "cache", func(context.Context) check { return checkCache(cacheDir) })
 	for _, m := range ocifsMounts() {
 		path := m.mountpoint
-		d.do(ctx, "leftover", func(context.Context) check { return leftover(path) })
+		d.do(ctx, "leftover", func(ctx context.Context) check { return leftover(ctx, path) })
 	}
 }
 
@@ -100,8 +100,8 @@ func checkCache(dir string) check {
 }
 
 // leftover looks at a mount of ocifs that is there.
-func leftover(path string) check {
-	switch err := alive(path); {
+func leftover(ctx context.Context, path string) check {
+	switch err := alive(ctx, path); {
 	case isDead(err):
 		return warning("take it away: ocifs unmount "+shellWord(path), "%s is the mount of an ocifs that died", path)
 	case errors.Is(err, errSilent):

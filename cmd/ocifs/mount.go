@@ -112,7 +112,7 @@ func (c *mountCall) shownSource() string {
 // end of ctx stops it before the mount is made.
 func (c *mountCall) run(ctx context.Context) (err error) {
 	keepReport()
-	c.mountpoint, err = prepareMountpoint(c.dir, c.settings.cacheDir)
+	c.mountpoint, err = prepareMountpoint(ctx, c.dir, c.settings.cacheDir)
 	switch {
 	case err == nil && !c.settings.foreground && !isDaemon():
 		return daemonize(ctx, c.args, c.mountpoint, c.settings.logFile)

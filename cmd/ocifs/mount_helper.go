@@ -199,7 +199,7 @@ func (h helperCall) run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	if h.fake {
-		_, _, err = checkMountpoint(c.dir, s.cacheDir)
+		_, _, err = checkMountpoint(ctx, c.dir, s.cacheDir)
 	} else {
 		err = c.run(ctx)
 	}

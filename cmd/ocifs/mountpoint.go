@@ -17,10 +17,6 @@ import (
 	"github.com/ocifs/ocifs/fs"
 )
 
-// aliveTimeout is how long a mount has to answer a question that costs it
-// nothing.
-const aliveTimeout = 5 * time.Second
-
 // fusermountFor is how long fusermount3 has to unmount. It takes some milliseconds, unless it waits for
 // a mount that hangs, or for a disk.
 const fusermountFor = 10 * time.Second
@@ -54,15 +50,15 @@ func isOurs(path string) bool {
 
 // prepareMountpoint makes sure that dir can be mounted on, and gives its absolute path. The mount
 // that a killed ocifs left there is taken away. Anything else that is in the way is an error.
-func prepareMountpoint(dir, cacheDir string) (string, error) {
-	path, dead, err := checkMountpoint(dir, cacheDir)
+func prepareMountpoint(ctx context.Context, dir, cacheDir string) (string, error) {
+	path, dead, err := checkMountpoint(ctx, dir, cacheDir)
 	if err != nil || !dead {
 		return path, err
 	}
 	if err := detach(path); err != nil {
 		return "", fmt.Errorf("%s was left over by an ocifs that died, and can't be unmounted: %w", path, err)
 	}
-	if path, dead, err = checkMountpoint(dir, cacheDir); err == nil && dead {
+	if path, dead, err = checkMountpoint(ctx, dir, cacheDir); err == nil && dead {
 		err = fmt.Errorf("%s was left over by an ocifs that died, more than once; unmount it again: ocifs unmount --lazy %s", path, shellWord(path))
 	}
 	return path, err
@@ -74,7 +70,7 @@ func onDevice(mountpoint string) bool { return strings.HasPrefix(mountpoint, fs.
 
 // checkMountpoint looks whether dir can be mounted on, and gives its absolute path. dead says that
 // the mount of a killed ocifs has to be taken away first. It changes nothing.
-func checkMountpoint(dir, cacheDir string) (abs string, dead bool, err error) {
+func checkMountpoint(ctx context.Context, dir, cacheDir string) (abs string, dead bool, err error) {
 	if onDevice(dir) {
 		return dir, false, checkDevice(dir)
 	}
@@ -82,7 +78,7 @@ func checkMountpoint(dir, cacheDir string) (abs string, dead bool, err error) {
 		return "", false, err
 	}
 	if there, ok := mountAt(abs); ok {
-		err := alive(abs)
+		err := alive(ctx, abs)
 		switch {
 		case err == nil:
 			return "", false, mountedAlready{there}
@@ -94,7 +90,7 @@ func checkMountpoint(dir, cacheDir string) (abs string, dead bool, err error) {
 		return "", false, fmt.Errorf("an ocifs is mounted on %s that can't be asked: %w; see: ocifs status", abs, err)
 	}
 	if around, ok := mountAround(abs); ok {
-		if err := alive(around.mountpoint); err != nil {
+		if err := alive(ctx, around.mountpoint); err != nil {
 			return "", false, fmt.Errorf("mountpoint %s is inside the ocifs mount on %s: %w; see: ocifs status", abs, around.mountpoint, err)
 		}
 	}
@@ -197,17 +193,6 @@ var errSilent = errors.New("no answer")
 // ECONNABORTED after an abort; macFUSE has ENXIO ("Device not configured").
 func isDead(err error) bool {
 	return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.ENXIO)
-}
-
-// alive asks what is mounted on path for an answer, and waits some seconds at
-// most. It is statfs that asks: attributes come from the kernel's cache, which
-// outlives the daemon that filled it.
-func alive(path string) error {
-	_, err := answerWithin(context.Background(), aliveTimeout, func() (struct{}, error) {
-		var st unix.Statfs_t
-		return struct{}{}, unix.Statfs(path, &st)
-	})
-	return err
 }
 
 // answerWithin gives the result of ask, which asks a file system that may hang. Without an answer

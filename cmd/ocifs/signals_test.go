@@ -22,7 +22,8 @@ import (
 const asOcifs = "OCIFS_TEST_AS_OCIFS"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asOcifs) != "" {
+	child := len(os.Args) > 1 && (os.Args[1] == stateCommandName || os.Args[1] == showName) // of a test
+	if child || os.Getenv(asOcifs) != "" {
 		main()
 	}
 	os.Exit(m.Run())

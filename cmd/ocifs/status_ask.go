@@ -127,7 +127,7 @@ func (a *asking) end(mountpoint string) {
 // answer is what a child prints.
 type answer struct {
 	mountState
-	Errno string // why it couldn't be asked; "": it was
+	Errno syscall.Errno // why it couldn't be asked; 0: it was
 	Cause string
 }
 
@@ -136,20 +136,59 @@ func (a *asking) one(ctx context.Context, m mounted) mountState {
 	if since, pending := a.begin(m.mountpoint); pending {
 		return hangs(m, time.Since(since))
 	}
-	self, err := os.Executable()
-	if err != nil {
-		a.end(m.mountpoint)
+	got, err := askInChild(ctx, func() { a.end(m.mountpoint) }, m.mountpoint)
+	switch {
+	case errors.Is(err, errSilent):
+		return hangs(m, askFor)
+	case err != nil:
 		return silentState(m, "EIO", err.Error(), "")
 	}
-	child := exec.Command(self, stateCommandName, "--", m.mountpoint)
+	name := unix.ErrnoName(got.Errno)
+	switch got.Errno {
+	case 0:
+		if got.Source == "" {
+			got.Source = m.source
+		}
+		return got.mountState
+	case syscall.ENOTCONN, syscall.ECONNABORTED:
+		return silentState(m, name, "it is dead: its daemon has ended", "take it away with: ocifs unmount "+shellWord(m.mountpoint))
+	case syscall.EACCES, syscall.EPERM:
+		s := silentState(m, name, "it is another user's, who doesn't let others look into it", "--allow-other does, when it is mounted")
+		s.notOurs = true
+		return s
+	}
+	return silentState(m, name, got.Cause, "")
+}
+
+// alive asks what is mounted on path for an answer, and waits some seconds at most: the error is
+// errSilent then. It is statfs that asks: attributes come from the kernel's cache, which outlives the
+// daemon that filled it.
+func alive(ctx context.Context, path string) error {
+	got, err := askInChild(ctx, func() {}, path, "--"+statfsFlag)
+	if err == nil && got.Errno != 0 {
+		err = got.Errno
+	}
+	return err
+}
+
+// askInChild has a child process ask a mount. Without an answer in time, or before the end of ctx, the
+// error is errSilent: the child is killed, and left if that doesn't end it. ended is called when the
+// child has ended.
+func askInChild(ctx context.Context, ended func(), args ...string) (answer, error) {
+	self, err := os.Executable()
+	if err != nil {
+		ended()
+		return answer{}, err
+	}
+	child := exec.Command(self, append([]string{stateCommandName}, args...)...)
 	r, err := startPiped(child)
 	if err != nil {
-		a.end(m.mountpoint)
-		return silentState(m, "EIO", err.Error(), "")
+		ended()
+		return answer{}, err
 	}
 	begun, said := make(chan struct{}), make(chan []byte, 1)
 	go func() {
-		defer a.end(m.mountpoint)
+		defer ended()
 		defer r.Close()
 		_, _ = r.Read(make([]byte, len(stateBegins)))
 		close(begun)
@@ -160,26 +199,13 @@ func (a *asking) one(ctx context.Context, m mounted) mountState {
 	out, answered := await(ctx, begun, said)
 	if !answered {
 		_ = child.Process.Kill() // it may be unkillable; it is left then
-		return hangs(m, askFor)
+		return answer{}, errSilent
 	}
 	var got answer
 	if err := json.Unmarshal(out, &got); err != nil {
-		return silentState(m, "EIO", fmt.Sprintf("its answer isn't understood: %v", err), "it may be of another version of ocifs")
+		return answer{}, fmt.Errorf("its answer isn't understood: %w", err)
 	}
-	switch got.Errno {
-	case "":
-		if got.Source == "" {
-			got.Source = m.source
-		}
-		return got.mountState
-	case "ENOTCONN", "ECONNABORTED":
-		return silentState(m, got.Errno, "it is dead: its daemon has ended", "take it away with: ocifs unmount "+shellWord(m.mountpoint))
-	case "EACCES", "EPERM":
-		s := silentState(m, got.Errno, "it is another user's, who doesn't let others look into it", "--allow-other does, when it is mounted")
-		s.notOurs = true
-		return s
-	}
-	return silentState(m, got.Errno, got.Cause, "")
+	return got, nil
 }
 
 // startPiped starts a child, and gives what it prints.
@@ -222,15 +248,18 @@ func hangs(m mounted, since time.Duration) mountState {
 		"its log says what it waits for; take it away with: ocifs unmount --lazy "+shellWord(m.mountpoint))
 }
 
-// stateCommandName is the command that a child runs. It prints stateBegins before it asks.
+// stateCommandName is the command that a child runs. It prints stateBegins before it asks. With
+// statfsFlag it asks for nothing but an answer.
 const (
 	stateCommandName = "mount-state"
 	stateBegins      = "\n"
+	statfsFlag       = "statfs"
 )
 
 // stateCommand asks one mount, for as long as that takes.
 func stateCommand() *cobra.Command {
-	return &cobra.Command{
+	var statfs bool
+	c := &cobra.Command{
 		Use:    stateCommandName + " MOUNTPOINT",
 		Hidden: true,
 		Args:   arguments(cobra.ExactArgs(1)),
@@ -240,14 +269,21 @@ func stateCommand() *cobra.Command {
 			}
 			got := answer{}
 			var err error
-			if got.mountState, err = readState(args[0]); err != nil {
-				errno := syscall.EIO
-				errors.As(err, &errno)
-				got.Errno, got.Cause = unix.ErrnoName(errno), err.Error()
+			if statfs {
+				err = unix.Statfs(args[0], &unix.Statfs_t{})
+			} else {
+				got.mountState, err = readState(args[0])
+			}
+			if err != nil {
+				got.Errno = syscall.EIO
+				errors.As(err, &got.Errno)
+				got.Cause = err.Error()
 			}
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(got)
 		},
 	}
+	c.Flags().BoolVar(&statfs, statfsFlag, false, "ask for an answer alone")
+	return c
 }
 
 // readState reads the control files of a mount.
