@@ -70,6 +70,7 @@ type Client struct {
 	opts       Options
 	bounds     bounds
 	transports *serverTransports
+	plain      *transport.Plain // knows who is asked by http
 	auth       *auth.Authorizer
 	learnt     *learnt
 	downloads  *limiters // of blob bodies that are read
@@ -166,11 +167,12 @@ func newClient(o Options, b bounds) *Client {
 	}
 	c.cancelled.L = &c.mu
 	c.transports = &serverTransports{endpoint: c.ofServer, own: o.Transport, usual: newTransports(hosts.Endpoint{}), all: map[*transports]bool{}}
+	c.plain = &transport.Plain{Named: named, Loopback: ref.IsLoopback, Fallback: c.fallsBack,
+		Next: &transport.Observe{Exchanged: o.Observer.Exchanged, Downloaded: o.Observer.Downloaded, Uploaded: o.Observer.Uploaded,
+			Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer, FromStart: o.Transport != nil}}}
 	c.auth = &auth.Authorizer{
 		Next: &agent{o.UserAgent, &transport.Identity{Next: &transport.Follow{Next: &transport.Retry{MaxWait: o.RetryMaxWait, Pauses: b.pauses, Retried: o.Observer.Retried,
-			Next: &transport.Plain{Named: named, Loopback: ref.IsLoopback, Fallback: c.fallsBack,
-				Next: &transport.Observe{Exchanged: o.Observer.Exchanged, Downloaded: o.Observer.Downloaded, Uploaded: o.Observer.Uploaded,
-					Next: &transport.Idle{Next: c.transports, Limit: b.idle, Answer: b.answer, FromStart: o.Transport != nil}}}}}}},
+			Next: c.plain}}}},
 		Source: o.Credentials,
 		Log:    o.Logger,
 		PlainOK: func(host string) bool {

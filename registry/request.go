@@ -79,7 +79,7 @@ func (c *Client) Do(ctx context.Context, r ref.Repository, q Request) (*http.Res
 			return nil, k.failed(ctx, err, "")
 		}
 		for _, e := range h.servers() {
-			if e.Base.String() == q.Server {
+			if q.Server == e.Base.String() || q.Server == c.address(e) {
 				k.at = e
 			}
 		}

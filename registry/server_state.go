@@ -15,7 +15,7 @@ type HostState struct {
 
 // ServerState is how one server of a registry is doing.
 type ServerState struct {
-	URL    string     `json:"url"`
+	URL    string     `json:"url"` // http where it is asked so, as far as is known
 	Mirror bool       `json:"mirror"`
 	Can    string     `json:"can"`             // what it is asked for: "pull, resolve"
 	Down   string     `json:"down,omitempty"`  // why it couldn't be reached the last time
@@ -60,7 +60,7 @@ func (c *Client) HostState(host string) (HostState, error) {
 func (c *Client) state(name string, h *host) HostState {
 	s := HostState{Host: name}
 	for _, e := range h.servers() {
-		s.Servers = append(s.Servers, e.state())
+		s.Servers = append(s.Servers, e.state(c.address(e)))
 	}
 	if h.record != nil {
 		s.Files = slices.Clone(h.record.Files)
@@ -71,8 +71,17 @@ func (c *Client) state(name string, h *host) HostState {
 	return s
 }
 
-func (e *endpoint) state() ServerState {
-	s := ServerState{URL: e.Base.String(), Mirror: e.mirror, Can: e.Can.String(), From: e.From}
+// address is the URL of an endpoint, with the scheme by which it is asked.
+func (c *Client) address(e *endpoint) string {
+	u := *e.Base
+	if c.plain.ByHTTP(u.Host) {
+		u.Scheme = "http"
+	}
+	return u.String()
+}
+
+func (e *endpoint) state(url string) ServerState {
+	s := ServerState{URL: url, Mirror: e.mirror, Can: e.Can.String(), From: e.From}
 	e.health.mu.Lock()
 	defer e.health.mu.Unlock()
 	if e.health.err != nil {

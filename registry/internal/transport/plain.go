@@ -37,6 +37,9 @@ func (s *hostSet) has(host string) bool {
 	return ok
 }
 
+// ByHTTP says whether a host is asked by http, as far as is known of it.
+func (t *Plain) ByHTTP(host string) bool { return t.Named(host) || t.found.has(host) }
+
 // RoundTrip sends the request by the scheme that its host speaks.
 func (t *Plain) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" {
