@@ -181,6 +181,25 @@ func TestTrafficHasBoundedLabels(t *testing.T) {
 	}
 }
 
+// A registry that somebody named has its own series, however many hosts were led to before.
+func TestNamedRegistriesKeepTheirLabel(t *testing.T) {
+	traffic := NewTraffic()
+	for i := range 2 * maxHosts {
+		traffic.Downloaded(fmt.Sprint("host", i), 1)
+	}
+	traffic.Asks("ghcr.io")
+	traffic.Downloaded("ghcr.io", 7)
+	var p metrics.Page
+	traffic.addTo(&p)
+	var page strings.Builder
+	if _, err := p.WriteTo(&page); err != nil {
+		t.Fatal(err)
+	}
+	if n := sampled(t, page.String())[`ocifs_download_bytes_total{host="ghcr.io"}`]; n != 7 {
+		t.Errorf("it has %g bytes, want 7:\n%s", n, &page)
+	}
+}
+
 // The registries beyond the bound have one state together: that of the worst.
 func TestTheStateOfOtherRegistriesIsThatOfTheWorst(t *testing.T) {
 	h := hostState{up: map[string]bool{}}

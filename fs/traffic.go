@@ -31,9 +31,9 @@ type (
 	hostAndReason struct{ host, reason string }
 )
 
-// maxHosts bounds the hosts that have series of their own, here and for the state of registries. A
-// registry may redirect to any host, and a person may look up any. An exchange with one host leaves
-// some 20 series.
+// maxHosts bounds the registries that have series of their own, here and for their state, and, apart
+// from them, the hosts where they lead: a registry may redirect to any number of hosts, and a person
+// may look up any. An exchange with one host leaves some 20 series.
 const maxHosts = 64
 
 // NewTraffic makes a Traffic.
@@ -53,6 +53,9 @@ func NewTraffic() *Traffic {
 		uploaded:   metrics.NewVec[string](counter),
 	}
 }
+
+// Asks keeps a label for a host that somebody named.
+func (t *Traffic) Asks(host string) { t.hosts.Reserve(host) }
 
 // Exchanged counts a request.
 func (t *Traffic) Exchanged(host, method string, status int, took time.Duration) {

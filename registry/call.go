@@ -77,6 +77,10 @@ func (c *Client) ask(ctx context.Context, k call, ok ...int) (*http.Response, er
 	if err != nil {
 		return nil, k.failed(ctx, err, "")
 	}
+	if !k.foreign && k.at.descriptorURL == "" {
+		k.at.asked.Store(true)
+		c.opts.Observer.Asks(strings.ToLower(k.at.name()))
+	}
 	var resp *http.Response
 	var use auth.Use
 	began := time.Now()

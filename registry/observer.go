@@ -11,10 +11,13 @@ import (
 // An Observer is told what a Client does on the wire, to count it. Its methods may be called
 // concurrently, and must return at once.
 //
-// host is the server that a request goes to, host[:port] in lower case: the registry itself, a mirror,
-// a server of tokens, or where a redirect leads. Nobody bounds how many there are. Other strings have
-// few values.
+// host is a server, host[:port] in lower case: the registry itself, a mirror, a server of tokens, or
+// where a redirect leads. Nobody bounds how many there are. Other strings have few values.
 type Observer interface {
+	// Asks is told of the server of a registry, its own or a mirror, before each request of this
+	// client to it: a host that a caller or a file of settings named. All other hosts are where those
+	// lead, and whoever runs a registry chooses them.
+	Asks(host string)
 	// Exchanged is told of each request when the header of its answer has come, or none will:
 	// status is 0 then. Requests that are sent again, those where a redirect leads, and those for
 	// tokens are told of like all others, so that a registry counts the same number. (A
@@ -34,6 +37,7 @@ type Observer interface {
 // noObserver is the Observer of a client that has none.
 type noObserver struct{}
 
+func (noObserver) Asks(string)                                  {}
 func (noObserver) Exchanged(string, string, int, time.Duration) {}
 func (noObserver) Retried(string, string)                       {}
 func (noObserver) Downloaded(string, int)                       {}

@@ -22,11 +22,12 @@ type seenOnWire struct {
 	exchanges            map[string]int // "host method status"
 	retries              map[string]int // "host reason"
 	downloaded, uploaded map[string]int // bytes by host
+	asks                 map[string]int // requests by host
 	negative             bool           // an exchange took less than no time
 }
 
 func observer() *seenOnWire {
-	return &seenOnWire{exchanges: map[string]int{}, retries: map[string]int{}, downloaded: map[string]int{}, uploaded: map[string]int{}}
+	return &seenOnWire{exchanges: map[string]int{}, retries: map[string]int{}, downloaded: map[string]int{}, uploaded: map[string]int{}, asks: map[string]int{}}
 }
 
 func (s *seenOnWire) add(m map[string]int, k string, n int) {
@@ -42,6 +43,7 @@ func (s *seenOnWire) Exchanged(host, method string, status int, took time.Durati
 	s.negative = s.negative || took < 0
 }
 
+func (s *seenOnWire) Asks(host string)              { s.add(s.asks, host, 1) }
 func (s *seenOnWire) Retried(host, reason string)   { s.add(s.retries, host+" "+reason, 1) }
 func (s *seenOnWire) Downloaded(host string, n int) { s.add(s.downloaded, host, n) }
 func (s *seenOnWire) Uploaded(host string, n int)   { s.add(s.uploaded, host, n) }
@@ -99,6 +101,13 @@ func TestAnObserverCountsAsTheRegistry(t *testing.T) {
 	c.Close()
 	if want := asked(s); !o.counts(want, o.exchanges) || o.negative {
 		t.Errorf("observed %v\nwant %v", o.exchanges, want)
+	}
+	// The host of a redirect is none that somebody named, though its settings are looked for.
+	if _, redirected := o.asks[cdn.Host]; redirected || o.asks[s.Host] == 0 || len(o.asks) != 1 {
+		t.Errorf("it is told of requests to %v, want those to %s alone", o.asks, s.Host)
+	}
+	if all := c.State(); len(all) != 1 || all[0].Host != s.Host {
+		t.Errorf("the registries that were asked are %+v", all)
 	}
 	if want := (map[string]int{s.Host + " status": 1, s.Host + " throttled": 1}); !o.counts(want, o.retries) {
 		t.Errorf("retries are %v, want %v", o.retries, want)

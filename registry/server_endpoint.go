@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ocifs/ocifs/registry/auth"
 	"github.com/ocifs/ocifs/registry/hosts"
@@ -26,6 +27,7 @@ type endpoint struct {
 	transports    *transports
 	sends         *transport.Server // by its transports, with its headers
 	health        *health
+	asked         *atomic.Bool // a server of the registry was asked; all its endpoints have the same
 }
 
 // host is the one record of a registry: the servers that speak for it.
@@ -57,6 +59,10 @@ func (c *Client) host(name string) (*host, error) {
 		return before, nil
 	}
 	h := &host{record: record}
+	asked := new(atomic.Bool)
+	if before != nil {
+		asked = before.server.asked
+	}
 	if record == nil {
 		base := &url.URL{Scheme: "https", Host: ref.APIHost(name), Path: "/v2"}
 		h.server = c.endpoint(name, hosts.Endpoint{Base: base, Can: hosts.Pull | hosts.Resolve | hosts.Push | hosts.Referrers})
@@ -67,6 +73,9 @@ func (c *Client) host(name string) (*host, error) {
 			h.mirrors = append(h.mirrors, e)
 		}
 		h.server = c.endpoint(name, record.Server)
+	}
+	for _, e := range h.servers() {
+		e.asked = asked
 	}
 	if before != nil {
 		c.gone(before)

@@ -33,15 +33,16 @@ type RateLimit struct {
 	Seen      time.Time `json:"seen"`
 }
 
-// State tells how the registries are doing that this client was used for, sorted by
-// host: the last few thousand of them. It asks nobody.
+// State tells how the registries are doing that this client asked, sorted by host: the last few
+// thousand of them. Where they led isn't among them. It asks nobody.
 func (c *Client) State() []HostState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []HostState
 	for _, name := range slices.Sorted(slices.Values(c.hosts.Keys())) {
-		h, _ := c.hosts.Peek(name)
-		all = append(all, c.state(name, h))
+		if h, _ := c.hosts.Peek(name); h.server.asked.Load() {
+			all = append(all, c.state(name, h))
+		}
 	}
 	return all
 }

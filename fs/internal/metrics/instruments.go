@@ -82,21 +82,40 @@ func (v *Vec[K, V]) All() iter.Seq2[K, *V] {
 const Other = "other"
 
 // Names bounds the values of a label that others choose, such as the hosts where a registry leads.
-// The names that come first keep theirs. It is safe for concurrent use.
+// The names that come first keep theirs. Reserved names have places of their own. It is safe for
+// concurrent use.
 type Names struct {
-	max int
+	max int // places of reserved names, and as many of others
 
-	mu   sync.RWMutex // guards kept; no other lock is taken under it
-	kept map[string]bool
+	mu       sync.RWMutex    // guards the fields below; no other lock is taken under it
+	kept     map[string]bool // the names that have a place; true: it is reserved
+	reserved int             // counts the reserved names
 }
 
-// NewNames makes Names of which max keep their own value.
+// NewNames makes Names of which max keep their own value, and as many reserved ones.
 func NewNames(max int) *Names { return &Names{max: max, kept: map[string]bool{}} }
+
+// Reserve gives a name a place that no other names can take. Without a free one it does nothing.
+func (n *Names) Reserve(name string) {
+	n.mu.RLock()
+	reserved, full := n.kept[name], n.reserved >= n.max
+	n.mu.RUnlock()
+	if reserved || full {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.kept[name] && n.reserved < n.max {
+		n.kept[name] = true
+		n.reserved++
+	}
+}
 
 // Label gives the label value of a name: itself or Other.
 func (n *Names) Label(name string) string {
 	n.mu.RLock()
-	kept, full := n.kept[name], len(n.kept) >= n.max
+	_, kept := n.kept[name]
+	full := n.isFull()
 	n.mu.RUnlock()
 	switch {
 	case kept:
@@ -106,9 +125,15 @@ func (n *Names) Label(name string) string {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.kept[name] && len(n.kept) >= n.max {
+	if _, kept := n.kept[name]; kept {
+		return name
+	}
+	if n.isFull() {
 		return Other
 	}
-	n.kept[name] = true
+	n.kept[name] = false
 	return name
 }
+
+// isFull says whether no place is left for a name that isn't reserved. mu is held.
+func (n *Names) isFull() bool { return len(n.kept)-n.reserved >= n.max }

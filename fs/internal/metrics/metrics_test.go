@@ -131,6 +131,24 @@ func TestNamesAreBounded(t *testing.T) {
 	}
 }
 
+// Reserved names keep their own value, however many others come before and after.
+func TestReservedNamesHaveTheirPlaces(t *testing.T) {
+	n := NewNames(2)
+	for _, name := range []string{"a", "junk", "more junk"} {
+		n.Label(name)
+	}
+	for _, name := range []string{"a", "r", "a", "too many"} {
+		n.Reserve(name)
+	}
+	for _, c := range []struct{ name, want string }{
+		{"a", "a"}, {"r", "r"}, {"junk", "junk"}, {"b", "b"}, {"more junk", Other}, {"too many", Other}, {"r", "r"},
+	} {
+		if got := n.Label(c.name); got != c.want {
+			t.Errorf("the label of %s is %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 // A page has the families that Prometheus' clients have of a process, and their values are true.
 func TestProcess(t *testing.T) {
 	values := func() map[string]float64 {
