@@ -21,6 +21,7 @@ import (
 // error, so its cause and the hint go to the log and to .ocifs/errors.jsonl. Errors of the disk
 // have an errno of their own; see node.Kernel.Judge.
 var verdicts = []node.Verdict{
+	{Is: errCapitals, Errno: syscall.ENOENT, HintFor: lowerCase},
 	{Is: node.ErrNotExist, Errno: syscall.ENOENT},
 	{Is: known.ErrUnlisted, Errno: syscall.ENOENT, Hint: "check the spelling; a tag that came to the registry since is found when --list-ttl is over"},
 	{Is: node.ErrReadOnly, Errno: syscall.EROFS},

@@ -30,7 +30,7 @@ func (d *namespace) Lookup(_ context.Context, name string) (node.Child, error) {
 	}
 	c, ok := parseComponentName(name)
 	if !ok {
-		return node.Child{}, node.ErrNotExist
+		return node.Child{}, d.tree.capitals.missing(d.Path(), name, d.tree.opts.now())
 	}
 	path := node.Join(d.path, c)
 	if _, err := ref.NewRepository(d.host.Name, path); err != nil {

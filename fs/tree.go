@@ -124,6 +124,7 @@ type Tree struct {
 	// hostLabels bounds the registries that .ocifs/metrics names.
 	hostLabels *metrics.Names
 	mountpoint atomic.Pointer[string] // nil: the tree isn't mounted
+	capitals   capitals
 }
 
 // New makes a tree, without a request to any registry. The caller calls Close after the unmount.
