@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vbauerster/cupwriter"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/sys/unix"
@@ -59,9 +60,22 @@ func newProgress(w io.Writer, what string) *progress { return newProgressIn(auto
 func newProgressIn(mode progressMode, w io.Writer, what string) *progress {
 	p := &progress{w: w, what: what, mode: mode, told: time.Now(), part: map[string]*mpb.Bar{}}
 	if mode == autoProgress && styleOf(w).bars {
-		p.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))
+		p.bars = mpb.New(mpb.WithConsoleWriter(sizedConsole{cupwriter.New(w, false), w}), mpb.WithWidth(40))
 	}
 	return p
+}
+
+// sizedConsole is a terminal of mpb's whose size is known. A terminal in script(1), of a container or on a
+// serial line may say that it has 0 rows and 0 columns, and mpb shows nothing on it (v8.16, seen 2026).
+type sizedConsole struct {
+	mpb.ConsoleWriter
+	w io.Writer
+}
+
+// GetTermSize gives the columns and the rows.
+func (c sizedConsole) GetTermSize() (width, height int, err error) {
+	rows, columns := terminalSize(c.w)
+	return columns, rows, nil
 }
 
 // set tells how far the whole is.

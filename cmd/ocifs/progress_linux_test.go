@@ -1,31 +1,35 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// terminal gives a terminal of the test's own, and what is printed on it.
-func terminal(t *testing.T) (pts, master *os.File) {
+// terminal gives a terminal of the test's own, of that size, and what is printed on it.
+func terminal(t *testing.T, size unix.Winsize) (pts, master *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { master.Close() })
-	fd := int(master.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetUint32(fd, unix.TIOCGPTN)
+	raw, err := master.SyscallConn() // Fd would make reads wait past their deadline
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 25, Col: 100}); err != nil {
+	n := uint32(0)
+	raw.Control(func(f uintptr) {
+		fd := int(f)
+		n, err = unix.IoctlGetUint32(fd, unix.TIOCGPTN)
+		err = errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0), unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &size))
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	pts, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
@@ -36,9 +40,19 @@ func terminal(t *testing.T) (pts, master *os.File) {
 	return pts, master
 }
 
-// On a terminal there is a bar, which moves, and lines besides.
+// On a terminal there is a bar, which moves, and lines besides. A terminal that doesn't know its size, as
+// script(1) makes it, is one of 80 columns.
 func TestProgressIsABarOnATerminal(t *testing.T) {
-	pts, master := terminal(t)
+	for _, size := range []unix.Winsize{{Row: 25, Col: 100}, {}} {
+		t.Run(fmt.Sprintf("%d columns", size.Col), func(t *testing.T) { testBarOnATerminal(t, size) })
+	}
+}
+
+func testBarOnATerminal(t *testing.T, size unix.Winsize) {
+	pts, master := terminal(t, size)
+	if err := master.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	var seen strings.Builder
 	until := func(what string) {
 		t.Helper()

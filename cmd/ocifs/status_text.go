@@ -171,7 +171,7 @@ func (s *screen) replace(now time.Time, lines []string) error {
 	return err
 }
 
-// terminalSize gives the rows and the columns of a terminal.
+// terminalSize gives the rows and the columns of a terminal: 24 and 80 if it doesn't know them.
 func terminalSize(w io.Writer) (rows, columns int) {
 	f, ok := w.(descriptor)
 	if !ok {
