@@ -91,6 +91,9 @@ func (p *progress) setParts(done, total int64, parts []part) {
 		return
 	}
 	if p.bar == nil {
+		if total == 0 && len(parts) == 0 {
+			return
+		}
 		p.bar = p.add(p.what, total)
 	}
 	p.bar.SetTotal(total, false)
