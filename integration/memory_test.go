@@ -16,7 +16,7 @@ import (
 	"github.com/ocifs/ocifs/integration/internal/registries"
 )
 
-// million has TestMemoryHasABound name as many names as the README says, which takes minutes.
+// million has TestMemoryHasABound name as many names as the README says, which takes some ten minutes.
 var million = flag.Bool("million", false, "TestMemoryHasABound: a million names, 20,000 repositories, 100,000 tags")
 
 // named is how much TestMemoryHasABound names.
@@ -166,7 +166,7 @@ func (m *mounted) standsIn(image string) (check func(t *testing.T)) {
 // each does one thing to n paths, as cmd/probe has it.
 func (m *mounted) each(what string, n int, pattern string) {
 	m.t.Helper()
-	r, err := mount.Run(limit(m.t, 8*time.Minute), m.env(), fmt.Sprintf("%s each %s %d %s", probeBin, what, n, quote(pattern)))
+	r, err := mount.Run(limit(m.t, 15*time.Minute), m.env(), fmt.Sprintf("%s each %s %d %s", probeBin, what, n, quote(pattern)))
 	m.t.Logf("%s of %d paths %s took %s", what, n, strings.TrimPrefix(pattern, m.Dir+"/"), r.Took.Round(time.Millisecond))
 	if want := fmt.Sprintf("ok %d\n", n); err != nil || r.Stdout != want {
 		m.t.Fatalf("%s of %d paths %s: %q, %v", what, n, pattern, r.Stdout+r.Stderr, err)

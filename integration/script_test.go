@@ -1,14 +1,12 @@
 package integration
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,36 +25,47 @@ const scriptLimit = 3 * time.Minute
 // and what comes of it. The syntax is testscript's. A script has:
 //
 //   - ocifs, mount.ocifs and mount.fuse.ocifs in PATH, with the race detector, and the peers of bin/tools
+//   - machine, which runs a script of the shell on a machine of its own: see testdata/machine.sh
 //   - $REGISTRY, a registry of its own (HOST:PORT), $TREE, how that is spelled in the tree, and in it the
 //     image team/app:v1, whose manifest's digest is $DIGEST
 //   - $WORK, its directory, where it stands; $HOME and $TMPDIR below it; oci, an empty directory to mount on
 //   - "exits CODE PROGRAM…": as exec, where the exit code counts; a failure has to come with a sentence
+//   - "push" and "registry": see push and registry
 //   - the condition [root]
 //
 // Only programs look at a mount: "exec cat FILE", never "cmp FILE" or "exists FILE". This process serves the
 // registry that the mount asks, see package mount. Mounts and daemons that a script leaves are taken away.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	files := must(filepath.Glob("testdata/script/*.txtar"))(t)
-	for _, file := range files {
+	for _, file := range must(filepath.Glob("testdata/script/*.txtar"))(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			testscript.RunT(oneScript{t}, testscript.Params{
-				Files:               []string{file},
-				Deadline:            time.Now().Add(scriptLimit), // of this one: it begins when it has a turn
-				RequireExplicitExec: true,
-				RequireUniqueNames:  true,
-				Setup:               func(env *testscript.Env) error { return setUpScript(t, env) },
-				Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
-				Condition: func(name string) (bool, error) {
-					if name == "root" {
-						return os.Geteuid() == 0, nil
-					}
-					return false, fmt.Errorf("there is no condition [%s]", name)
-				},
-			})
+			runScript(t, file)
 		})
 	}
+}
+
+// runScript runs one script, with more variables in its environment.
+func runScript(t *testing.T, file string, vars ...string) {
+	testscript.RunT(oneScript{t}, testscript.Params{
+		Files:               []string{file},
+		Deadline:            time.Now().Add(scriptLimit), // of this one: it begins when it has a turn
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Vars = vars
+			return setUpScript(t, env)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "push": push, "registry": registry, "demo": demo, "transcript": transcript,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("there is no condition [%s]", name)
+		},
+	})
 }
 
 // oneScript makes the one script of a run the test that it is in.
@@ -66,31 +75,45 @@ func (o oneScript) Run(_ string, script func(testscript.T)) { script(o) }
 func (oneScript) Parallel()                                 {}
 func (oneScript) Verbose() bool                             { return testing.Verbose() }
 
+// scripted is the test of a script and its registry, which its commands find as a value of the script.
+type scripted struct {
+	t *testing.T
+	s *registries.Server
+}
+
 func setUpScript(t *testing.T, env *testscript.Env) error {
 	s := startOlareg(t, registries.Options{})
+	env.Values[scripted{}] = scripted{t, s}
 	image, err := repo(t, s, testImage).Image(t.Context(), "v1", content.Small("x"))
 	if err != nil {
 		return err
 	}
-	bin := filepath.Join(env.WorkDir, ".bin")
-	for _, dir := range []string{bin, filepath.Join(env.WorkDir, "home"), filepath.Join(env.WorkDir, "tmp"), filepath.Join(env.WorkDir, "oci")} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
+	in := func(names ...string) string { return filepath.Join(append([]string{env.WorkDir}, names...)...) }
+	for _, dir := range []string{".bin", ".races", "home", "tmp", "oci"} {
+		if err := os.MkdirAll(in(dir), 0o755); err != nil {
 			return err
 		}
 	}
-	for _, name := range []string{"ocifs", "mount.ocifs", "mount.fuse.ocifs"} {
-		if err := os.Symlink(raceBin, filepath.Join(bin, name)); err != nil {
+	if err := os.Chmod(in(".races"), 0o777); err != nil { // other users write there too
+		return err
+	}
+	for name, program := range map[string]string{
+		"ocifs": raceBin, "mount.ocifs": raceBin, "mount.fuse.ocifs": raceBin, "machine": filepath.Join(root, "integration/testdata/machine.sh"),
+	} {
+		if err := os.Symlink(program, in(".bin", name)); err != nil {
 			return err
 		}
 	}
-	env.Vars = append(mount.Env(filepath.Join(env.WorkDir, "home"), bin, toolsDir),
-		"WORK="+env.WorkDir, "TMPDIR="+filepath.Join(env.WorkDir, "tmp"),
-		"GORACE=halt_on_error=1 exitcode=66 log_path="+filepath.Join(env.WorkDir, ".race"),
+	env.Vars = append(append(mount.Env(in("home"), in(".bin"), toolsDir),
+		"WORK="+env.WorkDir, "TMPDIR="+in("tmp"), "PROBE="+probeBin,
+		// A program with the race detector ends a second late by default: for what other threads still find.
+		"GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=50 log_path="+in(".races", "race"),
 		"REGISTRY="+s.Host, "TREE="+treeName(s), "DIGEST="+image.Digest.Encoded(),
-	)
+	), env.Vars...)
 	late := time.AfterFunc(scriptLimit, func() { _ = mount.Clear(env.WorkDir) })
 	env.Defer(func() {
 		late.Stop()
+		s.Heal() // nothing waits any more
 		endScript(t, env.WorkDir)
 	})
 	return nil
@@ -98,6 +121,9 @@ func setUpScript(t *testing.T, env *testscript.Env) error {
 
 // endScript takes away what a script left, and looks for data races.
 func endScript(t *testing.T, dir string) {
+	for pid := range scriptProcesses(dir) {
+		_ = syscall.Kill(pid, syscall.SIGCONT) // one that is stopped can't end
+	}
 	if err := mount.Clear(dir); err != nil {
 		t.Error(err)
 	}
@@ -109,14 +135,12 @@ func endScript(t *testing.T, dir string) {
 		if time.Now().After(end) {
 			for pid, command := range left {
 				t.Errorf("it left process %d behind: %s", pid, command)
-				if p, err := os.FindProcess(pid); err == nil {
-					_ = p.Kill()
-				}
+				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 			break
 		}
 	}
-	for _, race := range must(filepath.Glob(filepath.Join(dir, ".race.*")))(t) {
+	for _, race := range must(filepath.Glob(filepath.Join(dir, ".races/*")))(t) {
 		t.Errorf("a data race: %s", must(os.ReadFile(race))(t))
 	}
 }
@@ -136,34 +160,4 @@ func scriptProcesses(dir string) map[int]string {
 		}
 	}
 	return left
-}
-
-// trace is of a program that broke down.
-var trace = regexp.MustCompile(`(?m)^(panic: |goroutine \d|fatal error: )`)
-
-// exits runs a program, and checks its exit code, and that a failure comes with a sentence.
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE PROGRAM [ARG…]")
-	}
-	want, err := strconv.Atoi(args[0])
-	if err != nil {
-		ts.Fatalf("exits: %v", err)
-	}
-	code := 0
-	err = ts.Exec(args[1], args[2:]...)
-	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		code = exit.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
-	}
-	said := ts.ReadFile("stderr")
-	switch {
-	case code != want:
-		ts.Fatalf("exit code %d, want %d", code, want)
-	case code != 0 && (strings.TrimSpace(said) == "" || strings.Count(said, "\n") > 4):
-		ts.Fatalf("it failed without a sentence that says why")
-	case trace.MatchString(said):
-		ts.Fatalf("it broke down")
-	}
 }

@@ -2,17 +2,17 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ocifs/ocifs/integration/internal/content"
-	"github.com/ocifs/ocifs/integration/internal/mount"
-	"github.com/ocifs/ocifs/integration/internal/registries"
 )
 
 // exchange is a command of a transcript, and what it prints. "…" stands for what varies
@@ -53,87 +53,72 @@ func (e exchange) printed(output string) bool {
 	return regexp.MustCompile(`\A` + pattern.String() + `\z`).MatchString(output)
 }
 
-// README.md and the manual show commands with what they print. They print it: on a mount
-// of the demo's registry at ~/oci, where that registry is localhost:5000, and nobody
-// listens at localhost:5001.
+// README.md and the manual show commands with what they print. They print it: each text is a script of
+// its own, see testdata/transcript.txtar.
 func TestTranscriptsAreTrue(t *testing.T) {
 	t.Parallel()
 	texts := must(filepath.Glob(filepath.Join(root, "cmd/ocifs/manual/*.md")))(t)
 	for _, file := range append(texts, filepath.Join(root, "README.md")) {
-		all := exchanges(string(must(os.ReadFile(file))(t)))
-		if len(all) == 0 {
+		if len(exchanges(string(must(os.ReadFile(file))(t)))) == 0 {
 			continue
 		}
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
-			person := newReader(t)
-			for _, e := range all {
-				if got := person.types(e.command); !e.printed(got) {
-					t.Errorf("%s:%d: $ %s\nprints\n%s\nand the text says\n%s", file, e.line, e.command, got, e.output)
-				}
-			}
+			runScript(t, "testdata/transcript.txtar", "TEXT="+file)
 		})
 	}
 }
 
-// reader is somebody who types what a text shows, from one home directory on.
-type reader struct {
-	t       *testing.T
-	shell   *mount.Shell
-	meant   *strings.Replacer // from the text to this test
-	written *strings.Replacer // from this test to the text
-}
-
-func newReader(t *testing.T) *reader {
-	t.Helper()
-	s := startOlareg(t, registries.Options{})
-	if err := content.Demo(t.Context(), s.Host); err != nil {
-		t.Fatal(err)
+// transcript types what a text shows into one shell, and compares what is printed: transcript FILE. Exit
+// codes may be any. In the text the registry is localhost:5000, and nobody listens at localhost:5001. Home is "~".
+func transcript(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: transcript FILE")
 	}
-	home := t.TempDir()
-	o := mount.Options{Binary: raceBin, Dir: filepath.Join(home, "oci"), Cache: filepath.Join(home, "cache"), Home: home}
-	for _, dir := range []string{o.Dir, o.Cache} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
+	_, port, _ := strings.Cut(ts.Getenv("REGISTRY"), ":")
+	_, nobody, _ := strings.Cut(refusing(ts), ":")
+	meant := strings.NewReplacer("localhost:5000", "localhost:"+port, "localhost_5000", "localhost_"+port, "localhost:5001", "localhost:"+nobody)
+	written := strings.NewReplacer(port, "5000", nobody, "5001", ts.Getenv("HOME"), "~")
+	all := exchanges(ts.ReadFile(args[0]))
+	var script strings.Builder
+	for _, e := range all {
+		fmt.Fprintf(&script, "%s\necho '%s'\n", meant.Replace(e.command), endOfExchange)
+	}
+	file := filepath.Join(ts.Getenv("WORK"), "typed")
+	ts.Check(os.WriteFile(file, []byte(script.String()), 0o600))
+	if err := ts.Exec("sh", "-c", `exec 2>&1; cd && . "$0"`, file); err != nil {
+		ts.Fatalf("%v", err)
+	}
+	printed := strings.Split(ts.ReadFile("stdout"), endOfExchange+"\n")
+	for i, e := range all {
+		if i >= len(printed)-1 {
+			ts.Fatalf("%s:%d: $ %s\nthe shell has ended", args[0], e.line, e.command)
+		}
+		if got := written.Replace(printed[i]); !e.printed(got) {
+			ts.Fatalf("%s:%d: $ %s\nprints\n%s\nand the text says\n%s", args[0], e.line, e.command, got, e.output)
 		}
 	}
-	m := &mounted{t: t, Mount: must(mount.Start(limit(t, 30*time.Second), o))(t)}
-	t.Cleanup(m.unmount)
-	// The files that the texts push.
-	if err := os.WriteFile(filepath.Join(home, "model.onnx"), []byte("a model\n"), 0o644); err != nil {
-		t.Fatal(err)
+}
+
+// demo pushes what the texts show: demo.
+func demo(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: demo")
 	}
-	m.sh("cp %s $HOME/app.tar", quote(m.at(s, content.DemoRepository, "archives/v1.tar")))
-	shell := must(mount.NewShell(m.env()))(t)
-	t.Cleanup(func() { shell.Close() })
-	_, port, _ := strings.Cut(s.Host, ":")
-	_, nobody, _ := strings.Cut(refusing(t), ":")
-	r := &reader{t: t, shell: shell,
-		meant:   strings.NewReplacer("localhost:5000", "localhost:"+port, "localhost_5000", "localhost_"+port, "localhost:5001", "localhost:"+nobody),
-		written: strings.NewReplacer(port, "5000", nobody, "5001", home, "~"),
-	}
-	// The race detector is in the program, and skopeo may have no policy of its own here.
-	r.types("ocifs() { " + quote(raceBin) + ` "$@"; }; skopeo() { command skopeo --insecure-policy "$@"; }; cd`)
-	return r
+	in := ts.Value(scripted{}).(scripted)
+	ts.Check(content.Demo(in.t.Context(), in.s.Host))
 }
 
 // refusing is an address of this machine where nobody listens.
-func refusing(t *testing.T) string {
-	t.Helper()
-	l := must(new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0"))(t)
+func refusing(ts *testscript.TestScript) string {
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	ts.Check(err)
 	defer l.Close()
 	return l.Addr().String()
 }
 
-// types gives what a command prints, as the text would have it. Its exit code may be any.
-func (r *reader) types(command string) string {
-	r.t.Helper()
-	out, err := r.shell.Do(r.meant.Replace(command) + "\ntrue")
-	if err != nil {
-		r.t.Fatalf("%v: %s", err, out)
-	}
-	return r.written.Replace(out)
-}
+// endOfExchange is printed behind what each command of a transcript prints.
+const endOfExchange = "::ocifs:: end of exchange"
 
 // "…" in a transcript stands for a part of a line or for lines, and for nothing else.
 func TestATranscriptIsCompared(t *testing.T) {
