@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/ocifs/ocifs/fs/upload"
 )
 
 // A signal ends the command, which leaves the mounts that it hasn't unmounted yet.
@@ -16,6 +18,22 @@ func TestASignalEndsUnmount(t *testing.T) {
 		var told bytes.Buffer
 		if err := unmountAll(ctx, &told, dirs, false); !errors.As(err, new(interruptedError)) || told.Len() > 0 {
 			t.Errorf("after a signal, of %d: %v, %q", len(dirs), err, &told)
+		}
+	}
+}
+
+// What a write failed of isn't said to be kept, and all else is.
+func TestOnlyWhatIsKeptIsSaidToBe(t *testing.T) {
+	failed := upload.Record{Repository: "ghcr.io/a", Target: "v1", State: upload.Failed, Error: "denied"}
+	broken := upload.Record{Repository: "ghcr.io/a", Target: "x", State: upload.Failed, Error: "a write failed", Broken: true}
+	for _, c := range []struct {
+		left []upload.Record
+		kept bool
+	}{{[]upload.Record{broken}, false}, {[]upload.Record{broken, failed}, true}, {nil, false}} {
+		var told bytes.Buffer
+		tellUnpushed(&told, c.left)
+		if strings.Contains(told.String(), "it is kept") != c.kept || strings.Count(told.String(), "not pushed") != len(c.left) {
+			t.Errorf("of %+v it tells %q", c.left, &told)
 		}
 	}
 }

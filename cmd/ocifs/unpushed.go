@@ -37,7 +37,7 @@ func tellUnpushed(w io.Writer, left []upload.Record) {
 			continue
 		}
 		fmt.Fprintf(w, "ocifs: not pushed: %s %s (%s): %s\n", printable(r.Repository), printable(r.Target), r.State, printable(r.Error))
-		kept = true
+		kept = kept || !r.Broken
 	}
 	if kept {
 		fmt.Fprintln(w, "ocifs: it is kept beside the cache; .ocifs/uploads.json of the next mount says where")

@@ -162,29 +162,29 @@ func (f *File) standFor(b Blob) {
 	f.retired, f.disk = append(f.retired, f.disk), nil
 }
 
-// removePushed removes the pushed files from the disk. The mount has ended, so that nobody sees
-// them any more.
-func (r *Root) removePushed() {
-	for _, path := range r.pushedPaths() {
+// removeUnneeded removes files from the disk: those that were pushed, and those of which a write
+// failed, as nobody can use their bytes. The mount has ended, so that nobody sees them any more.
+func (r *Root) removeUnneeded() {
+	for _, path := range r.unneededPaths() {
 		_ = os.Remove(path) // if it fails, the next mount finds it
 	}
 }
 
-// pushedPaths gives the paths of the files on the disk that were pushed.
-func (r *Root) pushedPaths() (paths []string) {
+// unneededPaths gives the paths of the files that removeUnneeded removes.
+func (r *Root) unneededPaths() (paths []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.top.pushedPaths(nil)
+	return r.top.unneededPaths(nil)
 }
 
-// pushedPaths adds the paths of the pushed files below a directory. Root.mu is held.
-func (d *Dir) pushedPaths(paths []string) []string {
+// unneededPaths adds the paths of such files below a directory. Root.mu is held.
+func (d *Dir) unneededPaths(paths []string) []string {
 	for _, n := range d.children {
 		switch n := n.(type) {
 		case *Dir:
-			paths = n.pushedPaths(paths)
+			paths = n.unneededPaths(paths)
 		case *File:
-			if n.isPushed() && roleAt(d, n.name).kind != index {
+			if n.isUnneeded() && roleAt(d, n.name).kind != index {
 				paths = append(paths, n.path())
 			}
 		}
@@ -192,9 +192,9 @@ func (d *Dir) pushedPaths(paths []string) []string {
 	return paths
 }
 
-// isPushed says whether the registry has the bytes.
-func (f *File) isPushed() bool {
+// isUnneeded says whether the registry has the bytes, or a write of them failed.
+func (f *File) isUnneeded() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.pushed
+	return f.pushed || f.broken != nil
 }

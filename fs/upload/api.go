@@ -145,6 +145,9 @@ type Record struct {
 	State      string    `json:"state"`
 	Error      string    `json:"error"` // "" if there is none
 	Time       time.Time `json:"time"`  // of the last change
+	// Broken says that a write failed, so that the bytes are not those that were meant. None of
+	// them is pushed, and none is kept when the mount has ended.
+	Broken bool `json:"broken,omitempty"`
 }
 
 // Transfer is an upload under way: an element of transfers.json.

@@ -273,11 +273,12 @@ func (f *File) hasResult() bool {
 	return f.resultOf == f.changes
 }
 
-// isCutOff says whether the file has bytes, but no writer and no finished push.
+// isCutOff says whether the file has bytes, but no writer and no finished push. One of which a write
+// failed is recorded at its close.
 func (f *File) isCutOff() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.writers == 0 && f.size > 0 && !f.pushed && f.resultOf != f.changes
+	return f.writers == 0 && f.size > 0 && !f.pushed && f.broken == nil && f.resultOf != f.changes
 }
 
 // unnamed gives the manifests in blobs/ that no index names yet. Root.mu is held.

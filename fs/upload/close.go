@@ -37,7 +37,7 @@ func (f *File) removeWriter(kind roleKind) lastClose {
 	switch {
 	case f.pushed && !f.isBorrowed():
 		return pushedClosed
-	case f.size == 0 && f.resultOf != f.changes:
+	case f.size == 0 && f.broken == nil && f.resultOf != f.changes:
 		return emptyClosed
 	}
 	return nothingClosed

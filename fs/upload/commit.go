@@ -47,6 +47,10 @@ func (r *Root) commitBy(ctx context.Context, f *File, push func(context.Context,
 		return err
 	}
 	defer f.committing.give()
+	if size, err := f.failedWrite(); err != nil {
+		r.recordBroken(f, size, err)
+		return err
+	}
 	changes, known, err := f.lastResult()
 	if known {
 		return err
@@ -67,13 +71,33 @@ func (r *Root) commitBy(ctx context.Context, f *File, push func(context.Context,
 	return err
 }
 
-// lastResult gives the result of the last push. known is true if the file hasn't changed
-// since, or if a write failed: then the result is the error of that write. changes counts the
-// changes of the file up to now.
+// failedWrite gives the error of a failed write, and how many bytes the file has; nil: none failed.
+func (f *File) failedWrite() (size int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.size, f.broken
+}
+
+// recordBroken records that a write of a file failed: under its digest or its tag, else under its name.
+func (r *Root) recordBroken(f *File, size int64, err error) {
+	role := r.roleOf(f)
+	target := cmp.Or(role.digest.String(), role.tag, r.nameOf(f))
+	r.area.records.setBroken(r.repo, target, fmt.Sprintf("a write failed when it had %d bytes, and nothing of it is pushed or kept: %v", size, err))
+}
+
+// nameOf gives the name of a file.
+func (r *Root) nameOf(f *File) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f.name
+}
+
+// lastResult gives the result of the last push. known is true if the file hasn't changed since.
+// changes counts the changes of the file up to now.
 func (f *File) lastResult() (changes int, known bool, result error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.changes, f.resultOf == f.changes || f.broken != nil, cmp.Or(f.broken, f.result)
+	return f.changes, f.resultOf == f.changes, f.result
 }
 
 // keepResult keeps the result of a push. changes counts the changes that the file had when it
@@ -192,6 +216,7 @@ func (r *Root) commitNamed(ctx context.Context, f *File) error {
 	if err := r.pushBlob(ctx, f, d); err != nil {
 		return err
 	}
+	r.area.records.drop(r.repo, r.nameOf(f), Failed) // of a write that failed before it was written anew
 	return r.arrived(ctx, d)
 }
 

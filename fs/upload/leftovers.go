@@ -152,7 +152,7 @@ func (f *finder) isPushed(target string) bool {
 
 func (f *finder) add(target, path string, st fs.FileInfo) {
 	text := fmt.Sprintf("kept in %s: copy it into upload/ to push it, or remove it", path)
-	f.found = append(f.found, leftover{Record{f.repository, target, Left, text, st.ModTime().UTC()}, path})
+	f.found = append(f.found, leftover{Record{Repository: f.repository, Target: target, State: Left, Error: text, Time: st.ModTime().UTC()}, path})
 }
 
 // findEntries finds the unpushed targets of a layout's index.json.

@@ -41,17 +41,28 @@ func keyOf(repo ref.Repository, target string) recordKey {
 
 // set records the state of a push.
 func (rs *records) set(repo ref.Repository, target, state, text string) {
+	rs.put(repo, Record{Target: target, State: state, Error: text})
+}
+
+// setBroken records that a write failed, so that nothing is pushed.
+func (rs *records) setBroken(repo ref.Repository, target, text string) {
+	rs.put(repo, Record{Target: target, State: Failed, Error: text, Broken: true})
+}
+
+// put records what became of a push to a repository, at this time.
+func (rs *records) put(repo ref.Repository, r Record) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	k := keyOf(repo, target)
+	r.Repository, r.Time = repo.String(), rs.now().UTC()
+	k := keyOf(repo, r.Target)
 	if rs.of == nil {
 		rs.of = map[recordKey]Record{}
 	}
 	if rs.of[k].State == Pushed {
 		rs.pushed--
 	}
-	rs.of[k] = Record{repo.String(), target, state, text, rs.now().UTC()}
-	if state != Pushed {
+	rs.of[k] = r
+	if r.State != Pushed {
 		return
 	}
 	rs.pushed++

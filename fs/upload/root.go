@@ -168,7 +168,7 @@ func (r *Root) end() {
 		return // can't happen: the wait ends with the turn alone
 	}
 	defer r.shape.give()
-	r.removePushed()
+	r.removeUnneeded()
 }
 
 // roleOf gives the role of the place of f. If that is onlyStaged, it gives the role of a symlink
