@@ -54,18 +54,37 @@ func (p place) identity(d digest.Digest) node.Identity {
 	return node.IdentityOf(p.full(), string(d))
 }
 
+// childIdentity gives the identity of an entry of this directory. It is that of at(name), of which
+// it makes no place.
+func (p place) childIdentity(name string, d digest.Digest) node.Identity {
+	return node.IdentityIn(p.full(), name, string(d))
+}
+
 // forever is how long the kernel keeps what can't change. It is only an hour, so that unused
 // entries are forgotten at some time.
 const forever = time.Hour
 
 func (p place) attr(d digest.Digest, mode uint32, size int64, mtime time.Time) node.Attr {
-	return node.Attr{Identity: p.identity(d), Mode: mode, Size: size, Mtime: mtime, UID: p.tree.uid, GID: p.tree.gid, TTL: forever}
+	return p.tree.attr(p.identity(d), mode, size, mtime)
+}
+
+// attr gives the attributes of an entry that never change.
+func (t *Tree) attr(id node.Identity, mode uint32, size int64, mtime time.Time) node.Attr {
+	return node.Attr{Identity: id, Mode: mode, Size: size, Mtime: mtime, UID: t.uid, GID: t.gid, TTL: forever}
 }
 
 // dirAttr gives the attributes of a directory here with the content d.
 func (p place) dirAttr(d digest.Digest) node.Attr {
-	return p.attr(d, syscall.S_IFDIR|0o555, 0, epoch)
+	return p.attr(d, dirMode, 0, epoch)
 }
+
+// childAttr gives the attributes of a directory with the content d in this one.
+func (p place) childAttr(name string, d digest.Digest) node.Attr {
+	return p.tree.attr(p.childIdentity(name, d), dirMode, 0, epoch)
+}
+
+// dirMode is the mode of a directory that nobody writes to.
+const dirMode = syscall.S_IFDIR | 0o555
 
 // listAttr gives the attributes of a directory here that shows a list.
 func (p place) listAttr(list known.ListName) node.Attr {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
 )
@@ -16,24 +15,36 @@ import (
 // the tag binds it at once; otherwise the first look into it does. Its identity comes from that
 // digest. If a listing made it before the digest was known, the identity comes from a number that
 // no other directory of the tag has.
+//
+// It needs little memory, because the kernel holds one for each name of an open listing of tags: what
+// follows from the directory of the tags isn't kept again.
 type tagDir struct {
-	place
-	lazy
-	repo known.Repository
-	tag  string
-	id   digest.Digest // different for each directory of the tag
-	// digest is the digest to which it is, or will be, bound; "": not known when it was made.
-	digest digest.Digest
+	in  *tagsDir // the directory of the repository's tags
+	tag string
+	// id is different for each directory of the tag. It is the digest to which the directory is, or
+	// will be, bound, unless the directory is listed.
+	id     digest.Digest
+	listed bool // a listing made it before the digest was known
 
 	// mu guards image. It comes before tagDirs.mu in the lock order.
 	mu    sync.Mutex
 	image *image // nil until bound
 }
 
-func (t *tagDir) Attr() node.Attr { return t.dirAttr(t.id) }
+func (t *tagDir) place() place { return t.in.at(t.tag) }
 
-// identity gives the identity in Attr.
-func (t *tagDir) identity() node.Identity { return t.place.identity(t.id) }
+// Path gives the path below the mountpoint.
+func (t *tagDir) Path() string { return t.place().path }
+
+func (t *tagDir) Attr() node.Attr { return t.in.childAttr(t.tag, t.id) }
+
+func (t *tagDir) entries() lazy { return lazy{isImageEntry, t.resolve} }
+
+func (t *tagDir) Lookup(ctx context.Context, name string) (node.Child, error) {
+	return t.entries().Lookup(ctx, name)
+}
+
+func (t *tagDir) List(ctx context.Context) (node.Listing, error) { return t.entries().List(ctx) }
 
 // isBoundTo says whether the directory is bound to a digest.
 func (t *tagDir) isBoundTo(d digest.Digest) bool {
@@ -53,9 +64,9 @@ func (t *tagDir) bind(m *registry.Manifest) *image {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.image == nil {
-		t.image = newImage(t.place, t.up(2), t.repo, m, t.id, t.tag)
-		if t.digest == "" {
-			t.tree.tagDirs.add(t)
+		t.image = newImage(t.place(), t.in.up(1), t.in.repo, m, t.id, t.tag)
+		if t.listed {
+			t.in.tree.tagDirs.add(t)
 		}
 	}
 	return t.image
@@ -67,14 +78,14 @@ func (t *tagDir) resolve(ctx context.Context) (view, error) {
 	if img := t.bound(); img != nil {
 		return img, nil
 	}
-	if t.digest != "" {
-		m, err := t.repo.ShownManifest(ctx, t.digest)
+	if !t.listed {
+		m, err := t.in.repo.ShownManifest(ctx, t.id)
 		if err != nil {
 			return nil, err
 		}
 		return t.bind(m), nil
 	}
-	now, err := t.repo.Tag(ctx, t.tag)
+	now, err := t.in.repo.Tag(ctx, t.tag)
 	if err != nil {
 		return nil, err
 	}
@@ -83,15 +94,15 @@ func (t *tagDir) resolve(ctx context.Context) (view, error) {
 
 // Forgotten is called when the kernel has forgotten the directory.
 func (t *tagDir) Forgotten() {
-	if t.digest == "" {
-		t.tree.tagDirs.remove(t)
+	if t.listed {
+		t.in.tree.tagDirs.remove(t)
 	}
 }
 
 // Remembered is called when the kernel has the directory after all.
 func (t *tagDir) Remembered() {
-	if t.digest == "" && t.bound() != nil {
-		t.tree.tagDirs.add(t)
+	if t.listed && t.bound() != nil {
+		t.in.tree.tagDirs.add(t)
 	}
 }
 
@@ -111,11 +122,19 @@ const firstListed = digest.Digest("listed")
 // as long as the kernel has them. Directories that nobody looked into aren't kept, because they
 // are all the same. It is safe for concurrent use.
 type tagDirs struct {
-	mu     sync.Mutex // guards the fields below
-	byPath map[string]*listedTag
+	mu    sync.Mutex // guards the fields below
+	byTag map[tagPlace]*listedTag
 	// count counts all directories that were ever bound, so that no identity comes twice.
 	count int
 }
+
+// tagPlace says where a tag stands, without a string to be made of it.
+type tagPlace struct {
+	dir string // the path of the directory of the tags, below the mountpoint
+	tag string
+}
+
+func (t *tagDir) tagPlace() tagPlace { return tagPlace{t.in.path, t.tag} }
 
 // listedTag has the directories that listings made of one tag. tagDirs.mu guards it.
 type listedTag struct {
@@ -125,12 +144,12 @@ type listedTag struct {
 	next digest.Digest // the id for the next directory, different from those in kept
 }
 
-// last gives the directory at a path that was bound last, or nil. next is the id for the next
-// directory at that path.
-func (ts *tagDirs) last(path string) (bound *tagDir, next digest.Digest) {
+// last gives the directory of a tag that was bound last, or nil. next is the id for the next
+// directory of that tag.
+func (ts *tagDirs) last(at tagPlace) (bound *tagDir, next digest.Digest) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if l := ts.byPath[path]; l != nil {
+	if l := ts.byTag[at]; l != nil {
 		return l.last, l.next
 	}
 	return nil, firstListed
@@ -140,13 +159,13 @@ func (ts *tagDirs) last(path string) (bound *tagDir, next digest.Digest) {
 func (ts *tagDirs) add(t *tagDir) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	l := ts.byPath[t.path]
+	l := ts.byTag[t.tagPlace()]
 	if l == nil {
 		l = &listedTag{kept: map[*tagDir]bool{}}
-		if ts.byPath == nil {
-			ts.byPath = map[string]*listedTag{}
+		if ts.byTag == nil {
+			ts.byTag = map[tagPlace]*listedTag{}
 		}
-		ts.byPath[t.path] = l
+		ts.byTag[t.tagPlace()] = l
 	}
 	if l.kept[t] {
 		return
@@ -159,7 +178,7 @@ func (ts *tagDirs) add(t *tagDir) {
 func (ts *tagDirs) remove(t *tagDir) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	l := ts.byPath[t.path]
+	l := ts.byTag[t.tagPlace()]
 	if l == nil || !l.kept[t] {
 		return
 	}
@@ -168,6 +187,6 @@ func (ts *tagDirs) remove(t *tagDir) {
 		l.last = nil
 	}
 	if len(l.kept) == 0 {
-		delete(ts.byPath, t.path)
+		delete(ts.byTag, t.tagPlace())
 	}
 }

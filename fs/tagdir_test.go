@@ -2,6 +2,7 @@ package fs
 
 import (
 	"testing"
+	"unsafe"
 
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry/registrytest"
@@ -55,7 +56,35 @@ func TestAListingShowsNoOldDirectory(t *testing.T) {
 		t.Error("a directory that the kernel has is shown anew")
 	}
 	second.Forgotten()
-	if last := listed(); last.id != firstListed || len(w.tagDirs.byPath) != 0 {
-		t.Errorf("nothing is to be told apart, and it is %q, of %d", last.id, len(w.tagDirs.byPath))
+	if last := listed(); last.id != firstListed || len(w.tagDirs.byTag) != 0 {
+		t.Errorf("nothing is to be told apart, and it is %q, of %d", last.id, len(w.tagDirs.byTag))
+	}
+}
+
+// A name of a list of tags costs one object, which the kernel may hold 100,000 times, and its inode
+// number costs none.
+func TestAListedTagIsOneSmallObject(t *testing.T) {
+	s := registrytest.Start(t, registrytest.Options{})
+	s.Image("team/app", "v1", []byte("one"))
+	w := walkAt(t, s, t.TempDir())
+	e, err := w.to("team/app/tags")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := e.(node.Directory).List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { l.Identity("v1") }); n > 0 {
+		t.Errorf("an inode number takes %v allocations", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { l.Child("v1").Attr() }); n > 1 {
+		t.Errorf("a directory and its attributes take %v allocations", n)
+	}
+	if n := unsafe.Sizeof(tagDir{}); n > 64 {
+		t.Errorf("a directory takes %d bytes", n)
+	}
+	if l.Identity("v1") != l.Child("v1").Attr().Identity {
+		t.Error("the inode number of a name isn't that of its directory")
 	}
 }

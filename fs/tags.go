@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/ocifs/ocifs/fs/internal/known"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/registry"
@@ -59,35 +61,44 @@ func (d *tagsDir) List(ctx context.Context) (node.Listing, error) {
 
 func (d *tagsDir) listing(l known.TagList) node.Listing {
 	return node.Listing{
-		Names:    l.Names,
-		Child:    func(name string) node.Child { return d.child(name, d.repo.Listed(l, name)) },
-		Identity: func(name string) node.Identity { return d.dir(name, d.repo.Listed(l, name)).identity() },
+		Names: l.Names,
+		Child: func(name string) node.Child { return d.child(name, d.repo.Listed(l, name)) },
+		Identity: func(name string) node.Identity {
+			_, id := d.shown(name, d.repo.Listed(l, name).Digest)
+			return d.childIdentity(name, id)
+		},
 	}
 }
 
 // child makes the child for a tag.
 func (d *tagsDir) child(name string, t known.Tag) node.Child {
-	dir := d.dir(name, t)
+	dir := d.dir(name, t.Digest)
 	if t.Manifest != nil {
 		dir.bind(t.Manifest)
 	}
 	return node.Child{Name: name, Entry: dir, TTL: t.Until.Sub(d.tree.opts.now())}
 }
 
-// dir gives the directory of a tag. If a listing made a directory that was bound since, that one
-// is used as long as the tag points at the same digest. Otherwise dir makes a new one for the
-// tag's digest. If the digest isn't known, the first look into the directory binds it.
-func (d *tagsDir) dir(name string, t known.Tag) *tagDir {
-	at := d.at(name)
-	bound, next := d.tree.tagDirs.last(at.path)
-	id := t.Digest
-	switch {
-	case t.Digest == "":
-		id = next
-	case bound != nil && bound.isBoundTo(t.Digest):
+// dir gives the directory of a tag that points at a digest. If the digest isn't known, it is "", and
+// the first look into the directory binds it.
+func (d *tagsDir) dir(tag string, points digest.Digest) *tagDir {
+	bound, id := d.shown(tag, points)
+	if bound != nil {
 		return bound
 	}
-	dir := &tagDir{place: at, repo: d.repo, tag: name, id: id, digest: t.Digest}
-	dir.lazy = lazy{isImageEntry, dir.resolve}
-	return dir
+	return &tagDir{in: d, tag: tag, id: id, listed: points == ""}
+}
+
+// shown gives the directory that shows a tag, with its id. If a listing made a directory that was
+// bound since, that one is shown as long as the tag points at the same digest. Otherwise bound is
+// nil, and a new directory with that id shows the tag.
+func (d *tagsDir) shown(tag string, points digest.Digest) (bound *tagDir, id digest.Digest) {
+	bound, next := d.tree.tagDirs.last(tagPlace{d.path, tag})
+	switch {
+	case points == "":
+		return nil, next
+	case bound != nil && bound.isBoundTo(points):
+		return bound, bound.id
+	}
+	return nil, points
 }

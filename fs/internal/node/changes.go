@@ -24,7 +24,7 @@ var (
 // writable gives the directory if the caller may change it, else the errno.
 func (n *dirNode) writable(ctx context.Context) (Writable, syscall.Errno) {
 	n.use()
-	d, ok := n.dir.(Writable)
+	d, ok := n.entry.(Writable)
 	if !ok {
 		return nil, syscall.EROFS
 	}
@@ -117,8 +117,8 @@ func (n *dirNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 
 // remove deletes a child at the registry, or removes it from the staging area.
 func (n *dirNode) remove(ctx context.Context, op, name string, del func(remover, context.Context, string) error, remove func(Writable, context.Context, string) error) syscall.Errno {
-	do := func(ctx context.Context) error { return del(n.dir.(remover), ctx, name) }
-	if _, ok := n.dir.(remover); !ok {
+	do := func(ctx context.Context) error { return del(n.entry.(remover), ctx, name) }
+	if _, ok := n.entry.(remover); !ok {
 		d, errno := n.writable(ctx)
 		if errno != 0 {
 			return errno
@@ -154,7 +154,7 @@ func (n *dirNode) Rename(ctx context.Context, name string, newParent gofs.InodeE
 	by := callerOf(ctx)
 	ctx, stop := by.Heed(ctx)
 	defer stop()
-	if err := d.Rename(ctx, by, name, to.dir, newName, flags&renameNoReplace == 0); err != nil {
+	if err := d.Rename(ctx, by, name, to.dir(), newName, flags&renameNoReplace == 0); err != nil {
 		return to.failAt(ctx, newName, "rename", err)
 	}
 	return 0
@@ -163,7 +163,7 @@ func (n *dirNode) Rename(ctx context.Context, name string, newParent gofs.InodeE
 // Fsync does nothing: the content of a directory is kept as long as the mount lives, and files
 // sync themselves.
 func (n *dirNode) Fsync(context.Context, gofs.FileHandle, uint32) syscall.Errno {
-	if _, ok := n.dir.(Writable); !ok {
+	if _, ok := n.entry.(Writable); !ok {
 		return syscall.ENOTSUP
 	}
 	return 0

@@ -32,7 +32,7 @@ func (n *fileNode) CopyFileRange(ctx context.Context, in gofs.FileHandle, offIn 
 	if !ok {
 		return 0, syscall.EROFS
 	}
-	if _, ok := to.file.(WritableFile); !ok {
+	if _, ok := to.entry.(WritableFile); !ok {
 		return 0, syscall.EROFS
 	}
 	h, ok := fhOut.(*writeHandle)
@@ -46,7 +46,7 @@ func (n *fileNode) CopyFileRange(ctx context.Context, in gofs.FileHandle, offIn 
 	by := callerOf(ctx)
 	ctx, stop := by.Heed(ctx)
 	defer stop()
-	copied, err := h.content.CopyFrom(ctx, n.file, int64(offIn), int64(offOut), int64(min(size, maxCopy)))
+	copied, err := h.content.CopyFrom(ctx, n.file(), int64(offIn), int64(offOut), int64(min(size, maxCopy)))
 	if errors.Is(err, ErrCopyBytes) {
 		copied, err = h.copyBytes(ctx, by, from.opened(), int64(offIn), int64(offOut), int64(min(size, maxCopyHere)))
 	}

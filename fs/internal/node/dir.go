@@ -14,8 +14,7 @@ import (
 
 // dirNode is the node of a directory.
 type dirNode struct {
-	base
-	dir Directory
+	base // whose entry is a Directory
 	// listed is how many names an immutable directory has, plus 1; 0: it wasn't listed yet.
 	listed atomic.Int64
 }
@@ -24,6 +23,8 @@ var (
 	_ gofs.NodeLookuper       = (*dirNode)(nil)
 	_ gofs.NodeOpendirHandler = (*dirNode)(nil)
 )
+
+func (n *dirNode) dir() Directory { return n.entry.(Directory) }
 
 // Lookup finds a name. The kernel doesn't keep a missing name of a Writable, because it may exist
 // a moment later.
@@ -36,12 +37,12 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 	defer cancel()
 	var c Child
 	var err error
-	if d, ok := n.dir.(lookuper); ok {
+	if d, ok := n.entry.(lookuper); ok {
 		c, err = d.LookupFor(bounded, callerOf(ctx), name)
 	} else {
-		c, err = n.dir.Lookup(bounded, name)
+		c, err = n.dir().Lookup(bounded, name)
 	}
-	if _, writable := n.dir.(Writable); writable && errors.Is(err, fs.ErrNotExist) {
+	if _, writable := n.entry.(Writable); writable && errors.Is(err, fs.ErrNotExist) {
 		// With a timeout of its own, however short, go-fuse answers ENOENT without a
 		// timeout. The kernel doesn't keep such an answer.
 		out.SetEntryTimeout(time.Nanosecond)
@@ -60,7 +61,7 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 
 // bound gives ctx with the time limit of a lookup in this directory, if it has one.
 func (n *dirNode) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := n.dir.(patient); ok {
+	if _, ok := n.entry.(patient); ok {
 		return context.WithCancel(ctx)
 	}
 	return n.kernel.bound(ctx)
@@ -68,10 +69,10 @@ func (n *dirNode) bound(ctx context.Context) (context.Context, context.CancelFun
 
 // list makes the listing.
 func (n *dirNode) list(ctx context.Context) (Listing, error) {
-	if d, ok := n.dir.(patient); ok {
+	if d, ok := n.entry.(patient); ok {
 		return d.ListFor(ctx, callerOf(ctx))
 	}
-	return n.dir.List(ctx)
+	return n.dir().List(ctx)
 }
 
 // OpendirHandle makes the whole listing. So a directory that can't be listed fails here, where
@@ -88,18 +89,18 @@ func (n *dirNode) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle,
 	if errno := n.may(ctx, fuse.R_OK); errno != 0 {
 		return nil, 0, errno
 	}
-	_, never := n.dir.(immutable)
+	_, never := n.entry.(immutable)
 	if names := int(n.listed.Load() - 1); never && names >= 0 && 2*n.kernel.pruner.childrenOf(&n.base) >= names {
 		h := &dirHandle{node: n, names: names}
 		n.kernel.pruner.opened(names)
 		return h, fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE, 0
 	}
-	before := n.dir.Attr().Mtime
+	before := n.dir().Attr().Mtime
 	l, err := n.list(ctx)
 	if err != nil {
 		return nil, 0, n.fail(ctx, "opendir", err)
 	}
-	if !n.dir.Attr().Mtime.Equal(before) {
+	if !n.dir().Attr().Mtime.Equal(before) {
 		forgetAttr(n.EmbeddedInode())
 	}
 	h := &dirHandle{node: n, listing: l, made: true, names: len(l.Names)}
@@ -117,9 +118,11 @@ type dirHandle struct {
 	node    *dirNode
 	names   int // how many the listing has
 	listing Listing
-	made    bool  // listing is there; false: it is made when it is needed
-	next    int   // the next entry: 0 is ".", 1 is "..", 2 is the first name
-	last    Child // what Readdirent gave last; the zero value: it made none
+	made    bool // listing is there; false: it is made when it is needed
+	next    int  // the next entry: 0 is ".", 1 is "..", 2 is the first name
+	// entry is what Readdirent gave last. go-fuse copies it before it asks for the next one.
+	entry fuse.DirEntry
+	last  Child // the child that was made last; the zero value: none was
 }
 
 var (
@@ -159,7 +162,8 @@ func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 		return nil, 0
 	}
 	h.next++
-	e := &fuse.DirEntry{Off: uint64(h.next), Mode: syscall.S_IFDIR}
+	e := &h.entry
+	*e = fuse.DirEntry{Off: uint64(h.next), Mode: syscall.S_IFDIR}
 	switch i {
 	case 0:
 		e.Name, e.Ino = ".", h.node.StableAttr().Ino
@@ -183,7 +187,7 @@ func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 // Lookup answers from the listing alone. The names of a Writable are looked up, because they may
 // mean something else by now.
 func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	if _, ok := h.node.dir.(Writable); ok {
+	if _, ok := h.node.entry.(Writable); ok {
 		return h.node.Lookup(ctx, name, out)
 	}
 	if errno := h.list(ctx); errno != 0 {

@@ -15,8 +15,7 @@ import (
 // the page cache can't be opened with passthrough, nor the other way round. So the first handle
 // sets the mode, which stays until the last handle is gone.
 type fileNode struct {
-	base
-	file File
+	base // whose entry is a File
 
 	mu      sync.Mutex // guards the fields below
 	handles int        // counts the open handles
@@ -26,6 +25,8 @@ type fileNode struct {
 }
 
 var _ gofs.NodeOpener = (*fileNode)(nil)
+
+func (n *fileNode) file() File { return n.entry.(File) }
 
 // Open opens the file. Only a WritableFile can be opened to write.
 func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
@@ -48,14 +49,14 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uin
 // content opens the file to read. A file that is ready needs no time limit, which would take a
 // timer and a goroutine.
 func (n *fileNode) content(ctx context.Context) (Content, syscall.Errno) {
-	if f, ok := n.file.(readyFile); ok {
+	if f, ok := n.entry.(readyFile); ok {
 		if c := f.OpenReady(); c != nil {
 			return c, 0
 		}
 	}
 	bounded, cancel := n.kernel.bound(ctx)
 	defer cancel()
-	c, err := n.file.Open(bounded, callerOf(ctx))
+	c, err := n.file().Open(bounded, callerOf(ctx))
 	if err != nil {
 		return nil, n.fail(bounded, "open", err)
 	}

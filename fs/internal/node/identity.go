@@ -27,13 +27,29 @@ var RootIdentity = Identity{Ino: 1}
 // that is fast to reverse, such as FNV, would let a registry find the name of a victim's
 // directory in seconds.
 func IdentityOf(path, content string) Identity {
-	// The length in front says where the path ends, so that no two pairs have the same
-	// encoding. The buffer is large enough for most pairs, so that a listing of many names
-	// allocates nothing here.
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 256), uint64(len(path)))
-	b = append(b, path...)
-	b = append(b, content...)
-	sum := sha256.Sum256(b)
+	b := append(encoding(len(path)), path...)
+	return identityOf(append(b, content...))
+}
+
+// IdentityIn is IdentityOf of Join(dir, name), which it doesn't make.
+func IdentityIn(dir, name, content string) Identity {
+	if dir == "" || name == "" {
+		return IdentityOf(Join(dir, name), content)
+	}
+	b := append(encoding(len(dir)+1+len(name)), dir...)
+	b = append(append(b, '/'), name...)
+	return identityOf(append(b, content...))
+}
+
+// encoding begins the encoding of a path of so many bytes and a content, which follow. The length in
+// front says where the path ends, so that no two pairs have the same encoding. The buffer is large
+// enough for most pairs, so that a listing of many names allocates nothing here.
+func encoding(path int) []byte {
+	return binary.BigEndian.AppendUint64(make([]byte, 0, 256), uint64(path))
+}
+
+func identityOf(encoded []byte) Identity {
+	sum := sha256.Sum256(encoded)
 	// go-fuse reserves the upper half of the numbers and 0. FUSE reserves 1.
 	ino := binary.BigEndian.Uint64(sum[:])&^(1<<63) | 2
 	return Identity{Ino: ino, Gen: binary.BigEndian.Uint64(sum[8:])}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -16,5 +17,14 @@ func TestTypesTellNodesApart(t *testing.T) {
 	}
 	if len(seen) != 3 {
 		t.Errorf("they are %d: %v", len(seen), seen)
+	}
+}
+
+// An entry has one identity, whether its path was made or not.
+func TestTheIdentityOfANameIsThatOfItsPath(t *testing.T) {
+	for _, at := range [][2]string{{"host/app/tags", "v1"}, {"", "host"}, {"host", ""}, {"", ""}, {strings.Repeat("long/", 100), "v1"}} {
+		if got, want := IdentityIn(at[0], at[1], "content"), IdentityOf(Join(at[0], at[1]), "content"); got != want {
+			t.Errorf("%q in %q: %v, not %v", at[1], at[0], got, want)
+		}
 	}
 }

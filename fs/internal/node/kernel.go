@@ -177,13 +177,13 @@ var (
 // newNode makes the node of an Entry.
 func (k *Kernel) newNode(e Entry) shown {
 	var n shown
-	switch e := e.(type) {
+	switch e.(type) {
 	case Directory:
-		n = &dirNode{dir: e}
+		n = &dirNode{}
 	case Symlink:
-		n = &linkNode{link: e}
+		n = &linkNode{}
 	case File:
-		n = &fileNode{file: e}
+		n = &fileNode{}
 	case Special:
 		n = &specialNode{}
 	default:
@@ -278,18 +278,15 @@ func Join(dir, name string) string {
 type specialNode struct{ base }
 
 // linkNode is the node of a symlink.
-type linkNode struct {
-	base
-	link Symlink
-}
+type linkNode struct{ base } // whose entry is a Symlink
 
 var _ gofs.NodeReadlinker = (*linkNode)(nil)
 
 func (n *linkNode) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
-	if l, ok := n.link.(breakable); ok {
+	if l, ok := n.entry.(breakable); ok {
 		if err := l.Broken(); err != nil {
 			return nil, n.fail(ctx, "readlink", err)
 		}
 	}
-	return []byte(n.link.Target()), 0
+	return []byte(n.entry.(Symlink).Target()), 0
 }

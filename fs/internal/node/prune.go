@@ -37,20 +37,17 @@ const (
 type held struct {
 	// above is the directory in which it was shown, which never changes; nil: it is the root.
 	above *base
-	light bool        // its Entry is light; never changes
 	used  atomic.Bool // a request came for it since the pruner last looked
 	gone  atomic.Bool // the kernel has forgotten it; changed under pruner.mu
 	// children counts the nodes that were shown in it and aren't forgotten; guarded by
 	// pruner.mu.
-	children int
+	children int32
+	light    bool // its Entry is light; never changes
 	counted  bool // it is in pruner.count; guarded by pruner.mu
 	queued   bool // it is in pruner.queue; guarded by pruner.mu
 	alone    bool // it had no parent at the last look; guarded by pruner.mu
 	// asked says that the kernel was asked to forget it before; guarded by pruner.mu.
 	asked bool
-	// missing are the last maxMissing names in it that the kernel may hold as missing;
-	// guarded by pruner.mu.
-	missing []string
 }
 
 // maxMissing is how many missing names a node keeps. Programs look for a few names in every
@@ -88,6 +85,9 @@ type pruner struct {
 	mu      sync.Mutex // guards the fields below; not held over a call to the kernel
 	queue   []*base    // the nodes, the oldest first; some are gone by now
 	running bool       // a goroutine prunes
+	// missing has, for nodes of directories, the last maxMissing names in each that the kernel may
+	// hold as missing. It is no field of a node, because few directories have any.
+	missing map[*base][]string
 }
 
 // add counts a node that was shown in its directory, or was looked up again while the kernel
@@ -145,7 +145,7 @@ func (p *pruner) limit() int64 {
 func (p *pruner) childrenOf(dir *base) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return dir.children
+	return int(dir.children)
 }
 
 // opened notes that a listing of so many names is open, closed that it isn't any more.
@@ -163,7 +163,7 @@ func (p *pruner) closed(names int) {
 // drop uncounts a node that the kernel doesn't have. mu is held.
 func (p *pruner) drop(n *base) {
 	n.gone.Store(true)
-	n.missing = nil
+	delete(p.missing, n)
 	if n.counted {
 		n.counted = false
 		p.count.Add(-1)
@@ -223,13 +223,17 @@ func (b *base) misses(name string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if slices.Contains(b.missing, name) {
+	missing := p.missing[b]
+	if b.gone.Load() || slices.Contains(missing, name) {
 		return
 	}
-	if len(b.missing) == maxMissing {
-		b.missing = slices.Delete(b.missing, 0, 1)
+	if len(missing) == maxMissing {
+		missing = slices.Delete(missing, 0, 1)
 	}
-	b.missing = append(b.missing, name)
+	if p.missing == nil {
+		p.missing = map[*base][]string{}
+	}
+	p.missing[b] = append(missing, name)
 }
 
 // prune asks the kernel to forget nodes until there are few enough. It rests after a round that
@@ -322,10 +326,10 @@ func (p *pruner) next(most int) (free []*gofs.Inode, again []missingName, looked
 		}
 		free = append(free, n.EmbeddedInode())
 		if n.asked {
-			for _, name := range n.missing {
+			for _, name := range p.missing[n] {
 				again = append(again, missingName{n.EmbeddedInode(), name})
 			}
-			n.missing = nil
+			delete(p.missing, n)
 		}
 		n.asked = true
 	}

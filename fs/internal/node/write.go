@@ -12,7 +12,7 @@ import (
 // the bytes that is under way, and for the cache to take the bytes over, as long as that takes.
 // The program can be interrupted.
 func (n *fileNode) openToWrite(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	f, ok := n.file.(WritableFile)
+	f, ok := n.entry.(WritableFile)
 	if !ok {
 		return nil, 0, syscall.EROFS
 	}
