@@ -51,7 +51,8 @@ func (a *Ahead) Cancel() {
 // PushAhead sends a blob to a repository while it is being written, until there is no
 // more of it: PushBlob then sends the rest, if there is any, and closes the session.
 // Until then nobody sees anything of it at the registry. Nothing is sent where the
-// repository has the blob.
+// repository has the blob. A digest that isn't known yet is "": PushBlob tells it, and
+// the repository isn't asked for the blob.
 //
 // The first request goes on for as long as bytes come, as those of docker do, and
 // counts among Options.Uploads, where nobody waits for that. It ends when there is
@@ -62,14 +63,18 @@ func (a *Ahead) Cancel() {
 // known. src is closed in any case.
 func (c *Client) PushAhead(ctx context.Context, r ref.Repository, d digest.Digest, src Growing, p Push) (*Ahead, error) {
 	defer src.Close()
-	if err := checkDigest("POST blob upload", r, d); err != nil {
+	err := checkRepository("POST blob upload", r)
+	if d != "" {
+		err = checkDigest("POST blob upload", r, d)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if !c.learnt.takesAhead(r.Host) {
 		return nil, fmt.Errorf("%s: %w", named(r, d.String()), ErrNotAhead)
 	}
 	u := &upload{c: c, r: r, desc: v1.Descriptor{Digest: d}, access: auth.Access{Do: auth.Push}, progress: p.Sent, done: new(Pushed), src: src}
-	if !p.Absent {
+	if d != "" && !p.Absent {
 		existed, err := u.exists(ctx)
 		if err != nil || existed {
 			return &Ahead{existed: existed}, err

@@ -39,7 +39,7 @@ const (
 
 // startCall is the POST that begins a session (spec, "Pushing a blob monolithically").
 func (u *upload) startCall(query string) call {
-	if u.desc.Digest.Algorithm() != digest.Canonical {
+	if u.desc.Digest != "" && u.desc.Digest.Algorithm() != digest.Canonical {
 		query = strings.TrimPrefix(query+"&digest-algorithm="+u.desc.Digest.Algorithm().String(), "&")
 	}
 	return call{
