@@ -85,7 +85,11 @@ func (t transferState) line(l style) string {
 	if l.bars {
 		bar = barText(t.Done, t.Total, 24) + " "
 	}
-	return fmt.Sprintf("  %-9s %s %s%s", t.Kind, shortDigest(t.Digest), bar, how)
+	what := shortDigest(t.Digest)
+	if t.Digest == "" {
+		what = "a blob that is being written"
+	}
+	return fmt.Sprintf("  %-9s %s %s%s", t.Kind, what, bar, how)
 }
 
 // pushLine tells of a push that isn't done.

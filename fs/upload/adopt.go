@@ -159,7 +159,7 @@ func (f *File) standFor(b Blob) {
 	defer f.mu.Unlock()
 	f.content = b
 	f.sum, f.front = nil, 0
-	f.retired, f.disk = append(f.retired, f.disk), nil
+	f.retire()
 }
 
 // removeUnneeded removes files from the disk: those that were pushed, and those of which a write

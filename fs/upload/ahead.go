@@ -16,6 +16,14 @@ const (
 	// earlyFrom is how many bytes of a blob must be written before sending begins. A
 	// smaller blob takes no time to send, and may be a manifest.
 	earlyFrom = 8 << 20
+	// earlyUnnamedFrom is earlyFrom for a blob whose name says nothing about its digest. If
+	// the registry has the blob, what is sent is wasted. So only blobs are sent that take
+	// long to copy.
+	earlyUnnamedFrom = 32 << 20
+	// askedFrom is how many bytes must be left to send of such a blob, when its digest is
+	// known, for the registry to be asked whether it has the blob. A request takes about as
+	// long as sending less.
+	askedFrom = 8 << 20
 	// wakeEach is how many new bytes wake the sender. Programs write in small pieces.
 	wakeEach = 256 << 10
 	// keptFor is how long the sent bytes are kept at the registry for a file that nobody
@@ -23,15 +31,15 @@ const (
 	keptFor = time.Minute
 )
 
-// ahead sends a file to the registry before the file is whole, because the file's name says
-// its digest. The sender follows the bytes that were written in order from the start. It
+// ahead sends a file to the registry before the file is whole, because the file's place says
+// that it becomes a blob. The sender follows the bytes that were written in order from the start. It
 // gives up if one of those bytes is written again, or if the file gets a name with another
 // digest. Then the file is pushed as a whole when it is closed.
 //
 // A push takes the sender away from its file. From then on only the push uses it.
 type ahead struct {
 	f      *File
-	digest digest.Digest
+	digest digest.Digest // what the name says; "": nothing
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when nothing more is sent
@@ -47,7 +55,11 @@ type ahead struct {
 	// File.mu guards the fields below.
 	// taken is where, in bytes, the part of the file ends that may have been sent.
 	taken int64
-	ended bool // nothing more will be written
+	// given is where, in bytes, the part of the file ends whose bytes were read to be sent.
+	given int64
+	// window has the newest bytes of the file; nil: the sender reads all from the disk.
+	window *window
+	ended  bool // nothing more will be written
 	// changed is closed when File.front moves, or nothing more will be written. nil means
 	// that nobody waits.
 	changed chan struct{}
@@ -55,7 +67,7 @@ type ahead struct {
 	from int64
 }
 
-// sendAhead starts the sender, if the file's name promises a digest and enough bytes are
+// sendAhead starts the sender, if the file's place is that of a blob and enough bytes are
 // written. If there is a sender, it wakes it when enough bytes are new. mu is held, and the
 // file is pinned on the disk.
 func (f *File) sendAhead() {
@@ -65,10 +77,14 @@ func (f *File) sendAhead() {
 		}
 		return
 	}
-	if f.whole || f.promise == "" || f.front < f.root.area.early || f.isBorrowed() {
+	area := f.root.area
+	from := area.early
+	if f.promise == "" {
+		from = area.earlyUnnamed
+	}
+	if f.whole || f.promise == "" && !f.unnamed || f.front < from || f.isBorrowed() {
 		return
 	}
-	area := f.root.area
 	leave, err := area.enter()
 	if err != nil {
 		return
@@ -76,6 +92,7 @@ func (f *File) sendAhead() {
 	f.whole = true
 	a := &ahead{f: f, digest: f.promise, done: make(chan struct{}), used: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(area.ctx)
+	a.window = area.newWindow(f.front)
 	f.ahead = a
 	f.refs++
 	src := newSource(f, f.disk)
@@ -93,20 +110,21 @@ func (f *File) sendAhead() {
 func (a *ahead) run(src *source) {
 	defer close(a.done)
 	defer src.Close()
+	defer a.endWindow()
 	a.fault = a.f.root.area.catch(func() error { a.send(src); return nil })
 }
 
 // send sends bytes until no more will be written.
 func (a *ahead) send(bytes *source) {
 	area, r := a.f.root.area, a.f.root
-	if r.has.has(a.digest) {
+	if a.digest != "" && r.has.has(a.digest) {
 		return
 	}
 	t := area.active.begin(Blob{r.repo, a.digest, 0}, area.now())
 	defer area.active.end(t)
 	src := &aheadSource{bytes, a, t}
 	var err error
-	a.sent, err = area.o.Client.PushAhead(a.ctx, r.repo, a.digest, src, registry.Push{Absent: area.o.Tree.Lacks(r.repo, a.digest), Sent: t.sent.Store})
+	a.sent, err = area.o.Client.PushAhead(a.ctx, r.repo, a.digest, src, registry.Push{Absent: a.digest != "" && area.o.Tree.Lacks(r.repo, a.digest), Sent: t.sent.Store})
 	switch {
 	case err == nil, a.ctx.Err() != nil:
 	case errors.Is(err, registry.ErrNotAhead):
@@ -171,14 +189,14 @@ func (f *File) endAhead() {
 	}
 }
 
-// takeAhead takes the sender away from the file, for a push of the blob d. It gives nil if no
-// sender sends d. mu is held.
+// takeAhead takes the sender away from the file, for a push of all its bytes as the blob d. It
+// gives nil if no sender sends d. mu is held.
 func (f *File) takeAhead(d digest.Digest) *ahead {
 	a := f.ahead
 	if a == nil {
 		return nil
 	}
-	if a.digest != d {
+	if !a.isFor(d) {
 		f.recall()
 		return nil
 	}
@@ -187,16 +205,35 @@ func (f *File) takeAhead(d digest.Digest) *ahead {
 	return a
 }
 
-// moved updates a file that has a new name. promise is the digest that the name promises. If
-// the sender sends a blob of another digest, it is given up. Root.mu is held.
-func (f *File) moved(promise digest.Digest) {
+// isFor says whether what the sender sends may become the blob d.
+func (a *ahead) isFor(d digest.Digest) bool {
+	if a.digest == "" { // the session began without an algorithm, which means this one
+		return d.Algorithm() == digest.Canonical
+	}
+	return a.digest == d
+}
+
+// moved updates a file that has a new name. promise is the digest that the name promises, and
+// unnamed is File.unnamed. If the sender sends a blob of another digest, it is given up. Root.mu is held.
+func (f *File) moved(promise digest.Digest, unnamed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.within = f.parent.layoutDir()
-	f.promise = promise
-	if f.ahead != nil && promise != "" && promise != f.ahead.digest {
+	f.promise, f.unnamed = promise, unnamed
+	if f.ahead != nil && promise != "" && !f.ahead.isFor(promise) {
 		f.recall()
 	}
+}
+
+// isNews says whether much is left to be sent of the blob b, for which the registry wasn't asked
+// before.
+func (a *ahead) isNews(b Blob) bool {
+	if a == nil || a.digest != "" {
+		return false
+	}
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	return b.Size-a.given >= askedFrom
 }
 
 // wait waits until the sender has ended, and gives its session at the registry; nil: there is
@@ -247,16 +284,50 @@ type aheadSource struct {
 }
 
 // ReadAt reads bytes. Before that, it notes that they may be sent.
-func (s *aheadSource) ReadAt(p []byte, off int64) (int, error) {
-	s.a.take(off + int64(len(p)))
-	return s.source.ReadAt(p, off)
+func (s *aheadSource) ReadAt(p []byte, off int64) (n int, err error) {
+	first, second, has := s.a.take(off, len(p))
+	if has {
+		n = copy(p, first)
+		n += copy(p[n:], second)
+	} else {
+		n, err = s.source.ReadAt(p, off)
+	}
+	s.a.give(off + int64(n))
+	return n, err
 }
 
-// take notes that all bytes before end may have been sent.
-func (a *ahead) take(end int64) {
+// take notes that the n bytes at the offset off may have been sent. It gives them if the window
+// has them. The window may lose what was given once.
+func (a *ahead) take(off int64, n int) (first, second []byte, has bool) {
 	a.f.mu.Lock()
 	defer a.f.mu.Unlock()
-	a.taken = max(a.taken, end)
+	a.taken = max(a.taken, off+int64(n))
+	if off < a.given {
+		return nil, nil, false
+	}
+	return a.window.view(off, n)
+}
+
+// give notes that the bytes before end were read to be sent.
+func (a *ahead) give(end int64) {
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	a.given = max(a.given, end)
+	a.window.readerMoved()
+}
+
+// wakeWriter wakes a writer that waits for a reader of the window. mu is held.
+func (f *File) wakeWriter() {
+	if f.ahead != nil {
+		f.ahead.window.readerMoved()
+	}
+}
+
+// endWindow gives the window up when the sender has ended.
+func (a *ahead) endWindow() {
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	a.dropWindow()
 }
 
 // Grown implements registry.Growing.

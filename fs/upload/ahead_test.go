@@ -145,8 +145,42 @@ func TestABlobThatIsThereIsNotSentBeforeItIsWhole(t *testing.T) {
 	}
 }
 
-// What nobody knows the digest of is sent when it is closed.
-func TestANamedBlobIsSentWhenItIsClosed(t *testing.T) {
+// A blob whose name says no digest is sent while it is written, if it is large. The registry
+// learns its digest at the close.
+func TestALargeBlobUnderAnyNameIsSentBeforeItIsWhole(t *testing.T) {
+	content := noise(3 * early)
+	d := digest.FromBytes(content)
+	for _, to := range []string{"", "blobs/final", at("v1", d)} {
+		t.Run(to, func(t *testing.T) {
+			b := streaming(t)
+			b.area.earlyUnnamed = early
+			come := b.arrives(early)
+			h := b.create("blobs/model")
+			defer h.Release()
+			b.put(h, content, 0, 2*early)
+			<-come
+			if got := b.area.Transfers(); len(got) != 1 || got[0].Digest != "" || got[0].Done < early || got[0].Size > 2*early {
+				t.Errorf("transfers.json says %+v", got)
+			}
+			b.put(h, content, 2*early, 3*early)
+			if to != "" {
+				b.ok(b.rename("blobs/model", to))
+			}
+			b.ok(h.Flush(t.Context()))
+			n := b.received()
+			if got := b.askedInAll(); got != "POST upload, PATCH upload, PUT upload" || n != int64(len(content)) {
+				t.Errorf("asked %s, and %d bytes were sent", got, n)
+			}
+			if !bytes.Equal(b.s.ReadBlob(b.repo.Path, d), content) || b.state(d.String()) != Pushed {
+				t.Errorf("the registry has something else; %+v", b.area.Records())
+			}
+		})
+	}
+}
+
+// A blob that takes no time to copy, and whose name says no digest, is sent at the close: the
+// registry may have it.
+func TestASmallBlobUnderAnyNameIsSentWhenItIsClosed(t *testing.T) {
 	b := streaming(t)
 	content := noise(2 * early)
 	h := b.create("blobs/model")
@@ -161,6 +195,28 @@ func TestANamedBlobIsSentWhenItIsClosed(t *testing.T) {
 	}
 	if !bytes.Equal(b.s.ReadBlob(b.repo.Path, digest.FromBytes(content)), content) {
 		t.Error("the registry has something else")
+	}
+}
+
+// The close of a blob that the registry turns out to have doesn't wait until it is sent.
+func TestABlobThatTurnsOutToBeThereIsNotSentToItsEnd(t *testing.T) {
+	b := streaming(t)
+	b.area.earlyUnnamed = early
+	content := noise(askedFrom + 24<<20) // more than connections on loopback hold
+	b.s.Blob(b.repo.Path, content)
+	release := b.held("PATCH upload")
+	h := b.create("blobs/model")
+	defer h.Release()
+	b.put(h, content, 0, len(content))
+	b.ok(h.Flush(t.Context()))
+	d := digest.FromBytes(content)
+	if b.state(d.String()) != Pushed {
+		t.Errorf("uploads.json says %+v", b.area.Records())
+	}
+	close(release)
+	b.ok(b.area.Close(t.Context()))
+	if got := b.askedInAll(); got != "POST upload, PATCH upload, HEAD blob, DELETE upload" || b.s.Sessions() != 0 {
+		t.Errorf("asked %s, and %d sessions are left", got, b.s.Sessions())
 	}
 }
 

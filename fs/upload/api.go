@@ -152,8 +152,8 @@ type Record struct {
 
 // Transfer is an upload under way: an element of transfers.json.
 type Transfer struct {
-	Kind    string        `json:"kind"` // "upload"
-	Digest  digest.Digest `json:"digest"`
+	Kind    string        `json:"kind"`   // "upload"
+	Digest  digest.Digest `json:"digest"` // "": it isn't known before the blob is whole
 	To      string        `json:"to"`
 	Done    int64         `json:"done_bytes"`
 	Size    int64         `json:"total_bytes"`

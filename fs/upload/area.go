@@ -35,10 +35,13 @@ type Area struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // counts the pushes and all other work that Close waits for
 	// open ends when Close begins.
-	open context.Context
-	shut context.CancelFunc
+	open    context.Context
+	shut    context.CancelFunc
+	windows atomic.Int32 // counts the windows of all files
 	// early is earlyFrom, in bytes. Tests set another value.
 	early int64
+	// earlyUnnamed is earlyUnnamedFrom, in bytes. Tests set another value.
+	earlyUnnamed int64
 
 	// awaitFor and the next three fields hold the constants awaitFor, deferFor, attendAfter
 	// and lookEach. Tests set other values.
@@ -74,7 +77,7 @@ func Open(o Options) (*Area, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Area{
 		o: o, log: o.Logger, now: o.Now, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
-		ctx: ctx, cancel: cancel, early: earlyFrom,
+		ctx: ctx, cancel: cancel, early: earlyFrom, earlyUnnamed: earlyUnnamedFrom,
 		roots: map[ref.Repository]*Root{}, idle: map[ref.Repository]weak.Pointer[Root]{},
 		awaitFor: awaitFor, deferFor: deferFor, attendAfter: attendAfter, pace: lookEach,
 	}

@@ -90,6 +90,7 @@ func (r *Root) count(f *File, enough func() bool) bool {
 func (f *File) use() {
 	f.refs++
 	f.promise, f.within = promised(f.parent, f.name), nil
+	f.unnamed = isUnnamed(f.parent, f.name)
 	if f.parent != nil { // a file without a name is in no layout
 		f.within = f.parent.layoutDir()
 	}
@@ -123,12 +124,19 @@ func (f *File) uncount() (closing []*os.File, gone bool) {
 	if f.refs > 0 {
 		return nil, false
 	}
-	closing = f.retired
-	if f.disk != nil {
-		closing = append(closing, f.disk)
-	}
-	f.disk, f.retired = nil, nil
+	f.retire()
+	closing, f.retired = f.retired, nil
 	return closing, f.unlinked
+}
+
+// retire notes that the file isn't on the disk any more, or that nobody uses it there. mu is held.
+func (f *File) retire() {
+	for _, disk := range []*os.File{f.disk, f.direct} {
+		if disk != nil {
+			f.retired = append(f.retired, disk)
+		}
+	}
+	f.disk, f.direct = nil, nil
 }
 
 // unlink notes that the last name of the file is gone. Those who have it open can still read it,

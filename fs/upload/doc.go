@@ -74,8 +74,23 @@
 // follow the writer, and the push goes on from there. That is so for the name of a blob, and for
 // names that programs give to a blob until it is whole. The registry shows nothing of these
 // bytes before the push has closed their session. If the file becomes something else, the bytes
-// are given up. For any other name, the digest isn't known before the file is closed, nor is
-// whether the registry has it. A blob that the registry has is never sent.
+// are given up. A blob that the registry has is never sent so.
+//
+// The file blobs/<name> has no digest before it is whole. If it is large, its bytes follow the
+// writer all the same. The registry may turn out to have the blob. Then the rest isn't sent, and
+// what was sent while the program copied is given up: it took none of the program's time.
+//
+// # The way of a byte that is sent while it is written
+//
+// The window of a file holds its newest bytes for the hash and the sender. The writer waits for
+// them a little, so that they find their bytes in the window. A writer that has to wait may as
+// well wait for the disk: it writes past the page cache. Both together halve the processor's
+// work for a push. Measured for 1 GiB with the registry on the same two cores: 5.9 s of the
+// daemon's time without, 2.5 s with them. Half of the 5.9 s went into the page cache's copy.
+//
+// Rejected: to hand the file to the kernel as a passthrough. This package then sees no write. It
+// can't count --upload-size, make room on a full disk, or notice that sent bytes are written
+// again.
 //
 // # The staging directory
 //

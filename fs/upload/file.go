@@ -46,7 +46,11 @@ type File struct {
 	// disk is the open file on the staging disk. nil: nobody uses the file, or only the
 	// blob's bytes.
 	disk *os.File
-	// retired are the earlier values of disk, from before the cache took the bytes over.
+	// direct is disk, opened for writes that go past the page cache; nil: there was none yet.
+	direct *os.File
+	// indirect says that no write goes past the page cache, because one failed.
+	indirect bool
+	// retired are the earlier values of disk and direct, from before the cache took the bytes over.
 	// They are closed with disk.
 	retired []*os.File
 	// refs counts the uses of the file, each ended by letGo. The last one closes disk.
@@ -65,6 +69,8 @@ type File struct {
 	summing *summing
 	// promise is the digest that its name promises; "": the name promises none.
 	promise digest.Digest
+	// unnamed says that its place makes it a blob, under a name that promises no digest.
+	unnamed bool
 	// ahead sends the bytes before the file is whole; nil: nobody does.
 	ahead *ahead
 	// whole says that no new sender starts before the file is whole. Emptying the file

@@ -145,7 +145,7 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (n int, err e
 		if err := h.f.fetch(ctx); err != nil {
 			return err
 		}
-		n, err = h.f.write(p, off)
+		n, err = h.f.write(ctx, p, off)
 		return err
 	})
 	return n, err

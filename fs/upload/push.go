@@ -97,6 +97,13 @@ func (r *Root) send(ctx context.Context, f *File, p blobPush, opts registry.Push
 // sendShown pushes a blob, and shows the progress as a Transfer.
 func (r *Root) sendShown(ctx context.Context, f *File, p blobPush, opts registry.Push) error {
 	a := r.area
+	if !opts.Absent && p.ahead.isNews(p.blob) {
+		_, err := a.o.Tree.Blob(ctx, r.repo, p.blob.Digest)
+		if err == nil {
+			return nil // inTurn gives up what was sent
+		}
+		opts.Absent = errors.Is(err, registry.ErrNotFound)
+	}
 	sent, err := p.ahead.wait(ctx)
 	if err != nil {
 		return err

@@ -194,7 +194,7 @@ func (r *Root) moved(m move, by Program) {
 		r.unstage(n)
 		r.giveUp(n.deferred)
 		n.deferred = nil
-		n.moved(promised(m.to, m.newName))
+		n.moved(promised(m.to, m.newName), isUnnamed(m.to, m.newName))
 	case *Dir:
 		// A deferred push under the old name never becomes a tag.
 		r.giveUp(n.layout.deferred)

@@ -128,6 +128,10 @@ func checkManifestName(name string) error {
 	return nil
 }
 
+// isUnnamed says whether a place makes its file a blob, under a name that promises no digest.
+// Root.mu is held.
+func isUnnamed(d *Dir, name string) bool { return roleAt(d, name).kind == namedBlob }
+
 // promised gives the digest that a file's name promises for its bytes. The name of a blob is
 // its digest. The names that crane, oras, rsync and rclone give to a blob until it is whole
 // begin with the digest. "" means that the name promises nothing. Root.mu is held.

@@ -36,8 +36,8 @@ type summing struct {
 }
 
 // sumBehind starts a goroutine that hashes the bytes written in order, beside the writer. It
-// reads them from the page cache again. That costs a fifth of hashing them, but no memory,
-// and no time of the writer. mu is held, and the file is pinned on the disk.
+// takes them from the window, or reads them from the disk. mu is held, and the file is pinned on
+// the disk.
 func (f *File) sumBehind() {
 	if f.summing != nil || f.front-f.summed() < sumEach {
 		return
@@ -71,6 +71,7 @@ func (f *File) endSumming(s *summing) {
 		f.sum = nil
 	}
 	f.summing = nil
+	f.wakeWriter()
 	close(s.done)
 }
 
@@ -84,24 +85,38 @@ func (f *File) summed() int64 {
 
 // sumStep hashes the next bytes. It says whether to go on.
 func (f *File) sumStep(s *summing, buf []byte) bool {
-	sum, disk := f.nextToSum(s, int64(len(buf)))
-	if sum == nil {
+	next := f.nextToSum(s, len(buf))
+	if next == nil {
 		return false
 	}
-	n, err := disk.ReadAt(buf, sum.n) // only this goroutine changes sum.n
+	sum := next.sum
+	if next.inWindow {
+		sum.hash.Write(next.first)
+		sum.hash.Write(next.second)
+		return f.stepped(sum, nil)
+	}
+	n, err := next.disk.ReadAt(buf, sum.n) // only this goroutine changes sum.n
 	if err == nil {
 		sum.hash.Write(buf[:n])
 	}
 	return f.stepped(sum, err)
 }
 
-// nextToSum notes that the next n bytes are being hashed. It gives the hash and the file on
-// the disk. nil means that so many bytes aren't written yet, or that the summing is to end.
-func (f *File) nextToSum(s *summing, n int64) (*runningSum, *os.File) {
+// sumPiece is what is hashed next: bytes of the window, or of the file on the disk.
+type sumPiece struct {
+	sum           *runningSum
+	disk          *os.File
+	first, second []byte // the bytes, if they are in the window
+	inWindow      bool
+}
+
+// nextToSum notes that the next n bytes are being hashed. nil means that so many bytes aren't
+// written yet, or that the summing is to end.
+func (f *File) nextToSum(s *summing, n int) *sumPiece {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if s.halt || f.disk == nil || f.root.area.open.Err() != nil || f.front-f.summed() < n {
-		return nil, nil
+	if s.halt || f.disk == nil || f.root.area.open.Err() != nil || f.front-f.summed() < int64(n) {
+		return nil
 	}
 	if f.sum == nil {
 		algo := digest.Canonical
@@ -110,8 +125,12 @@ func (f *File) nextToSum(s *summing, n int64) (*runningSum, *os.File) {
 		}
 		f.sum = &runningSum{algo: algo, hash: algo.Hash()}
 	}
-	f.sum.upTo = f.sum.n + n
-	return f.sum, f.disk
+	f.sum.upTo = f.sum.n + int64(n)
+	next := &sumPiece{sum: f.sum, disk: f.disk}
+	if f.ahead != nil {
+		next.first, next.second, next.inWindow = f.ahead.window.view(f.sum.n, n)
+	}
+	return next
 }
 
 // stepped notes that the next bytes were hashed, or that reading them failed. It says whether
@@ -127,6 +146,7 @@ func (f *File) stepped(sum *runningSum, err error) bool {
 		return false
 	}
 	sum.n = sum.upTo
+	f.wakeWriter()
 	return true
 }
 

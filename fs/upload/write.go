@@ -17,10 +17,11 @@ const (
 )
 
 // write writes p at off. The writing turn is held, and the file is pinned on the disk.
-func (f *File) write(p []byte, off int64) (int, error) {
+func (f *File) write(ctx context.Context, p []byte, off int64) (int, error) {
 	disk := f.beforeChange()
 	n, err := f.put(disk, p, off)
-	f.wrote(off, n, err)
+	kept := err == nil && f.remember(ctx, p, off)
+	f.wrote(off, n, kept, err)
 	return n, err
 }
 
@@ -38,7 +39,7 @@ func (f *File) put(disk *os.File, p []byte, off int64) (int, error) {
 	if err := f.share.grow(off + int64(len(p))); err != nil {
 		return 0, err
 	}
-	n, err := disk.WriteAt(p, off)
+	n, err := f.writeAt(disk, p, off)
 	if isFull(err) {
 		f.root.area.o.Tree.MakeRoom(makeRoomEach)
 		n, err = disk.WriteAt(p, off)
@@ -46,8 +47,9 @@ func (f *File) put(disk *os.File, p []byte, off int64) (int, error) {
 	return n, noSpace(err)
 }
 
-// wrote notes that n bytes were written at off. err is why it is not all of them.
-func (f *File) wrote(off int64, n int, err error) {
+// wrote notes that n bytes were written at off. err is why it is not all of them. kept says that
+// the window has them.
+func (f *File) wrote(off int64, n int, kept bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.changed()
@@ -65,6 +67,9 @@ func (f *File) wrote(off int64, n int, err error) {
 	}
 	if off <= f.front && end > f.front {
 		f.front = end
+		if kept && f.ahead != nil && f.ahead.window != nil {
+			f.ahead.window.grown(end)
+		}
 		f.sumBehind()
 		f.sendAhead()
 	}
@@ -77,7 +82,13 @@ func (f *File) overwritten(off int64) {
 	if f.sum != nil && off < f.sum.upTo {
 		f.sum = nil
 	}
-	if f.ahead != nil && off < f.ahead.taken {
+	if f.ahead == nil {
+		return
+	}
+	if w := f.ahead.window; w != nil && off < w.end {
+		f.ahead.dropWindow()
+	}
+	if off < f.ahead.taken {
 		f.recall()
 	}
 }
@@ -164,7 +175,7 @@ func (f *File) copyFrom(ctx context.Context, b Blob, off, at, n int64) (int64, e
 	}
 	f.giveUpAhead()
 	n = min(n, maxFill)
-	err := f.fill(ctx, b, off, n, func(p []byte, done int64) (int, error) { return f.write(p, at+done) })
+	err := f.fill(ctx, b, off, n, func(p []byte, done int64) (int, error) { return f.write(ctx, p, at+done) })
 	if err != nil {
 		f.fail(err)
 		return 0, err

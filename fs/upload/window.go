@@ -1,0 +1,185 @@
+package upload
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// windowSize is how many bytes a window holds. cp writes 1 MiB at a time, and the hash and
+	// the sender take 256 KiB. Each of them has some pieces to go on with while the others
+	// wait for a processor.
+	windowSize = 4 << 20
+	// maxWindows is how many files of a mount have a window at once. The bytes of other files
+	// are read back from the disk.
+	maxWindows = 4
+	// windowWait is how long a write waits for room in the window. A sender that takes longer
+	// for windowSize sends less than 16 MB/s. Reading back from the page cache costs little
+	// beside that.
+	windowWait = 250 * time.Millisecond
+)
+
+// window holds the newest bytes of a file that is sent while it is written. The hash and the
+// sender are its readers. They take bytes from the window while the processor's cache has them,
+// and needn't read them back from the disk. A reader whose place isn't in the window reads the
+// disk.
+//
+// The holder of File.writing copies bytes into the ring, at places that no reader has. The writer
+// waits for the readers before it overwrites their bytes. File.mu guards the fields.
+type window struct {
+	// ring has the byte at the offset off of the file at off modulo windowSize.
+	ring []byte
+	// start and end are the offsets between which the window has the bytes of the file.
+	start, end int64
+	// late says that the writer goes on without the window, because a reader is slow.
+	late bool
+	// moved is closed when a reader has come further; nil: no writer waits.
+	moved chan struct{}
+}
+
+// newWindow gives a window for what is written from the offset off on; nil: enough files have
+// one.
+func (a *Area) newWindow(off int64) *window {
+	if a.windows.Add(1) > maxWindows {
+		a.windows.Add(-1)
+		return nil
+	}
+	return &window{ring: make([]byte, windowSize), start: off, end: off}
+}
+
+// dropWindow gives the window up. A reader that has bytes of it keeps them. mu is held.
+func (a *ahead) dropWindow() {
+	if a.window == nil {
+		return
+	}
+	a.window.readerMoved()
+	a.window = nil
+	a.f.root.area.windows.Add(-1)
+}
+
+// places gives the ring's places for the n bytes at the offset off, in two pieces if they wrap
+// around.
+func (w *window) places(off int64, n int) (first, second []byte) {
+	at := int(off % int64(len(w.ring)))
+	if wrapped := at + n - len(w.ring); wrapped > 0 {
+		return w.ring[at:], w.ring[:wrapped]
+	}
+	return w.ring[at : at+n], nil
+}
+
+// view gives the n bytes at the offset off, in two pieces if they wrap around. They stay as they
+// are until their reader says that it has come further. has is false if the window hasn't all of
+// them; a nil window has none. File.mu is held.
+func (w *window) view(off int64, n int) (first, second []byte, has bool) {
+	if w == nil || off < w.start || off+int64(n) > w.end {
+		return nil, nil, false
+	}
+	first, second = w.places(off, n)
+	return first, second, true
+}
+
+// readerMoved wakes the writer. File.mu is held.
+func (w *window) readerMoved() {
+	if w != nil && w.moved != nil {
+		close(w.moved)
+		w.moved = nil
+	}
+}
+
+// grown notes that the window has the bytes up to end. File.mu is held.
+func (w *window) grown(end int64) {
+	w.end = end
+	w.start = max(w.start, end-int64(len(w.ring)))
+}
+
+// behind gives how many bytes before the offset end the slower reader hasn't taken. There is a
+// sender, and mu is held.
+func (f *File) behind(end int64) int64 {
+	slower := f.ahead.given
+	if f.summing != nil {
+		slower = min(slower, f.summed())
+	}
+	return end - slower
+}
+
+// windowAt gives the window for bytes that are written at the offset off; nil: there is none, or
+// the bytes don't go on where the file ended, or a reader is slow. mu is held.
+func (f *File) windowAt(off int64) *window {
+	if f.ahead == nil || f.ahead.window == nil || off != f.front {
+		return nil
+	}
+	w := f.ahead.window
+	if w.end != off { // the writer went on without it
+		w.start, w.end = off, off
+		w.late = f.behind(off) > windowSize/2
+	}
+	if w.late {
+		return nil
+	}
+	return w
+}
+
+// hurried says whether a write of n bytes at the offset off needn't wait for a reader of the
+// window.
+func (f *File) hurried(off int64, n int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.windowAt(off) == nil || f.behind(off) < windowSize/2
+}
+
+// remember copies bytes that were written at the offset off to the window, for wrote to show them
+// to the readers. It waits for room in the window. kept is false if the readers are to read the
+// disk instead. The writing turn is held.
+func (f *File) remember(ctx context.Context, p []byte, off int64) (kept bool) {
+	var late <-chan time.Time
+	for {
+		w, moved := f.roomAt(off, len(p))
+		if moved == nil {
+			if w != nil {
+				first, second := w.places(off, len(p))
+				copy(second, p[copy(first, p):])
+			}
+			return w != nil
+		}
+		if late == nil {
+			t := time.NewTimer(windowWait)
+			defer t.Stop()
+			late = t.C
+		}
+		select {
+		case <-moved:
+			continue
+		case <-late:
+		case <-ctx.Done():
+		}
+		f.goOnWithoutWindow()
+		return false
+	}
+}
+
+// roomAt gives the window if it has room for n bytes at the offset off. If a reader has to come
+// further first, moved is closed when it has. Neither: the bytes aren't for the window.
+func (f *File) roomAt(off int64, n int) (w *window, moved <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w = f.windowAt(off)
+	if w == nil || n > windowSize {
+		return nil, nil
+	}
+	if f.behind(off)+int64(n) <= windowSize {
+		return w, nil
+	}
+	if w.moved == nil {
+		w.moved = make(chan struct{})
+	}
+	return w, w.moved
+}
+
+// goOnWithoutWindow notes that a reader of the window is slow.
+func (f *File) goOnWithoutWindow() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ahead != nil && f.ahead.window != nil {
+		f.ahead.window.late = true
+	}
+}
