@@ -51,6 +51,7 @@ install: build man ## ocifs and its manual into PREFIX (PREFIX=/usr/local), moun
 	install -m 0644 $(BIN)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0644 $(BIN)/man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 0644 $(BIN)/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	ln -sf mount.ocifs.8 $(DESTDIR)$(PREFIX)/share/man/man8/mount.fuse.ocifs.8
 ifneq ($(SBIN),)
 	install -d $(DESTDIR)$(SBIN)
 	ln -sf $(PREFIX)/bin/ocifs $(DESTDIR)$(SBIN)/mount.ocifs
@@ -58,7 +59,7 @@ ifneq ($(SBIN),)
 endif
 
 .PHONY: packages
-packages: ## bin/packages: .deb, .rpm and static binaries (ARGS=deb: only this machine's .deb)
+packages: ## bin/packages: .deb, .rpm and static binaries (ARGS=native: only this machine's)
 	@integration/setup.sh packages
 	@$(MAKE) --no-print-directory -s build man
 	@LDFLAGS='$(LDFLAGS)' cmd/ocifs/packaging/build.sh $(BIN) $(VERSION) $(ARGS)

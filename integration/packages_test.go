@@ -1,37 +1,52 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ocifs/ocifs/integration/internal/content"
 	"github.com/ocifs/ocifs/integration/internal/registries"
 )
 
-// install builds this machine's .deb and installs it, until the test has ended. A package
-// that somebody has installed here stays as it is: the test fails.
+// packages builds this machine's .deb and .rpm once, and gives their paths.
+var packages = sync.OnceValues(func() (built [2]string, err error) {
+	if out, err := exec.Command("make", "-s", "-C", root, "packages", "ARGS=native").CombinedOutput(); err != nil {
+		return built, fmt.Errorf("make packages: %w\n%s", err, out)
+	}
+	for i, kind := range []string{"deb", "rpm"} {
+		files, err := filepath.Glob(filepath.Join(root, "bin/packages/*."+kind))
+		if err != nil || len(files) != 1 {
+			return built, fmt.Errorf("bin/packages has %q, want one .%s: %w", files, kind, err)
+		}
+		built[i] = files[0]
+	}
+	return built, nil
+})
+
+// output runs a program that has to succeed, and gives what it printed.
+func output(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// install installs this machine's .deb, until the test has ended. A package that somebody has installed
+// here stays as it is: the test fails.
 func install(t *testing.T) (files []string) {
 	t.Helper()
-	run := func(name string, args ...string) string {
-		t.Helper()
-		out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-		}
-		return string(out)
-	}
 	if out, err := exec.Command("dpkg", "-s", "ocifs").Output(); err == nil {
 		t.Fatalf("ocifs is installed here already, and this test would remove it:\n%s", out)
 	}
-	run("make", "-s", "-C", root, "packages", "ARGS=deb")
-	debs := must(filepath.Glob(filepath.Join(root, "bin/packages/*.deb")))(t)
-	if len(debs) != 1 {
-		t.Fatalf("bin/packages has %q, want one .deb", debs)
-	}
+	built := must(packages())(t)
 	t.Cleanup(func() {
 		if out, err := exec.Command("dpkg", "--purge", "ocifs").CombinedOutput(); err != nil {
 			t.Errorf("removing the package: %v\n%s", err, out)
@@ -40,8 +55,38 @@ func install(t *testing.T) (files []string) {
 			t.Error("mount.ocifs is left when the package is removed")
 		}
 	})
-	run("dpkg", "-i", debs[0])
-	return strings.Split(strings.TrimSpace(run("dpkg", "-L", "ocifs")), "\n")
+	output(t, "dpkg", "-i", built[0])
+	return strings.Split(strings.TrimSpace(output(t, "dpkg", "-L", "ocifs")), "\n")
+}
+
+// The .rpm installs what the .deb installs, with the same modes and owners, and needs the same. What
+// differs are the places that each distribution has for completions of zsh, licences and its own notes.
+func TestTheRpmIsTheDeb(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("only root can install a package")
+	}
+	built := must(packages())(t)
+	deb, rpm := filepath.Join(t.TempDir(), "deb"), filepath.Join(t.TempDir(), "rpm")
+	must(0, os.Mkdir(rpm, 0o755))(t)
+	output(t, "dpkg-deb", "-x", built[0], deb)
+	output(t, "rpm", "--root", rpm, "--dbpath", "/.db", "-i", "--nodeps", "--noscripts", built[1]) // a root without a shell and fuse3
+	output(t, "sh", "-c", `cd "$0" && rm -r usr/share/lintian usr/share/doc/ocifs/copyright usr/share/doc/ocifs/changelog.Debian.gz &&
+		mv usr/share/zsh/vendor-completions usr/share/zsh/site-functions
+		cd "$1" && rm -r usr/share/licenses .db`, deb, rpm)
+	list := func(dir string) string {
+		return output(t, "sh", "-c", `cd "$0" && find . -printf '%P %M %u %g %l\n' | sort`, dir)
+	}
+	if d, r := list(deb), list(rpm); d != r {
+		t.Errorf("the .deb has\n%s\nand the .rpm\n%s", d, r)
+	}
+	output(t, "diff", "-r", "--no-dereference", deb, rpm)
+	if said := output(t, "chroot", rpm, "/usr/bin/ocifs", "version"); !strings.HasPrefix(said, "ocifs ") {
+		t.Errorf("the program says %q", said)
+	}
+	needs := output(t, "rpm", "-qp", "--qf", "[%{REQUIRENAME}\n][%{RECOMMENDNAME}\n]", built[1])
+	if want := output(t, "dpkg-deb", "--show", "--showformat", "${Depends}\n${Recommends}\n", built[0]); needs != want {
+		t.Errorf("the .rpm needs %q, want %q", needs, want)
+	}
 }
 
 // The .deb installs on this machine with all that it promises, 'mount -t ocifs' mounts, and
@@ -55,7 +100,7 @@ func TestThePackageInstallsAndMounts(t *testing.T) {
 		"/usr/bin/ocifs", "/usr/sbin/mount.ocifs", "/usr/sbin/mount.fuse.ocifs",
 		"/usr/lib/systemd/user/ocifs.service", "/usr/lib/systemd/system/ocifs@.service",
 		"/usr/share/bash-completion/completions/ocifs", "/usr/share/zsh/vendor-completions/_ocifs", "/usr/share/fish/vendor_completions.d/ocifs.fish",
-		"/usr/share/man/man1/ocifs.1.gz", "/usr/share/man/man1/ocifs-mount.1.gz", "/usr/share/man/man7/ocifs-tree.7.gz", "/usr/share/man/man8/mount.ocifs.8.gz",
+		"/usr/share/man/man1/ocifs.1.gz", "/usr/share/man/man1/ocifs-mount.1.gz", "/usr/share/man/man7/ocifs-tree.7.gz", "/usr/share/man/man8/mount.ocifs.8.gz", "/usr/share/man/man8/mount.fuse.ocifs.8.gz",
 		"/usr/share/doc/ocifs/copyright", "/usr/share/doc/ocifs/third-party-licences",
 	} {
 		if !slices.Contains(files, want) {

@@ -16,8 +16,8 @@ demo=("${base[@]}")
 # against.
 test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone man:man-db)
 # systemd-analyze reads the units that come along, and runs nothing. debootstrap makes a base system of
-# Debian, see setup_debian.
-[ "$(uname -s)" = Darwin ] || test+=(systemd-analyze:systemd debootstrap:debootstrap)
+# Debian, see setup_debian. rpm unpacks the .rpm.
+[ "$(uname -s)" = Darwin ] || test+=(systemd-analyze:systemd debootstrap:debootstrap rpm:rpm)
 
 # Peers that are Go modules, staticcheck among them, at the versions that
 # integration/go.mod pins. They go to bin/tools.

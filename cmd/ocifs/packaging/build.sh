@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds what is handed out: cmd/ocifs/packaging/build.sh BIN VERSION [deb]
+# Builds what is handed out: cmd/ocifs/packaging/build.sh BIN VERSION [native]
 #
 # Static binaries for linux and darwin, amd64 and arm64, a .deb and an .rpm of each for
-# linux, and SHA256SUMS go to BIN/packages; with "deb" only this machine's .deb. BIN has
-# this machine's program and the man pages; $LDFLAGS stamps the program. One commit makes the same bytes everywhere: paths are trimmed,
-# and every time is SOURCE_DATE_EPOCH.
+# linux, and SHA256SUMS go to BIN/packages; with "native" only this machine's .deb and .rpm. BIN has
+# this machine's program and the man pages; $LDFLAGS stamps the program. One commit makes the same bytes everywhere:
+# paths are trimmed, and every time is SOURCE_DATE_EPOCH.
 set -euo pipefail
 
 bin=$1 version=$2 what=${3:-all}
@@ -46,6 +46,13 @@ licences() {
 	done
 }
 
+# changelog prints the changelog that Debian's policy asks of each package.
+changelog() {
+	printf 'ocifs (%s) unstable; urgency=medium\n\n' "$PACKAGE_VERSION-1"
+	printf '  * Built of %s. The changes are in the history of the repository.\n\n' "$version"
+	printf ' -- The ocifs authors <ocifs@users.noreply.github.com>  %s\n' "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
+}
+
 # nfpm makes a package of a stage: nfpm deb|rpm FILE
 nfpm() {
 	"$bin/makers/nfpm" package --config cmd/ocifs/packaging/nfpm.yaml --packager "$1" --target "$2" >/dev/null
@@ -59,6 +66,7 @@ for page in "$bin"/man/*; do
 	gzip -9 -n -c "$page" >"$stage/man/man$section/$(basename "$page").gz"
 done
 licences >"$stage/third-party-licences"
+changelog | gzip -9 -n >"$stage/changelog.gz"
 for shell in bash zsh fish; do
 	"$bin/ocifs" completion "$shell" >"$stage/completions/$shell"
 done
@@ -69,8 +77,8 @@ for ARCH in $arches; do
 	mkdir -p "$stage/$ARCH"
 	build linux "$ARCH" "$stage/$ARCH/ocifs"
 	nfpm deb "$packages/ocifs_${PACKAGE_VERSION}_$ARCH.deb"
-	[ "$what" = all ] || continue
 	nfpm rpm "$packages/ocifs-$PACKAGE_VERSION-1.$([ "$ARCH" = amd64 ] && echo x86_64 || echo aarch64).rpm"
+	[ "$what" = all ] || continue
 	cp "$stage/$ARCH/ocifs" "$packages/ocifs-linux-$ARCH"
 	build darwin "$ARCH" "$packages/ocifs-darwin-$ARCH"
 done
