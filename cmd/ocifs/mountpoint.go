@@ -28,6 +28,9 @@ type mounted struct {
 	root       string // the directory of the file system that is shown; "/": all of it
 	device     string // tells file systems apart
 	owner      int    // the user who mounted; -1: it isn't told
+	// foreign says that it is a FUSE mount of another type. It may be of ocifs all the same: who
+	// mounts a device for ocifs (/dev/fd/N) chooses the type. The mount itself tells.
+	foreign bool
 }
 
 // ocifsMounts lists the mounts that show all of an ocifs.

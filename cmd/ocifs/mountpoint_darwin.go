@@ -41,6 +41,9 @@ func ocifsParts() (all []mounted) {
 	return all
 }
 
+// foreignMounts lists nothing: macFUSE has no devices that others mount.
+func foreignMounts() []mounted { return nil }
+
 // detach takes a mount away from its path at once.
 func detach(path string) error { return unix.Unmount(path, unix.MNT_FORCE) }
 

@@ -51,6 +51,24 @@ func ocifsParts() (all []mounted) {
 	return all
 }
 
+// foreignMounts lists the FUSE mounts of other types, one for each mountpoint that isn't ocifs'. It
+// touches no file system.
+func foreignMounts() (all []mounted) {
+	infos, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return nil
+	}
+	for _, m := range infos {
+		all = slices.DeleteFunc(all, func(below mounted) bool { return below.mountpoint == m.Mountpoint })
+		if m.FSType != fsType && (m.FSType == "fuse" || strings.HasPrefix(m.FSType, "fuse.")) && m.Root == "/" {
+			f := mountedFrom(m)
+			f.foreign = true
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
 // mountedFrom gives a mount from its line of mountinfo.
 func mountedFrom(m *mountinfo.Info) mounted {
 	return mounted{

@@ -1,16 +1,45 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
 // maxLinks is how many symlinks a path may lead through, as in Linux (MAXSYMLINKS).
 const maxLinks = 40
+
+// places finds the mounts of paths.
+type places struct {
+	ours []mounted // the mounts of ocifs that are known
+	// foreign are FUSE mounts of other types that no path has led to yet.
+	foreign []mounted
+	asking  asking
+}
+
+func newPlaces() *places { return &places{ours: ocifsParts(), foreign: foreignMounts()} }
+
+// of gives the mount that a path is in, and the path below its mountpoint. A mount of another type that
+// is on the way is asked whether it is ocifs', for some seconds at most. One that isn't is walked
+// through as any directory.
+func (p *places) of(ctx context.Context, path string) (m mounted, below string, err error) {
+	for {
+		m, below, err = placeInMount(slices.Concat(p.ours, p.foreign), path)
+		if err != nil || !m.foreign {
+			return m, below, err
+		}
+		p.foreign = slices.DeleteFunc(p.foreign, func(f mounted) bool { return f.mountpoint == m.mountpoint })
+		if p.asking.one(ctx, m).Alive {
+			m.foreign = false
+			p.ours = append(p.ours, m)
+		}
+	}
+}
 
 // placeInMount gives the mount that a path is in, and the path below its mountpoint. Nothing in the
 // mount is looked at: it may hang, and a lookup may download.

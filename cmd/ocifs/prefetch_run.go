@@ -36,7 +36,7 @@ type asked struct {
 
 // run brings everything, or finds out what is missing.
 func (c *prefetchCall) run(ctx context.Context) error {
-	all, failed := c.places()
+	all, failed := c.places(ctx)
 	defer func() {
 		for _, a := range all {
 			a.close()
@@ -71,11 +71,11 @@ func (c *prefetchCall) run(ctx context.Context) error {
 }
 
 // places finds the mount of each path. Those that are in none are told, and counted.
-func (c *prefetchCall) places() (all []*asked, failed int) {
-	mounts := ocifsParts()
+func (c *prefetchCall) places(ctx context.Context) (all []*asked, failed int) {
+	there := newPlaces()
 	of := map[string]*asked{}
 	for _, path := range c.paths {
-		m, below, err := placeInMount(mounts, path)
+		m, below, err := there.of(ctx, path)
 		if err != nil {
 			fmt.Fprintln(c.err, "ocifs:", err)
 			failed++

@@ -25,7 +25,8 @@ how full the cache is, and what failed lately, with what to do.
 
 A mount that hangs or whose daemon has ended is named after some seconds at most. The
 exit code is 1 where one doesn't answer, and where one that was named isn't there.
-Mounts of other users that nobody else may look into are left out, unless named.`,
+Mounts of other users that nobody else may look into are left out, unless named, and so
+are devices (/dev/fd/N), whose type of file system is that of the program that mounted them.`,
 		Example: "  ocifs status\n  ocifs status --watch ~/oci\n  ocifs status --json | jq '.mounts[].transfers'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if slices.Contains(args, "") {
@@ -85,7 +86,13 @@ func (c *statusCall) interrupted() error {
 func (c *statusCall) look(ctx context.Context) ([]mountState, error) {
 	mounts, missing := c.mounts(ctx)
 	shown, silent := []mountState{}, 0
-	for _, m := range append(missing, c.asking.all(ctx, mounts)...) {
+	states := c.asking.all(ctx, mounts)
+	for k, m := range mounts {
+		if m.foreign && !states[k].Alive {
+			states[k] = notMounted(m, "no ocifs is mounted there, or none that answers")
+		}
+	}
+	for _, m := range append(missing, states...) {
 		if m.notOurs && len(c.names) == 0 {
 			continue
 		}
@@ -112,12 +119,17 @@ func (c *statusCall) mounts(ctx context.Context) (all []mounted, missing []mount
 	for _, name := range c.names {
 		m, err := findMount(ctx, there, name)
 		if err != nil {
-			missing = append(missing, silentState(m, "ENOENT", err.Error(), "'ocifs status' lists the mounts"))
+			missing = append(missing, notMounted(m, err.Error()))
 			continue
 		}
 		all = append(all, m)
 	}
 	return all, missing
+}
+
+// notMounted is the state of a name that no mount of ocifs has.
+func notMounted(m mounted, why string) mountState {
+	return silentState(m, "ENOENT", why, "'ocifs status' lists the mounts")
 }
 
 // print prints the states.

@@ -341,6 +341,10 @@ func findMount(ctx context.Context, there []mounted, dir string) (mounted, error
 	if k := slices.IndexFunc(there, func(m mounted) bool { return m.mountpoint == path }); k >= 0 {
 		return there[k], nil
 	}
+	foreign := foreignMounts()
+	if k := slices.IndexFunc(foreign, func(m mounted) bool { return m.mountpoint == path }); k >= 0 {
+		return foreign[k], nil // it is asked
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return mounted{mountpoint: path}, errors.New("it doesn't exist")
 	}
