@@ -34,9 +34,9 @@ func keepReport() {
 // firstAnswerFor is how long a mount that was just made has to answer.
 const firstAnswerFor = 10 * time.Second
 
-// startTries is how often, once a second, a daemon is told to end before it is killed. With a mount
-// it takes no longer than drainFor and answerFor.
-const startTries = 10
+// endFor is how long a daemon that is told to end has before it is killed. With a mount it takes no
+// longer than drainFor and answerFor.
+const endFor = 10 * time.Second
 
 // noProcess is the error of a daemon that couldn't be started.
 type noProcess struct{ error }
@@ -108,20 +108,21 @@ func daemonize(ctx context.Context, args []string, mountpoint, logFile string) e
 	return nil
 }
 
-// interrupt ends a daemon that is being started: by signals, of which the second one ends also a
-// daemon that waits for a disk, and in the end by force.
+// interrupt ends a daemon that is being started: by two signals, of which the second one ends also a
+// daemon that waits for a disk, and in the end by force. A third signal would end the daemon of a mount
+// that was just made in the middle of its work.
 func interrupt(daemon *exec.Cmd) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = daemon.Wait() // whatever it ends with
 	}()
-	for range startTries {
+	for _, wait := range []time.Duration{time.Second, endFor - time.Second} {
 		_ = daemon.Process.Signal(syscall.SIGTERM) // it may have ended
 		select {
 		case <-ended:
 			return interruptedError{"mount"}
-		case <-time.After(time.Second):
+		case <-time.After(wait):
 		}
 	}
 	_ = daemon.Process.Kill()
