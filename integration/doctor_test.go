@@ -304,7 +304,7 @@ func TestDoctorIsInterrupted(t *testing.T) {
 		` + quote(raceBin) + ` doctor ` + s.Host + ` >$HOME/out 2>$HOME/err & pid=$!
 		until grep -q connection $HOME/out; do sleep 0.05; done
 		kill -TERM $pid; wait $pid; code=$?; cat $HOME/out $HOME/err; exit $code`)
-	if r.Code != 1 || !strings.Contains(r.Stdout, "interrupted") || strings.Contains(r.Stdout, "encryption") {
+	if r.Code != 143 || !strings.Contains(r.Stdout, "interrupted") || strings.Contains(r.Stdout, "encryption") {
 		t.Errorf("it ended with %d:\n%s", r.Code, r.Stdout)
 	}
 	c.leftNothing()
