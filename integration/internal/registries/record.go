@@ -202,5 +202,7 @@ func (w *countingWriter) count(n int64) {
 	if w.q.Status == 0 {
 		w.q.Status = http.StatusOK
 	}
-	w.q.Bytes += n
+	if w.q.Method != http.MethodHead { // its body isn't sent
+		w.q.Bytes += n
+	}
 }

@@ -85,6 +85,11 @@ func TestRegistriesKeepContent(t *testing.T) {
 			if last := s.Requests()[1]; last.Bytes != image.Layers[0].Size || last.Status != 200 || last.Repository != "team/app" {
 				t.Errorf("recorded %v", last)
 			}
+			if resp, err := http.Head("http://" + s.Host + "/v2/team/app/blobs/" + digest.FromString("no such blob").String()); err != nil {
+				t.Error(err)
+			} else if resp.Body.Close(); resp.StatusCode != 404 || s.Requests()[2].Bytes != 0 {
+				t.Errorf("recorded %v of an answer that has no body", s.Requests()[2])
+			}
 		})
 	}
 }
