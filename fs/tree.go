@@ -242,6 +242,14 @@ func (t *Tree) Uploaded() (n int64) {
 	return n
 }
 
+// Unpushed lists the pushes of this mount that are under way, wait or failed. It touches no disk.
+func (t *Tree) Unpushed() []upload.Record {
+	if t.area == nil {
+		return nil
+	}
+	return t.area.Unpushed()
+}
+
 // uploading gives the uploads under way.
 func (t *Tree) uploading() []upload.Transfer {
 	if t.area == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/ocifs/ocifs/fs/upload"
 )
 
 const (
@@ -58,6 +59,8 @@ type tree interface {
 	Close(ctx context.Context) error
 	// Uploaded gives how many bytes of the present pushes were sent.
 	Uploaded() int64
+	// Unpushed lists the pushes that are under way, wait or failed. It touches no disk.
+	Unpushed() []upload.Record
 }
 
 // finish waits for what is being pushed: for as long as bytes move, for some minutes at most, or until
@@ -88,6 +91,9 @@ func finish(giveUp <-chan struct{}, t tree, staging string, log *slog.Logger) {
 			late = time.After(closeFor)
 		case <-late:
 			log.Warn("the end isn't waited for any longer: the disk of the cache or a registry lets nothing end; what isn't pushed is kept", "kept", staging)
+			for _, r := range t.Unpushed() {
+				log.Warn("not pushed before the mount ended", "repository", r.Repository, "target", r.Target, "state", r.State, "cause", r.Error)
+			}
 			return
 		case <-still.C:
 			now := t.Uploaded()

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ocifs/ocifs/fs/upload"
 )
 
 // asOcifs is the variable of the environment that makes the program of the tests ocifs itself.
@@ -104,6 +106,10 @@ type stuckTree struct {
 
 func (s stuckTree) Uploaded() int64 { return 0 }
 
+func (s stuckTree) Unpushed() []upload.Record {
+	return []upload.Record{{Repository: "ghcr.io/a", Target: "v1", State: upload.Pushing}}
+}
+
 func (s stuckTree) Close(ctx context.Context) error {
 	<-ctx.Done()
 	close(s.givenUp)
@@ -129,7 +135,7 @@ func TestNothingWaitsForADiskThatHangs(t *testing.T) {
 				t.Errorf("%s: it took %v, want %v", name, took, want)
 			}
 			<-tree.givenUp
-			if n := strings.Count(log.String(), "kept=/cache/staging"); n != 2 || strings.Contains(log.String(), "second signal") != (name == "second signal") {
+			if n := strings.Count(log.String(), "kept=/cache/staging"); n != 2 || !strings.Contains(log.String(), "repository=ghcr.io/a target=v1") || strings.Contains(log.String(), "second signal") != (name == "second signal") {
 				t.Errorf("%s: it is told %d times: %s", name, n, &log)
 			}
 		})

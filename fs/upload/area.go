@@ -153,6 +153,12 @@ func (a *Area) began(d mountDir) {
 // Records lists the results of the pushes, the oldest change first.
 func (a *Area) Records() []Record { return a.records.all() }
 
+// Unpushed lists the pushes of this mount that are under way, wait or failed. It touches no disk.
+func (a *Area) Unpushed() []Record {
+	all, _ := a.records.copy()
+	return slices.DeleteFunc(all, func(r Record) bool { return r.State == Pushed })
+}
+
 // Staged gives how many bytes this mount has staged. Options.MaxBytes limits them.
 func (a *Area) Staged() int64 { return a.budget.bytes() }
 
