@@ -2,11 +2,11 @@ package upload
 
 import "os"
 
-// writeAt writes to the staging disk. If the writer has to wait for the sender anyway, the bytes
-// go past the page cache: that takes longer, and half of the processor's time. Bytes that aren't
-// sent meanwhile are read back soon, from the page cache. The writing turn is held.
+// writeAt writes to the staging disk. A writer that has time writes past the page cache: that waits
+// for the disk, but takes little of the processor's time. If nobody takes the bytes from the window,
+// they are read back soon, and the page cache should have them. The writing turn is held.
 func (f *File) writeAt(disk *os.File, p []byte, off int64) (n int, err error) {
-	if fitsDirect(p, off) && !f.hurried(off, len(p)) {
+	if fitsDirect(p, off) && f.hasTime(off) {
 		n = f.writeDirect(disk, p, off)
 	}
 	if n == len(p) {

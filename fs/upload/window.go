@@ -119,27 +119,35 @@ func (f *File) windowAt(off int64) *window {
 	return w
 }
 
-// hurried says whether a write of n bytes at the offset off needn't wait for a reader of the
-// window.
-func (f *File) hurried(off int64, n int) bool {
+// hasTime says that the readers of the window have enough to go on with while a write at the
+// offset off takes longer than it must.
+func (f *File) hasTime(off int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.windowAt(off) == nil || f.behind(off) < windowSize/2
+	return f.windowAt(off) != nil && f.behind(off) >= windowSize/2
 }
 
 // remember copies bytes that were written at the offset off to the window, for wrote to show them
-// to the readers. It waits for room in the window. kept is false if the readers are to read the
-// disk instead. The writing turn is held.
+// to the readers. kept is false if the readers are to read the disk instead. The writing turn is
+// held.
 func (f *File) remember(ctx context.Context, p []byte, off int64) (kept bool) {
+	w := f.waitForRoom(ctx, off, len(p))
+	if w == nil {
+		return false
+	}
+	first, second := w.places(off, len(p))
+	copy(second, p[copy(first, p):])
+	return true
+}
+
+// waitForRoom waits until the window has room for n bytes at the offset off. It gives nil if they
+// aren't for the window. If a reader is slow, or ctx ends, the writer goes on without the window.
+func (f *File) waitForRoom(ctx context.Context, off int64, n int) *window {
 	var late <-chan time.Time
 	for {
-		w, moved := f.roomAt(off, len(p))
+		w, moved := f.roomAt(off, n)
 		if moved == nil {
-			if w != nil {
-				first, second := w.places(off, len(p))
-				copy(second, p[copy(first, p):])
-			}
-			return w != nil
+			return w
 		}
 		if late == nil {
 			t := time.NewTimer(windowWait)
@@ -153,12 +161,12 @@ func (f *File) remember(ctx context.Context, p []byte, off int64) (kept bool) {
 		case <-ctx.Done():
 		}
 		f.goOnWithoutWindow()
-		return false
+		return nil
 	}
 }
 
-// roomAt gives the window if it has room for n bytes at the offset off. If a reader has to come
-// further first, moved is closed when it has. Neither: the bytes aren't for the window.
+// roomAt gives the window for n bytes at the offset off; nil: they aren't for the window. moved is
+// set if a reader has to come further first, and is closed when one has.
 func (f *File) roomAt(off int64, n int) (w *window, moved <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
