@@ -50,6 +50,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 //   - sample: an image of three layers, whose etc/version is the tag
 //   - big: an image of one layer with rootfs/big of 8 MiB
 //   - index: an index of three platforms
+//   - runnable: an image with a shell
 //   - artifact: an artifact of titled files
 func push(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
@@ -69,6 +70,8 @@ func push(ts *testscript.TestScript, neg bool, args []string) {
 		_, err = r.MultiPlatform(in.t.Context(), tag)
 	case "artifact":
 		_, err = r.TitledArtifact(in.t.Context(), tag)
+	case "runnable":
+		_, err = r.Image(in.t.Context(), tag, must(content.Runnable())(in.t))
 	default:
 		ts.Fatalf("push: there is no %s", args[0])
 	}
