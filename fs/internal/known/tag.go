@@ -14,7 +14,7 @@ import (
 )
 
 // ErrUnlisted is the error of a tag that isn't in a believed list of tags.
-var ErrUnlisted = errors.New("it isn't in the list of tags")
+var ErrUnlisted = errors.New("not in the list of tags")
 
 // Tag is what is known of a tag that exists.
 type Tag struct {
@@ -52,7 +52,7 @@ func (r Repository) LookUpTag(ctx context.Context, name string) (Tag, error) {
 	}
 	if l.lacks(name) {
 		if _, fresh := r.fresh(name); !fresh {
-			return Tag{}, fmt.Errorf("%w of %s ago: %s:%s", ErrUnlisted, r.rs.now().Sub(l.Since).Round(time.Second), r, name)
+			return Tag{}, fmt.Errorf("%s:%s: %w, which came %s ago", r, name, ErrUnlisted, r.rs.now().Sub(l.Since).Round(time.Second))
 		}
 	}
 	t, err := r.Tag(ctx, name)
