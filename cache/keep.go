@@ -44,6 +44,12 @@ func (s *Store) keep(room *reservation, p *partial, f *shared) {
 }
 
 // place gives a verified file its blob's name, and says whether it has it.
+//
+// The bytes are synced before they have the name, although a sentinel puts in doubt what was written
+// before an unclean end. The sentinel isn't synced, and Close removes it. A file system that keeps no
+// order between its writes (ext4 without a journal, or with data=writeback) may show a file of the
+// right size with other bytes after a power cut, and no sentinel. Without the sync an image of 1 GiB
+// takes 4 percent less of the process's CPU time.
 func (s *Store) place(p *partial, f *shared) bool {
 	if f.size > s.limit() || s.spoiled(f.digest) {
 		return false

@@ -40,6 +40,11 @@ func (b *blobFile) descriptor() v1.Descriptor {
 // Open opens the cache file, if there is one. If there is none, it sends no request: the first
 // read does. If the file is in doubt, the first read waits for its check, as an interrupt ends
 // that wait.
+//
+// An open that waited for the download could pass its reads through: a cold image of 1 GiB takes
+// 1.7 s of this process's CPU time then, and 2.2 s as it is. But cp opens a blob before it asks for
+// a copy into upload/ (copy_file_range), which needs no byte of it, and so do cat and programs in
+// Go: nothing tells an open that is read from one that is copied.
 func (b *blobFile) Open(_ context.Context, by caller.Caller) (node.Content, error) {
 	if b.size == 0 {
 		if b.digest != b.digest.Algorithm().FromBytes(nil) {

@@ -184,7 +184,9 @@ func (a *Attempt) bring(ctx context.Context, c *claim, fetch Fetch, length, end 
 	}
 }
 
-// follow hashes what has come, in order, until all has.
+// follow hashes what has come, in order, until all has. It reads the file, whose pages are in
+// memory. To be handed the buffers in which the bytes came takes no less CPU time (measured with ten
+// blobs at once on two cores).
 func (a *Attempt) follow(ctx context.Context, h hash.Hash) error {
 	for at := int64(0); ; {
 		moved := a.in.changed.next()

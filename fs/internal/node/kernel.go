@@ -25,7 +25,7 @@ type Options struct {
 	// LookupBound is how long a lookup or an open waits at most; 0: for ever.
 	LookupBound time.Duration
 	// MaxNodes is how many nodes the kernel may hold, if it can be asked to forget some; 0:
-	// no limit. A directory takes the place of two, and a light Entry that of a third.
+	// no limit. A directory takes the place of two, and a light Entry that of a half.
 	MaxNodes int
 
 	Owner      uint32 // the user who may change what is Changeable

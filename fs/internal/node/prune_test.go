@@ -173,7 +173,7 @@ func TestADirectoryCountsTwice(t *testing.T) {
 }
 
 // Light entries take little memory, so that the kernel may hold more of them, beside directories too.
-func TestLightEntriesCountForAThird(t *testing.T) {
+func TestLightEntriesCountForAHalf(t *testing.T) {
 	const most, dirs = 1000, 200
 	f := newFakeKernel(t, most)
 	for i := range 5 * lightsPerNode * most {
