@@ -60,19 +60,21 @@ func install(t *testing.T) (files []string) {
 }
 
 // The .rpm installs what the .deb installs, with the same modes and owners, and needs the same. What
-// differs are the places that each distribution has for completions of zsh, licences and its own notes.
+// differs are the places that each distribution has for completions of zsh, licences and its own notes. It
+// goes again without a trace.
 func TestTheRpmIsTheDeb(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("only root can install a package")
 	}
 	built := must(packages())(t)
-	deb, rpm := filepath.Join(t.TempDir(), "deb"), filepath.Join(t.TempDir(), "rpm")
-	must(0, os.Mkdir(rpm, 0o755))(t)
+	dir := t.TempDir()
+	deb, installed, rpm := dir+"/deb", dir+"/installed", dir+"/rpm"
+	must(0, os.Mkdir(installed, 0o755))(t)
 	output(t, "dpkg-deb", "-x", built[0], deb)
-	output(t, "rpm", "--root", rpm, "--dbpath", "/.db", "-i", "--nodeps", "--noscripts", built[1]) // a root without a shell and fuse3
+	output(t, "rpm", "--root", installed, "--dbpath", "/.db", "-i", "--nodeps", "--noscripts", built[1]) // a root without a shell and fuse3
 	output(t, "sh", "-c", `cd "$0" && rm -r usr/share/lintian usr/share/doc/ocifs/copyright usr/share/doc/ocifs/changelog.Debian.gz &&
 		mv usr/share/zsh/vendor-completions usr/share/zsh/site-functions
-		cd "$1" && rm -r usr/share/licenses .db`, deb, rpm)
+		cp -a "$1" "$2" && cd "$2" && rm -r usr/share/licenses .db`, deb, installed, rpm)
 	list := func(dir string) string {
 		return output(t, "sh", "-c", `cd "$0" && find . -printf '%P %M %u %g %l\n' | sort`, dir)
 	}
@@ -82,6 +84,10 @@ func TestTheRpmIsTheDeb(t *testing.T) {
 	output(t, "diff", "-r", "--no-dereference", deb, rpm)
 	if said := output(t, "chroot", rpm, "/usr/bin/ocifs", "version"); !strings.HasPrefix(said, "ocifs ") {
 		t.Errorf("the program says %q", said)
+	}
+	output(t, "rpm", "--root", installed, "--dbpath", "/.db", "-e", "--noscripts", "ocifs")
+	if left := output(t, "find", installed, "-name", "*ocifs*"); left != "" {
+		t.Errorf("removing the package leaves %s", left)
 	}
 	needs := output(t, "rpm", "-qp", "--qf", "[%{REQUIRENAME}\n][%{RECOMMENDNAME}\n]", built[1])
 	if want := output(t, "dpkg-deb", "--show", "--showformat", "${Depends}\n${Recommends}\n", built[0]); needs != want {
