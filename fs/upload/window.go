@@ -13,10 +13,10 @@ const (
 	// maxWindows is how many files of a mount have a window at once. The bytes of other files
 	// are read back from the disk.
 	maxWindows = 4
-	// windowWait is how long a write waits for room in the window. A sender that takes longer
-	// for windowSize sends less than 16 MB/s. Reading back from the page cache costs little
-	// beside that.
-	windowWait = 250 * time.Millisecond
+	// windowWait is how long a write waits for a reader of the window that doesn't move. The
+	// close waits for the sender in any case, so that a write that waits costs no time. A sender
+	// that moves less than once in windowWait stands still, or sends less than 256 KiB a second.
+	windowWait = time.Second
 )
 
 // window holds the newest bytes of a file that is sent while it is written. The hash and the
@@ -31,7 +31,7 @@ type window struct {
 	ring []byte
 	// start and end are the offsets between which the window has the bytes of the file.
 	start, end int64
-	// late says that the writer goes on without the window, because a reader is slow.
+	// late says that the writer goes on without the window, because a reader stood still.
 	late bool
 	// moved is closed when a reader has come further; nil: no writer waits.
 	moved chan struct{}
@@ -103,7 +103,7 @@ func (f *File) behind(end int64) int64 {
 }
 
 // windowAt gives the window for bytes that are written at the offset off; nil: there is none, or
-// the bytes don't go on where the file ended, or a reader is slow. mu is held.
+// the bytes don't go on where the file ended, or a reader stands still. mu is held.
 func (f *File) windowAt(off int64) *window {
 	if f.ahead == nil || f.ahead.window == nil || off != f.front {
 		return nil
@@ -124,7 +124,7 @@ func (f *File) windowAt(off int64) *window {
 func (f *File) hasTime(off int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.windowAt(off) != nil && f.behind(off) >= windowSize/2
+	return f.windowAt(off) != nil && f.behind(off) >= windowSize/4
 }
 
 // remember copies bytes that were written at the offset off to the window, for wrote to show them
@@ -141,24 +141,21 @@ func (f *File) remember(ctx context.Context, p []byte, off int64) (kept bool) {
 }
 
 // waitForRoom waits until the window has room for n bytes at the offset off. It gives nil if they
-// aren't for the window. If a reader is slow, or ctx ends, the writer goes on without the window.
+// aren't for the window. If a reader stands still, or ctx ends, the writer goes on without the window.
 func (f *File) waitForRoom(ctx context.Context, off int64, n int) *window {
-	var late <-chan time.Time
 	for {
 		w, moved := f.roomAt(off, n)
 		if moved == nil {
 			return w
 		}
-		if late == nil {
-			t := time.NewTimer(windowWait)
-			defer t.Stop()
-			late = t.C
-		}
+		late := time.NewTimer(windowWait)
 		select {
 		case <-moved:
+			late.Stop()
 			continue
-		case <-late:
+		case <-late.C:
 		case <-ctx.Done():
+			late.Stop()
 		}
 		f.goOnWithoutWindow()
 		return nil
@@ -183,7 +180,7 @@ func (f *File) roomAt(off int64, n int) (w *window, moved <-chan struct{}) {
 	return w, w.moved
 }
 
-// goOnWithoutWindow notes that a reader of the window is slow.
+// goOnWithoutWindow notes that a reader of the window stands still.
 func (f *File) goOnWithoutWindow() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
