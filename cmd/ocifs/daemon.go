@@ -47,7 +47,6 @@ func (e noProcess) Unwrap() error { return e.error }
 type daemonError struct {
 	code int // the exit code of a mount helper for it
 	text string
-	exit int // the exit code of the daemon, which is that of an ocifs mount
 }
 
 func (e daemonError) Error() string { return e.text }
@@ -93,7 +92,6 @@ func daemonize(ctx context.Context, args []string, mountpoint, logFile string) e
 	if report != ready {
 		err := cmd.Wait()
 		if e, ok := parseReport(report); ok {
-			e.exit = cmd.ProcessState.ExitCode()
 			return e
 		}
 		return fmt.Errorf("the daemon died before the mount answered (%v); see %s", err, logFile)
@@ -121,13 +119,13 @@ func interrupt(daemon *exec.Cmd) error {
 		_ = daemon.Process.Signal(syscall.SIGTERM) // it may have ended
 		select {
 		case <-ended:
-			return interruptedError{"mount"}
+			return errMountInterrupted
 		case <-time.After(wait):
 		}
 	}
 	_ = daemon.Process.Kill()
 	<-ended
-	return interruptedError{"mount"}
+	return errMountInterrupted
 }
 
 // answers looks at the mount as any program would, for some seconds at most.

@@ -21,6 +21,6 @@
 // status asks each mount from a child process, and gives it up after some seconds: see asking.
 // prefetch asks the mount by package fs/prefetch.
 //
-// Usage errors end with exit code 2, what SIGINT interrupts with 130, what SIGTERM interrupts with 143,
+// Usage errors end with exit code 2, what SIGINT interrupts with 130, what SIGTERM interrupts with 143 (a mount with 1),
 // all others with 1, each with a sentence: see exitCode.
 package main

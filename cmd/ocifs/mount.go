@@ -65,7 +65,11 @@ unmount it with 'ocifs unmount MOUNTPOINT'.`,
 			if err != nil {
 				return err
 			}
-			return call.run(cmd.Context())
+			err = call.run(cmd.Context())
+			if errors.Is(err, errMountInterrupted) && s.foreground {
+				return nil // as later: a signal is an ordinary end of a mount in the foreground
+			}
+			return err
 		},
 	}
 	s.register(c)
@@ -187,7 +191,7 @@ func (c *mountCall) serve(ctx context.Context) error {
 	warnOfVariables(log, os.Environ())
 	if ctx.Err() != nil { // a signal came already
 		close(gone)
-		return interruptedError{"mount"}
+		return errMountInterrupted
 	}
 	server, err := tree.Mount(mountpoint, filepath.Join(s.cacheDir, "CACHEDIR.TAG"))
 	if err != nil {

@@ -24,19 +24,21 @@ type interruptedError struct{ command string }
 
 func (e interruptedError) Error() string { return e.command + " was interrupted" }
 
+// errMountInterrupted is the interruptedError of a mount that isn't made yet.
+var errMountInterrupted = interruptedError{"mount"}
+
 // exitCode gives the exit code of a command that ended with err, and whose context was ctx. After a
 // signal an error ends with 128 and the signal's number, as a shell has it: 130 for SIGINT, 143 for
-// SIGTERM. A mount helper has codes of its own: helperExit.
+// SIGTERM. A mount has 1 for all that fails. A mount helper has codes of its own: helperExit.
 func exitCode(ctx context.Context, err error) int {
 	var s signalled
-	var d daemonError
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(err, errMountInterrupted):
+		return 1
 	case errors.As(context.Cause(ctx), &s):
 		return 128 + int(s)
-	case errors.As(err, &d) && d.code == exitInterrupted: // by a signal to the daemon alone
-		return d.exit
 	case errors.As(err, new(usageError)):
 		return 2
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,7 +47,7 @@ func TestASignalEndsACommandWithItsNumber(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"cache", "verify", "--cache-dir", dir}, {"cache", "stats", "--cache-dir", dir}, {"doctor"}, {"doctor", "ghcr.io"},
-		{"prefetch", dir}, {"unmount", dir}, {"status"}, {"mount", "-f", "--cache-dir", filepath.Join(dir, "cache"), t.TempDir()},
+		{"prefetch", dir}, {"unmount", dir}, {"status"},
 	} {
 		for signal, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
 			ctx, end := context.WithCancelCause(t.Context())
@@ -61,11 +62,26 @@ func TestASignalEndsACommandWithItsNumber(t *testing.T) {
 			}
 		}
 	}
-	if got := exitCode(t.Context(), daemonError{code: exitInterrupted, exit: 143}); got != 143 {
-		t.Errorf("a mount whose daemon was ended ends with %d", got)
+	for _, err := range []error{errMountInterrupted, daemonError{code: exitInterrupted}, daemonError{code: exitFailed}} {
+		if got := exitCode(t.Context(), err); got != 1 {
+			t.Errorf("a mount with %v ends with %d", err, got)
+		}
 	}
-	if got := exitCode(t.Context(), daemonError{code: exitFailed, exit: 1}); got != 1 {
-		t.Errorf("a mount whose daemon failed ends with %d", got)
+}
+
+// A signal is an ordinary end of a mount in the foreground, also before the mount is made.
+func TestASignalEndsAMountInTheForegroundWell(t *testing.T) {
+	ctx, end := context.WithCancelCause(t.Context())
+	end(signalled(syscall.SIGTERM))
+	mountpoint := t.TempDir()
+	root := rootCommand()
+	root.SetErr(io.Discard)
+	root.SetArgs([]string{"mount", "-f", "--cache-dir", t.TempDir(), mountpoint})
+	if err := root.ExecuteContext(ctx); err != nil {
+		t.Error(err)
+	}
+	if ms := ocifsMounts(); slices.ContainsFunc(ms, func(m mounted) bool { return m.mountpoint == mountpoint }) {
+		t.Error("it is mounted")
 	}
 }
 
