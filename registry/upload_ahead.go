@@ -22,6 +22,9 @@ const (
 	// aheadPiece is how much has to have come, in bytes, for another part to be sent
 	// after the first one ended: each has a price at the registry.
 	aheadPiece = 8 << 20
+	// lastTimeout bounds how long a part that is interrupted takes to end in order: what was
+	// written to the connection goes on its way first, some MiB on a slow line.
+	lastTimeout = 5 * time.Second
 	// growthWork stands for the size of a body whose end isn't known.
 	growthWork = 1 << 30
 )
@@ -120,6 +123,9 @@ func (u *upload) follow(ctx context.Context, src Growing) error {
 }
 
 // next sends the next part of what is written: the first one for as long as more comes.
+// If it is interrupted, that one is ended in order, so that the answer says where the session
+// is now: distribution 2 answers 404 to the DELETE of a session whose part broke off, and keeps
+// its bytes for a week.
 func (u *upload) next(ctx context.Context, src Growing, size int64, wanted <-chan struct{}) error {
 	if u.at == nil {
 		if err := u.start(ctx); err != nil {
@@ -132,12 +138,33 @@ func (u *upload) next(ctx context.Context, src Growing, size int64, wanted <-cha
 	}
 	u.phase = parting
 	g := &growth{ended: ctx.Done(), src: src, wanted: wanted, quiet: u.c.bounds.quiet, over: make(chan struct{})}
-	return u.patch(ctx, u.sessionCall(http.MethodPatch, u.at), &part{u: u, growth: g})
+	sending, cancel := outlasting(ctx, lastTimeout)
+	defer cancel()
+	err := u.patch(sending, u.sessionCall(http.MethodPatch, u.at), &part{u: u, growth: g})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// outlasting gives a context that ends some time after ctx.
+func outlasting(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(by)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 // growth is what a part that has no end yet is read by.
 type growth struct {
-	ended  <-chan struct{} // closed when whoever asks is interrupted: http waits for the body's reader even then
+	ended  <-chan struct{} // closed when whoever asks is interrupted: the part ends there
 	src    Growing
 	wanted <-chan struct{} // closed when another upload waits for this one to end
 	quiet  time.Duration
@@ -163,6 +190,11 @@ func (r *growingReader) Read(b []byte) (int, error) {
 	g := r.p.growth
 	var quiet <-chan time.Time
 	for {
+		select {
+		case <-g.ended:
+			return r.last()
+		default:
+		}
 		n, changed, err := r.have(b)
 		if n > 0 || err != nil {
 			return n, err
@@ -179,7 +211,7 @@ func (r *growingReader) Read(b []byte) (int, error) {
 		case <-r.closed:
 			return 0, errPartOver
 		case <-g.ended:
-			return 0, context.Canceled
+			return r.last()
 		case <-g.wanted:
 			return r.last()
 		case <-quiet:

@@ -327,6 +327,7 @@ func TestWhatWasSentAheadIsCancelled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, c := streamed(t)
+			s.Change(func(tr *registrytest.Traits) { tr.Stuck = true })
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			w, come := newWritten(blob, 4), s.arrives(4)
@@ -336,6 +337,9 @@ func TestWhatWasSentAheadIsCancelled(t *testing.T) {
 				t.Error(err)
 			}
 			s.want(c, "POST upload", "PATCH upload", "DELETE upload")
+			if n := s.Sessions(); n != 0 {
+				t.Errorf("%d sessions are left", n)
+			}
 			next := newWritten(blob, 4)
 			next.whole = true
 			if a := <-s.ahead(t.Context(), c, next, digest.FromString(blob), Push{Absent: true}); errors.Is(a.err, ErrNotAhead) {

@@ -173,10 +173,12 @@ func (a *ahead) wake() {
 	}
 }
 
-// recall gives the sender up, and with it the bytes that were sent. mu is held.
+// recall gives the sender up, and with it the bytes that were sent. The sender may take a moment
+// to end. mu is held.
 func (f *File) recall() {
 	if f.ahead != nil {
 		f.ahead.cancel()
+		f.ahead.dropWindow()
 		f.ahead = nil
 	}
 }

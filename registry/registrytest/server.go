@@ -38,6 +38,7 @@ type Traits struct {
 	PartMax     int    // the most bytes of a PATCH; 0: any
 	TooLarge    int    // the status of a PATCH beyond PartMax: GHCR's is 416 (seen in 2024); 0: 413
 	Streamed    bool   // PATCH is taken without a length and a Content-Range, as docker sends it
+	Stuck       bool   // a session whose part broke off answers 404, and is kept (distribution 2)
 	FrozenRange bool   // a session's Range never moves, and PATCH is answered 201
 	Sessions    string // where sessions are: the URL of another address; "": here
 	Page        int    // the most names or descriptors of a page; 0: all

@@ -27,6 +27,7 @@ type session struct {
 	repo  string
 	have  []byte
 	short bool // its last part was shorter than is allowed within
+	stuck bool // a part broke off, and Traits.Stuck
 }
 
 func newSessions() sessions { return sessions{open: map[string]*session{}} }
@@ -48,8 +49,9 @@ func (s *Server) upload(x *Exchange) *Answer {
 	}
 	s.sessions.mu.Lock()
 	u := s.sessions.open[x.Reference]
+	stuck := u != nil && u.stuck
 	s.sessions.mu.Unlock()
-	if u == nil || u.repo != x.Repository {
+	if u == nil || u.repo != x.Repository || stuck {
 		return refuse(http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 	}
 	if x.URL.Query().Get("_state") != "x/y" {
@@ -184,7 +186,7 @@ func tooLarge(traits Traits) *Answer {
 func (s *Server) take(u *session, b []byte) {
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()
-	u.have = append(u.have, b...)
+	u.have, u.stuck = append(u.have, b...), s.Traits().Stuck
 }
 
 // finish takes the rest, and makes it a blob.
