@@ -92,7 +92,7 @@ func (f *File) sendAhead() {
 	f.whole = true
 	a := &ahead{f: f, digest: f.promise, done: make(chan struct{}), used: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(area.ctx)
-	a.window = area.newWindow(f.front)
+	a.window = area.newWindow(f.front, f.promise == "")
 	f.ahead = a
 	f.refs++
 	src := newSource(f, f.disk)

@@ -31,20 +31,27 @@ type window struct {
 	ring []byte
 	// start and end are the offsets between which the window has the bytes of the file.
 	start, end int64
-	// late says that the writer goes on without the window, because a reader stood still.
+	// late says that the writer goes on without the window, because a reader stood still or is slow.
 	late bool
 	// moved is closed when a reader has come further; nil: no writer waits.
 	moved chan struct{}
+	// vain says that the registry may have the blob. Then the close doesn't wait for the sender, and
+	// the time that the writer waits is lost.
+	vain bool
+	// since is when the window began.
+	since time.Time
+	// waited is how long the writer has waited for readers.
+	waited time.Duration
 }
 
 // newWindow gives a window for what is written from the offset off on; nil: enough files have
-// one.
-func (a *Area) newWindow(off int64) *window {
+// one. vain is window.vain.
+func (a *Area) newWindow(off int64, vain bool) *window {
 	if a.windows.Add(1) > maxWindows {
 		a.windows.Add(-1)
 		return nil
 	}
-	return &window{ring: make([]byte, windowSize), start: off, end: off}
+	return &window{ring: make([]byte, windowSize), start: off, end: off, vain: vain, since: time.Now()}
 }
 
 // dropWindow gives the window up. A reader that has bytes of it keeps them. mu is held.
@@ -141,46 +148,68 @@ func (f *File) remember(ctx context.Context, p []byte, off int64) (kept bool) {
 }
 
 // waitForRoom waits until the window has room for n bytes at the offset off. It gives nil if they
-// aren't for the window. If a reader stands still, or ctx ends, the writer goes on without the window.
+// aren't for the window. If a reader stands still, or the writer has waited enough, or ctx ends,
+// the writer goes on without the window.
 func (f *File) waitForRoom(ctx context.Context, off int64, n int) *window {
 	for {
-		w, moved := f.roomAt(off, n)
+		w, moved, patience := f.roomAt(off, n)
 		if moved == nil {
 			return w
 		}
-		late := time.NewTimer(windowWait)
+		began := time.Now()
+		late := time.NewTimer(patience)
 		select {
 		case <-moved:
 			late.Stop()
+			f.hasWaited(w, time.Since(began))
 			continue
 		case <-late.C:
 		case <-ctx.Done():
 			late.Stop()
 		}
+		f.hasWaited(w, time.Since(began))
 		f.goOnWithoutWindow()
 		return nil
 	}
 }
 
 // roomAt gives the window for n bytes at the offset off; nil: they aren't for the window. moved is
-// set if a reader has to come further first, and is closed when one has.
-func (f *File) roomAt(off int64, n int) (w *window, moved <-chan struct{}) {
+// set if a reader has to come further first, and is closed when one has. patience is how long the
+// writer may wait for that.
+func (f *File) roomAt(off int64, n int) (w *window, moved <-chan struct{}, patience time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w = f.windowAt(off)
 	if w == nil || n > windowSize {
-		return nil, nil
+		return nil, nil, 0
 	}
 	if f.behind(off)+int64(n) <= windowSize {
-		return w, nil
+		return w, nil, 0
 	}
 	if w.moved == nil {
 		w.moved = make(chan struct{})
 	}
-	return w, w.moved
+	return w, w.moved, w.patience(time.Now())
 }
 
-// goOnWithoutWindow notes that a reader of the window stands still.
+// patience gives how long the writer may wait for a reader. If the wait may be in vain, all waits
+// together take no longer than the rest of the writing, and windowWait. File.mu is held.
+func (w *window) patience(now time.Time) time.Duration {
+	if !w.vain {
+		return windowWait
+	}
+	writing := now.Sub(w.since) - w.waited
+	return min(windowWait, windowWait+writing-w.waited)
+}
+
+// hasWaited notes how long the writer has waited.
+func (f *File) hasWaited(w *window, long time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.waited += long
+}
+
+// goOnWithoutWindow notes that the writer doesn't wait for the readers of the window any more.
 func (f *File) goOnWithoutWindow() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -2,9 +2,11 @@ package upload
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -162,11 +164,42 @@ func TestADirectWriteThatFailsIsWrittenOnceMore(t *testing.T) {
 	h.f.direct = nil
 }
 
+// slowBody is a body of which 5 MB come in a second.
+type slowBody struct{ io.ReadCloser }
+
+func (s slowBody) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	time.Sleep(time.Duration(n) * 200 * time.Nanosecond)
+	return n, err
+}
+
+// The registry may have the blob of a name that says no digest. A copy of that doesn't take as long
+// as a slow sender.
+func TestAWriterDoesNotKeepThePaceOfASlowSenderInVain(t *testing.T) {
+	content := noise(8 * windowSize)
+	b := streaming(t)
+	b.area.earlyUnnamed = early
+	b.s.Blob(b.repo.Path, content)
+	b.s.On("PATCH upload", registrytest.Look(func(x *registrytest.Exchange) { x.Request.Body = slowBody{x.Request.Body} }))
+	h := b.create("blobs/again")
+	for off := 0; off < len(content); off += 1 << 20 {
+		b.put(h, content, off, off+1<<20)
+	}
+	h.f.mu.Lock()
+	behind := h.f.behind(h.f.front)
+	h.f.mu.Unlock()
+	if behind <= windowSize {
+		t.Errorf("the sender is %d bytes behind: the writer has waited for it", behind)
+	}
+	b.ok(h.Flush(t.Context()))
+	h.Release()
+}
+
 // The newest bytes of a file are in the window, and no others.
 func TestAWindowHasTheNewestBytes(t *testing.T) {
 	b := newBench(t)
 	content := noise(3*windowSize + 777)
-	w := b.area.newWindow(100)
+	w := b.area.newWindow(100, false)
 	for off := 100; off < len(content); {
 		n := min(1+rand.IntN(300_000), len(content)-off)
 		first, second := w.places(int64(off), n)
