@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 )
 
@@ -72,11 +73,15 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	plans, err := chosen(b.plans(), s.rows)
+	if err != nil {
+		return err
+	}
 	p := report{Machine: b.machine(ctx, s)}
 	var rows []*row
-	for _, plan := range b.plans() {
-		if !s.rows.MatchString(plan.name) || ctx.Err() != nil {
-			continue
+	for _, plan := range plans {
+		if ctx.Err() != nil {
+			break
 		}
 		r, err := b.measure(ctx, plan)
 		if err != nil {
@@ -90,6 +95,21 @@ func run(ctx context.Context, s settings) (err error) {
 		p.Verdicts = append(p.Verdicts, v)
 	}
 	return errors.Join(p.write(os.Stdout, s.out), ctx.Err())
+}
+
+// chosen gives the plans of the rows whose names match. A pattern of no row is an error.
+func chosen(all []plan, rows *regexp.Regexp) (plans []plan, err error) {
+	var names []string
+	for _, p := range all {
+		names = append(names, p.name)
+		if rows.MatchString(p.name) {
+			plans = append(plans, p)
+		}
+	}
+	if len(plans) == 0 {
+		return nil, fmt.Errorf("-rows %q: there is no such row; the rows are %s", rows, strings.Join(names, ", "))
+	}
+	return plans, nil
 }
 
 // measure makes a row, measures it, and ends it.
