@@ -32,9 +32,9 @@ const (
 )
 
 // ahead sends a file to the registry before the file is whole, because the file's place says
-// that it becomes a blob. The sender follows the bytes that were written in order from the start. It
-// gives up if one of those bytes is written again, or if the file gets a name with another
-// digest. Then the file is pushed as a whole when it is closed.
+// that it becomes a blob. The sender follows the bytes that were written in order from the
+// start. It gives up if one of those bytes is written again, or if the file gets a name with
+// another digest. Then the file is pushed as a whole when it is closed.
 //
 // A push takes the sender away from its file. From then on only the push uses it.
 type ahead struct {
@@ -227,9 +227,9 @@ func (f *File) moved(promise digest.Digest, unnamed bool) {
 	}
 }
 
-// isNews says whether much is left to be sent of the blob b, for which the registry wasn't asked
-// before.
-func (a *ahead) isNews(b Blob) bool {
+// leftUnasked says whether much is left to be sent of the blob b, and the registry wasn't asked for it
+// yet.
+func (a *ahead) leftUnasked(b Blob) bool {
 	if a == nil || a.digest != "" {
 		return false
 	}

@@ -97,7 +97,7 @@ func (r *Root) send(ctx context.Context, f *File, p blobPush, opts registry.Push
 // sendShown pushes a blob, and shows the progress as a Transfer.
 func (r *Root) sendShown(ctx context.Context, f *File, p blobPush, opts registry.Push) error {
 	a := r.area
-	if !opts.Absent && p.ahead.isNews(p.blob) {
+	if !opts.Absent && p.ahead.leftUnasked(p.blob) {
 		_, err := a.o.Tree.Blob(ctx, r.repo, p.blob.Digest)
 		if err == nil {
 			return nil // inTurn gives up what was sent
