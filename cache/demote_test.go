@@ -138,7 +138,8 @@ func TestABlobThatIsDemotedOnItsWayGoesFirst(t *testing.T) {
 	demote := func() { s.Demote(digest.FromBytes(b)) }
 	then.Store(&demote)
 	ds = append(ds, fill(t, s, b))
-	for late := time.Now().Add(10 * time.Second); len(s.Transfers()) > 0 && time.Now().Before(late); {
+	settled := func() bool { return len(s.Transfers()) == 0 && s.Stats().Open == 0 } // the job itself has it open until it is demoted
+	for late := time.Now().Add(10 * time.Second); !settled() && time.Now().Before(late); {
 		time.Sleep(time.Millisecond)
 	}
 	s.evict(1)
