@@ -59,9 +59,9 @@
 // Programs look for errors after Flush, Sync, Rename and Link. So these push, and return the
 // result. Flush isn't the last close of a file: a shell flushes before it writes the first byte.
 // So a file that is named by its digest is pushed when its bytes match. A file with any other
-// name is pushed whenever it has changed. An index is pushed when it can be parsed and has new
-// entries. An entry that can't be pushed fails alone. The result is kept, and returned again as
-// long as nothing changes.
+// name is pushed whenever it has changed. Its rename pushes nothing while a program writes it. An
+// index is pushed when it can be parsed and has new entries. An entry that can't be pushed fails
+// alone. The result is kept, and returned again as long as nothing changes.
 //
 // The pieces of an index entry are pushed in order: blobs, then children by digest, then the
 // manifest itself under its tag. A child whose media type isn't that of a manifest is a blob. A

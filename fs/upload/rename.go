@@ -69,6 +69,9 @@ func (r *Root) commitMoved(ctx context.Context, n Node) error {
 	switch n := n.(type) {
 	case *File:
 		n.anew()
+		if r.roleOf(n).kind == namedBlob && n.isWritten() {
+			return nil // it may be half a blob, and its close pushes it
+		}
 		return r.commit(ctx, n)
 	case *Symlink:
 		return r.commitLink(ctx, n)
