@@ -132,7 +132,10 @@ func (p *report) markdown(tables ...[][]string) string {
 	for _, table := range tables {
 		b.WriteString("\n")
 		for i, line := range table {
-			b.WriteString("| " + strings.Join(line, " | ") + " |\n")
+			for _, cell := range line {
+				b.WriteString("| " + strings.ReplaceAll(cell, "|", `\|`) + " ") // names have the shell's pipes
+			}
+			b.WriteString("|\n")
 			if i == 0 {
 				b.WriteString(strings.Repeat("|---", len(line)) + "|\n")
 			}
