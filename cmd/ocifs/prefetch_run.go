@@ -120,7 +120,7 @@ func (a *asked) begin(ctx context.Context, ask prefetch.Ask) (err error) {
 	return nil
 }
 
-// inTime is answerWithin for a question to a mount, which the error of one that hangs names.
+// inTime is answerWithin for a question to the mount m. If m hangs, the error names m.
 func inTime[T any](ctx context.Context, m mounted, limit time.Duration, ask func() (T, error)) (T, error) {
 	got, err := answerWithin(ctx, limit, ask)
 	if errors.Is(err, errSilent) {

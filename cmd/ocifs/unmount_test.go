@@ -22,7 +22,7 @@ func TestASignalEndsUnmount(t *testing.T) {
 	}
 }
 
-// What a write failed of isn't said to be kept, and all else is.
+// A blob of which a write failed isn't said to be kept. Everything else that is left is.
 func TestOnlyWhatIsKeptIsSaidToBe(t *testing.T) {
 	failed := upload.Record{Repository: "ghcr.io/a", Target: "v1", State: upload.Failed, Error: "denied"}
 	broken := upload.Record{Repository: "ghcr.io/a", Target: "x", State: upload.Failed, Error: "a write failed", Broken: true}

@@ -287,8 +287,7 @@ type aheadSource struct {
 
 // ReadAt reads bytes. Before that, it notes that they may be sent.
 func (s *aheadSource) ReadAt(p []byte, off int64) (n int, err error) {
-	first, second, has := s.a.take(off, len(p))
-	if has {
+	if first, second := s.a.take(off, len(p)); first != nil {
 		n = copy(p, first)
 		n += copy(p[n:], second)
 	} else {
@@ -298,14 +297,14 @@ func (s *aheadSource) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// take notes that the n bytes at the offset off may have been sent. It gives them if the window
-// has them. The window may lose what was given once.
-func (a *ahead) take(off int64, n int) (first, second []byte, has bool) {
+// take notes that the n bytes at the offset off may have been sent. It gives their window.view. The
+// window may lose what was given once.
+func (a *ahead) take(off int64, n int) (first, second []byte) {
 	a.f.mu.Lock()
 	defer a.f.mu.Unlock()
 	a.taken = max(a.taken, off+int64(n))
 	if off < a.given {
-		return nil, nil, false
+		return nil, nil
 	}
 	return a.window.view(off, n)
 }

@@ -90,7 +90,7 @@ func (f *File) sumStep(s *summing, buf []byte) bool {
 		return false
 	}
 	sum := next.sum
-	if next.inWindow {
+	if next.first != nil {
 		sum.hash.Write(next.first)
 		sum.hash.Write(next.second)
 		return f.stepped(sum, nil)
@@ -106,8 +106,7 @@ func (f *File) sumStep(s *summing, buf []byte) bool {
 type sumPiece struct {
 	sum           *runningSum
 	disk          *os.File
-	first, second []byte // the bytes, if they are in the window
-	inWindow      bool
+	first, second []byte // the bytes, in two pieces if they wrap around in the window; nil: they are on the disk
 }
 
 // nextToSum notes that the next n bytes are being hashed. nil means that so many bytes aren't
@@ -128,7 +127,7 @@ func (f *File) nextToSum(s *summing, n int) *sumPiece {
 	f.sum.upTo = f.sum.n + int64(n)
 	next := &sumPiece{sum: f.sum, disk: f.disk}
 	if f.ahead != nil {
-		next.first, next.second, next.inWindow = f.ahead.window.view(f.sum.n, n)
+		next.first, next.second = f.ahead.window.view(f.sum.n, n)
 	}
 	return next
 }

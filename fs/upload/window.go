@@ -75,14 +75,13 @@ func (w *window) places(off int64, n int) (first, second []byte) {
 }
 
 // view gives the n bytes at the offset off, in two pieces if they wrap around. They stay as they
-// are until their reader says that it has come further. has is false if the window hasn't all of
+// are until their reader says that it has come further. first is nil if the window hasn't all of
 // them; a nil window has none. File.mu is held.
-func (w *window) view(off int64, n int) (first, second []byte, has bool) {
+func (w *window) view(off int64, n int) (first, second []byte) {
 	if w == nil || off < w.start || off+int64(n) > w.end {
-		return nil, nil, false
+		return nil, nil
 	}
-	first, second = w.places(off, n)
-	return first, second, true
+	return w.places(off, n)
 }
 
 // readerMoved wakes the writer. File.mu is held.
@@ -110,7 +109,8 @@ func (f *File) behind(end int64) int64 {
 }
 
 // windowAt gives the window for bytes that are written at the offset off; nil: there is none, or
-// the bytes don't go on where the file ended, or a reader stands still. mu is held.
+// the bytes don't go on where the file ended, or a reader stands still. A window that the writer
+// went on without begins anew there. mu is held.
 func (f *File) windowAt(off int64) *window {
 	if f.ahead == nil || f.ahead.window == nil || off != f.front {
 		return nil
