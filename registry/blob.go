@@ -86,7 +86,8 @@ func (c *Client) BlobRange(ctx context.Context, r ref.Repository, desc v1.Descri
 
 // BlobPart is BlobRange for one who gets several parts of a blob at once. It never waits:
 // where Options.Downloads bodies are open it is ErrNoPlace; and where the registry doesn't
-// send that part alone it is ErrUnsupported, and nothing is read.
+// send that part alone it is ErrUnsupported, and nothing is read. Each part has a connection for
+// itself while it comes.
 func (c *Client) BlobPart(ctx context.Context, r ref.Repository, desc v1.Descriptor, offset, length int64) (*Body, error) {
 	b, err := c.newBody(ctx, r, desc, offset, length)
 	if err != nil {
@@ -96,7 +97,7 @@ func (c *Client) BlobPart(ctx context.Context, r ref.Repository, desc v1.Descrip
 	if b.release, _, spare = c.downloads.spare(r.Host); !spare {
 		return nil, fmt.Errorf("%s: %w", b.call.name, ErrNoPlace)
 	}
-	b.strict = true
+	b.strict, b.call.plan.Part = true, true
 	return b.begin()
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/ocifs/ocifs/registry/ref"
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
@@ -68,4 +70,35 @@ func TestAPartWaitsForNoPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Close()
+}
+
+// Parts are for where one connection is slow: each has another one. HTTP/2 would send them all by
+// one.
+//
+// Behaviour: transport.share
+func TestEachPartHasAConnection(t *testing.T) {
+	content := strings.Repeat(anyway, 4000)
+	s := registrytest.Start(t, registrytest.Options{TLS: true})
+	d := s.Blob("a/b", []byte(content))
+	desc := v1.Descriptor{Digest: d, Size: int64(len(content))}
+	c := knowing(t, Options{}, quick(), s)
+	type get = func(context.Context, ref.Repository, v1.Descriptor, int64, int64) (*Body, error)
+	for _, g := range []get{c.BlobRange, c.BlobPart, c.BlobPart} {
+		b, err := g(context.Background(), in(s), desc, 100, 5000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		got, err := io.ReadAll(b)
+		if err != nil || string(got) != content[100:5100] {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	}
+	var by []string
+	for _, q := range s.Requests() {
+		by = append(by, q.Proto)
+	}
+	if want := []string{"HTTP/2.0", "HTTP/1.1", "HTTP/1.1"}; !slices.Equal(by, want) {
+		t.Errorf("by %q, want %q", by, want)
+	}
 }

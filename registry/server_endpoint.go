@@ -96,7 +96,7 @@ func (c *Client) endpoint(registry string, e hosts.Endpoint) *endpoint {
 	ts := c.transports.take(e)
 	return &endpoint{
 		Endpoint: e, registry: registry, transports: ts, health: c.learnt.health(e.Base.Host),
-		sends: &transport.Server{Base: e.Base, Header: e.Header, Meta: ts.meta, Bulk: ts.bulk, Bare: ts.bare, HTTPFallback: e.HTTPFallback},
+		sends: &transport.Server{Base: e.Base, Header: e.Header, Meta: ts.meta, Bulk: ts.bulk, Part: ts.part, Bare: ts.bare, HTTPFallback: e.HTTPFallback},
 	}
 }
 

@@ -26,9 +26,11 @@ type serverTransports struct {
 }
 
 // transports have the connections of one TLS setting. Blobs have connections of their own, so
-// that nothing else waits behind them; over HTTP/2 too.
+// that nothing else waits behind them; over HTTP/2 too. Parts of a blob are asked for where one
+// connection is what is slow, and HTTP/2 sends them all by one. So HTTP/1 is spoken for them.
 type transports struct {
 	meta, bulk *http.Transport
+	part       *http.Transport // speaks HTTP/1 only
 	bare       *http.Transport // shows no certificate of the client's; it is bulk if there is none
 }
 
@@ -51,7 +53,9 @@ func newTransports(e hosts.Endpoint) *transports {
 			DisableCompression:    true, // bodies are hashed as they are
 		}
 	}
-	ts := &transports{meta: one(e.TLS.Clone()), bulk: one(e.TLS.Clone())}
+	ts := &transports{meta: one(e.TLS.Clone()), bulk: one(e.TLS.Clone()), part: one(e.TLS.Clone())}
+	ts.part.Protocols = new(http.Protocols)
+	ts.part.Protocols.SetHTTP1(true)
 	ts.bare = ts.bulk
 	if e.TLS != nil && (len(e.TLS.Certificates) > 0 || e.TLS.GetClientCertificate != nil) {
 		config := e.TLS.Clone()
@@ -64,6 +68,7 @@ func newTransports(e hosts.Endpoint) *transports {
 func (w *transports) closeIdle() {
 	w.meta.CloseIdleConnections()
 	w.bulk.CloseIdleConnections()
+	w.part.CloseIdleConnections()
 	w.bare.CloseIdleConnections()
 }
 
@@ -85,6 +90,8 @@ func (w *serverTransports) RoundTrip(req *http.Request) (*http.Response, error) 
 	switch {
 	case w.own != nil:
 		return w.byOwn(req)
+	case plan.Part:
+		return to.Part.RoundTrip(req)
 	case plan.Bulk:
 		return to.Bulk.RoundTrip(req)
 	}
@@ -153,7 +160,7 @@ func (w *serverTransports) of(server string) *transport.Server {
 	if e := w.endpoint(server); e != nil {
 		return e.sends
 	}
-	return &transport.Server{Meta: w.usual.meta, Bulk: w.usual.bulk, Bare: w.usual.bare}
+	return &transport.Server{Meta: w.usual.meta, Bulk: w.usual.bulk, Part: w.usual.part, Bare: w.usual.bare}
 }
 
 // take makes the transports for an endpoint.

@@ -22,8 +22,8 @@ import (
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
 
-// HTTP/2 is spoken where there is TLS, for all that is asked, and HTTP/1 where there is
-// no HTTP/2.
+// HTTP/2 is spoken where there is TLS, for all that is asked but parts of blobs, and HTTP/1 where
+// there is no HTTP/2.
 //
 // Behaviour: transport.settings
 func TestHTTP2IsSpokenOverTLS(t *testing.T) {

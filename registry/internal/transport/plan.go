@@ -16,6 +16,8 @@ type Plan struct {
 	Server *Server
 	// Bulk sends the request by the connections that are for blobs.
 	Bulk bool
+	// Part, with Bulk, sends the request by a connection that carries nothing else meanwhile.
+	Part bool
 	// Bare sends the request with no header and no certificate that people configured for a
 	// server, wherever it is led to: whoever wrote its address isn't trusted with them.
 	Bare bool
@@ -45,6 +47,7 @@ type Server struct {
 	Header http.Header       // that goes along with each request to it, and to its token server
 	Meta   http.RoundTripper // sends requests
 	Bulk   http.RoundTripper // sends requests that carry a blob
+	Part   http.RoundTripper // sends requests with Plan.Part
 	Bare   http.RoundTripper // sends requests with Plan.Bare
 	// HTTPFallback says that it may be asked by http if it doesn't speak TLS. Base is https then.
 	HTTPFallback bool
