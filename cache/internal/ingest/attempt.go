@@ -8,8 +8,6 @@ import (
 	"math"
 	"os"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -22,13 +20,15 @@ type Attempt struct {
 	file *os.File
 	come func() // tells, once, that bytes are on their way
 
-	waited atomic.Int64 // nanoseconds that fetches waited for bytes
+	began chan struct{} // closed when the first byte came
+	first func()        // closes began, once
+	meter meter         // says how much of their time fetches wait for bytes
 
 	mu     sync.Mutex      // guards what follows; no byte is in two of gaps, claims, and the file
 	size   int64           // of the blob in bytes; -1: not known yet
 	gaps   spans           // bytes that nobody has brought or is bringing
 	claims map[*claim]bool // bytes that are being brought
-	part   int64           // how many bytes are claimed at once
+	number int64           // fetches at once that the rest is divided for; 0: one fetch brings all of it
 }
 
 // begin takes up what f has of the blob.
@@ -37,7 +37,8 @@ func (in *Ingest) begin(f *os.File, coming func()) (*Attempt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read what is left of %s: %w", in.blob.Digest, err)
 	}
-	a := &Attempt{in: in, file: f, come: sync.OnceFunc(coming), size: in.blob.Size, claims: map[*claim]bool{}, part: partAlign}
+	a := &Attempt{in: in, file: f, come: sync.OnceFunc(coming), began: make(chan struct{}), size: in.blob.Size, claims: map[*claim]bool{}}
+	a.first = sync.OnceFunc(func() { close(a.began) })
 	end := a.size
 	if end < 0 {
 		end = math.MaxInt64
@@ -125,7 +126,7 @@ func (a *Attempt) lead(ctx context.Context) error {
 			}
 		}
 		end, whole := a.reach(c)
-		length := end - c.from
+		length := end - c.asked.from
 		if whole {
 			length = -1
 		}
@@ -143,13 +144,18 @@ func (a *Attempt) bring(ctx context.Context, c *claim, fetch Fetch, length, end 
 		return err
 	}
 	w := a.in.blob
-	at := c.from
+	at := c.asked.from
 	body, err := fetch(ctx, at, length)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", w.Digest, err)
 	}
 	defer body.Close()
+	if !a.answer(c) {
+		return nil // another fetch was here first
+	}
 	a.come()
+	a.meter.add(1, 0)
+	defer a.meter.add(-1, 0)
 	bp := buffers.Get().(*[]byte)
 	defer buffers.Put(bp)
 	for {
@@ -160,9 +166,9 @@ func (a *Attempt) bring(ctx context.Context, c *claim, fetch Fetch, length, end 
 		if room == 0 && !last {
 			return nil // others have what follows
 		}
-		began := time.Now()
+		a.meter.add(0, 1)
 		n, rerr := body.Read((*bp)[:max(1, min(room, int64(len(*bp))))])
-		a.waited.Add(int64(time.Since(began)))
+		a.meter.add(0, -1)
 		if n > 0 && room == 0 {
 			return fmt.Errorf("%w: %s is longer than its %d bytes", ErrMismatch, w.Digest, w.Size)
 		}

@@ -2,8 +2,12 @@ package ingest
 
 import "math"
 
-// claim is bytes that one fetch is to bring, and hasn't brought yet. Attempt.mu guards it.
-type claim struct{ span }
+// claim is bytes that one fetch is to bring. Attempt.mu guards what changes of it.
+type claim struct {
+	span          // bytes that it hasn't brought yet
+	asked    span // what it was in the beginning; it doesn't change
+	answered bool // the fetch's body is open; before that a fetch that gets there may take it over
+}
 
 // take claims the first gap, or as much of it as is claimed at once. Where there is no
 // gap, others says whether there are those who bring something.
@@ -13,9 +17,10 @@ func (a *Attempt) take() (c *claim, others bool) {
 	if len(a.gaps) == 0 {
 		return nil, len(a.claims) > 0
 	}
-	c = &claim{span{a.gaps[0].from, a.gaps[0].from}}
+	c = &claim{span: span{a.gaps[0].from, a.gaps[0].from}}
 	a.claims[c] = true
 	a.extend(c, a.gaps[0].to)
+	c.asked = c.span
 	return c, true
 }
 
@@ -24,11 +29,31 @@ func (a *Attempt) take() (c *claim, others bool) {
 func (a *Attempt) extend(c *claim, end int64) {
 	for _, g := range a.gaps {
 		if g.from == c.to {
-			if end = min(end, g.to); end-g.from > a.part {
-				end = min(end, (g.from+a.part+partAlign-1)/partAlign*partAlign)
+			if end = min(end, g.to); end-g.from > a.part() {
+				end = min(end, (g.from+a.part()+partAlign-1)/partAlign*partAlign)
 			}
 			c.to = end
 			a.gaps = a.gaps.without(span{g.from, end})
+			return
+		}
+	}
+}
+
+// answer takes note that a claim's body is open. It says whether the claim still has bytes.
+func (a *Attempt) answer(c *claim) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c.answered = true
+	return c.len() > 0
+}
+
+// takeOver has a claim go on into the one behind it, if the fetch of that one isn't answered yet,
+// but not beyond end. So a fetch is cut off by parts that come, and not by those that may be
+// refused, or that wait until a busy registry has time for them. mu is held.
+func (a *Attempt) takeOver(c *claim, end int64) {
+	for o := range a.claims {
+		if o.from == c.to && o.len() > 0 && o.to <= end && !o.answered {
+			c.to, o.from = o.to, o.to
 			return
 		}
 	}
@@ -55,6 +80,9 @@ func (a *Attempt) room(c *claim, end int64) (n int64, last bool) {
 	if c.len() == 0 && c.to < end {
 		a.extend(c, end)
 	}
+	if c.len() == 0 && c.to < end {
+		a.takeOver(c, end)
+	}
 	return c.len(), c.to == a.size
 }
 
@@ -62,6 +90,7 @@ func (a *Attempt) room(c *claim, end int64) (n int64, last bool) {
 func (a *Attempt) came(c *claim, n int) {
 	a.in.done.Add(int64(n))
 	a.in.o.Arrived.Add(int64(n))
+	a.first()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c.from += int64(n)

@@ -6,16 +6,18 @@
 // front is the offset up to which everything has come.
 //
 // The first fetch is for all that is missing. Helpers fetch parts beside it where one
-// connection turns out to hold a large blob up. The hash runs behind the front and reads
-// the file, so that bytes may come in any order. What an earlier ingest left is known by
-// where the file has no holes; no record is kept.
+// connection turns out to hold a large blob up: parts.go has the rules. A fetch that reaches a part
+// that the origin hasn't answered yet takes it over; one that reaches a part that comes is cut off.
+// So an origin that refuses parts, or has no time for them, sends nothing twice. The hash runs
+// behind the front and reads the file, so that bytes may come in any order. What an earlier ingest
+// left is known by where the file has no holes; no record is kept.
 //
 // A blob that doesn't match is fetched once more from the start, by one connection, where
 // the fault may be what was left, how the parts were put together, or the origin.
 //
 // # Locks
 //
-// Attempt.mu guards the gaps and the claims. The locks of signal and gate are taken inside
+// Attempt.mu guards the gaps and the claims. The locks of signal, gate and meter are taken inside
 // it or alone. Nothing is waited for under any of them, and no function of the caller is
 // called under them.
 package ingest
