@@ -156,7 +156,7 @@ func (c *Client) names(ctx context.Context, k call, field string, from *rest) it
 			if err == nil {
 				err = json.Unmarshal(page.body, &fields)
 				if err == nil && fields[field] != nil {
-					err = json.Unmarshal(fields[field], &names)
+					names, err = decodeNames(fields[field])
 				}
 				if err != nil {
 					err = k.nonsense("the answer is no list: %w", err)
