@@ -52,7 +52,7 @@ func (n *dirNode) Create(ctx context.Context, name string, flags uint32, mode ui
 	if err != nil {
 		return nil, nil, 0, n.failAt(heeded, name, "create", err)
 	}
-	inode := n.show(ctx, c, out)
+	inode := n.show(ctx, c, c.Attr(), out)
 	h, opened := inode.Operations().(*fileNode).openedToWrite(content)
 	return inode, h, opened, 0
 }
@@ -96,7 +96,7 @@ func (n *dirNode) addChild(ctx context.Context, op, name string, out *fuse.Entry
 	if err != nil {
 		return nil, n.failAt(heeded, name, op, err)
 	}
-	return n.show(ctx, c, out), 0
+	return n.show(ctx, c, c.Attr(), out), 0
 }
 
 // Mknod refuses, because pipes, sockets and devices can't be pushed.

@@ -56,7 +56,7 @@ func (n *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (
 		}
 		return nil, errno
 	}
-	return n.show(ctx, c, out), 0
+	return n.show(ctx, c, c.Attr(), out), 0
 }
 
 // bound gives ctx with the time limit of a lookup in this directory, if it has one.
@@ -121,8 +121,10 @@ type dirHandle struct {
 	made    bool // listing is there; false: it is made when it is needed
 	next    int  // the next entry: 0 is ".", 1 is "..", 2 is the first name
 	// entry is what Readdirent gave last. go-fuse copies it before it asks for the next one.
-	entry fuse.DirEntry
-	last  Child // the child that was made last; the zero value: none was
+	entry  fuse.DirEntry
+	last   Child // the child that was made last; the zero value: none was
+	attr   Attr  // the attributes of last
+	looked bool  // the name that was given last was looked up: the reply brings nodes
 }
 
 var (
@@ -145,12 +147,14 @@ func (h *dirHandle) list(ctx context.Context) syscall.Errno {
 	return 0
 }
 
-// child makes a child of the listing. The kernel often looks up each name right after it read it.
-func (h *dirHandle) child(name string) Child {
+// child makes a child of the listing, and gives its attributes. The kernel often looks up each name
+// right after it read it.
+func (h *dirHandle) child(name string) (Child, Attr) {
 	if h.last.Entry == nil || h.last.Name != name {
 		h.last = h.listing.Child(name)
+		h.attr = h.last.Attr()
 	}
-	return h.last
+	return h.last, h.attr
 }
 
 func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
@@ -161,6 +165,8 @@ func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 	if i >= len(h.listing.Names)+2 {
 		return nil, 0
 	}
+	looked := h.looked
+	h.looked = false
 	h.next++
 	e := &h.entry
 	*e = fuse.DirEntry{Off: uint64(h.next), Mode: syscall.S_IFDIR}
@@ -174,11 +180,11 @@ func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 		}
 	default:
 		e.Name = h.listing.Names[i-2]
-		if h.listing.Identity != nil {
+		if h.listing.Identity != nil && !looked {
 			e.Ino = h.listing.Identity(e.Name).Ino
 			break
 		}
-		a := h.child(e.Name).Attr()
+		_, a := h.child(e.Name)
 		e.Ino, e.Mode = a.Ino, a.Mode&fileType
 	}
 	return e, 0
@@ -193,11 +199,14 @@ func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	if errno := h.list(ctx); errno != 0 {
 		return nil, errno
 	}
-	return h.node.show(ctx, h.child(name), out), 0
+	h.looked = true
+	c, a := h.child(name)
+	return h.node.show(ctx, c, a, out), 0
 }
 
 func (h *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	h.next = int(min(off, uint64(h.names+2)))
+	h.looked = false
 	return 0
 }
 

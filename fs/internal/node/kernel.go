@@ -51,6 +51,7 @@ type Kernel struct {
 	panics   atomic.Int64
 	through  atomic.Bool // the kernel reads cache files by itself
 	pruner   pruner
+	plus     plusFS
 	// operations counts the requests of the kernel.
 	operations *operations
 
@@ -73,6 +74,7 @@ func New(o Options) *Kernel {
 	k := &Kernel{o: o, log: o.Logger, failures: newFailures(o.Logger, o.Quiet, o.Now), operations: newOperations()}
 	k.life, k.end = context.WithCancel(context.Background())
 	k.pruner.kernel, k.pruner.ask = k, k.forget
+	k.plus.kernel = k
 	return k
 }
 
@@ -195,9 +197,8 @@ func (k *Kernel) newNode(e Entry) shown {
 	return n
 }
 
-// show shows an Entry to the kernel as a child of this node.
-func (b *base) show(ctx context.Context, c Child, out *fuse.EntryOut) *gofs.Inode {
-	a := c.Attr()
+// show shows an Entry with its attributes to the kernel as a child of this node.
+func (b *base) show(ctx context.Context, c Child, a Attr, out *fuse.EntryOut) *gofs.Inode {
 	fill(a, &out.Attr)
 	out.SetEntryTimeout(max(c.TTL, 0))
 	out.SetAttrTimeout(a.TTL)
