@@ -30,10 +30,22 @@ type plusFS struct {
 	sent *aheadReply
 }
 
-// firstReply is the size of the first reply at most, in bytes. It has room for some 200 entries, and
-// is what most programs have a buffer for. ls has one of 1 MiB (coreutils 9.1): to make nodes of 6241
-// entries took a sixth of the time of ls of 100,000 tags.
-const firstReply = 32 << 10
+// Sizes of a reply, in bytes, at most. ls has a buffer of 1 MiB, for 6241 entries (coreutils 9.1).
+const (
+	// firstReply has room for some 200 entries, as the buffer of most programs has. With nodes of
+	// 6241 entries, which nobody used, ls of 100,000 tags took a sixth longer.
+	firstReply = 32 << 10
+	// laterReply has room for some 1500. Larger ones take as long, and more memory.
+	laterReply = 256 << 10
+)
+
+// room gives the size of the reply to a request at most.
+func room(request *fuse.ReadIn) int {
+	if request.Offset == 0 {
+		return min(int(request.Size), firstReply)
+	}
+	return min(int(request.Size), laterReply)
+}
 
 // aheadFresh is how long a reply may be used after its making began. The kernel counts from its
 // arrival how long it may keep an entry. ls -l asks for the next reply within 50 ms.
@@ -66,9 +78,7 @@ func (f *plusFS) ReadDirPlus(cancel <-chan struct{}, request *fuse.ReadIn, out *
 		f.mu.Unlock()
 	} else {
 		f.forget(r)
-		if request.Offset == 0 && request.Size > firstReply {
-			*out = *fuse.NewDirEntryList(out.Bytes()[:firstReply], 0)
-		}
+		*out = *fuse.NewDirEntryList(out.Bytes()[:room(request)], request.Offset)
 		status = f.RawFileSystem.ReadDirPlus(cancel, request, out)
 	}
 	if status.Ok() && request.Offset > 0 && goesOn(request, out) {
@@ -93,7 +103,7 @@ func (f *plusFS) ReleaseDir(request *fuse.ReleaseIn) {
 func goesOn(request *fuse.ReadIn, out *fuse.DirEntryList) bool {
 	const valid = 16 // the offset of entry_valid in struct fuse_entry_out, in seconds
 	b := out.Bytes()
-	return len(b) > int(request.Size)/2 && binary.NativeEndian.Uint64(b[valid:]) > 0
+	return len(b) > room(request)/2 && binary.NativeEndian.Uint64(b[valid:]) > 0
 }
 
 // take gives the reply of a listing that asks for more, or is closed, and a buffer that is free now.
@@ -121,8 +131,8 @@ func (f *plusFS) begin(request *fuse.ReadIn, offset uint64, buffer []byte) {
 	if old != nil && old.fresh() || f.kernel.life.Err() != nil {
 		return
 	}
-	if len(buffer) != int(request.Size) {
-		buffer = make([]byte, request.Size)
+	if len(buffer) != room(request) {
+		buffer = make([]byte, room(request))
 	}
 	r := &aheadReply{request: *request, buffer: buffer, begun: now(), done: make(chan struct{}), status: fuse.EIO}
 	r.request.Offset = offset
