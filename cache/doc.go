@@ -5,6 +5,7 @@
 //
 // A Store is a cache directory. A Want is a blob that someone needs, and how to
 // fetch it. A File is an open blob. A Stream is one that is read while it comes. A
+// View is bytes of a File where the system has them in memory; a window is the memory (mmap). A
 // Pointer is what a name was last seen to point at. A making is the work by which a blob is made
 // from another one, on this machine, as a layer is unpacked. An Index is a small file that is kept
 // for a blob and says what is in it.
@@ -110,7 +111,7 @@
 // of the disk. Nothing asks the disk under the last two. Stream.mu stands before Store.mu, and nothing
 // is waited for under it; the locks of cache/internal/ingest stand behind Store.mu. The lock of
 // a partial file is only tried, and so has no place in the order. checker.mu, for checks and
-// what is in doubt, and trouble.mu are leaves.
+// what is in doubt, trouble.mu and windows.mu are leaves.
 //
 // # Layout
 //

@@ -81,6 +81,7 @@ type Store struct {
 	naming     [pointerDirs]sync.Mutex   // held while a pointer in that directory gets its name or loses it; behind evicting
 	indexing   sync.Mutex                // held while indexes are counted and trimmed; behind evicting
 	closedMore atomic.Bool               // files were closed while an eviction ran, and the store is beyond its bound
+	windows    windows                   // of cache files in memory
 	evictions  atomic.Int64              // blobs that evictions unlinked
 	seen       atomic.Pointer[limitSeen] // the last limit; nil: none yet
 

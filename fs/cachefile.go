@@ -62,6 +62,13 @@ func (c *cacheFile[F]) have(get func() (F, error)) (F, error) {
 	return f, nil
 }
 
+// present gives the file, or nil if it wasn't needed yet.
+func (c *cacheFile[F]) present() F {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.file
+}
+
 // giveUp has another file brought in place of f. false: that was done often enough.
 func (c *cacheFile[F]) giveUp(f F) bool {
 	c.mu.Lock()

@@ -115,6 +115,11 @@ func (h *fileHandle) PassthroughFd() (int, bool) { return h.way.Fd, h.through }
 // Read reads without a deadline and without a lock. The content limits its own waits, and an
 // interrupt ends them.
 func (h *fileHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	if c, ok := h.content.(viewed); ok {
+		if v := c.View(len(dest), off); v != nil {
+			return viewResult{v}, 0
+		}
+	}
 	n, err := h.content.ReadAt(ctx, callerOf(ctx), dest, off)
 	if err != nil {
 		return nil, h.node.fail(ctx, "read", err)
