@@ -88,7 +88,8 @@
 // it, and of mirrors where it is out of reach. What is written goes to the registry, or
 // to the one mirror that is named for that. A mirror is shown the credential that is
 // for the mirror, and never the registry's. Each setting of TLS has connections of its
-// own, and blobs have others than the rest.
+// own, and blobs have others than the rest. Each part of a blob (BlobPart) has one to itself, by
+// HTTP/1.
 //
 // A blob that its repository lacks (404), from Blob, BlobRange or BlobPart, is asked for at the
 // URLs of its descriptor, in their order, eight at most: so are the base layers of Windows images
