@@ -123,7 +123,7 @@ func New(o Options) *Registries {
 		refusals:  newTable[ref.Repository, refusal](maxRefusals),
 		catalogs:  NewBounded[string](maxCatalogBytes, func(c catalog) int { return namesCost(c.paths) }),
 		lists:     NewBounded[ref.Repository](maxTagListBytes, func(l TagList) int { return namesCost(l.Names) }),
-		tagParts:  NewBounded[ref.Repository](maxTagListBytes, func(p tagPart) int { return namesCost(p.names) }),
+		tagParts:  NewBounded[ref.Repository](maxTagListBytes, func(p tagPart) int { return namesCost(p.names()) }),
 		manifests: NewBounded[digest.Digest](maxManifestBytes, func(m *registry.Manifest) int { return Overhead + len(m.Raw) }),
 		referrers: NewBounded[digestKey](maxReferrerBytes, func(rs Referrers) int { return Overhead + 3*len(rs.Index) }),
 		closures:  NewBounded[digestKey](maxClosureBytes, (*Closure).cost),

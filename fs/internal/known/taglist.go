@@ -66,7 +66,7 @@ func (r Repository) askTags(ctx context.Context) (TagList, error) {
 		if err != nil {
 			return TagList{}, err
 		}
-		names := slices.DeleteFunc(all.names, func(s string) bool { return !ref.ValidTag(s) })
+		names := slices.DeleteFunc(all.names(), func(s string) bool { return !ref.ValidTag(s) })
 		slices.Sort(names)
 		l := TagList{Answer: r.rs.answered(r.rs.o.ListTTL)}.with(slices.Clip(slices.Compact(names)))
 		// A first page that is older than a list may be denies no tag.

@@ -12,12 +12,22 @@ import (
 // shown: a part of a list says of no tag that it isn't there. The next listing goes on after it, so
 // that a list of hundreds of slow pages comes to its end by trying again.
 type tagPart struct {
-	names  []string         // in the registry's order
+	pages  [][]string       // the names of each page that came, in the registry's order
+	came   int              // how many names the pages have
 	last   registry.TagPage // the last page that came
 	whole  bool             // no mirror told a page of it
 	moment uint64           // of changes, when the list was begun
 	begun  time.Time
 	until  time.Time // after that the list is begun anew
+}
+
+// names gives the names of all pages.
+func (p tagPart) names() []string {
+	names := make([]string, 0, p.came)
+	for _, page := range p.pages {
+		names = append(names, page...)
+	}
+	return names
 }
 
 // tagPart takes the part of a list that the next one goes on after. ok is false if there is none
@@ -36,14 +46,15 @@ func (r Repository) listTags(ctx context.Context) (tagPart, error) {
 	p, ok := r.tagPart()
 	pages := r.rs.o.Client.TagPagesAfter(ctx, r.Repository, p.last)
 	if !ok {
-		p = tagPart{names: []string{}, whole: true, moment: r.rs.changes.now(), begun: r.rs.now()}
+		p = tagPart{whole: true, moment: r.rs.changes.now(), begun: r.rs.now()}
 		pages = r.rs.o.Client.TagPages(ctx, r.Repository)
 	}
 	for page, err := range pages {
 		if err != nil {
 			return tagPart{}, r.keepPart(p, err)
 		}
-		p.names, p.last = append(p.names, page.Tags...), page
+		p.pages, p.last = append(p.pages, page.Tags), page
+		p.came += len(page.Tags)
 		p.whole = p.whole && !page.Mirrored
 	}
 	return p, nil
@@ -51,12 +62,12 @@ func (r Repository) listTags(ctx context.Context) (tagPart, error) {
 
 // keepPart keeps what came of a list that broke off, as err says, and adds that to err.
 func (r Repository) keepPart(p tagPart, err error) error {
-	if len(p.names) == 0 {
+	if p.came == 0 {
 		return err
 	}
 	p.until = r.rs.now().Add(max(r.rs.o.ListTTL, shownFor))
 	r.rs.tagParts.Add(r.Repository, p)
-	return &brokenList{len(p.names), err}
+	return &brokenList{p.came, err}
 }
 
 // brokenList is the error of a list of tags that broke off after some came.
