@@ -51,7 +51,7 @@ type Kernel struct {
 	panics   atomic.Int64
 	through  atomic.Bool // the kernel reads cache files by itself
 	pruner   pruner
-	plus     plusFS
+	listings listFS
 	// operations counts the requests of the kernel.
 	operations *operations
 
@@ -74,7 +74,7 @@ func New(o Options) *Kernel {
 	k := &Kernel{o: o, log: o.Logger, failures: newFailures(o.Logger, o.Quiet, o.Now), operations: newOperations()}
 	k.life, k.end = context.WithCancel(context.Background())
 	k.pruner.kernel, k.pruner.ask = k, k.forget
-	k.plus.kernel = k
+	k.listings.kernel = k
 	return k
 }
 

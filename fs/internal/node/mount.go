@@ -82,8 +82,8 @@ func (k *Kernel) Bridge(top Directory) (fuse.RawFileSystem, *gofs.Inode) {
 
 // counted gives the file system of a root node, which counts its requests.
 func (k *Kernel) counted(root shown, o *gofs.Options) fuse.RawFileSystem {
-	k.plus.RawFileSystem = gofs.NewNodeFS(root, o)
-	return &countedFS{&k.plus, k.operations}
+	k.listings.RawFileSystem = gofs.NewNodeFS(root, o)
+	return &countedFS{&k.listings, k.operations}
 }
 
 // bridge gives the root node of a directory, and the options for go-fuse.

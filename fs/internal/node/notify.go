@@ -22,7 +22,7 @@ func (k *Kernel) Outdate(stale []Stale) (done <-chan struct{}) {
 	told := make(chan struct{})
 	k.notify(func() {
 		defer close(told)
-		k.plus.drop()
+		k.listings.drop()
 		for _, s := range stale {
 			k.outdate(s)
 		}

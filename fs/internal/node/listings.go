@@ -8,18 +8,19 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// plusFS decides how much a listing with nodes (READDIRPLUS) brings at once, and when that is made.
+// listFS decides how much of a listing one reply brings, and when the reply is made.
 //
-// The kernel asks for nodes first, and later only if the program looked at some
-// (READDIRPLUS_AUTO). So the first reply is small: a program that reads names alone needs no nodes.
+// The kernel asks for entries with their nodes first (READDIRPLUS), and goes on so only if the
+// program looked at some (READDIRPLUS_AUTO). So the first reply is small: a program that reads names
+// alone needs no nodes.
 //
-// A program such as ls -l reads a reply, and then looks at its entries. plusFS makes the next reply
+// A program such as ls reads a reply, and then works on its entries. listFS makes the next reply
 // meanwhile: otherwise either this process or the program is idle. It holds one reply, of one
-// listing, so that it takes no more memory where many programs list. It makes none of a directory
-// whose names the kernel mustn't keep: they may mean something else a moment later, and to look one
-// up may send a request. The kernel has no nodes of a reply that it doesn't get, so plusFS forgets
-// those in its place.
-type plusFS struct {
+// listing, so that it takes no more memory where many programs list. It makes none with the nodes of
+// a directory whose names the kernel mustn't keep: they may mean something else a moment later, and
+// to look one up may send a request. The kernel has no nodes of a reply that it doesn't get, so
+// listFS forgets those in its place.
+type listFS struct {
 	fuse.RawFileSystem
 	kernel *Kernel
 
@@ -30,10 +31,11 @@ type plusFS struct {
 	sent *aheadReply
 }
 
-// Sizes of a reply, in bytes, at most. ls has a buffer of 1 MiB, for 6241 entries (coreutils 9.1).
+// Sizes of a reply, in bytes, at most. ls has a buffer of 1 MiB, for 6241 entries with their nodes
+// (coreutils 9.1).
 const (
-	// firstReply has room for some 200 entries, as the buffer of most programs has. With nodes of
-	// 6241 entries, which nobody used, ls of 100,000 tags took a sixth longer.
+	// firstReply has room for some 200 entries with their nodes, as the buffer of most programs
+	// has. With nodes of 6241 entries, which nobody used, ls of 100,000 tags took a sixth longer.
 	firstReply = 32 << 10
 	// laterReply has room for some 1500. Larger ones take as long, and more memory.
 	laterReply = 256 << 10
@@ -54,6 +56,7 @@ const aheadFresh = time.Second
 // aheadReply is the reply to a request that the kernel is expected to make.
 type aheadReply struct {
 	request fuse.ReadIn
+	nodes   bool          // the request is for entries with their nodes
 	buffer  []byte        // of the entries
 	begun   time.Duration // when its making began, as now gives it
 	done    chan struct{} // closed when entries and status are there
@@ -65,13 +68,22 @@ type aheadReply struct {
 func (r *aheadReply) fresh() bool { return now()-r.begun < aheadFresh }
 
 // answers says whether the reply can be used for a request.
-func (r *aheadReply) answers(request *fuse.ReadIn) bool {
-	return r.request.Offset == request.Offset && r.request.Size == request.Size && r.status.Ok() && r.fresh()
+func (r *aheadReply) answers(request *fuse.ReadIn, nodes bool) bool {
+	return r.request.Offset == request.Offset && r.request.Size == request.Size && r.nodes == nodes && r.status.Ok() && r.fresh()
 }
 
-func (f *plusFS) ReadDirPlus(cancel <-chan struct{}, request *fuse.ReadIn, out *fuse.DirEntryList) (status fuse.Status) {
+func (f *listFS) ReadDir(cancel <-chan struct{}, request *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return f.read(cancel, request, false, out)
+}
+
+func (f *listFS) ReadDirPlus(cancel <-chan struct{}, request *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return f.read(cancel, request, true, out)
+}
+
+// read gives the reply to a request for entries, with their nodes or without.
+func (f *listFS) read(cancel <-chan struct{}, request *fuse.ReadIn, nodes bool, out *fuse.DirEntryList) (status fuse.Status) {
 	r, buffer := f.take(request.Fh)
-	if r != nil && r.answers(request) {
+	if r != nil && r.answers(request, nodes) {
 		*out, status = r.entries, r.status
 		f.mu.Lock()
 		f.sent = r
@@ -79,36 +91,39 @@ func (f *plusFS) ReadDirPlus(cancel <-chan struct{}, request *fuse.ReadIn, out *
 	} else {
 		f.forget(r)
 		*out = *fuse.NewDirEntryList(out.Bytes()[:room(request)], request.Offset)
-		status = f.RawFileSystem.ReadDirPlus(cancel, request, out)
+		status = f.list(cancel, request, nodes, out)
 	}
-	if status.Ok() && request.Offset > 0 && goesOn(request, out) {
-		f.begin(request, out.Offset, buffer)
+	if status.Ok() && request.Offset > 0 && goesOn(request, nodes, out) {
+		f.begin(request, nodes, out.Offset, buffer)
 	}
 	return status
 }
 
-func (f *plusFS) ReadDir(cancel <-chan struct{}, request *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	r, _ := f.take(request.Fh)
-	f.forget(r)
+// list makes the reply to a request.
+func (f *listFS) list(cancel <-chan struct{}, request *fuse.ReadIn, nodes bool, out *fuse.DirEntryList) fuse.Status {
+	if nodes {
+		return f.RawFileSystem.ReadDirPlus(cancel, request, out)
+	}
 	return f.RawFileSystem.ReadDir(cancel, request, out)
 }
 
-func (f *plusFS) ReleaseDir(request *fuse.ReleaseIn) {
+func (f *listFS) ReleaseDir(request *fuse.ReleaseIn) {
 	r, _ := f.take(request.Fh)
 	f.forget(r)
 	f.RawFileSystem.ReleaseDir(request)
 }
 
-// goesOn says whether a reply is full, and the kernel may keep its first entry for a second or more.
-func goesOn(request *fuse.ReadIn, out *fuse.DirEntryList) bool {
+// goesOn says whether a reply is full, and the kernel may keep the first of its nodes for a second or
+// more.
+func goesOn(request *fuse.ReadIn, nodes bool, out *fuse.DirEntryList) bool {
 	const valid = 16 // the offset of entry_valid in struct fuse_entry_out, in seconds
 	b := out.Bytes()
-	return len(b) > room(request)/2 && binary.NativeEndian.Uint64(b[valid:]) > 0
+	return len(b) > room(request)/2 && (!nodes || binary.NativeEndian.Uint64(b[valid:]) > 0)
 }
 
 // take gives the reply of a listing that asks for more, or is closed, and a buffer that is free now.
 // Either may be nil. It waits until the reply is there, for which nothing but memory is needed.
-func (f *plusFS) take(handle uint64) (r *aheadReply, buffer []byte) {
+func (f *listFS) take(handle uint64) (r *aheadReply, buffer []byte) {
 	f.mu.Lock()
 	if f.reply != nil && f.reply.request.Fh == handle {
 		r, f.reply = f.reply, nil
@@ -124,7 +139,7 @@ func (f *plusFS) take(handle uint64) (r *aheadReply, buffer []byte) {
 }
 
 // begin makes the reply after that to a request, unless another listing has a fresh one.
-func (f *plusFS) begin(request *fuse.ReadIn, offset uint64, buffer []byte) {
+func (f *listFS) begin(request *fuse.ReadIn, nodes bool, offset uint64, buffer []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old := f.reply
@@ -134,19 +149,19 @@ func (f *plusFS) begin(request *fuse.ReadIn, offset uint64, buffer []byte) {
 	if len(buffer) != room(request) {
 		buffer = make([]byte, room(request))
 	}
-	r := &aheadReply{request: *request, buffer: buffer, begun: now(), done: make(chan struct{}), status: fuse.EIO}
+	r := &aheadReply{request: *request, nodes: nodes, buffer: buffer, begun: now(), done: make(chan struct{}), status: fuse.EIO}
 	r.request.Offset = offset
 	r.entries = *fuse.NewDirEntryList(buffer, offset)
 	f.reply = r
 	f.kernel.notify(func() {
 		defer close(r.done)
 		f.forget(old)
-		r.status = f.RawFileSystem.ReadDirPlus(f.kernel.life.Done(), &r.request, &r.entries)
+		r.status = f.list(f.kernel.life.Done(), &r.request, nodes, &r.entries)
 	})
 }
 
 // drop drops the reply, because what it says may be old.
-func (f *plusFS) drop() {
+func (f *listFS) drop() {
 	f.mu.Lock()
 	r := f.reply
 	f.reply = nil
@@ -155,11 +170,14 @@ func (f *plusFS) drop() {
 }
 
 // forget forgets the nodes of a reply that isn't used; nil: there is none.
-func (f *plusFS) forget(r *aheadReply) {
+func (f *listFS) forget(r *aheadReply) {
 	if r == nil {
 		return
 	}
 	<-r.done
+	if !r.nodes {
+		return
+	}
 	_, nodes, err := fuse.ParseDirLookupEntries(r.entries.Bytes())
 	if err != nil { // go-fuse wrote them
 		panic(err)
