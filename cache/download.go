@@ -164,7 +164,7 @@ func (s *Store) ingest(w Want) *ingest.Ingest {
 	return ingest.New(
 		ingest.Blob{Digest: w.Digest, Size: w.Size, Fetch: ingest.Fetch(w.Fetch), Part: ingest.Fetch(w.Part), Doubt: w.Doubt},
 		ingest.Options{
-			Parts: s.parts, Write: s.write, Arrived: &s.came, Catch: s.catch, Log: s.log,
+			Parts: s.parts, Write: s.write, Arrived: &s.came, Coming: &s.coming, Catch: s.catch, Log: s.log,
 			Emptied: func() { step("begun anew") },
 		})
 }

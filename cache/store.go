@@ -63,6 +63,7 @@ type Store struct {
 	work     sync.WaitGroup        // downloads, makings and the scan
 	scans    chan struct{}         // asks for a scan
 	came     atomic.Int64          // bytes of all downloads
+	coming   atomic.Int64          // blobs that are on their way
 	noLocks  atomic.Pointer[error] // why locks keep no other process out; nil: they do
 	much     chan struct{}         // asks for one soon
 	sentinel *sentinel             // nil where none could be made

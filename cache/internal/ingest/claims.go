@@ -86,8 +86,8 @@ func (a *Attempt) room(c *claim, end int64) (n int64, last bool) {
 	return c.len(), c.to == a.size
 }
 
-// came takes note of bytes that were claimed.
-func (a *Attempt) came(c *claim, n int) {
+// came takes note of bytes that were claimed, and that may be hashed already.
+func (a *Attempt) came(c *claim, n int, hashed bool) {
 	a.in.done.Add(int64(n))
 	a.in.o.Arrived.Add(int64(n))
 	a.first()
@@ -95,6 +95,9 @@ func (a *Attempt) came(c *claim, n int) {
 	defer a.mu.Unlock()
 	c.from += int64(n)
 	a.in.changed.tell()
+	if front := a.front(); !hashed || front > c.from || front == a.size {
+		a.hash.behind.tell()
+	}
 }
 
 // ends says whether a claim's body may end now. Where the size isn't known, it is now.
@@ -104,6 +107,7 @@ func (a *Attempt) ends(c *claim) bool {
 	if a.size < 0 {
 		a.size, a.gaps, c.to = c.from, nil, c.from
 		a.in.changed.tell()
+		a.hash.behind.tell()
 	}
 	return c.len() == 0
 }

@@ -9,8 +9,9 @@
 // connection turns out to hold a large blob up: parts.go has the rules. A fetch that reaches a part
 // that the origin hasn't answered yet takes it over; one that reaches a part that comes is cut off.
 // So an origin that refuses parts, or has no time for them, sends nothing twice. The hash runs
-// behind the front and reads the file, so that bytes may come in any order. What an earlier ingest
-// left is known by where the file has no holes; no record is kept.
+// behind the front and reads the file, so that bytes may come in any order; where many blobs come at
+// once, each fetch hashes what it brings (hasher.go). What an earlier ingest left is known by where
+// the file has no holes; no record is kept.
 //
 // A blob that doesn't match is fetched once more from the start, by one connection, where
 // the fault may be what was left, how the parts were put together, or the origin.
@@ -19,7 +20,7 @@
 //
 // Attempt.mu guards the gaps and the claims. The locks of signal, gate and meter are taken inside
 // it or alone. Nothing is waited for under any of them, and no function of the caller is
-// called under them.
+// called under them. hasher.mu is held while the file is read and hashed; fetches only try it.
 package ingest
 
 import (
@@ -29,6 +30,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -62,6 +64,7 @@ type Options struct {
 	Write   func(f *os.File, b []byte, offset int64) error // writes to the file; nil: WriteAt
 	Emptied func()                                         // is told that the file was emptied for another attempt; nil: nobody is
 	Arrived *atomic.Int64                                  // bytes of all ingests that share it, in which helpers see what a line carries; nil: this one's own
+	Coming  *atomic.Int64                                  // blobs that come in all ingests that share it; nil: this one's own
 	Catch   func(do func() error) error                    // runs a goroutine's work and makes an error of its panic; nil: a panic is fatal
 	Log     *slog.Logger                                   // nil: silent
 }
@@ -91,6 +94,9 @@ func New(b Blob, o Options) *Ingest {
 	if o.Arrived == nil {
 		o.Arrived = new(atomic.Int64)
 	}
+	if o.Coming == nil {
+		o.Coming = new(atomic.Int64)
+	}
 	if o.Catch == nil {
 		o.Catch = func(do func() error) error { return do() }
 	}
@@ -99,6 +105,9 @@ func New(b Blob, o Options) *Ingest {
 	}
 	return &Ingest{blob: b, o: o}
 }
+
+// busy says whether the blobs that come keep all processors busy.
+func (in *Ingest) busy() bool { return in.o.Coming.Load() >= int64(max(2, runtime.GOMAXPROCS(0))) }
 
 // Done is how many bytes are in the file.
 func (in *Ingest) Done() int64 { return in.done.Load() }
