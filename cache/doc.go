@@ -5,8 +5,8 @@
 //
 // A Store is a cache directory. A Want is a blob that someone needs, and how to
 // fetch it. A File is an open blob. A Stream is one that is read while it comes. A
-// View is bytes of a File where the system has them in memory; a window is the memory (mmap). A
-// Pointer is what a name was last seen to point at. A making is the work by which a blob is made
+// View is bytes of a File that the system has in memory. A window is a mapped MiB of a File, of which
+// views are parts. A Pointer is what a name was last seen to point at. A making is the work by which a blob is made
 // from another one, on this machine, as a layer is unpacked. An Index is a small file that is kept
 // for a blob and says what is in it.
 //
@@ -27,7 +27,8 @@
 //
 // A blob comes by one fetch, or, where one connection holds a large one up, in parts by
 // several, into one partial file. It is hashed beside that, behind the first byte that
-// hasn't come. What is missing is where the file has holes, so that nobody has to keep a
+// hasn't come; where many blobs come at once, each fetch hashes the bytes that it has just written. What
+// is missing is where the file has holes, so that nobody has to keep a
 // record: whoever wants the blob after a crash fetches what is missing and hashes all of
 // it. If the whole doesn't match then, it is fetched once more from the start, by one
 // connection, as the fault may be the part that was left, or how it was put together.
@@ -88,6 +89,12 @@
 // says nothing of the others. Then the program gets EIO at each open, until something else reads
 // the blob: a check, 'ocifs cache verify', or a reader that doesn't pass through. Store.Reads
 // says when that is the case, so that reads needn't pass through any more.
+//
+// A reader of this process is handed a View where the pages are in memory, and the system copies from
+// there to the program: a buffer between would cost a copy more. Only what the system has in memory
+// is mapped, and is asked for again at each view. So ReadAt meets the errors of the disk. A store has
+// 16 windows at most, one for each file that was read lately. A window goes with its file, after the
+// last of its views.
 //
 // A damaged blob is fetched again by whoever wants it; a disk that damages a blob again and
 // again isn't given it any more for a while.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,9 +20,10 @@ const (
 	leastView = 64 << 10
 )
 
-// View is bytes of a blob, where the system has them in memory. The program hands them to the system
-// and never looks at them itself: a page may be gone, and if the disk can't read it any more, a look
-// at it is SIGBUS, where the system gets EFAULT.
+// View is bytes of a blob that the system has in memory. The program hands them to the system and
+// never looks at them itself: a page may leave the memory before Release. If the disk can't read it
+// then, or another process has truncated the file, a look at the page is SIGBUS. The system gets
+// EFAULT in that place, and the reader gets EIO.
 type View struct {
 	bytes  []byte
 	window *window
@@ -30,16 +32,21 @@ type View struct {
 // Bytes gives the bytes. They are valid until Release.
 func (v *View) Bytes() []byte { return v.bytes }
 
-// Release ends the view.
+// Release ends the view. It is called once.
 func (v *View) Release() { v.window.of.store.windows.release(v.window) }
 
 // View gives n bytes of the blob at an offset, or those up to its end, without a copy of them. nil:
 // ReadAt reads them. A view is of 64 KiB at least, and of pages that the system has in memory. The first
-// one in each MiB of a blob begins where the MiB does, as it is with a reader who reads in order.
+// view in each MiB of a blob begins where the MiB does: a reader who reads in order gets views, and
+// others rarely do.
 func (f *File) View(n int, off int64) *View {
 	s, ws := f.s, &f.s.store.windows
 	n = int(min(int64(n), s.size-off))
 	if n < leastView || s.lost.Load() != nil || ws.refused.Load() {
+		return nil
+	}
+	// The pages of a window may have left the memory since it was mapped. To ask takes 0.2 µs.
+	if !ws.resident(s.f, off, int64(n)) {
 		return nil
 	}
 	w := ws.find(s, off, n)
@@ -52,20 +59,29 @@ func (f *File) View(n int, off int64) *View {
 	return &View{w.mem[off-w.at:][:n], w}
 }
 
-// window is a part of a cache file: the pages themselves that the system has of it (mmap).
+// window is a part of a cache file, mapped: mem is the pages themselves that the system has of it.
 type window struct {
 	of   *shared
-	at   int64 // the offset in the file
-	mem  []byte
-	refs int // counts the views, and one while the window is recent; windows.mu guards it
+	at   int64  // the offset in the file, in bytes
+	mem  []byte // unmapped when refs is 0
+	refs int    // counts the views, and one while the window is recent; guarded by windows.mu
 }
 
 // windows are the windows of a store. The zero value is ready.
 type windows struct {
-	refused atomic.Bool // the system can't make any
+	refused atomic.Bool // the system can't tell which pages are in memory, so there are no windows
 
 	mu     sync.Mutex // guards recent, and the refs of all windows; a leaf
 	recent []*window  // the last window of each file that was read lately; the latest first
+}
+
+// resident says whether the system has all pages of a part of a file in memory.
+func (ws *windows) resident(f *os.File, at, n int64) bool {
+	there, err := resident(f, at, n)
+	if err != nil {
+		ws.refused.Store(true)
+	}
+	return there && err == nil
 }
 
 // find gives a recent window that has n bytes at an offset, and counts a view of it. nil: there is
@@ -88,10 +104,7 @@ func (ws *windows) find(s *shared, off int64, n int) *window {
 // the disk here, and nothing is mapped that the disk may fail to read.
 func (ws *windows) bring(s *shared, at int64) *window {
 	n := min(windowSize, s.size-at)
-	if there, err := resident(s.f, at, n); !there {
-		if err != nil {
-			ws.refused.Store(true)
-		}
+	if !ws.resident(s.f, at, n) {
 		return nil
 	}
 	mem, err := unix.Mmap(int(s.f.Fd()), at, int(n), unix.PROT_READ, unix.MAP_SHARED)
@@ -117,7 +130,7 @@ func (ws *windows) bring(s *shared, at int64) *window {
 	return w
 }
 
-// drop has windows be recent no more.
+// drop takes windows out of the recent ones.
 func (ws *windows) drop(which func(*window) bool) {
 	var dropped []*window
 	ws.mu.Lock()
@@ -134,7 +147,7 @@ func (ws *windows) drop(which func(*window) bool) {
 	}
 }
 
-// release counts one less for a window. The last one unmaps it.
+// release counts one reference less of a window, and unmaps it with the last one.
 func (ws *windows) release(w *window) {
 	ws.mu.Lock()
 	w.refs--

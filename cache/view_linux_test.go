@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ocifs/ocifs/fs/failingdisk"
 )
 
@@ -116,5 +118,46 @@ func TestNoViewIsGivenOfWhatTheDiskHasToRead(t *testing.T) {
 	disk.FailReads(f.Digest())
 	if v := f.View(leastView, 0); v != nil {
 		t.Error("a view")
+	}
+}
+
+// Pages of a window that left the memory are read by ReadAt too.
+func TestNoViewIsGivenOfPagesThatLeftTheMemory(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	src := &source{b: content(1, windowSize)}
+	f := get(t, s, src.want())
+	v := f.View(leastView, 0)
+	if v == nil {
+		t.Fatal("no view")
+	}
+	defer v.Release()
+	if err := unix.Madvise(v.window.mem, unix.MADV_DONTNEED); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := resident(f.s.f, 0, windowSize); there || err != nil {
+		t.Skipf("the file system keeps its pages: %v", err) // tmpfs
+	}
+	if v := f.View(leastView, leastView); v != nil {
+		t.Error("a view")
+	}
+}
+
+// A reader whose offsets aren't those of pages is given views too.
+func TestAViewBeginsAnywhereInAWindow(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	src := &source{b: content(1, windowSize)}
+	f := get(t, s, src.want())
+	for _, off := range []int64{0, 1, leastView + 4095, windowSize - leastView - 1} {
+		v := f.View(leastView, off)
+		if v == nil {
+			t.Fatalf("no view at %d", off)
+		}
+		if !bytes.Equal(v.Bytes(), src.b[off:off+leastView]) {
+			t.Errorf("other bytes at %d", off)
+		}
+		v.Release()
 	}
 }
