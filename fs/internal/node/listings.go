@@ -26,9 +26,6 @@ type listFS struct {
 
 	mu    sync.Mutex  // guards the fields below; not held while a reply is made or forgotten
 	reply *aheadReply // nil: none
-	// sent is the last reply that was used; nil: none. go-fuse writes it to the kernel after its
-	// request has returned, so the buffer is free when the same listing asks for more.
-	sent *aheadReply
 }
 
 // Sizes of a reply, in bytes, at most. ls has a buffer of 1 MiB, for 6241 entries with their nodes
@@ -53,11 +50,12 @@ func room(request *fuse.ReadIn) int {
 // arrival how long it may keep an entry. ls -l asks for the next reply within 50 ms.
 const aheadFresh = time.Second
 
-// aheadReply is the reply to a request that the kernel is expected to make.
+// aheadReply is the reply to a request that the kernel is expected to make. Its buffer is never used
+// again: go-fuse writes it to the kernel after the request has returned, and tells nobody when it is
+// done with it.
 type aheadReply struct {
 	request fuse.ReadIn
 	nodes   bool          // the request is for entries with their nodes
-	buffer  []byte        // of the entries
 	begun   time.Duration // when its making began, as now gives it
 	done    chan struct{} // closed when entries and status are there
 	entries fuse.DirEntryList
@@ -82,19 +80,15 @@ func (f *listFS) ReadDirPlus(cancel <-chan struct{}, request *fuse.ReadIn, out *
 
 // read gives the reply to a request for entries, with their nodes or without.
 func (f *listFS) read(cancel <-chan struct{}, request *fuse.ReadIn, nodes bool, out *fuse.DirEntryList) (status fuse.Status) {
-	r, buffer := f.take(request.Fh)
-	if r != nil && r.answers(request, nodes) {
+	if r := f.take(request.Fh); r != nil && r.answers(request, nodes) {
 		*out, status = r.entries, r.status
-		f.mu.Lock()
-		f.sent = r
-		f.mu.Unlock()
 	} else {
 		f.forget(r)
 		*out = *fuse.NewDirEntryList(out.Bytes()[:room(request)], request.Offset)
 		status = f.list(cancel, request, nodes, out)
 	}
 	if status.Ok() && request.Offset > 0 && goesOn(request, nodes, out) {
-		f.begin(request, nodes, out.Offset, buffer)
+		f.begin(request, nodes, out.Offset)
 	}
 	return status
 }
@@ -108,8 +102,7 @@ func (f *listFS) list(cancel <-chan struct{}, request *fuse.ReadIn, nodes bool, 
 }
 
 func (f *listFS) ReleaseDir(request *fuse.ReleaseIn) {
-	r, _ := f.take(request.Fh)
-	f.forget(r)
+	f.forget(f.take(request.Fh))
 	f.RawFileSystem.ReleaseDir(request)
 }
 
@@ -121,37 +114,31 @@ func goesOn(request *fuse.ReadIn, nodes bool, out *fuse.DirEntryList) bool {
 	return len(b) > room(request)/2 && (!nodes || binary.NativeEndian.Uint64(b[valid:]) > 0)
 }
 
-// take gives the reply of a listing that asks for more, or is closed, and a buffer that is free now.
-// Either may be nil. It waits until the reply is there, for which nothing but memory is needed.
-func (f *listFS) take(handle uint64) (r *aheadReply, buffer []byte) {
+// take gives the reply of a listing that asks for more, or is closed; nil: there is none. It waits
+// until the reply is there, for which nothing but memory is needed.
+func (f *listFS) take(handle uint64) (r *aheadReply) {
 	f.mu.Lock()
 	if f.reply != nil && f.reply.request.Fh == handle {
 		r, f.reply = f.reply, nil
-	}
-	if f.sent != nil && f.sent.request.Fh == handle {
-		buffer, f.sent = f.sent.buffer, nil
 	}
 	f.mu.Unlock()
 	if r != nil {
 		<-r.done
 	}
-	return r, buffer
+	return r
 }
 
 // begin makes the reply after that to a request, unless another listing has a fresh one.
-func (f *listFS) begin(request *fuse.ReadIn, nodes bool, offset uint64, buffer []byte) {
+func (f *listFS) begin(request *fuse.ReadIn, nodes bool, offset uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old := f.reply
 	if old != nil && old.fresh() || f.kernel.life.Err() != nil {
 		return
 	}
-	if len(buffer) != room(request) {
-		buffer = make([]byte, room(request))
-	}
-	r := &aheadReply{request: *request, nodes: nodes, buffer: buffer, begun: now(), done: make(chan struct{}), status: fuse.EIO}
+	r := &aheadReply{request: *request, nodes: nodes, begun: now(), done: make(chan struct{}), status: fuse.EIO}
 	r.request.Offset = offset
-	r.entries = *fuse.NewDirEntryList(buffer, offset)
+	r.entries = *fuse.NewDirEntryList(make([]byte, room(request)), offset)
 	f.reply = r
 	f.kernel.notify(func() {
 		defer close(r.done)

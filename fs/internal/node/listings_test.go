@@ -313,3 +313,25 @@ func TestOneListingHasAReplyAhead(t *testing.T) {
 		r.forgetsAll()
 	})
 }
+
+// go-fuse may still look at the bytes of a reply when the kernel, which has them, asks for more. So
+// they stay what they are.
+func TestAReplyStaysWhatItIs(t *testing.T) {
+	r := reads(t, 3000, time.Hour)
+	h, next := r.reachesAhead()
+	var replies, copies [][]byte
+	for range 4 {
+		out := fuse.NewDirEntryList(make([]byte, firstReply), next)
+		if s := r.raw.ReadDir(nil, r.request(h, next, firstReply), out); !s.Ok() {
+			t.Fatal(s)
+		}
+		replies, copies = append(replies, out.Bytes()), append(copies, slices.Clone(out.Bytes()))
+		next = out.Offset
+	}
+	r.close(h) // it waits for the reply that is being made
+	for i := range replies {
+		if !slices.Equal(replies[i], copies[i]) {
+			t.Errorf("reply %d is another now", i)
+		}
+	}
+}
