@@ -132,7 +132,7 @@ func (c *blobContent) ReadAt(ctx context.Context, by caller.Caller, p []byte, of
 		func(f *cache.File) (int, error) { return f.ReadAt(p, off) })
 }
 
-// View gives bytes of a blob that is there, where the system has them in memory.
+// View gives bytes of a blob that was read before, where the system has them in memory.
 func (c *blobContent) View(n int, off int64) node.View {
 	if f := c.file.present(); f != nil {
 		if v := f.View(n, off); v != nil {

@@ -124,7 +124,7 @@ type dirHandle struct {
 	entry  fuse.DirEntry
 	last   Child // the child that was made last; the zero value: none was
 	attr   Attr  // the attributes of last
-	looked bool  // the name that was given last was looked up: the reply brings nodes
+	looked bool  // the name that was given last was looked up, because the reply brings nodes
 }
 
 var (

@@ -25,6 +25,15 @@
 // fileNode. Pages stay in the kernel's cache from one open to the next if they are of the same
 // bytes; see Way.Pages.
 //
+// Bytes of a cached blob that are in memory go to the kernel without a copy; see View.
+//
+// # How directories are listed
+//
+// A listing is made when its directory is opened, and is given in replies of some hundred entries
+// each. While a program works on one reply, the next one is made, without being asked for; see
+// listFS. A reply that is made ahead may never be sent, and its nodes are forgotten then. Outdate
+// drops it before the kernel is told that something changed.
+//
 // # What the kernel holds
 //
 // Each name that was looked up has a node until the kernel forgets it. By itself, the kernel

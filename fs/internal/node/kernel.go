@@ -51,13 +51,13 @@ type Kernel struct {
 	panics   atomic.Int64
 	through  atomic.Bool // the kernel reads cache files by itself
 	pruner   pruner
-	listings listFS
+	listings listFS // between go-fuse's file system and the kernel
 	// operations counts the requests of the kernel.
 	operations *operations
 
-	life    context.Context // ends with Close
-	end     context.CancelFunc
-	telling sync.WaitGroup // counts the goroutines that notify the kernel
+	life context.Context // ends with Close
+	end  context.CancelFunc
+	work sync.WaitGroup // counts the goroutines of launch
 
 	mu  sync.Mutex  // guards top
 	top *gofs.Inode // the mountpoint; nil: not mounted yet
@@ -98,12 +98,12 @@ func (k *Kernel) PassesThrough() bool { return k.through.Load() }
 func (k *Kernel) Nodes() int64 { return k.pruner.count.Load() }
 
 // Close ends the work for the kernel. It waits until ctx ends for the goroutines that notify the
-// kernel. The kernel lets them go when the lookups for which they wait can end.
+// kernel or make replies ahead. The kernel lets them go when the lookups for which they wait can end.
 func (k *Kernel) Close(ctx context.Context) {
 	k.end()
 	done := make(chan struct{})
 	go func() {
-		k.telling.Wait()
+		k.work.Wait()
 		close(done)
 	}()
 	select {
@@ -112,9 +112,9 @@ func (k *Kernel) Close(ctx context.Context) {
 	}
 }
 
-// notify calls do in a goroutine that may notify the kernel.
-func (k *Kernel) notify(do func()) {
-	k.telling.Go(func() { k.Caught(do) })
+// launch calls do in a goroutine of the Kernel, for which Close waits. do may wait for the kernel.
+func (k *Kernel) launch(do func()) {
+	k.work.Go(func() { k.Caught(do) })
 }
 
 // Caught calls do. A panic of do is told like that of a request, and goes no further.

@@ -15,30 +15,34 @@ import (
 // alone needs no nodes.
 //
 // A program such as ls reads a reply, and then works on its entries. listFS makes the next reply
-// meanwhile: otherwise either this process or the program is idle. It holds one reply, of one
-// listing, so that it takes no more memory where many programs list. It makes none with the nodes of
-// a directory whose names the kernel mustn't keep: they may mean something else a moment later, and
-// to look one up may send a request. The kernel has no nodes of a reply that it doesn't get, so
-// listFS forgets those in its place.
+// meanwhile: otherwise either this process or the program is idle. The kernel asks by offsets, so
+// listFS knows what it asks for next. It holds one reply, of one listing, so that it takes no more
+// memory where many programs list.
+//
+// No reply with nodes is made ahead of a directory whose names the kernel mustn't keep. Such a name
+// may mean something else a moment later, and to look it up may send a request.
+//
+// The kernel counts how often it got each node, and forgets as many. It never got the nodes of a
+// reply that isn't sent, so listFS forgets those in its place, once for each entry.
 type listFS struct {
 	fuse.RawFileSystem
 	kernel *Kernel
 
-	mu    sync.Mutex  // guards the fields below; not held while a reply is made or forgotten
-	reply *aheadReply // nil: none
+	mu    sync.Mutex  // guards the fields below; a leaf: not held while a reply is made or forgotten
+	reply *aheadReply // the reply that is made ahead; nil: none
 }
 
 // Sizes of a reply, in bytes, at most. ls has a buffer of 1 MiB, for 6241 entries with their nodes
 // (coreutils 9.1).
 const (
-	// firstReply has room for some 200 entries with their nodes, as the buffer of most programs
-	// has. With nodes of 6241 entries, which nobody used, ls of 100,000 tags took a sixth longer.
+	// firstReply has room for some 200 entries with their nodes. So has the buffer of most programs.
+	// ls of 100,000 tags took a sixth longer with the nodes of 6241 entries, which nobody used.
 	firstReply = 32 << 10
 	// laterReply has room for some 1500. Larger ones take as long, and more memory.
 	laterReply = 256 << 10
 )
 
-// room gives the size of the reply to a request at most.
+// room gives how many bytes the reply to a request may have.
 func room(request *fuse.ReadIn) int {
 	if request.Offset == 0 {
 		return min(int(request.Size), firstReply)
@@ -46,8 +50,9 @@ func room(request *fuse.ReadIn) int {
 	return min(int(request.Size), laterReply)
 }
 
-// aheadFresh is how long a reply may be used after its making began. The kernel counts from its
-// arrival how long it may keep an entry. ls -l asks for the next reply within 50 ms.
+// aheadFresh is how long a reply may be used after its making began. The kernel counts from the
+// reply's arrival how long it may keep an entry, and so keeps it for longer by as much. ls -l asks
+// for the next reply within 50 ms.
 const aheadFresh = time.Second
 
 // aheadReply is the reply to a request that the kernel is expected to make. Its buffer is never used
@@ -57,17 +62,17 @@ type aheadReply struct {
 	request fuse.ReadIn
 	nodes   bool          // the request is for entries with their nodes
 	begun   time.Duration // when its making began, as now gives it
-	done    chan struct{} // closed when entries and status are there
+	done    chan struct{} // closed when entries and status are there, and don't change any more
 	entries fuse.DirEntryList
-	status  fuse.Status
+	status  fuse.Status // EIO if its making panicked
 }
 
 // fresh says whether the reply may be used.
 func (r *aheadReply) fresh() bool { return now()-r.begun < aheadFresh }
 
-// answers says whether the reply can be used for a request.
+// answers says whether the reply can be used for a request of the same handle.
 func (r *aheadReply) answers(request *fuse.ReadIn, nodes bool) bool {
-	return r.request.Offset == request.Offset && r.request.Size == request.Size && r.nodes == nodes && r.status.Ok() && r.fresh()
+	return r.request.Offset == request.Offset && r.request.Size == request.Size && r.nodes == nodes && r.fresh()
 }
 
 func (f *listFS) ReadDir(cancel <-chan struct{}, request *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
@@ -80,9 +85,15 @@ func (f *listFS) ReadDirPlus(cancel <-chan struct{}, request *fuse.ReadIn, out *
 
 // read gives the reply to a request for entries, with their nodes or without.
 func (f *listFS) read(cancel <-chan struct{}, request *fuse.ReadIn, nodes bool, out *fuse.DirEntryList) (status fuse.Status) {
-	if r := f.take(request.Fh); r != nil && r.answers(request, nodes) {
+	r := f.take(request.Fh)
+	switch {
+	case r != nil && r.answers(request, nodes) && r.status.Ok():
 		*out, status = r.entries, r.status
-	} else {
+	case r != nil && r.answers(request, nodes):
+		// The failure was reported. To make the reply again may leave out the name that panicked.
+		f.forget(r)
+		return r.status
+	default:
 		f.forget(r)
 		*out = *fuse.NewDirEntryList(out.Bytes()[:room(request)], request.Offset)
 		status = f.list(cancel, request, nodes, out)
@@ -114,8 +125,8 @@ func goesOn(request *fuse.ReadIn, nodes bool, out *fuse.DirEntryList) bool {
 	return len(b) > room(request)/2 && (!nodes || binary.NativeEndian.Uint64(b[valid:]) > 0)
 }
 
-// take gives the reply of a listing that asks for more, or is closed; nil: there is none. It waits
-// until the reply is there, for which nothing but memory is needed.
+// take takes the reply of a listing that asks for more or is closed; nil: there is none. It waits
+// until the reply is made, which waits for no network: the listing is there.
 func (f *listFS) take(handle uint64) (r *aheadReply) {
 	f.mu.Lock()
 	if f.reply != nil && f.reply.request.Fh == handle {
@@ -140,14 +151,14 @@ func (f *listFS) begin(request *fuse.ReadIn, nodes bool, offset uint64) {
 	r.request.Offset = offset
 	r.entries = *fuse.NewDirEntryList(make([]byte, room(request)), offset)
 	f.reply = r
-	f.kernel.notify(func() {
+	f.kernel.launch(func() {
 		defer close(r.done)
 		f.forget(old)
 		r.status = f.list(f.kernel.life.Done(), &r.request, nodes, &r.entries)
 	})
 }
 
-// drop drops the reply, because what it says may be old.
+// drop drops the reply, because it may be outdated.
 func (f *listFS) drop() {
 	f.mu.Lock()
 	r := f.reply
@@ -156,7 +167,8 @@ func (f *listFS) drop() {
 	f.forget(r)
 }
 
-// forget forgets the nodes of a reply that isn't used; nil: there is none.
+// forget forgets the nodes of a reply that is never sent; nil: there is none. It waits until the reply
+// is made.
 func (f *listFS) forget(r *aheadReply) {
 	if r == nil {
 		return

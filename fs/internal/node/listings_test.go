@@ -18,11 +18,16 @@ type longDir struct {
 	names []string
 	ttl   time.Duration // how long each name means the same
 	made  atomic.Int64  // how many children were made
+	// panics is a name whose child can't be made; "": none.
+	panics string
 }
 
 func (d *longDir) List(context.Context) (Listing, error) {
 	return Listing{Names: d.names, Child: func(name string) Child {
 		d.made.Add(1)
+		if name == d.panics {
+			panic(name)
+		}
 		return Child{name, lightLink(name), d.ttl}
 	}}, nil
 }
@@ -207,7 +212,7 @@ func TestTheNextReplyIsMadeAhead(t *testing.T) {
 	})
 }
 
-// So is a reply that names alone are wanted of.
+// A reply of names alone is made ahead too.
 func TestTheNextNamesAreMadeAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := reads(t, 2000, time.Hour)
@@ -264,6 +269,27 @@ func TestAReplyAheadIsDropped(t *testing.T) {
 			r.forgetsAll()
 		})
 	}
+}
+
+// A panic while a reply is made ahead is that of the request for it: the program gets EIO, and the
+// nodes that were made are forgotten.
+func TestAPanicAheadIsThatOfTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := reads(t, 2000, time.Hour)
+		r.dir.panics = "name-0500"
+		h, next := r.reachesAhead()
+		synctest.Wait()
+		out := fuse.NewDirEntryList(make([]byte, aheadSize), next)
+		if s := r.raw.ReadDirPlus(nil, r.request(h, next, aheadSize), out); s != fuse.EIO || len(out.Bytes()) > 0 {
+			t.Errorf("%v, and %d bytes; want EIO", s, len(out.Bytes()))
+		}
+		if n := r.k.Panics(); n != 1 {
+			t.Errorf("%d panics are counted, want 1", n)
+		}
+		r.holds("after the panic")
+		r.close(h)
+		r.forgetsAll()
+	})
 }
 
 // Nothing is made ahead where the kernel mustn't keep the names, and where the listing is at its end.

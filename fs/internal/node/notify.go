@@ -20,7 +20,7 @@ type Stale struct {
 // wait for done with a time limit, or not at all.
 func (k *Kernel) Outdate(stale []Stale) (done <-chan struct{}) {
 	told := make(chan struct{})
-	k.notify(func() {
+	k.launch(func() {
 		defer close(told)
 		k.listings.drop()
 		for _, s := range stale {

@@ -120,7 +120,7 @@ func (p *pruner) add(n *base) {
 func (p *pruner) start() {
 	if p.count.Load() > p.limit() && !p.running {
 		p.running = true
-		p.kernel.notify(p.prune)
+		p.kernel.launch(p.prune)
 	}
 }
 
@@ -351,7 +351,7 @@ func (k *Kernel) dropMissing(names []missingName) {
 		return
 	}
 	done := make(chan struct{})
-	k.notify(func() {
+	k.launch(func() {
 		defer close(done)
 		for _, m := range names {
 			_ = m.dir.NotifyEntry(m.name)
