@@ -72,8 +72,8 @@ func TestAPartWaitsForNoPlace(t *testing.T) {
 	b.Close()
 }
 
-// Parts are for where one connection is slow: each has another one. HTTP/2 would send them all by
-// one.
+// Each part of a blob has a connection of its own, because parts are for where one connection is slow.
+// HTTP/2 would send them all by one.
 //
 // Behaviour: transport.share
 func TestEachPartHasAConnection(t *testing.T) {

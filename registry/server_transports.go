@@ -27,7 +27,7 @@ type serverTransports struct {
 
 // transports have the connections of one TLS setting. Blobs have connections of their own, so
 // that nothing else waits behind them; over HTTP/2 too. Parts of a blob are asked for where one
-// connection is what is slow, and HTTP/2 sends them all by one. So HTTP/1 is spoken for them.
+// connection is slow. HTTP/2 would send them all by one connection, so HTTP/1 is spoken for them.
 type transports struct {
 	meta, bulk *http.Transport
 	part       *http.Transport // speaks HTTP/1 only

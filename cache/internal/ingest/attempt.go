@@ -193,8 +193,8 @@ func (a *Attempt) bring(ctx context.Context, c *claim, fetch Fetch, length, end 
 	}
 }
 
-// follow hashes what has come, in order, until all has. It reads the file, whose pages are in
-// memory.
+// follow hashes the bytes that have come and that no fetch handed over, until all are hashed. It reads
+// the file, whose pages are in memory.
 func (a *Attempt) follow(ctx context.Context) error {
 	for {
 		moved := a.hash.behind.next()

@@ -5,8 +5,8 @@ import "math"
 // claim is bytes that one fetch is to bring. Attempt.mu guards what changes of it.
 type claim struct {
 	span          // bytes that it hasn't brought yet
-	asked    span // what it was in the beginning; it doesn't change
-	answered bool // the fetch's body is open; before that a fetch that gets there may take it over
+	asked    span // the bytes that were claimed in the beginning; it doesn't change
+	answered bool // the fetch's body is open, so that no other fetch takes the claim over
 }
 
 // take claims the first gap, or as much of it as is claimed at once. Where there is no
@@ -27,10 +27,11 @@ func (a *Attempt) take() (c *claim, others bool) {
 // extend has a claim go on into the gap behind it, if there is one, but not beyond end.
 // mu is held.
 func (a *Attempt) extend(c *claim, end int64) {
+	part := a.part()
 	for _, g := range a.gaps {
 		if g.from == c.to {
-			if end = min(end, g.to); end-g.from > a.part() {
-				end = min(end, (g.from+a.part()+partAlign-1)/partAlign*partAlign)
+			if end = min(end, g.to); end-g.from > part {
+				end = min(end, (g.from+part+partAlign-1)/partAlign*partAlign)
 			}
 			c.to = end
 			a.gaps = a.gaps.without(span{g.from, end})
@@ -39,7 +40,8 @@ func (a *Attempt) extend(c *claim, end int64) {
 	}
 }
 
-// answer takes note that a claim's body is open. It says whether the claim still has bytes.
+// answer notes that a claim's body is open. It says whether the claim still has bytes: another fetch
+// may have taken it over.
 func (a *Attempt) answer(c *claim) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -86,7 +88,8 @@ func (a *Attempt) room(c *claim, end int64) (n int64, last bool) {
 	return c.len(), c.to == a.size
 }
 
-// came takes note of bytes that were claimed, and that may be hashed already.
+// came notes that n bytes of a claim are in the file. If they aren't hashed, or others stand behind
+// them, the follower is woken.
 func (a *Attempt) came(c *claim, n int, hashed bool) {
 	a.in.done.Add(int64(n))
 	a.in.o.Arrived.Add(int64(n))

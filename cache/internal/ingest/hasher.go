@@ -7,23 +7,23 @@ import (
 	"sync"
 )
 
-// hasher hashes the bytes of a blob in order. Bytes come to it in two ways: a fetch hands it those that
-// it has just brought, or a goroutine of its own reads the file behind the front.
+// hasher hashes the bytes of a blob in order. There are two ways: a fetch hands over the bytes that it
+// has just written, or the follower (Attempt.follow) reads them from the file, up to the front.
 //
-// One blob alone comes faster if another processor hashes it. Blobs that come at once keep the
-// processors busy anyway: to read their bytes again, and to wake a goroutine for each piece, takes 11
-// percent of the CPU time then (ten blobs at once on two processors). So a fetch hands its bytes over
-// while as many blobs come as there are processors.
+// One blob alone comes faster if another processor hashes it. Many blobs at once keep the processors
+// busy anyway. To read their bytes again, and to wake a goroutine for each piece, takes 11 percent of
+// the CPU time then (ten blobs at once on two processors). So fetches hand their bytes over while as
+// many blobs come as there are processors.
 type hasher struct {
-	mu sync.Mutex // guards the fields; held while bytes are hashed; a leaf
+	mu sync.Mutex // guards h and at; held while bytes are read and hashed; a leaf
 	h  hash.Hash
-	at int64 // up to where the blob is hashed
+	at int64 // the offset up to which the blob is hashed
 
-	behind signal // the file has bytes that no fetch handed over
+	behind signal // the file may have bytes up to the front that no fetch handed over
 }
 
-// take hashes bytes from an offset on. false: it didn't, as others come before them or are being
-// hashed.
+// take hashes bytes from an offset on, unless other bytes come before them or are being hashed. It
+// says whether it did.
 func (h *hasher) take(b []byte, offset int64) bool {
 	if !h.mu.TryLock() {
 		return false
@@ -37,7 +37,7 @@ func (h *hasher) take(b []byte, offset int64) bool {
 	return true
 }
 
-// catchUp hashes what r has up to an offset, and gives up to where the blob is hashed.
+// catchUp hashes the bytes of r up to an offset. It gives the offset up to which the blob is hashed.
 func (h *hasher) catchUp(ctx context.Context, r io.ReaderAt, to int64) (int64, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -20,7 +20,8 @@
 //
 // Attempt.mu guards the gaps and the claims. The locks of signal, gate and meter are taken inside
 // it or alone. Nothing is waited for under any of them, and no function of the caller is
-// called under them. hasher.mu is held while the file is read and hashed; fetches only try it.
+// called under them. hasher.mu is a leaf. It is held while bytes are read and hashed, so a fetch only
+// tries it.
 package ingest
 
 import (
@@ -106,7 +107,8 @@ func New(b Blob, o Options) *Ingest {
 	return &Ingest{blob: b, o: o}
 }
 
-// busy says whether the blobs that come keep all processors busy.
+// busy says whether the blobs that come keep all processors busy: as many come as there are
+// processors, and two at least.
 func (in *Ingest) busy() bool { return in.o.Coming.Load() >= int64(max(2, runtime.GOMAXPROCS(0))) }
 
 // Done is how many bytes are in the file.

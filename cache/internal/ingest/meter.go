@@ -10,8 +10,8 @@ import (
 type meter struct {
 	mu      sync.Mutex // guards what follows; no other lock is taken under it
 	open    int        // fetches whose bodies are open
-	waiting int        // those of them that wait for bytes
-	until   time.Time  // up to when the sums go
+	waiting int        // fetches whose bodies are open and that wait for bytes
+	until   time.Time  // the sums go up to then; zero: nothing was added yet
 	sums    times
 }
 

@@ -16,8 +16,8 @@ import (
 // them for as long as more of them bring more. So a registry that is near is asked once,
 // and one that is far as often as that pays.
 //
-// A moment is short where much comes, as haste pays most there, and longer where little comes, as
-// that is uneven. The first moment begins with the first byte: a registry that must get the blob
+// A moment is short where much comes, because haste pays most there. It is longer where little comes,
+// because little comes unevenly. The first moment begins with the first byte: a registry that must get the blob
 // from elsewhere isn't faster when it is asked several times. A moment in which nothing comes
 // doesn't count: a far registry sends in bursts in the beginning.
 //
@@ -34,16 +34,20 @@ const (
 	partsFrom = 64 << 20               // bytes that are to come, for parts to be worth their requests
 	enough    = 64 << 20               // bytes a second that one connection brings where no help is needed
 	mostly    = 0.75                   // of a moment that a fetch waits for bytes, where the line is what is slow
-	aWhile    = 500 * time.Millisecond // is left without help
-	moment    = 50 * time.Millisecond  // is how long a rate is measured at least
-	much      = 1 << 20                // bytes that end a moment
-	longest   = 250 * time.Millisecond // is a moment in which less than much comes
-	glance    = 25 * time.Millisecond  // is between two looks at whether a moment is over
-	growth    = 4                      // times as many connections are tried, for
-	paysOff   = 1.5                    // times as many bytes a second at least
-	leastPart = 4 << 20                // bytes of a part
-	mostPart  = 32 << 20               // bytes of a part
-	partAlign = 1 << 20                // so that no block of the disk has bytes of two parts
+	aWhile    = 500 * time.Millisecond // a rest that comes within it is left without help
+
+	// A moment is the time over which rates are measured. It is over when momentBytes came in at
+	// least leastMoment, or after mostMoment.
+	leastMoment = 50 * time.Millisecond
+	momentBytes = 1 << 20
+	mostMoment  = 250 * time.Millisecond
+	glance      = 25 * time.Millisecond // the interval at which a moment is looked at for its end
+
+	growth    = 4        // times as many connections are tried, for
+	paysOff   = 1.5      // times as many bytes a second at least
+	leastPart = 4 << 20  // bytes of a part
+	mostPart  = 32 << 20 // bytes of a part
+	partAlign = 1 << 20  // so that no block of the disk has bytes of two parts
 )
 
 // help has others bring parts, until ctx ends, and waits for them.
@@ -64,8 +68,8 @@ func (a *Attempt) help(ctx context.Context, most int) {
 	defer helpers.Wait()
 	var (
 		last   = a.figures()
-		slow   = 0     // moments on end in which the line was
-		number = 1     // of fetches, the first one counted
+		slow   = 0     // moments on end in which the line was slow
+		number = 1     // fetches that are wanted at once, the first one counted
 		before = 0.    // bytes a second, when number was changed
 		fresh  = false // number was changed before the moment, so that some of it went into connections
 	)
@@ -107,8 +111,8 @@ type rates struct {
 	waited    float64 // how much of their time the fetches waited for bytes; 1 is all of it
 }
 
-// moment waits until a moment is over in which something came, and gives its rates. It began with
-// last, which becomes where the next one begins. It isn't ok where ctx ends first.
+// moment waits for the end of a moment in which something came, and gives its rates. last are the
+// figures at the moment's beginning, and become those at its end. ok is false if ctx ended first.
 func (a *Attempt) moment(ctx context.Context, last *figures) (r rates, ok bool) {
 	tick := time.NewTicker(glance)
 	defer tick.Stop()
@@ -120,7 +124,7 @@ func (a *Attempt) moment(ctx context.Context, last *figures) (r rates, ok bool) 
 		}
 		now := a.figures()
 		took, came := now.at.Sub(last.at), now.came-last.came
-		if took < moment || came < much && took < longest {
+		if took < leastMoment || came < momentBytes && took < mostMoment {
 			continue
 		}
 		r = rates{

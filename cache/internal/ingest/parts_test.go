@@ -98,7 +98,7 @@ func stutter(line func(int)) func(int) {
 	var passed atomic.Int64
 	return func(n int) {
 		if line(n); passed.Add(int64(n))%(1<<20) == 0 {
-			time.Sleep(2 * longest)
+			time.Sleep(2 * mostMoment)
 		}
 	}
 }

@@ -16,7 +16,8 @@ type Plan struct {
 	Server *Server
 	// Bulk sends the request by the connections that are for blobs.
 	Bulk bool
-	// Part, with Bulk, sends the request by a connection that carries nothing else meanwhile.
+	// Part sends the request by a connection that carries nothing else meanwhile. It counts before
+	// Bulk.
 	Part bool
 	// Bare sends the request with no header and no certificate that people configured for a
 	// server, wherever it is led to: whoever wrote its address isn't trusted with them.
