@@ -3,13 +3,10 @@ package cache
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ocifs/ocifs/fs/failingdisk"
 )
 
 // mappings counts the mappings that this process has of files below a directory.
@@ -105,19 +102,6 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 	if n := mappings(t, s.dir); n != 0 {
 		t.Errorf("%d windows are left", n)
-	}
-}
-
-// A file that isn't in memory is read by ReadAt, which meets the errors of the disk.
-func TestNoViewIsGivenOfWhatTheDiskHasToRead(t *testing.T) {
-	disk := failingdisk.Mount(t)
-	s := open(t, filepath.Join(disk.Dir, "cache"), Options{})
-	src := &source{b: content(1, windowSize)}
-	_ = get(t, s, src.want()).Close() // the disk hands out another file by name
-	f := get(t, s, src.want())
-	disk.FailReads(f.Digest())
-	if v := f.View(leastView, 0); v != nil {
-		t.Error("a view")
 	}
 }
 
