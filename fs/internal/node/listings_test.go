@@ -198,7 +198,7 @@ func TestTheNextReplyIsMadeAhead(t *testing.T) {
 		if n := r.k.Nodes(); n <= given || n > 2*given {
 			t.Errorf("there are %d nodes ahead, want some, and at most one reply of them", n-given)
 		}
-		names, next := r.plus(h, next, aheadSize)
+		names, _ := r.plus(h, next, aheadSize)
 		if want := r.dir.names[given : given+int64(len(names))]; len(names) < 100 || !slices.Equal(names, want) {
 			t.Errorf("the reply has %d names: %q", len(names), names)
 		}
