@@ -19,6 +19,19 @@ func mappings(t *testing.T, dir string) int {
 	return strings.Count(string(maps), dir+"/")
 }
 
+// view gives a view of n bytes at an offset, which there must be, of the right bytes of a blob.
+func view(t *testing.T, f *File, n int, off int64, blob []byte) *View {
+	t.Helper()
+	v := f.View(n, off)
+	if v == nil {
+		t.Fatalf("no view at %d", off)
+	}
+	if end := min(off+int64(n), int64(len(blob))); !bytes.Equal(v.Bytes(), blob[off:end]) {
+		t.Errorf("other bytes at %d", off)
+	}
+	return v
+}
+
 // A reader who reads in order is given views, all of the right bytes, but of what is small.
 func TestAReaderInOrderIsGivenViews(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
@@ -26,15 +39,7 @@ func TestAReaderInOrderIsGivenViews(t *testing.T) {
 	f := get(t, s, src.want())
 	const n = 128 << 10
 	for off := 0; off < len(src.b); off += n {
-		end := min(off+n, len(src.b))
-		v := f.View(n, int64(off))
-		if v == nil {
-			t.Fatalf("no view at %d", off)
-		}
-		if !bytes.Equal(v.Bytes(), src.b[off:end]) {
-			t.Errorf("other bytes at %d", off)
-		}
-		v.Release()
+		view(t, f, n, int64(off), src.b).Release()
 		if n := mappings(t, s.dir); n != 1 {
 			t.Errorf("%d windows at %d", n, off)
 		}
@@ -57,10 +62,7 @@ func TestAViewOutlivesItsFile(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	src := &source{b: content(1, windowSize)}
 	f := get(t, s, src.want())
-	v := f.View(leastView, 0)
-	if v == nil {
-		t.Fatal("no view")
-	}
+	v := view(t, f, leastView, 0, src.b)
 	_ = f.Close()
 	if n := mappings(t, s.dir); n != 1 || !bytes.Equal(v.Bytes(), src.b[:leastView]) {
 		t.Errorf("%d windows, or other bytes", n)
@@ -79,14 +81,7 @@ func TestWindowsAreBounded(t *testing.T) {
 	for i := range maxWindows + 3 {
 		src := &source{b: content(byte(i), windowSize)}
 		f := get(t, s, src.want())
-		v := f.View(leastView, 0)
-		if v == nil {
-			t.Fatalf("no view of file %d", i)
-		}
-		if !bytes.Equal(v.Bytes(), src.b[:leastView]) {
-			t.Errorf("other bytes of file %d", i)
-		}
-		views, files = append(views, v), append(files, f)
+		views, files = append(views, view(t, f, leastView, 0, src.b)), append(files, f)
 	}
 	for _, v := range views {
 		v.Release()
@@ -110,10 +105,7 @@ func TestNoViewIsGivenOfPagesThatLeftTheMemory(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	src := &source{b: content(1, windowSize)}
 	f := get(t, s, src.want())
-	v := f.View(leastView, 0)
-	if v == nil {
-		t.Fatal("no view")
-	}
+	v := view(t, f, leastView, 0, src.b)
 	defer v.Release()
 	if err := unix.Madvise(v.window.mem, unix.MADV_DONTNEED); err != nil {
 		t.Fatal(err)
@@ -122,7 +114,7 @@ func TestNoViewIsGivenOfPagesThatLeftTheMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if there, err := resident(f.s.f, 0, windowSize); there || err != nil {
-		t.Skipf("the file system keeps its pages: %v", err) // tmpfs
+		t.Fatalf("the test needs a TMPDIR on a disk, whose pages can leave the memory: %v", err)
 	}
 	if v := f.View(leastView, leastView); v != nil {
 		t.Error("a view")
@@ -135,13 +127,6 @@ func TestAViewBeginsAnywhereInAWindow(t *testing.T) {
 	src := &source{b: content(1, windowSize)}
 	f := get(t, s, src.want())
 	for _, off := range []int64{0, 1, leastView + 4095, windowSize - leastView - 1} {
-		v := f.View(leastView, off)
-		if v == nil {
-			t.Fatalf("no view at %d", off)
-		}
-		if !bytes.Equal(v.Bytes(), src.b[off:off+leastView]) {
-			t.Errorf("other bytes at %d", off)
-		}
-		v.Release()
+		view(t, f, leastView, off, src.b).Release()
 	}
 }
