@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -78,7 +79,7 @@ type windows struct {
 // resident says whether the system has all pages of a part of a file in memory.
 func (ws *windows) resident(f *os.File, at, n int64) bool {
 	there, err := resident(f, at, n)
-	if err != nil {
+	if errors.Is(err, errors.ErrUnsupported) {
 		ws.refused.Store(true)
 	}
 	return there && err == nil
