@@ -11,7 +11,7 @@ import (
 // has just written, or the follower (Attempt.follow) reads them from the file, up to the front.
 //
 // One blob alone comes faster if another processor hashes it. Many blobs at once keep the processors
-// busy anyway. To read their bytes again, and to wake a goroutine for each piece, takes 11 percent of
+// busy anyway. To read their bytes again, and to wake a goroutine for each piece, takes 3 to 11 percent of
 // the CPU time then (ten blobs at once on two processors). So fetches hand their bytes over while as
 // many blobs come as there are processors.
 type hasher struct {
