@@ -41,11 +41,8 @@ func (c *cacheFile[F]) read(get func() (F, error), read func(f F) (int, error)) 
 }
 
 func (c *cacheFile[F]) have(get func() (F, error)) (F, error) {
-	c.mu.Lock()
-	f := c.file
-	c.mu.Unlock()
 	var none F
-	if f != none {
+	if f := c.present(); f != none {
 		return f, nil
 	}
 	f, err := get()
