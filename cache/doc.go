@@ -47,9 +47,9 @@
 // the blob. What is left of a making that failed, or was killed, is of no use, and is removed. The
 // next one starts over, in a file of its own.
 //
-// An index is kept by the digest of the blob that it is of, and gets its name by one rename, after it
-// was synced. A checksum stands behind its bytes, and all of it is hashed when it is opened: one that
-// is damaged is none. No eviction of blobs takes an index: it outlives the blob.
+// An index is kept by the digest of the blob that it is of, and gets its name by one rename. A checksum
+// stands behind its bytes, and all of it is hashed when it is opened: one that is damaged, or that a
+// power cut left without its bytes, is none. No eviction of blobs takes an index: it outlives the blob.
 //
 // Where locks keep nobody out (NFS without a lock daemon, Lustre without -o flock) each
 // download writes a private partial file, in each process, and nothing is gone on with

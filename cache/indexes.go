@@ -48,8 +48,9 @@ func (l layout) indexPath(of digest.Digest) string {
 	return filepath.Join(l.indexes(), of.Algorithm().String(), hex[:2], hex)
 }
 
-// PutIndex keeps what write writes as the index of a blob, in place of another one. It is atomic
-// and synced. An error leaves what was there; ErrNoSpace is also that of an index that is larger
+// PutIndex keeps what write writes as the index of a blob, in place of another one. It is atomic. It
+// isn't synced: a sync waits for what others write to the disk, and OpenIndex finds what a power cut
+// took. An error leaves what was there; ErrNoSpace is also that of an index that is larger
 // than what a trim leaves of the eighth of the bound that indexes take at most.
 func (s *Store) PutIndex(of digest.Digest, write func(w io.Writer) error) error {
 	if err := of.Validate(); err != nil {
@@ -68,9 +69,6 @@ func (s *Store) PutIndex(of digest.Digest, write func(w io.Writer) error) error 
 			return err
 		}
 		step("temporary written")
-		if err := f.Sync(); err != nil {
-			return noSpace(err)
-		}
 		count = s.changeIndex(path)
 		return nil
 	})
