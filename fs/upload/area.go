@@ -2,7 +2,9 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -124,8 +126,8 @@ func (a *Area) path() string {
 
 // makeDir makes the directory of a mount. It is locked as long as the mount lives.
 func (a *Area) makeDir() (mountDir, error) {
-	dir := filepath.Join(a.o.Dir, fmt.Sprintf("%s-%d", a.now().UTC().Format("20060102-150405.000"), os.Getpid()))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err := a.newDir()
+	if err != nil {
 		return mountDir{}, err
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
@@ -142,6 +144,20 @@ func (a *Area) makeDir() (mountDir, error) {
 		return mountDir{}, err
 	}
 	return mountDir{dir, lock, journal}, nil
+}
+
+// newDir makes a directory that is named after this moment, or after a later one if another mount
+// has that name: two containers may have the same process IDs.
+func (a *Area) newDir() (string, error) {
+	if err := os.MkdirAll(a.o.Dir, 0o700); err != nil {
+		return "", err
+	}
+	for at := a.now().UTC(); ; at = at.Add(time.Millisecond) {
+		dir := filepath.Join(a.o.Dir, fmt.Sprintf("%s-%d", at.Format("20060102-150405.000"), os.Getpid()))
+		if err := os.Mkdir(dir, 0o700); !errors.Is(err, fs.ErrExist) {
+			return dir, err
+		}
+	}
 }
 
 func (a *Area) began(d mountDir) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ocifs/ocifs/registry/registrytest"
 )
@@ -116,5 +117,19 @@ func TestNothingIsStagedWhereNothingIs(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("it was made")
+	}
+}
+
+// Two mounts may begin in one moment, with one process ID.
+func TestTwoMountsOfOneMomentHaveTwoDirectories(t *testing.T) {
+	b := newBench(t)
+	now := time.Now()
+	b.area.now = func() time.Time { return now }
+	one, err := b.area.newDir()
+	b.ok(err)
+	two, err := b.area.newDir()
+	b.ok(err)
+	if one == two || filepath.Dir(one) != filepath.Dir(two) {
+		t.Errorf("%s and %s", one, two)
 	}
 }
