@@ -8,6 +8,9 @@ import "os"
 func (f *File) writeAt(disk *os.File, p []byte, off int64) (n int, err error) {
 	if fitsDirect(p, off) && f.hasTime(off) {
 		n = f.writeDirect(disk, p, off)
+		if n > 0 {
+			f.judge(off)
+		}
 	}
 	if n == len(p) {
 		return n, nil
@@ -30,6 +33,30 @@ func (f *File) writeDirect(disk *os.File, p []byte, off int64) int {
 		f.indirect = true
 	}
 	return n
+}
+
+// A disk may be slower than the sender. slowWrite is what a direct write counts that the readers
+// waited for, and each other one takes 1 off the count. At tooSlow, after four slow ones in a row or
+// one of nine for long, the file is written through the page cache.
+const (
+	slowWrite = 8
+	tooSlow   = 4 * slowWrite
+)
+
+// judge counts a direct write at the offset off that has ended. The readers had bytes before off when
+// it began. If they have none left, they waited for the disk.
+func (f *File) judge(off int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.windowAt(off) == nil {
+		return
+	}
+	if f.behind(off) > 0 {
+		f.slowness = max(0, f.slowness-1)
+		return
+	}
+	f.slowness += slowWrite
+	f.indirect = f.indirect || f.slowness >= tooSlow
 }
 
 // directOf gives the file on the disk as it is opened for direct writes; nil: it can't be.

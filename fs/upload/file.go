@@ -48,8 +48,10 @@ type File struct {
 	disk *os.File
 	// direct is disk, opened for writes that go past the page cache; nil: there was none yet.
 	direct *os.File
-	// indirect says that no write goes past the page cache, because one failed.
+	// indirect says that no write goes past the page cache, because one failed or too many were slow.
 	indirect bool
+	// slowness counts the direct writes that the readers of the window waited for, as judge says.
+	slowness int
 	// retired are the earlier values of disk and direct, from before the cache took the bytes over.
 	// They are closed with disk.
 	retired []*os.File

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,6 +164,42 @@ func TestADirectWriteThatFailsIsWrittenOnceMore(t *testing.T) {
 		t.Errorf("%d bytes are written after a failure", n)
 	}
 	h.f.direct = nil
+}
+
+// A file isn't written past the page cache any more when the readers of its window wait for the disk
+// again and again. Now and then they may.
+func TestASlowDiskIsWrittenThroughThePageCache(t *testing.T) {
+	const off = 2 * windowSize
+	for _, c := range []struct {
+		writes   string // s: the readers waited for this one
+		indirect bool
+	}{
+		{"....", false},
+		{"sss", false},
+		{"ssss", true},
+		{"sss.s", false},
+		{"sss.ss", true},
+		{strings.Repeat("........s", 20), false},
+		{strings.Repeat("....s", 20), true},
+	} {
+		b := newBench(t)
+		h := b.create("x.tmp")
+		f := h.f
+		a := &ahead{f: f, window: b.area.newWindow(off, false)}
+		f.ahead, f.front = a, off
+		for _, w := range c.writes {
+			a.given = off - 1
+			if w == 's' {
+				a.given = off
+			}
+			f.judge(off)
+		}
+		if f.indirect != c.indirect {
+			t.Errorf("%.20s: %t", c.writes, f.indirect)
+		}
+		f.ahead = nil
+		h.Release()
+	}
 }
 
 // slowBody is a body of which 5 MB come in a second.
