@@ -47,6 +47,7 @@ func TestTheBoundCountsBlocks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	settled(t, s)
 	s.scan()
 	if n := onDisk(t, s); n > bound || n < bound/2 || n != s.Stats().Bytes {
 		t.Errorf("%d bytes of %d are taken, %d are told", n, bound, s.Stats().Bytes)

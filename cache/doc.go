@@ -21,7 +21,8 @@
 //
 // A blob gets its name in the store by one rename, after all its bytes matched digest
 // and size, and were synced. Who waits for it gets it before that, as soon as it has
-// matched: the bytes are read from the file that is going to be renamed. A crash at any
+// matched: the bytes are read from the file that is going to be renamed. Nobody waits for a sync: on
+// a slow disk it takes as long as the bytes of all large blobs that came lately. A crash at any
 // moment leaves a complete blob or a partial file. The directory isn't synced: a rename
 // that a power cut takes back is only a miss.
 //
@@ -114,7 +115,7 @@
 // A lock is taken before those that stand behind it: Store.scanning, which a scan holds while it
 // reads the directory; Store.evicting, which an eviction holds while it unlinks files;
 // Store.naming, one for each directory of pointers, under which one of them is written or removed;
-// Store.indexing, under which indexes are counted; Store.mu, for downloads, makings and the references of open files; ledger.mu, for what the store takes
+// Store.indexing, under which indexes are counted; Store.mu, for downloads, makings, puts and the references of open files; ledger.mu, for what the store takes
 // of the disk. Nothing asks the disk under the last two. Stream.mu stands before Store.mu, and nothing
 // is waited for under it; the locks of cache/internal/ingest stand behind Store.mu. The lock of
 // a partial file is only tried, and so has no place in the order. checker.mu, for checks and

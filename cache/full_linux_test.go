@@ -154,6 +154,7 @@ func TestSmallFilesGoToAFullDiskAfterEviction(t *testing.T) {
 	if err := s.Put(digest.FromBytes(b), b); err != nil {
 		t.Errorf("a manifest: %v", err)
 	}
+	settled(t, s)
 	s.shrink(1 << 40)
 	other.fill()
 	if err := s.Put(digest.FromBytes(b), b); err == nil {

@@ -62,7 +62,7 @@ func (s *Store) place(p *partial, f *shared) bool {
 	}
 	step("synced")
 	to := s.blob(f.digest)
-	if p.private && sized(to, f.size) { // another download was first: its readers keep their file
+	if p.private && s.has(f.digest, f.size) { // another was first: its readers keep their file
 		return false
 	}
 	err := s.makePrivate(p)
@@ -120,10 +120,4 @@ func (s *Store) makePrivate(p *partial) error {
 	}
 	p.path, p.private = tmp, true
 	return nil
-}
-
-// sized says whether path is a file of a size.
-func sized(path string, size int64) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.Size() == size
 }

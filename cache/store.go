@@ -60,7 +60,7 @@ type Store struct {
 
 	ctx      context.Context // ends with Close; downloads are derived from it
 	cancel   context.CancelFunc
-	work     sync.WaitGroup        // downloads, makings and the scan
+	work     sync.WaitGroup        // downloads, makings, puts and the scan
 	scans    chan struct{}         // asks for a scan
 	came     atomic.Int64          // bytes of all downloads
 	coming   atomic.Int64          // blobs that are on their way
@@ -83,6 +83,7 @@ type Store struct {
 	indexing   sync.Mutex                // held while indexes are counted and trimmed; behind evicting
 	closedMore atomic.Bool               // files were closed while an eviction ran, and the store is beyond its bound
 	windows    windows                   // of cache files in memory
+	putting    chan struct{}             // has one for each of puts
 	evictions  atomic.Int64              // blobs that evictions unlinked
 	seen       atomic.Pointer[limitSeen] // the last limit; nil: none yet
 
@@ -90,6 +91,7 @@ type Store struct {
 	closed    bool
 	downloads map[digest.Digest][]*download
 	makings   map[digest.Digest]*making     // by the blob that is made from
+	puts      map[digest.Digest]*job        // of what Put was given, and has no place yet
 	damaged   map[digest.Digest][]time.Time // when a blob was set aside lately, the last few times
 	shuns     map[digest.Digest]uint64      // inodes of damaged files that can be neither moved nor removed; nil: none
 	stats     Stats
@@ -116,7 +118,7 @@ func Open(dir string, o Options) (*Store, error) {
 		layout: l, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1), much: make(chan struct{}, 1),
 		scanned: o.Scanned, ledger: newLedger(DefaultBound), downloads: map[digest.Digest][]*download{},
-		makings: map[digest.Digest]*making{},
+		makings: map[digest.Digest]*making{}, puts: map[digest.Digest]*job{}, putting: make(chan struct{}, maxPuts),
 	}
 	s.trouble = trouble{dir: dir, log: s.log, now: time.Now}
 	s.checkLocks()
@@ -220,7 +222,7 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), inode: inode(st), refs: 1}}, nil
 }
 
-// arrived gives a blob that was just downloaded or made and has no place of its own yet; nil
+// arrived gives a blob that was just downloaded, made or put, and has no place of its own yet; nil
 // where there is none.
 func (s *Store) arrived(d digest.Digest, size int64) *File {
 	s.mu.Lock()
@@ -236,6 +238,10 @@ func (s *Store) arrived(d digest.Digest, size int64) *File {
 			mk.file.refs++
 			return &File{s: mk.file}
 		}
+	}
+	if j := s.puts[d]; j != nil && (size < 0 || size == j.file.size) {
+		j.file.refs++
+		return &File{s: j.file}
 	}
 	return nil
 }
@@ -298,37 +304,6 @@ func (s *Store) examine(ctx context.Context, w Want) error {
 func (s *Store) has(d digest.Digest, size int64) bool {
 	st, err := os.Stat(s.blob(d))
 	return err == nil && st.Size() == size && !s.checker.inDoubt(d, st) && !s.shunned(d, inode(st))
-}
-
-// Put keeps b, which must have the digest d. It is for what is small; larger
-// things come by Get.
-func (s *Store) Put(d digest.Digest, b []byte) error {
-	if err := d.Validate(); err != nil {
-		return fmt.Errorf("digest %q: %w", d, err)
-	}
-	if got := d.Algorithm().FromBytes(b); got != d {
-		return fmt.Errorf("%w: %d bytes of %s are %s", ErrMismatch, len(b), d, got)
-	}
-	if s.has(d, int64(len(b))) {
-		return nil
-	}
-	if int64(len(b)) > s.limit() || s.spoiled(d) {
-		return nil
-	}
-	var room reservation
-	s.reserve(&room, inBlocks(int64(len(b))))
-	defer s.ledger.release(&room)
-	s.ledger.pin(d) // before it has its name: eviction mustn't come between
-	defer s.ledger.unpin(d)
-	err := s.withRoom(int64(len(b)), func() error { return s.replace(s.blob(d), b, (*os.File).Sync) })
-	if err != nil {
-		return err
-	}
-	s.trouble.over()
-	s.checker.endDoubt(d)
-	s.ledger.settle(&room, d, inBlocks(int64(len(b))))
-	s.brought(inBlocks(int64(len(b))))
-	return nil
 }
 
 // withRoom runs what writes n bytes. On a full disk it runs it once more, after eviction.

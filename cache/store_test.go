@@ -82,7 +82,7 @@ func get(t testing.TB, s *Store, w Want) *File {
 	return f
 }
 
-// settled waits until what was downloaded has its place.
+// settled waits until what was downloaded or put has its place.
 func settled(t testing.TB, s *Store) {
 	t.Helper()
 	eventually(t, "all that came has its place", func() bool {
@@ -93,7 +93,7 @@ func settled(t testing.TB, s *Store) {
 				return false
 			}
 		}
-		return true
+		return len(s.puts) == 0
 	})
 }
 
@@ -252,6 +252,7 @@ func TestPutKeepsWhatMatches(t *testing.T) {
 	}
 	defer f.Close()
 	holds(t, f, b)
+	settled(t, s)
 	if st := s.Stats(); st.Bytes != 4096 || st.Entries != 1 || st.Open != 1 {
 		t.Errorf("stats: %+v", st)
 	}

@@ -1,0 +1,100 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// unsynced keeps the syncs of a store's blobs from ending until what it gives is called.
+func unsynced(t *testing.T) (synced func()) {
+	let := make(chan struct{})
+	synced = sync.OnceFunc(func() { close(let) })
+	hook(t, "synced", func() { <-let })
+	return synced
+}
+
+// What was put is there at once, for Open, Get and another Put. It has its name when it is synced.
+func TestPutDoesntWaitForTheDisk(t *testing.T) {
+	synced := unsynced(t)
+	s := open(t, t.TempDir(), Options{})
+	t.Cleanup(synced)
+	b := content(1, 1000)
+	d := digest.FromBytes(b)
+	for range 2 {
+		if err := s.Put(d, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if named := files(t, s.blobs()); len(named) != 0 {
+		t.Errorf("it has its name before it is synced: %q", named)
+	}
+	f, err := s.Open(d, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	holds(t, f, b)
+	src := &source{b: b}
+	g, err := s.Get(t.Context(), src.want())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	holds(t, g, b)
+	if n := src.fetches.Load(); n != 0 {
+		t.Errorf("it was fetched %d times", n)
+	}
+	if f, err := s.Open(d, 999); err == nil {
+		_ = f.Close()
+		t.Error("it is opened with another size")
+	}
+	synced()
+	settled(t, s)
+	if named := files(t, s.blobs()); len(named) != 1 {
+		t.Errorf("it has no name afterwards: %q", named)
+	}
+	if left := files(t, s.partials()); len(left) != 0 {
+		t.Errorf("left over: %q", left)
+	}
+}
+
+// No more than maxPuts wait for the disk, and all that was put is kept when the store is closed.
+func TestOneOfManyPutsWaitsForTheDisk(t *testing.T) {
+	synced := unsynced(t)
+	s := open(t, t.TempDir(), Options{})
+	t.Cleanup(synced)
+	put := func(i int) error {
+		b := fmt.Appendf(nil, "small %d", i)
+		return s.Put(digest.FromBytes(b), b)
+	}
+	for i := range maxPuts {
+		if err := put(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := make(chan error)
+	go func() { last <- put(maxPuts) }()
+	select {
+	case err := <-last:
+		t.Fatalf("one more doesn't wait: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	synced()
+	if err := <-last; err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(files(t, s.blobs())); n != maxPuts+1 {
+		t.Errorf("%d are kept", n)
+	}
+	if err := put(maxPuts + 1); !errors.Is(err, ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+}
