@@ -40,6 +40,9 @@ type Area struct {
 	open    context.Context
 	shut    context.CancelFunc
 	windows atomic.Int32 // counts the windows of all files
+	backlog backlog
+	// writingBack is writingBack, the function. Tests set another one.
+	writingBack func() int64
 	// early is earlyFrom, in bytes. Tests set another value.
 	early int64
 	// earlyUnnamed is earlyUnnamedFrom, in bytes. Tests set another value.
@@ -80,7 +83,8 @@ func Open(o Options) (*Area, error) {
 	a := &Area{
 		o: o, log: o.Logger, now: o.Now, uid: uint32(os.Getuid()), gid: uint32(os.Getgid()),
 		ctx: ctx, cancel: cancel, early: earlyFrom, earlyUnnamed: earlyUnnamedFrom,
-		roots: map[ref.Repository]*Root{}, idle: map[ref.Repository]weak.Pointer[Root]{},
+		writingBack: writingBack,
+		roots:       map[ref.Repository]*Root{}, idle: map[ref.Repository]weak.Pointer[Root]{},
 		awaitFor: awaitFor, deferFor: deferFor, attendAfter: attendAfter, pace: lookEach,
 	}
 	a.records.now = a.now

@@ -1,12 +1,17 @@
 package upload
 
-import "os"
+import (
+	"os"
+	"sync"
+	"time"
+)
 
 // writeAt writes to the staging disk. A writer that has time writes past the page cache: that waits
 // for the disk, but takes little of the processor's time. If nobody takes the bytes from the window,
 // they are read back soon, and the page cache should have them. The writing turn is held.
 func (f *File) writeAt(disk *os.File, p []byte, off int64) (n int, err error) {
-	if fitsDirect(p, off) && f.hasTime(off) {
+	a := f.root.area
+	if fitsDirect(p, off) && f.hasTime(off) && !a.backlog.isMuch(time.Now(), a.writingBack) {
 		n = f.writeDirect(disk, p, off)
 		if n > 0 {
 			f.judge(off)
@@ -33,6 +38,31 @@ func (f *File) writeDirect(disk *os.File, p []byte, off int64) int {
 		f.indirect = true
 	}
 	return n
+}
+
+const (
+	// muchBacklog is how many bytes the page cache may be writing to disks while a write goes past
+	// it. The disk takes those bytes first, and the write can't be given up.
+	muchBacklog = 16 << 20
+	// backlogEvery is how often the system is asked for the backlog. That takes 20 µs.
+	backlogEvery = 10 * time.Millisecond
+)
+
+// backlog tells whether the page cache is writing much to disks.
+type backlog struct {
+	mu    sync.Mutex // guards the fields below
+	asked time.Time  // zero: never
+	much  bool
+}
+
+// isMuch says whether size gave muchBacklog or more when it was called last.
+func (b *backlog) isMuch(now time.Time, size func() int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.asked) >= backlogEvery {
+		b.asked, b.much = now, size() >= muchBacklog
+	}
+	return b.much
 }
 
 // A disk may be slower than the sender. slowWrite is what a direct write counts that the readers

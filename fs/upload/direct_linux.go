@@ -1,8 +1,10 @@
 package upload
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"unsafe"
 )
@@ -19,6 +21,18 @@ const (
 // openDirect opens a file once more, for writes that go past the page cache.
 func openDirect(disk *os.File) (*os.File, error) {
 	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", disk.Fd()), os.O_WRONLY|syscall.O_DIRECT, 0)
+}
+
+// writingBack gives how many bytes the page cache is writing to disks; 0: not known.
+func writingBack() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(b, []byte("\nWriteback:"))
+	line, _, _ := bytes.Cut(rest, []byte(" kB\n"))
+	kib, _ := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+	return kib << 10
 }
 
 // fitsDirect says whether bytes can be written directly at the offset off.

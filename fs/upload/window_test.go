@@ -116,32 +116,36 @@ func TestBytesOfTheWindowThatAreWrittenAgainCount(t *testing.T) {
 	b.sentOnce(content)
 }
 
-// A writer that is ahead of the sender writes past the page cache, where the disk can do that.
-// Readers see those bytes at once.
+// A writer that is ahead of the sender writes past the page cache, where the disk can do that and
+// isn't busy with the page cache. Readers see those bytes at once.
 func TestAWriterThatHasTimeWritesPastThePageCache(t *testing.T) {
 	if !fitsDirect(aligned(make([]byte, 1<<20)), 0) {
 		t.Log("this system has no direct writes: the bytes go through the page cache")
 	}
-	content := aligned(noise(4 * directPiece))
-	b := streaming(t)
-	b.area.early = directPiece
-	begins := b.held("POST upload")
-	h := b.create(at("", digest.FromBytes(content)))
-	defer h.Release()
-	for off := 0; off < len(content); off += directPiece {
-		if _, err := h.WriteAt(t.Context(), content[off:off+directPiece], int64(off)); err != nil {
-			t.Fatal(err)
+	for _, backlog := range []int64{0, muchBacklog} {
+		content := aligned(noise(4 * directPiece))
+		b := streaming(t)
+		b.area.early = directPiece
+		b.area.writingBack = func() int64 { return backlog }
+		begins := b.held("POST upload")
+		h := b.create(at("", digest.FromBytes(content)))
+		for off := 0; off < len(content); off += directPiece {
+			if _, err := h.WriteAt(t.Context(), content[off:off+directPiece], int64(off)); err != nil {
+				t.Fatal(err)
+			}
 		}
+		direct := h.f.direct != nil || h.f.indirect
+		if want := backlog == 0 && fitsDirect(content, 0); direct != want {
+			t.Errorf("with a backlog of %d bytes it is written past the page cache: %t", backlog, direct)
+		}
+		got := make([]byte, len(content))
+		if n, err := h.ReadAt(t.Context(), got, 0); n != len(got) || err != nil || !bytes.Equal(got, content) {
+			t.Errorf("read %d bytes of %d, %v", n, len(content), err)
+		}
+		close(begins)
+		b.ok(h.Flush(t.Context()))
+		h.Release()
 	}
-	if h.f.direct == nil && !h.f.indirect && fitsDirect(content, 0) {
-		t.Error("all bytes went through the page cache")
-	}
-	got := make([]byte, len(content))
-	if n, err := h.ReadAt(t.Context(), got, 0); n != len(got) || err != nil || !bytes.Equal(got, content) {
-		t.Errorf("read %d bytes of %d, %v", n, len(content), err)
-	}
-	close(begins)
-	b.ok(h.Flush(t.Context()))
 }
 
 const directPiece = 1 << 20
