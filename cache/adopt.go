@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -11,7 +12,8 @@ import (
 
 // Adopt moves a file from Staging into the store. The caller vouches for its digest,
 // and nobody may write to it any more. What the store has already is as good: the
-// file is removed then. An error leaves it where it is.
+// file is removed then. An error leaves it where it is. The blob can be opened when Adopt returns,
+// and is synced and named later.
 func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("adopt %q: %w", d, err)
@@ -22,44 +24,48 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if limit := s.limit(); size > limit {
 		return fmt.Errorf("adopt %s: it has %d bytes, and no more than %d are kept", d, size, limit)
 	}
-	if err := s.settleFile(path, size); err != nil {
+	err := s.later(d, size, func() (*partial, error) { return s.takeOver(d, size, path) })
+	if err != nil {
 		return fmt.Errorf("adopt %s: %w", d, err)
 	}
-	s.ledger.pin(d) // before it has its name: eviction mustn't come between
-	defer s.ledger.unpin(d)
-	step("adopted: synced")
-	to := s.blob(d)
-	if err := s.retry(filepath.Dir(to), func() error { return os.Rename(path, to) }); err != nil {
-		return fmt.Errorf("adopt %s: %w", d, noSpace(err))
-	}
-	step("adopted: renamed")
-	s.checker.endDoubt(d)
-	s.ledger.note(d, inBlocks(size))
-	s.brought(inBlocks(size))
-	s.evict(0)
 	return nil
 }
 
-// settleFile makes sure that a file is what a blob's must be: regular, of its size,
-// on the disk, and used just now.
-func (s *Store) settleFile(path string, size int64) error {
+// takeOver makes a private partial file of a file at another place, which must be what a blob's file
+// is: regular and of its size. It counts as used just now.
+func (s *Store) takeOver(d digest.Digest, size int64, path string) (p *partial, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer f.Close()
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
 	st, err := f.Stat()
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case !st.Mode().IsRegular():
-		return errors.New("it isn't a regular file")
+		return nil, errors.New("it isn't a regular file")
 	case st.Size() != size:
-		return fmt.Errorf("%w: it has %d bytes, where %d were promised", ErrMismatch, st.Size(), size)
+		return nil, fmt.Errorf("%w: it has %d bytes, where %d were promised", ErrMismatch, st.Size(), size)
 	}
 	now := s.now()
 	_ = os.Chtimes(path, now, now) // recency is a hint
-	return noSpace(f.Sync())
+	name := filepath.Base(s.partial(d)) + "." + rand.Text()
+	if s.noLocks.Load() != nil {
+		name = unlockedPrefix + rand.Text()
+	}
+	_ = tryLock(f) // nobody else has it; without locks its age tells that it isn't left over
+	to := filepath.Join(s.partials(), name)
+	if err := s.retry(s.partials(), func() error { return os.Rename(path, to) }); err != nil {
+		return nil, noSpace(err)
+	}
+	s.ledger.takeUp(name)
+	step("taken over")
+	return &partial{f: f, path: to, name: name, private: true}, nil
 }
 
 // MakeRoom frees n bytes on the disk, or less where the store hasn't that much. What

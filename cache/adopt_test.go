@@ -49,6 +49,7 @@ func TestAnAdoptedFileIsABlob(t *testing.T) {
 	if _, err := f.ReadAt(got, 0); err != nil || digest.FromBytes(got) != d {
 		t.Errorf("read %s, %v", digest.FromBytes(got), err)
 	}
+	settled(t, s)
 	if st := s.Stats(); st.Bytes != 4096 || st.Entries != 1 {
 		t.Errorf("stats: %+v", st)
 	}
@@ -80,6 +81,7 @@ func TestAdoptingKeepsToTheBound(t *testing.T) {
 		if err := s.Adopt(ds[i], 4096, stage(t, s, b)); err != nil {
 			t.Fatal(err)
 		}
+		settled(t, s)
 	}
 	if k := kept(s, ds); k != "cdefghijk" {
 		t.Errorf("kept %q", k)

@@ -115,7 +115,7 @@
 // A lock is taken before those that stand behind it: Store.scanning, which a scan holds while it
 // reads the directory; Store.evicting, which an eviction holds while it unlinks files;
 // Store.naming, one for each directory of pointers, under which one of them is written or removed;
-// Store.indexing, under which indexes are counted; Store.mu, for downloads, makings, puts and the references of open files; ledger.mu, for what the store takes
+// Store.indexing, under which indexes are counted; Store.mu, for downloads, makings, what is kept later and the references of open files; ledger.mu, for what the store takes
 // of the disk. Nothing asks the disk under the last two. Stream.mu stands before Store.mu, and nothing
 // is waited for under it; the locks of cache/internal/ingest stand behind Store.mu. The lock of
 // a partial file is only tried, and so has no place in the order. checker.mu, for checks and

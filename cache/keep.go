@@ -62,7 +62,7 @@ func (s *Store) place(p *partial, f *shared) bool {
 	}
 	step("synced")
 	to := s.blob(f.digest)
-	if p.private && s.has(f.digest, f.size) { // another was first: its readers keep their file
+	if p.private && s.placed(f.digest, f.size) { // another was first: its readers keep their file
 		return false
 	}
 	err := s.makePrivate(p)

@@ -55,7 +55,7 @@ func child(dir, role string) error {
 		if err := s.Put(digest.FromBytes(childContent), childContent); err != nil {
 			return err
 		}
-		for !s.has(digest.FromBytes(childContent), int64(len(childContent))) {
+		for !s.placed(digest.FromBytes(childContent), int64(len(childContent))) {
 			time.Sleep(time.Millisecond)
 		}
 		fmt.Println("holding")

@@ -60,7 +60,7 @@ type Store struct {
 
 	ctx      context.Context // ends with Close; downloads are derived from it
 	cancel   context.CancelFunc
-	work     sync.WaitGroup        // downloads, makings, puts and the scan
+	work     sync.WaitGroup        // downloads, makings, the scan and what is kept later
 	scans    chan struct{}         // asks for a scan
 	came     atomic.Int64          // bytes of all downloads
 	coming   atomic.Int64          // blobs that are on their way
@@ -83,7 +83,7 @@ type Store struct {
 	indexing   sync.Mutex                // held while indexes are counted and trimmed; behind evicting
 	closedMore atomic.Bool               // files were closed while an eviction ran, and the store is beyond its bound
 	windows    windows                   // of cache files in memory
-	putting    chan struct{}             // has one for each of puts
+	waiting    chan struct{}             // has one for each of placing
 	evictions  atomic.Int64              // blobs that evictions unlinked
 	seen       atomic.Pointer[limitSeen] // the last limit; nil: none yet
 
@@ -91,7 +91,7 @@ type Store struct {
 	closed    bool
 	downloads map[digest.Digest][]*download
 	makings   map[digest.Digest]*making     // by the blob that is made from
-	puts      map[digest.Digest]*job        // of what Put was given, and has no place yet
+	placing   map[digest.Digest]*job        // of what was put or adopted, and has no place yet
 	damaged   map[digest.Digest][]time.Time // when a blob was set aside lately, the last few times
 	shuns     map[digest.Digest]uint64      // inodes of damaged files that can be neither moved nor removed; nil: none
 	stats     Stats
@@ -118,7 +118,7 @@ func Open(dir string, o Options) (*Store, error) {
 		layout: l, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1), much: make(chan struct{}, 1),
 		scanned: o.Scanned, ledger: newLedger(DefaultBound), downloads: map[digest.Digest][]*download{},
-		makings: map[digest.Digest]*making{}, puts: map[digest.Digest]*job{}, putting: make(chan struct{}, maxPuts),
+		makings: map[digest.Digest]*making{}, placing: map[digest.Digest]*job{}, waiting: make(chan struct{}, maxLater),
 	}
 	s.trouble = trouble{dir: dir, log: s.log, now: time.Now}
 	s.checkLocks()
@@ -222,7 +222,7 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), inode: inode(st), refs: 1}}, nil
 }
 
-// arrived gives a blob that was just downloaded, made or put, and has no place of its own yet; nil
+// arrived gives a blob that was just downloaded, made, put or adopted, and has no place of its own yet; nil
 // where there is none.
 func (s *Store) arrived(d digest.Digest, size int64) *File {
 	s.mu.Lock()
@@ -239,7 +239,7 @@ func (s *Store) arrived(d digest.Digest, size int64) *File {
 			return &File{s: mk.file}
 		}
 	}
-	if j := s.puts[d]; j != nil && (size < 0 || size == j.file.size) {
+	if j := s.placing[d]; j != nil && (size < 0 || size == j.file.size) {
 		j.file.refs++
 		return &File{s: j.file}
 	}
@@ -300,8 +300,17 @@ func (s *Store) examine(ctx context.Context, w Want) error {
 	return err
 }
 
-// has says whether the store has a blob that isn't in doubt.
+// has says whether the store has a blob that isn't in doubt, or is about to have it.
 func (s *Store) has(d digest.Digest, size int64) bool {
+	if f := s.arrived(d, size); f != nil {
+		_ = f.Close()
+		return true
+	}
+	return s.placed(d, size)
+}
+
+// placed says whether the store has a blob in its place that isn't in doubt.
+func (s *Store) placed(d digest.Digest, size int64) bool {
 	st, err := os.Stat(s.blob(d))
 	return err == nil && st.Size() == size && !s.checker.inDoubt(d, st) && !s.shunned(d, inode(st))
 }

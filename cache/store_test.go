@@ -82,7 +82,7 @@ func get(t testing.TB, s *Store, w Want) *File {
 	return f
 }
 
-// settled waits until what was downloaded or put has its place.
+// settled waits until what was downloaded, put or adopted has its place.
 func settled(t testing.TB, s *Store) {
 	t.Helper()
 	eventually(t, "all that came has its place", func() bool {
@@ -93,7 +93,7 @@ func settled(t testing.TB, s *Store) {
 				return false
 			}
 		}
-		return len(s.puts) == 0
+		return len(s.placing) == 0
 	})
 }
 

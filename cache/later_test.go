@@ -63,7 +63,39 @@ func TestPutDoesntWaitForTheDisk(t *testing.T) {
 	}
 }
 
-// No more than maxPuts wait for the disk, and all that was put is kept when the store is closed.
+// So is what was adopted, and the file is no longer where it was.
+func TestAdoptDoesntWaitForTheDisk(t *testing.T) {
+	synced := unsynced(t)
+	s := open(t, t.TempDir(), Options{})
+	t.Cleanup(synced)
+	b := content(1, 1000)
+	d := digest.FromBytes(b)
+	for range 2 {
+		path := stage(t, s, b)
+		if err := s.Adopt(d, 1000, path); err != nil {
+			t.Fatal(err)
+		}
+		if exists(path) {
+			t.Error("the file is still where it was")
+		}
+	}
+	f, err := s.Open(d, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	holds(t, f, b)
+	if named := files(t, s.blobs()); len(named) != 0 {
+		t.Errorf("it has its name before it is synced: %q", named)
+	}
+	synced()
+	settled(t, s)
+	if named, left := files(t, s.blobs()), files(t, s.partials()); len(named) != 1 || len(left) != 0 {
+		t.Errorf("afterwards there are %q, and %q", named, left)
+	}
+}
+
+// No more than maxLater wait for the disk, and all that was put is kept when the store is closed.
 func TestOneOfManyPutsWaitsForTheDisk(t *testing.T) {
 	synced := unsynced(t)
 	s := open(t, t.TempDir(), Options{})
@@ -72,13 +104,13 @@ func TestOneOfManyPutsWaitsForTheDisk(t *testing.T) {
 		b := fmt.Appendf(nil, "small %d", i)
 		return s.Put(digest.FromBytes(b), b)
 	}
-	for i := range maxPuts {
+	for i := range maxLater {
 		if err := put(i); err != nil {
 			t.Fatal(err)
 		}
 	}
 	last := make(chan error)
-	go func() { last <- put(maxPuts) }()
+	go func() { last <- put(maxLater) }()
 	select {
 	case err := <-last:
 		t.Fatalf("one more doesn't wait: %v", err)
@@ -91,10 +123,10 @@ func TestOneOfManyPutsWaitsForTheDisk(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(files(t, s.blobs())); n != maxPuts+1 {
+	if n := len(files(t, s.blobs())); n != maxLater+1 {
 		t.Errorf("%d are kept", n)
 	}
-	if err := put(maxPuts + 1); !errors.Is(err, ErrClosed) {
+	if err := put(maxLater + 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("after the end: %v", err)
 	}
 }

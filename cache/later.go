@@ -1,0 +1,77 @@
+package cache
+
+import "github.com/opencontainers/go-digest"
+
+// maxLater is how many blobs that were put or adopted wait for the disk at most. Each of them has an
+// open file.
+const maxLater = 64
+
+// later makes a blob of the private partial file that file gives, whose bytes are right. The blob can
+// be opened when later returns. A goroutine syncs it and gives it its name.
+//
+// A file system that writes its data before its journal (ext4) makes the sync of a small file wait for
+// the bytes of all large ones. Only who finds maxLater blobs waiting for the disk waits too.
+func (s *Store) later(d digest.Digest, size int64, file func() (*partial, error)) error {
+	leave, err := s.enterLater()
+	if err != nil {
+		return err
+	}
+	j := &job{over: true}
+	settling := false
+	defer func() {
+		if !settling {
+			s.ledger.release(&j.room)
+			leave()
+		}
+	}()
+	s.reserve(&j.room, inBlocks(size))
+	p, err := file()
+	if err != nil {
+		return err
+	}
+	st, err := p.f.Stat()
+	if err != nil {
+		s.abandon(p, true)
+		return err
+	}
+	s.ledger.pin(d) // before it has its name: eviction mustn't come between
+	j.file = &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}
+	s.showLater(j)
+	settling = true
+	go func() {
+		defer leave()
+		s.settleJob(j, p, j.file)
+	}()
+	return nil
+}
+
+// enterLater waits until less than maxLater blobs wait for the disk. Close waits for leave.
+func (s *Store) enterLater() (leave func(), err error) {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.work.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	s.waiting <- struct{}{}
+	return func() {
+		<-s.waiting
+		s.work.Done()
+	}, nil
+}
+
+// showLater lets others open the blob of a job that only waits for its place.
+func (s *Store) showLater(j *job) {
+	d := j.file.digest
+	j.forget = func() {
+		if s.placing[d] == j {
+			delete(s.placing, d)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.placing[d] = j
+}
