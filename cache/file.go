@@ -76,7 +76,7 @@ func (s *shared) release() error {
 	if !last {
 		return nil
 	}
-	s.store.windows.drop(func(w *window) bool { return w.of == s })
+	s.store.windows.drop(s)
 	err := s.f.Close()
 	s.store.ledger.unpin(s.digest)
 	s.store.settle()

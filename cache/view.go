@@ -117,33 +117,37 @@ func (ws *windows) bring(s *shared, at int64) *window {
 		return nil
 	}
 	w := &window{of: s, at: at, mem: mem, refs: 2}
-	ws.drop(func(old *window) bool { return old.of == s })
-	ws.mu.Lock()
-	ws.recent = slices.Insert(ws.recent, 0, w)
-	var last *window
-	if len(ws.recent) > maxWindows {
-		last = ws.recent[maxWindows]
-	}
-	ws.mu.Unlock()
-	if last != nil {
-		ws.drop(func(old *window) bool { return old == last })
-	}
+	kept := 0
+	ws.replace(func(old *window) bool {
+		if old.of == s || kept == maxWindows-1 {
+			return true
+		}
+		kept++
+		return false
+	}, w)
 	return w
 }
 
-// drop takes windows out of the recent ones.
-func (ws *windows) drop(which func(*window) bool) {
-	var dropped []*window
+// drop takes the windows of a file out of the recent ones.
+func (ws *windows) drop(s *shared) {
+	ws.replace(func(w *window) bool { return w.of == s })
+}
+
+// replace takes windows out of the recent ones, and makes others the latest. which is asked of each
+// window once, the latest first.
+func (ws *windows) replace(which func(*window) bool, by ...*window) {
+	var out []*window
 	ws.mu.Lock()
 	ws.recent = slices.DeleteFunc(ws.recent, func(w *window) bool {
 		if !which(w) {
 			return false
 		}
-		dropped = append(dropped, w)
+		out = append(out, w)
 		return true
 	})
+	ws.recent = slices.Insert(ws.recent, 0, by...)
 	ws.mu.Unlock()
-	for _, w := range dropped {
+	for _, w := range out {
 		ws.release(w)
 	}
 }
