@@ -285,7 +285,7 @@ func TestWhoDiesAtAnyStepLeavesWhatIsRight(t *testing.T) {
 	for _, at := range []string{
 		"partial made", "bytes written", "verified", "synced", "made private", "renamed", "kept", "not kept", "unlocked", "begun anew",
 		"evicted", "partial evicted", "scanned", "temporary made", "temporary written", "temporary renamed",
-		"taken over",
+		"taken over", "shown",
 	} {
 		t.Run(at, func(t *testing.T) {
 			t.Parallel()

@@ -129,6 +129,7 @@
 //	DIR/v1/partial/<algo>-<hex>.made   a making under way, of the blob with that digest, locked
 //	DIR/v1/partial/<algo>-<hex>.*      a private one, beside another's
 //	DIR/v1/partial/tmp-blob-*          one where locks can't be had
+//	DIR/v1/partial/tmp-later-*         the second name of one that is whole, and only waits for its place
 //	DIR/v1/partial/tmp-*               what has one writer, and gets another name when it is whole
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
 //	DIR/v1/indexes/<algo>/<hh>/<hex>   the index of that blob, and its checksum

@@ -1,13 +1,20 @@
 package cache
 
-import "github.com/opencontainers/go-digest"
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/opencontainers/go-digest"
+)
 
 // maxLater is how many blobs that were put or adopted wait for the disk at most. Each of them has an
 // open file.
 const maxLater = 64
 
 // later makes a blob of the private partial file that file gives, whose bytes are right. The blob can
-// be opened when later returns. A goroutine syncs it and gives it its name.
+// be opened when later returns, in all processes. A goroutine syncs it and gives it its name.
 //
 // A file system that writes its data before its journal (ext4) makes the sync of a small file wait for
 // the bytes of all large ones. Only who finds maxLater blobs waiting for the disk waits too.
@@ -36,6 +43,10 @@ func (s *Store) later(d digest.Digest, size int64, file func() (*partial, error)
 	}
 	s.ledger.pin(d) // before it has its name: eviction mustn't come between
 	j.file = &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}
+	if to := s.laterName(d); os.Link(p.path, to) == nil {
+		p.shared = to
+	} // else another process shows the blob, or the file system has no links
+	step("shown")
 	s.showLater(j)
 	settling = true
 	go func() {
@@ -74,4 +85,23 @@ func (s *Store) showLater(j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.placing[d] = j
+}
+
+// laterName is the second name of a partial file that has all bytes of a blob, and only waits for its
+// place. Who has the lock of the file gives it that.
+func (l layout) laterName(d digest.Digest) string {
+	return filepath.Join(l.partials(), temporaryPrefix+"later-"+filepath.Base(l.partial(d)))
+}
+
+// openMoving opens a blob that had no place a moment ago: it has one now, or a process that lives is
+// about to give it one.
+func (l layout) openMoving(d digest.Digest) (*os.File, error) {
+	f, err := os.Open(l.laterName(d))
+	if err == nil {
+		if errors.Is(tryLock(f), syscall.EWOULDBLOCK) {
+			return f, nil
+		}
+		f.Close() // a crash left it, or it got its place just now
+	}
+	return os.Open(l.blob(d))
 }

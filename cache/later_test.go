@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -92,6 +93,37 @@ func TestAdoptDoesntWaitForTheDisk(t *testing.T) {
 	settled(t, s)
 	if named, left := files(t, s.blobs()), files(t, s.partials()); len(named) != 1 || len(left) != 0 {
 		t.Errorf("afterwards there are %q, and %q", named, left)
+	}
+}
+
+// Another process has it as well, and what a process left that was killed isn't shown.
+func TestWhatWaitsForTheDiskIsInAllProcesses(t *testing.T) {
+	synced := unsynced(t)
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	t.Cleanup(synced)
+	another := open(t, dir, Options{})
+	b, left := content(1, 1000), content(2, 1000)
+	if err := s.Put(digest.FromBytes(b), b); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.laterName(digest.FromBytes(left)), left, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := another.Open(digest.FromBytes(b), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f, err := another.Open(digest.FromBytes(left), 1000); err == nil {
+		_ = f.Close()
+		t.Error("what is left is shown")
+	}
+	synced()
+	settled(t, s)
+	holds(t, f, b)
+	if named := files(t, s.blobs()); len(named) != 1 {
+		t.Errorf("%q", named)
 	}
 }
 

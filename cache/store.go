@@ -189,6 +189,9 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	s.ledger.pin(d) // before it is opened: eviction mustn't come between
 	mark := s.ledger.mark()
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = s.openMoving(d)
+	}
 	if err != nil {
 		s.ledger.unpin(d)
 		if errors.Is(err, fs.ErrNotExist) {
