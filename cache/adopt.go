@@ -12,8 +12,8 @@ import (
 
 // Adopt moves a file from Staging into the store. The caller vouches for its digest,
 // and nobody may write to it any more. What the store has already is as good: the
-// file is removed then. An error leaves it where it is. The blob can be opened when Adopt returns,
-// and is synced and named later.
+// file is removed then. An error leaves it where it is. The blob can be opened when Adopt returns.
+// It is synced and named later. If that fails, the file is removed.
 func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("adopt %q: %w", d, err)
@@ -21,10 +21,13 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if s.has(d, size) {
 		return os.Remove(path)
 	}
-	if limit := s.limit(); size > limit {
+	if limit := min(s.Bound(), s.limit()+size); size > limit { // the disk has its bytes already
 		return fmt.Errorf("adopt %s: it has %d bytes, and no more than %d are kept", d, size, limit)
 	}
-	err := s.later(d, size, func() (*partial, error) { return s.takeOver(d, size, path) })
+	if s.spoiled(d) {
+		return fmt.Errorf("adopt %s: the disk damages it again and again, and it isn't kept for now", d)
+	}
+	err := s.later(d, size, size, func() (*partial, error) { return s.takeOver(d, size, path) })
 	if err != nil {
 		return fmt.Errorf("adopt %s: %w", d, err)
 	}

@@ -283,7 +283,7 @@ func right(t *testing.T, what string, s *Store) {
 
 func TestWhoDiesAtAnyStepLeavesWhatIsRight(t *testing.T) {
 	for _, at := range []string{
-		"partial made", "bytes written", "verified", "synced", "made private", "renamed", "kept", "not kept", "unlocked", "begun anew",
+		"partial made", "partial made beside", "bytes written", "verified", "synced", "made private", "renamed", "kept", "not kept", "unlocked", "begun anew",
 		"evicted", "partial evicted", "scanned", "temporary made", "temporary written", "temporary renamed",
 		"taken over", "shown",
 	} {

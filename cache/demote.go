@@ -24,6 +24,9 @@ func (s *Store) Demote(d digest.Digest) {
 	for _, dl := range s.downloads[d] {
 		dl.demoted = true
 	}
+	if a := s.placing[d]; a != nil {
+		a.demoted = true
+	}
 	s.mu.Unlock()
 	s.demote(d)
 }

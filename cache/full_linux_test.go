@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -106,6 +107,22 @@ func TestWhatHasComeOfADownloadIsntCountedTwice(t *testing.T) {
 	_ = o.f.Close()
 }
 
+// What is adopted is on the disk already, and nothing has to go for it that has room beside it.
+func TestWhatIsAdoptedIsntCountedTwice(t *testing.T) {
+	s := open(t, disk(t, "32m"), Options{})
+	for i := range 8 {
+		fill(t, s, content(byte(i), 1<<20))
+	}
+	large := content(100, 14<<20) // 22 of 32 MiB are in use then
+	if err := s.Adopt(digest.FromBytes(large), int64(len(large)), stage(t, s, large)); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, s)
+	if st := s.Stats(); st.Evictions != 0 || st.Entries != 9 {
+		t.Errorf("there is room, and yet: %+v", st)
+	}
+}
+
 // A disk that someone else fills while a blob comes has room for it once others go, and
 // not all of them do.
 func TestADiskThatFillsMeanwhileIsTriedAgain(t *testing.T) {
@@ -168,6 +185,60 @@ func TestSmallFilesGoToAFullDiskAfterEviction(t *testing.T) {
 	}
 	if st := s.Stats(); st.Bytes != 0 || st.Partial != 0 || len(files(t, s.partials())) != 0 {
 		t.Errorf("%+v, %q", st, files(t, s.partials()))
+	}
+}
+
+// A disk may have bytes, and no files: what is small has room there as well, after an eviction for its
+// file and another one for its directory.
+func TestPutEvictsForAFileAndForADirectory(t *testing.T) {
+	dir := disk(t, "8m,nr_inodes=100")
+	n := 0
+	noFiles := func() {
+		for {
+			f, err := os.Create(filepath.Join(filepath.Dir(dir), fmt.Sprint("ballast", n)))
+			if err != nil {
+				return
+			}
+			_ = f.Close()
+			n++
+		}
+	}
+	then := atStep(t, "synced")
+	s := openScanned(t, dir, Options{})
+	for i := range 8 {
+		fill(t, s, content(byte(i), 4096))
+	}
+	settled(t, s)
+	then.Store(&noFiles)
+	noFiles()
+	b := content(9, 4096)
+	if err := s.Put(digest.FromBytes(b), b); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, s)
+	if !s.placed(digest.FromBytes(b), 4096) {
+		t.Error("it isn't kept")
+	}
+	if st := s.Stats(); st.Evictions == 0 || st.Entries < 4 || st.Trouble != "" {
+		t.Errorf("%+v", st)
+	}
+}
+
+// The error of Put says what keeps a blob from being put.
+func TestPutSaysWhatKeepsItFromTheDirectory(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	if err := os.RemoveAll(s.partials()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.partials(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := content(1, 1000)
+	if err := s.Put(digest.FromBytes(b), b); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("%v", err)
+	}
+	if sums := s.ledger.sums(); sums.used() != 0 || sums.pinned != 0 || s.Stats().Trouble == "" {
+		t.Errorf("%+v", sums)
 	}
 }
 

@@ -9,23 +9,30 @@ import (
 // it. It runs in a goroutine of its own, under a context of its own. It lives for as long as
 // anyone waits, and then for Options.Grace.
 type job struct {
-	started time.Time
-	ended   chan struct{} // closed when it failed, or its file can be read
-	cancel  context.CancelFunc
-	room    reservation // of the bound; zero until bytes are on their way
-
-	// forget lets the next who wants the same begin anew. A second call does nothing. Store.mu
-	// is held.
-	forget            func()
+	arrival
+	started           time.Time
+	ended             chan struct{} // closed when it failed, or its file can be read
+	cancel            context.CancelFunc
 	succeeded, failed *int64 // the counts in Store.stats that the outcome belongs to
 
 	// Guarded by Store.mu.
 	waiters int
 	idle    *time.Timer // ends the job after the grace period; nil: someone waits
 	over    bool
-	file    *shared // the outcome: with a reference for each waiter
-	demoted bool    // the blob is demoted when it has its place
 	err     error
+}
+
+// arrival is a verified file, which can be opened before it has its place: the outcome of a job, or
+// what was put or adopted.
+type arrival struct {
+	room reservation // of the bound; zero until bytes are on their way
+	// forget ends that the file is found here. The next who wants the blob finds it in its place, or
+	// begins anew. A second call does nothing. Store.mu is held.
+	forget func()
+
+	// Guarded by Store.mu.
+	file    *shared // nil: the job isn't over, or failed; with a reference for each waiter of the job
+	demoted bool    // the blob is demoted when it has its place
 }
 
 // begin starts a job. bring gives the file, and the partial file that it is to be kept from; nil
@@ -40,7 +47,7 @@ func (s *Store) begin(j *job, bring func(ctx context.Context) (*shared, *partial
 		f, p, err := bring(ctx)
 		s.finish(j, f, err)
 		if err == nil {
-			s.settleJob(j, p, f)
+			s.settleArrival(&j.arrival, p, f)
 		}
 		select {
 		case s.scans <- struct{}{}:
@@ -117,20 +124,21 @@ func (s *Store) finish(j *job, f *shared, err error) {
 	close(j.ended)
 }
 
-// settleJob moves the file of a job that succeeded to its place. All who wait have it already.
-func (s *Store) settleJob(j *job, p *partial, f *shared) {
+// settleArrival moves the file f to its place, from the partial file p; nil: it has its place. All who
+// waited for a job have the file already.
+func (s *Store) settleArrival(a *arrival, p *partial, f *shared) {
 	if p != nil {
-		s.keep(&j.room, p, f)
+		s.keep(&a.room, p, f)
 		step("unlocked")
 	}
 	s.mu.Lock()
-	j.forget() // from now on Demote finds the blob in its place
-	demoted := j.demoted
+	a.forget() // from now on Demote finds the blob in its place
+	demoted := a.demoted
 	s.mu.Unlock()
 	if demoted {
 		s.demote(f.digest)
 	}
-	_ = f.release() // the job's own
-	s.ledger.release(&j.room)
+	_ = f.release() // the arrival's own
+	s.ledger.release(&a.room)
 	s.evict(0) // where its size wasn't known, or others came at the same time
 }

@@ -67,7 +67,9 @@ func (s *Store) place(p *partial, f *shared) bool {
 	}
 	err := s.makePrivate(p)
 	if err == nil {
-		err = s.retry(filepath.Dir(to), func() error { return os.Rename(p.path, to) })
+		err = s.withRoom(1, func() error { // for the directory
+			return noSpace(s.retry(filepath.Dir(to), func() error { return os.Rename(p.path, to) }))
+		})
 	}
 	switch {
 	case err == nil:

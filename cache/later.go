@@ -13,25 +13,26 @@ import (
 // open file.
 const maxLater = 64
 
-// later makes a blob of the private partial file that file gives, whose bytes are right. The blob can
-// be opened when later returns, in all processes. A goroutine syncs it and gives it its name.
+// later makes a blob of the private partial file that file gives, whose bytes are right. The disk has
+// the first onDisk bytes before file is called. The blob can be opened when later returns, in all
+// processes. A goroutine syncs it and gives it its name.
 //
 // A file system that writes its data before its journal (ext4) makes the sync of a small file wait for
-// the bytes of all large ones. Only who finds maxLater blobs waiting for the disk waits too.
-func (s *Store) later(d digest.Digest, size int64, file func() (*partial, error)) error {
+// the bytes of all large ones. A caller waits for syncs only if maxLater blobs wait for the disk.
+func (s *Store) later(d digest.Digest, size, onDisk int64, file func() (*partial, error)) error {
 	leave, err := s.enterLater()
 	if err != nil {
 		return err
 	}
-	j := &job{over: true}
+	a := &arrival{room: reservation{came: func() int64 { return onDisk }}}
 	settling := false
 	defer func() {
 		if !settling {
-			s.ledger.release(&j.room)
+			s.ledger.release(&a.room)
 			leave()
 		}
 	}()
-	s.reserve(&j.room, inBlocks(size))
+	s.reserve(&a.room, inBlocks(size))
 	p, err := file()
 	if err != nil {
 		return err
@@ -42,21 +43,22 @@ func (s *Store) later(d digest.Digest, size int64, file func() (*partial, error)
 		return err
 	}
 	s.ledger.pin(d) // before it has its name: eviction mustn't come between
-	j.file = &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}
+	a.file = &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}
 	if to := s.laterName(d); os.Link(p.path, to) == nil {
 		p.shared = to
 	} // else another process shows the blob, or the file system has no links
 	step("shown")
-	s.showLater(j)
+	s.showLater(a)
 	settling = true
 	go func() {
 		defer leave()
-		s.settleJob(j, p, j.file)
+		s.settleArrival(a, p, a.file)
 	}()
 	return nil
 }
 
-// enterLater waits until less than maxLater blobs wait for the disk. Close waits for leave.
+// enterLater waits until less than maxLater blobs wait for the disk. The caller holds no lock of the
+// store. leave lets the next blob in, and Close waits for it.
 func (s *Store) enterLater() (leave func(), err error) {
 	s.mu.Lock()
 	closed := s.closed
@@ -67,24 +69,24 @@ func (s *Store) enterLater() (leave func(), err error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	s.waiting <- struct{}{}
+	s.inLater <- struct{}{}
 	return func() {
-		<-s.waiting
+		<-s.inLater
 		s.work.Done()
 	}, nil
 }
 
-// showLater lets others open the blob of a job that only waits for its place.
-func (s *Store) showLater(j *job) {
-	d := j.file.digest
-	j.forget = func() {
-		if s.placing[d] == j {
+// showLater lets others open a blob that waits for its place.
+func (s *Store) showLater(a *arrival) {
+	d := a.file.digest
+	a.forget = func() {
+		if s.placing[d] == a {
 			delete(s.placing, d)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.placing[d] = j
+	s.placing[d] = a
 }
 
 // laterName is the second name of a partial file that has all bytes of a blob, and only waits for its

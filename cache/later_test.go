@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -160,5 +161,32 @@ func TestOneOfManyPutsWaitsForTheDisk(t *testing.T) {
 	}
 	if err := put(maxLater + 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// What is demoted while it waits for the disk goes first, as what is demoted in its place.
+func TestABlobThatIsDemotedBeforeItHasItsPlaceGoesFirst(t *testing.T) {
+	for name, keep := range map[string]func(s *Store, d digest.Digest, b []byte) error{
+		"put":     (*Store).Put,
+		"adopted": func(s *Store, d digest.Digest, b []byte) error { return s.Adopt(d, int64(len(b)), stage(t, s, b)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			then := atStep(t, "synced")
+			s := openScanned(t, t.TempDir(), Options{})
+			ds := agedBlobs(t, s, 2)
+			settled(t, s)
+			b := content(9, 10_000)
+			d := digest.FromBytes(b)
+			demote := func() { s.Demote(d) }
+			then.Store(&demote)
+			if err := keep(s, d, b); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it has its place", func() bool { return s.Stats().Open == 0 })
+			s.evict(1)
+			if is := left(t, s, append(ds, d)); !slices.Equal(is, []int{0, 1}) {
+				t.Errorf("left are %v", is)
+			}
+		})
 	}
 }

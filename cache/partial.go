@@ -118,10 +118,20 @@ func (s *Store) partialFile(ctx context.Context, w partialWant) (*partial, error
 	}
 }
 
-// privateFile makes a private partial file beside a shared one. Where locks can't be had, its
-// name is that of a temporary file, so that nobody takes it for one that was left
-// before it is old.
+// privateFile makes a private partial file beside a shared one, or an unnamed file if that fails.
 func (s *Store) privateFile(shared string) (*partial, error) {
+	p, err := s.namedPrivateFile(shared)
+	if err == nil {
+		return p, nil
+	}
+	s.degrade(err)
+	return s.unnamed()
+}
+
+// namedPrivateFile makes a private partial file beside a shared one. Where locks can't be had, its
+// name is that of a temporary file, so that nobody takes it for one that was left
+// before it is old. It is errRenamed if sweeps of other processes took the file again and again.
+func (s *Store) namedPrivateFile(shared string) (*partial, error) {
 	pattern := filepath.Base(shared) + ".*"
 	if s.noLocks.Load() != nil {
 		pattern = unlockedPrefix + "*"
@@ -133,8 +143,7 @@ func (s *Store) privateFile(shared string) (*partial, error) {
 			return err
 		})
 		if err != nil {
-			s.degrade(err)
-			break
+			return nil, noSpace(err)
 		}
 		// The lock tells who evicts and sweeps that someone writes the file. Until it is had, a
 		// sweep may take the file for one that was left.
@@ -147,7 +156,7 @@ func (s *Store) privateFile(shared string) (*partial, error) {
 		_ = os.Remove(f.Name())
 		f.Close()
 	}
-	return s.unnamed()
+	return nil, errRenamed
 }
 
 // named says whether path is still the name of f.

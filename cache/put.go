@@ -7,7 +7,8 @@ import (
 )
 
 // Put keeps b, which must have the digest d. It is for what is small; larger things come by Get. The
-// blob can be opened when Put returns, and is synced and named later.
+// blob can be opened when Put returns. It is synced and named later. What is larger than the bound
+// isn't kept, nor is what the disk damages again and again: that is no error.
 func (s *Store) Put(d digest.Digest, b []byte) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
@@ -19,14 +20,14 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 	if s.has(d, size) || size > s.limit() || s.spoiled(d) {
 		return nil
 	}
-	return s.later(d, size, func() (*partial, error) {
-		p, err := s.privateFile(s.partial(d))
+	err := s.later(d, size, 0, func() (p *partial, err error) {
+		err = s.withRoom(size, func() error {
+			p, err = s.namedPrivateFile(s.partial(d))
+			return err
+		})
 		if err != nil {
+			s.degrade(err)
 			return nil, err
-		}
-		if p.path == "" { // a file without a name is kept nowhere
-			p.f.Close()
-			return nil, fmt.Errorf("keep %s: the cache directory can't be written", d)
 		}
 		if err := s.write(p.f, b, 0); err != nil {
 			s.abandon(p, true)
@@ -34,4 +35,8 @@ func (s *Store) Put(d digest.Digest, b []byte) error {
 		}
 		return p, nil
 	})
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", d, err)
+	}
+	return nil
 }

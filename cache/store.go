@@ -83,7 +83,7 @@ type Store struct {
 	indexing   sync.Mutex                // held while indexes are counted and trimmed; behind evicting
 	closedMore atomic.Bool               // files were closed while an eviction ran, and the store is beyond its bound
 	windows    windows                   // of cache files in memory
-	waiting    chan struct{}             // has one for each of placing
+	inLater    chan struct{}             // has one for each blob between enterLater and its leave; full: the next one waits
 	evictions  atomic.Int64              // blobs that evictions unlinked
 	seen       atomic.Pointer[limitSeen] // the last limit; nil: none yet
 
@@ -91,7 +91,7 @@ type Store struct {
 	closed    bool
 	downloads map[digest.Digest][]*download
 	makings   map[digest.Digest]*making     // by the blob that is made from
-	placing   map[digest.Digest]*job        // of what was put or adopted, and has no place yet
+	placing   map[digest.Digest]*arrival    // what was put or adopted, and has no place yet; of several of one digest, the last
 	damaged   map[digest.Digest][]time.Time // when a blob was set aside lately, the last few times
 	shuns     map[digest.Digest]uint64      // inodes of damaged files that can be neither moved nor removed; nil: none
 	stats     Stats
@@ -118,7 +118,7 @@ func Open(dir string, o Options) (*Store, error) {
 		layout: l, grace: o.Grace, parts: o.Parts, log: o.Logger, now: time.Now,
 		ctx: ctx, cancel: cancel, scans: make(chan struct{}, 1), much: make(chan struct{}, 1),
 		scanned: o.Scanned, ledger: newLedger(DefaultBound), downloads: map[digest.Digest][]*download{},
-		makings: map[digest.Digest]*making{}, placing: map[digest.Digest]*job{}, waiting: make(chan struct{}, maxLater),
+		makings: map[digest.Digest]*making{}, placing: map[digest.Digest]*arrival{}, inLater: make(chan struct{}, maxLater),
 	}
 	s.trouble = trouble{dir: dir, log: s.log, now: time.Now}
 	s.checkLocks()
@@ -242,9 +242,9 @@ func (s *Store) arrived(d digest.Digest, size int64) *File {
 			return &File{s: mk.file}
 		}
 	}
-	if j := s.placing[d]; j != nil && (size < 0 || size == j.file.size) {
-		j.file.refs++
-		return &File{s: j.file}
+	if a := s.placing[d]; a != nil && (size < 0 || size == a.file.size) {
+		a.file.refs++
+		return &File{s: a.file}
 	}
 	return nil
 }
