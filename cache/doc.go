@@ -20,11 +20,14 @@
 // # What can be relied on
 //
 // A blob gets its name in the store by one rename, after all its bytes matched digest
-// and size, and were synced. Who waits for it gets it before that, as soon as it has
-// matched: the bytes are read from the file that is going to be renamed. Nobody waits for a sync: on
-// a slow disk it takes as long as the bytes of all large blobs that came lately. A crash at any
+// and size, and were synced. It can be opened before that, as soon as it has matched: the bytes
+// are read from the file that is going to be renamed. Other processes find a small blob that was
+// put or adopted then, and hash it. A sync takes as long as the bytes of all large blobs that came
+// lately, on a slow disk. Close waits for all syncs, and Put and Adopt wait while maxLater blobs
+// have theirs ahead of them; nobody else does. A crash at any
 // moment leaves a complete blob or a partial file. The directory isn't synced: a rename
-// that a power cut takes back is only a miss.
+// that a power cut takes back is only a miss. So is what was put or adopted, if a crash comes before
+// its sync.
 //
 // A blob comes by one fetch, or, where one connection holds a large one up, in parts by
 // several, into one partial file. It is hashed beside that, behind the first byte that
@@ -116,7 +119,8 @@
 // reads the directory; Store.evicting, which an eviction holds while it unlinks files;
 // Store.naming, one for each directory of pointers, under which one of them is written or removed;
 // Store.indexing, under which indexes are counted; Store.mu, for downloads, makings, what is kept later and the references of open files; ledger.mu, for what the store takes
-// of the disk. Nothing asks the disk under the last two. Stream.mu stands before Store.mu, and nothing
+// of the disk. Nothing asks the disk under the last two. Who waits in enterLater holds none of
+// them. Stream.mu stands before Store.mu, and nothing
 // is waited for under it; the locks of cache/internal/ingest stand behind Store.mu. The lock of
 // a partial file is only tried, and so has no place in the order. checker.mu, for checks and
 // what is in doubt, trouble.mu and windows.mu are leaves.
@@ -127,9 +131,9 @@
 //	DIR/v1/blobs/<algo>/<hh>/<hex>     the blob's own bytes, nothing else
 //	DIR/v1/partial/<algo>-<hex>        a download under way, locked; or what is left of one
 //	DIR/v1/partial/<algo>-<hex>.made   a making under way, of the blob with that digest, locked
-//	DIR/v1/partial/<algo>-<hex>.*      a private one, beside another's
+//	DIR/v1/partial/<algo>-<hex>.*      a private one: beside another's, or of what was put or adopted
 //	DIR/v1/partial/tmp-blob-*          one where locks can't be had
-//	DIR/v1/partial/tmp-later-*         the second name of one that is whole, and only waits for its place
+//	DIR/v1/partial/tmp-later-*         the second name of a small one that is whole, and only waits for its place
 //	DIR/v1/partial/tmp-*               what has one writer, and gets another name when it is whole
 //	DIR/v1/pointers/<hh>/<hex>         a Pointer, by the sha256 of its key
 //	DIR/v1/indexes/<algo>/<hh>/<hex>   the index of that blob, and its checksum

@@ -20,9 +20,9 @@ const (
 	doubtMargin = time.Minute
 	// backgroundShare: the background takes one part in so many of the time of one CPU.
 	backgroundShare = 4
-	// checkAtOnce is how large a blob in doubt is at most that Open itself hashes, in bytes.
-	// Manifests are at most that, and it takes some milliseconds. Of a larger one Open says
-	// ErrUnchecked.
+	// checkAtOnce is how large a blob is at most that Open itself hashes, in bytes: one in doubt, or
+	// one that has its laterName alone. Manifests are at most that, and it takes some milliseconds.
+	// Of a larger one in doubt Open says ErrUnchecked.
 	checkAtOnce = 8 << 20
 	// othersEvery is how often a store looks whether another process is through with the
 	// sentinels that it took over.

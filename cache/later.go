@@ -1,10 +1,8 @@
 package cache
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -14,8 +12,8 @@ import (
 const maxLater = 64
 
 // later makes a blob of the private partial file that file gives, whose bytes are right. The disk has
-// the first onDisk bytes before file is called. The blob can be opened when later returns, in all
-// processes. A goroutine syncs it and gives it its name.
+// the first onDisk bytes before file is called. The blob can be opened when later returns, and by
+// other processes too if it is small. A goroutine syncs it and gives it its name.
 //
 // A file system that writes its data before its journal (ext4) makes the sync of a small file wait for
 // the bytes of all large ones. A caller waits for syncs only if maxLater blobs wait for the disk.
@@ -44,7 +42,7 @@ func (s *Store) later(d digest.Digest, size, onDisk int64, file func() (*partial
 	}
 	s.ledger.pin(d) // before it has its name: eviction mustn't come between
 	a.file = &shared{store: s, f: p.f, digest: d, size: size, inode: inode(st), refs: 1}
-	if to := s.laterName(d); os.Link(p.path, to) == nil {
+	if to := s.laterName(d); size <= checkAtOnce && os.Link(p.path, to) == nil {
 		p.shared = to
 	} // else another process shows the blob, or the file system has no links
 	step("shown")
@@ -90,20 +88,24 @@ func (s *Store) showLater(a *arrival) {
 }
 
 // laterName is the second name of a partial file that has all bytes of a blob, and only waits for its
-// place. Who has the lock of the file gives it that.
+// place.
 func (l layout) laterName(d digest.Digest) string {
 	return filepath.Join(l.partials(), temporaryPrefix+"later-"+filepath.Base(l.partial(d)))
 }
 
-// openMoving opens a blob that had no place a moment ago: it has one now, or a process that lives is
-// about to give it one.
-func (l layout) openMoving(d digest.Digest) (*os.File, error) {
-	f, err := os.Open(l.laterName(d))
+// openMoving opens a blob that had no place a moment ago. It has one now, or another process is about
+// to give it one. What has its laterName is hashed: it isn't synced, and a crash may have left it. No
+// lock tells that: others lock such a file too, for a look.
+func (s *Store) openMoving(d digest.Digest) (*os.File, error) {
+	f, err := os.Open(s.laterName(d))
 	if err == nil {
-		if errors.Is(tryLock(f), syscall.EWOULDBLOCK) {
-			return f, nil
+		st, err := f.Stat()
+		if err == nil && st.Mode().IsRegular() && st.Size() <= checkAtOnce {
+			if why, err := damage(s.ctx, d, f); err == nil && why == "" {
+				return f, nil
+			}
 		}
-		f.Close() // a crash left it, or it got its place just now
+		f.Close()
 	}
-	return os.Open(l.blob(d))
+	return os.Open(s.blob(d))
 }

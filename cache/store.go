@@ -225,8 +225,8 @@ func (s *Store) open(d digest.Digest, size int64) (*File, error) {
 	return &File{s: &shared{store: s, f: f, digest: d, size: st.Size(), inode: inode(st), refs: 1}}, nil
 }
 
-// arrived gives a blob that was just downloaded, made, put or adopted, and has no place of its own yet; nil
-// where there is none.
+// arrived gives a blob that was just downloaded, made, put or adopted, and has no place of its own
+// yet; nil where there is none.
 func (s *Store) arrived(d digest.Digest, size int64) *File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
