@@ -22,8 +22,8 @@ type aside struct {
 }
 
 // adopt gives the bytes of a pushed blob to the cache, if nobody can write them any more. The
-// file then stands for the blob. The cache may have to make room for the bytes first, so a goroutine
-// does this while the caller goes on.
+// file then stands for the blob. The cache may have to make room for the bytes first, and waits for
+// the disk if many others wait for it, so a goroutine does this while the caller goes on.
 func (r *Root) adopt(f *File) {
 	a := r.area
 	leave, err := a.enter()

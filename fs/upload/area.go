@@ -40,8 +40,9 @@ type Area struct {
 	open    context.Context
 	shut    context.CancelFunc
 	windows atomic.Int32 // counts the windows of all files
-	backlog backlog
-	// writingBack is writingBack, the function. Tests set another one.
+	backlog backlog      // of the page cache, for direct writes to all files
+	// writingBack gives how many bytes the page cache is writing to disks. It is the function of
+	// that name. Tests set another one.
 	writingBack func() int64
 	// early is earlyFrom, in bytes. Tests set another value.
 	early int64

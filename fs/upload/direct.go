@@ -8,7 +8,8 @@ import (
 
 // writeAt writes to the staging disk. A writer that has time writes past the page cache: that waits
 // for the disk, but takes little of the processor's time. If nobody takes the bytes from the window,
-// they are read back soon, and the page cache should have them. The writing turn is held.
+// they are read back soon, and the page cache should have them. A disk that is busy with the page cache,
+// or is slower than the readers, isn't waited for. The writing turn is held.
 func (f *File) writeAt(disk *os.File, p []byte, off int64) (n int, err error) {
 	a := f.root.area
 	if fitsDirect(p, off) && f.hasTime(off) && !a.backlog.isMuch(time.Now(), a.writingBack) {
@@ -48,33 +49,48 @@ const (
 	backlogEvery = 10 * time.Millisecond
 )
 
-// backlog tells whether the page cache is writing much to disks.
+// backlog tells whether the page cache is writing much to disks. It is safe for concurrent use.
 type backlog struct {
 	mu    sync.Mutex // guards the fields below
-	asked time.Time  // zero: never
-	much  bool
+	asked time.Time  // when size was called last; zero: never
+	much  bool       // size gave muchBacklog or more
 }
 
-// isMuch says whether size gave muchBacklog or more when it was called last.
+// isMuch says whether size gave muchBacklog or more when it was called last. It calls size if that was
+// backlogEvery ago. Others go on with the last answer meanwhile.
 func (b *backlog) isMuch(now time.Time, size func() int64) bool {
+	if much, fresh := b.last(now); fresh {
+		return much
+	}
+	much := size() >= muchBacklog
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now.Sub(b.asked) >= backlogEvery {
-		b.asked, b.much = now, size() >= muchBacklog
-	}
-	return b.much
+	b.much = much
+	return much
 }
 
-// A disk may be slower than the sender. slowWrite is what a direct write counts that the readers
-// waited for, and each other one takes 1 off the count. At tooSlow, after four slow ones in a row or
-// one of nine for long, the file is written through the page cache.
+// last gives the last answer. fresh is false if the caller is to ask once more.
+func (b *backlog) last(now time.Time) (much, fresh bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	fresh = now.Sub(b.asked) < backlogEvery
+	if !fresh {
+		b.asked = now
+	}
+	return b.much, fresh
+}
+
+// A disk may be slower than the readers of the window. A direct write that they waited for adds
+// slowWrite to File.slowness, and each other one takes 1 off. At tooSlow the file is written through the
+// page cache from then on: after four slow writes in a row, or if more than one of nine is slow for long.
 const (
 	slowWrite = 8
 	tooSlow   = 4 * slowWrite
 )
 
-// judge counts a direct write at the offset off that has ended. The readers had bytes before off when
-// it began. If they have none left, they waited for the disk.
+// judge counts a direct write at the offset off that has ended. The readers had bytes before off to
+// take when it began, as hasTime said. If the slower reader has none left, they waited for the disk. A
+// write without a window isn't counted. The writing turn is held.
 func (f *File) judge(off int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -25,3 +25,19 @@ func TestTheBacklogOfThePageCache(t *testing.T) {
 		t.Errorf("the system says %d bytes", n)
 	}
 }
+
+// Nobody waits while another one asks the system: the last answer counts until then.
+func TestNobodyWaitsForAnotherToAskForTheBacklog(t *testing.T) {
+	var b backlog
+	now := time.Now()
+	asks, answers, done := make(chan bool), make(chan int64), make(chan bool)
+	go func() { done <- b.isMuch(now, func() int64 { close(asks); return <-answers }) }()
+	<-asks
+	if b.isMuch(now, func() int64 { t.Error("asked twice"); return 0 }) {
+		t.Error("there is none yet")
+	}
+	answers <- muchBacklog
+	if !<-done || !b.isMuch(now, nil) {
+		t.Error("the answer doesn't count")
+	}
+}

@@ -50,7 +50,8 @@ type File struct {
 	direct *os.File
 	// indirect says that no write goes past the page cache, because one failed or too many were slow.
 	indirect bool
-	// slowness counts the direct writes that the readers of the window waited for, as judge says.
+	// slowness counts the direct writes that the readers of the window waited for, by slowWrite
+	// each, less the others.
 	slowness int
 	// retired are the earlier values of disk and direct, from before the cache took the bytes over.
 	// They are closed with disk.
