@@ -136,6 +136,7 @@ func TestTheSweepTakesOnlyWhatIsOld(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	private := filepath.Base(s.partial(bigDigest()))
 	for _, c := range []struct {
 		name  string
 		age   time.Duration
@@ -149,6 +150,12 @@ func TestTheSweepTakesOnlyWhatIsOld(t *testing.T) {
 		{"partial/tmp-old", leftFor + time.Minute, false},
 		{"partial/tmp-locked", leftFor + time.Minute, true},
 		{"partial/tmp-tocome", -year, true},
+		{"partial/" + private + ".1", time.Minute, false}, // nobody looks for it
+		{"partial/" + private + ".2-locked", time.Minute, true},
+		{"partial/" + laterPrefix + private, time.Minute, false},
+		{"partial/" + laterPrefix + private + "-locked", time.Minute, true},
+		{"partial/" + private, time.Minute, true},
+		{"partial/notes.txt", time.Minute, true},
 		{"quarantine/fresh", time.Minute, true},
 		{"quarantine/old", leftFor + time.Minute, false},
 	} {

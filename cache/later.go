@@ -87,10 +87,13 @@ func (s *Store) showLater(a *arrival) {
 	s.placing[d] = a
 }
 
+// laterPrefix begins what laterName gives.
+const laterPrefix = temporaryPrefix + "later-"
+
 // laterName is the second name of a partial file that has all bytes of a blob, and only waits for its
 // place.
 func (l layout) laterName(d digest.Digest) string {
-	return filepath.Join(l.partials(), temporaryPrefix+"later-"+filepath.Base(l.partial(d)))
+	return filepath.Join(l.partials(), laterPrefix+filepath.Base(l.partial(d)))
 }
 
 // openMoving opens a blob that had no place a moment ago. It has one now, or another process is about

@@ -214,8 +214,8 @@ func (s *Store) sweep() {
 				continue
 			}
 			old := s.now().Sub(st.ModTime()) >= leftFor
-			// What is left of a making is of no use: the next one starts over.
-			useless := strings.Contains(e.Name(), madeSuffix) || s.secondName(path, st)
+			// Nobody looks for a private one. What is left of a making is of no use: the next one starts over.
+			useless := isPrivate(e.Name()) || strings.HasPrefix(e.Name(), laterPrefix) || s.secondName(path, st)
 			if !old && !useless || s.ledger.isOurs(e.Name()) {
 				continue
 			}
@@ -229,6 +229,13 @@ func (s *Store) sweep() {
 			}
 		}
 	}
+}
+
+// isPrivate says whether a file in partial/ has the name of a private one, or of a making.
+func isPrivate(name string) bool {
+	name, _, beside := strings.Cut(name, ".")
+	algorithm, hex, _ := strings.Cut(name, "-")
+	return beside && digest.NewDigestFromEncoded(digest.Algorithm(algorithm), hex).Validate() == nil
 }
 
 // secondName says whether a file in partial/ has another name besides, which it had for the
