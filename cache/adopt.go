@@ -13,7 +13,8 @@ import (
 // Adopt moves a file from Staging into the store. The caller vouches for its digest,
 // and nobody may write to it any more. What the store has already is as good: the
 // file is removed then. An error leaves it where it is. The blob can be opened when Adopt returns.
-// It is synced and named later. If that fails, the file is removed.
+// It is synced and named later. If that fails, the file is removed. If 64 blobs wait for the disk,
+// Adopt waits for one of them.
 func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("adopt %q: %w", d, err)
@@ -27,7 +28,7 @@ func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if s.spoiled(d) {
 		return fmt.Errorf("adopt %s: the disk damages it again and again, and it isn't kept for now", d)
 	}
-	err := s.later(d, size, size, func() (*partial, error) { return s.takeOver(d, size, path) })
+	err := s.later(d, size, size, true, func() (*partial, error) { return s.takeOver(d, size, path) })
 	if err != nil {
 		return fmt.Errorf("adopt %s: %w", d, err)
 	}

@@ -43,7 +43,7 @@ func TestTheBoundCountsBlocks(t *testing.T) {
 	s := open(t, t.TempDir(), Options{MaxBytes: bound})
 	for i := range 200 {
 		b := fmt.Appendf(nil, "small %d", i)
-		if err := s.Put(digest.FromBytes(b), b); err != nil {
+		if err := put(s, digest.FromBytes(b), b); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -90,7 +90,7 @@ func busyWith(dir, seed string, chosen func(*rand.Rand) int) error {
 		b := crashBlobs()[rng.IntN(len(crashBlobs()))]
 		switch d := digest.FromBytes(b); chosen(rng) {
 		case toPut:
-			err = s.Put(d, b)
+			err = put(s, d, b)
 		case toRemember:
 			err = s.Remember(string(d), Pointer{Digest: d})
 		case toAdopt:

@@ -16,9 +16,10 @@ const maxLater = 64
 // other processes too if it is small. A goroutine syncs it and gives it its name.
 //
 // A file system that writes its data before its journal (ext4) makes the sync of a small file wait for
-// the bytes of all large ones. A caller waits for syncs only if maxLater blobs wait for the disk.
-func (s *Store) later(d digest.Digest, size, onDisk int64, file func() (*partial, error)) error {
-	leave, err := s.enterLater()
+// the bytes of all large ones. If maxLater blobs wait for the disk, wait says whether later waits for
+// one of them, until the store is closed, or is ErrBehind.
+func (s *Store) later(d digest.Digest, size, onDisk int64, wait bool, file func() (*partial, error)) error {
+	leave, err := s.enterLater(wait)
 	if err != nil {
 		return err
 	}
@@ -55,9 +56,9 @@ func (s *Store) later(d digest.Digest, size, onDisk int64, file func() (*partial
 	return nil
 }
 
-// enterLater waits until less than maxLater blobs wait for the disk. The caller holds no lock of the
-// store. leave lets the next blob in, and Close waits for it.
-func (s *Store) enterLater() (leave func(), err error) {
+// enterLater enters one more blob that waits for the disk, as later says. The caller holds no lock of
+// the store. leave lets the next blob in, and Close waits for it.
+func (s *Store) enterLater(wait bool) (leave func(), err error) {
 	s.mu.Lock()
 	closed := s.closed
 	if !closed {
@@ -67,11 +68,26 @@ func (s *Store) enterLater() (leave func(), err error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	s.inLater <- struct{}{}
-	return func() {
+	leave = func() {
 		<-s.inLater
 		s.work.Done()
-	}, nil
+	}
+	if wait {
+		select {
+		case s.inLater <- struct{}{}:
+			return leave, nil
+		case <-s.ctx.Done():
+			s.work.Done()
+			return nil, ErrClosed
+		}
+	}
+	select {
+	case s.inLater <- struct{}{}:
+		return leave, nil
+	default:
+		s.work.Done()
+		return nil, ErrBehind
+	}
 }
 
 // showLater lets others open a blob that waits for its place.

@@ -29,6 +29,8 @@ var (
 	ErrNoSpace = fmt.Errorf("no space for the cache: %w", syscall.ENOSPC)
 	// ErrClosed: the store was closed meanwhile.
 	ErrClosed = errors.New("the cache is closed")
+	// ErrBehind: the disk is behind with what was put before. It may not be in a moment.
+	ErrBehind = fmt.Errorf("%d blobs wait for the disk of the cache", maxLater)
 	// ErrUnreadable: the disk can't read a cached blob. Its file was set aside, and Get
 	// fetches the blob again.
 	ErrUnreadable = errors.New("the disk can't read what is cached")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/ocifs/ocifs/fs/internal/layers"
 	"github.com/ocifs/ocifs/fs/internal/node"
 	"github.com/ocifs/ocifs/fs/prefetch"
+	"github.com/ocifs/ocifs/registry"
 )
 
 // need is one thing that a path needs in the cache, to be read without a registry.
@@ -23,6 +25,9 @@ type need struct {
 	// bring brings it. The download is charged to the payer of the context.
 	bring func(ctx context.Context) error
 }
+
+// lookAgain is how long the disk has, each time, to get on with what waits for it.
+const lookAgain = 50 * time.Millisecond
 
 // Kinds of needs.
 const (
@@ -167,9 +172,24 @@ func (n *needs) manifest(r known.Repository, d v1.Descriptor) {
 			if err != nil || here() {
 				return err
 			}
-			return n.tree.store.Put(m.Digest, m.Raw) // it was evicted, and is still in memory
+			return n.put(ctx, m) // it was evicted, or the disk was behind, and it is still in memory
 		},
 	})
+}
+
+// put puts a manifest into the cache, when the disk isn't behind any more.
+func (n *needs) put(ctx context.Context, m *registry.Manifest) error {
+	for {
+		err := n.tree.store.Put(m.Digest, m.Raw)
+		if !errors.Is(err, cache.ErrBehind) {
+			return err
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // blob finds a blob.
