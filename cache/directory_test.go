@@ -27,7 +27,7 @@ func at(t *testing.T, dir string) *Directory {
 // cluttered is a cache in use that has one of each: the store, and what is in it.
 func cluttered(t *testing.T) (s *Store, blob, damaged digest.Digest) {
 	t.Helper()
-	s = open(t, t.TempDir(), Options{For: "the test"})
+	s = openScanned(t, t.TempDir(), Options{For: "the test"}) // the first sweep would take what is private
 	blob, damaged = fill(t, s, content(1, 1000)), fill(t, s, content(2, 100))
 	aged(t, s.layout, blob, 48*time.Hour)
 	for name, size := range map[string]int{

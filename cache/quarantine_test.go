@@ -27,10 +27,11 @@ func halve(t *testing.T, s *Store, d digest.Digest) {
 // replace puts another file in the place of one.
 func replace(t *testing.T, path string, b []byte) {
 	t.Helper()
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+	fresh := filepath.Join(filepath.Dir(path), "new-"+filepath.Base(path)) // which no sweep takes for a private one
+	if err := os.WriteFile(fresh, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := os.Rename(fresh, path); err != nil {
 		t.Fatal(err)
 	}
 }
