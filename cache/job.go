@@ -30,6 +30,8 @@ type arrival struct {
 	// begins anew. A second call does nothing. Store.mu is held.
 	forget func()
 
+	waitsAt string // where the file is that waits for the disk; "": it is no file of later
+
 	// Guarded by Store.mu.
 	file    *shared // nil: the job isn't over, or failed; with a reference for each waiter of the job
 	demoted bool    // the blob is demoted when it has its place

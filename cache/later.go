@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -47,6 +49,7 @@ func (s *Store) later(d digest.Digest, size, onDisk int64, wait bool, file func(
 		p.shared = to
 	} // else another process shows the blob, or the file system has no links
 	step("shown")
+	a.waitsAt = p.path
 	s.showLater(a)
 	settling = true
 	go func() {
@@ -101,6 +104,21 @@ func (s *Store) showLater(a *arrival) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.placing[d] = a
+}
+
+// nameLater gives all blobs their names that wait for the disk. It is for the end of the store: who
+// closes it may give up before the disk has their bytes. The sentinel is there until then, so that they
+// are in doubt, and hashed before they are read.
+func (s *Store) nameLater() {
+	s.mu.Lock()
+	waiting := slices.Collect(maps.Values(s.placing))
+	s.mu.Unlock()
+	for _, a := range waiting {
+		to := s.blob(a.file.digest)
+		if !s.spoiled(a.file.digest) {
+			_ = s.retry(filepath.Dir(to), func() error { return os.Link(a.waitsAt, to) }) // or it has one
+		}
+	}
 }
 
 // laterPrefix begins what laterName gives.

@@ -189,6 +189,38 @@ func TestNoMoreThanSomePutsWaitForTheDisk(t *testing.T) {
 	}
 }
 
+// A store may be closed, and its process end, before the disk has what was put. It is named then, and the
+// sentinel puts it in doubt.
+func TestWhatWaitsForTheDiskIsNamedAtTheEnd(t *testing.T) {
+	synced := unsynced(t)
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	t.Cleanup(synced)
+	b := content(1, 1000)
+	if err := s.Put(digest.FromBytes(b), b); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error)
+	go func() { closed <- s.Close() }()
+	eventually(t, "it has its name", func() bool { return s.placed(digest.FromBytes(b), 1000) })
+	if alive := files(t, s.alive()); len(alive) != 1 {
+		t.Errorf("sentinels before the sync has ended: %q", alive)
+	}
+	synced()
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if alive, left := files(t, s.alive()), files(t, s.partials()); len(alive) != 0 || len(left) != 0 {
+		t.Errorf("afterwards there are %q, and %q", alive, left)
+	}
+	f, err := open(t, dir, Options{}).Open(digest.FromBytes(b), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	holds(t, f, b)
+}
+
 // What is demoted while it waits for the disk goes first, as what is demoted in its place.
 func TestABlobThatIsDemotedBeforeItHasItsPlaceGoesFirst(t *testing.T) {
 	for name, keep := range map[string]func(s *Store, d digest.Digest, b []byte) error{

@@ -147,13 +147,15 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close ends what is under way and waits for it. Files that are open stay so.
+// Close ends what is under way and waits for it. Files that are open stay so. If the process ends before
+// Close does, that is an unclean end.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
 	s.cancel()
 	s.checker.close()
+	s.nameLater()
 	s.work.Wait()
 	s.leaving.Do(func() {
 		if s.sentinel != nil {
