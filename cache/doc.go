@@ -23,8 +23,8 @@
 // and size, and were synced. It can be opened before that, as soon as it has matched: the bytes
 // are read from the file that is going to be renamed. Other processes find a small blob that was
 // put or adopted then, and hash it. A sync takes as long as the bytes of all large blobs that came
-// lately, on a slow disk. Close waits for all syncs, and Put and Adopt wait while maxLater blobs
-// have theirs ahead of them; nobody else does. A crash at any
+// lately, on a slow disk. Close waits for all syncs, and Adopt waits while maxLater blobs have
+// theirs ahead of it; nobody else does. A crash at any
 // moment leaves a complete blob or a partial file. The directory isn't synced: a rename
 // that a power cut takes back is only a miss. So is what was put or adopted, if a crash comes before
 // its sync.

@@ -113,7 +113,7 @@ func TestWhatIsAdoptedIsntCountedTwice(t *testing.T) {
 	for i := range 8 {
 		fill(t, s, content(byte(i), 1<<20))
 	}
-	large := content(100, 14<<20) // 22 of 32 MiB are in use then
+	large := content(100, 18<<20) // 26 of 32 MiB are in use then
 	if err := s.Adopt(digest.FromBytes(large), int64(len(large)), stage(t, s, large)); err != nil {
 		t.Fatal(err)
 	}

@@ -90,6 +90,7 @@ func TestADamagedIndexIsNone(t *testing.T) {
 		"a bit":            func(b, _ []byte) []byte { b[1000] ^= 1; return b },
 		"the checksum":     func(b, _ []byte) []byte { b[len(b)-1] ^= 1; return b },
 		"cut off":          func(b, _ []byte) []byte { return b[:len(b)-100] },
+		"zeros":            func(b, _ []byte) []byte { clear(b); return b },
 		"empty":            func(_, _ []byte) []byte { return nil },
 		"of another blob":  func(_, foreign []byte) []byte { return foreign },
 		"longer than ever": func(b, _ []byte) []byte { return append(b, 'x') },

@@ -26,13 +26,13 @@ const (
 //
 // A shared one has a name that every process looks for. Only who holds the lock writes it,
 // and who comes later goes on with what it has. A private one has a random name and one
-// writer, and is of no use to anyone else. It needs no lock.
+// writer, and is of no use to anyone else before it is whole. It needs no lock.
 type partial struct {
 	f       *os.File
 	path    string // "": an unnamed file, which is never kept
 	name    string // of the file in partial/ at first, by which the ledger knows it; "": an unnamed file
 	private bool   // nobody else looks for path
-	shared  string // the shared name that the file has besides; "": none
+	shared  string // the name that the file has besides, and that others look for; "": none
 	found   *File  // set instead of all else where the blob appeared meanwhile
 }
 

@@ -29,7 +29,12 @@ func writingBack() int64 {
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := bytes.Cut(b, []byte("\nWriteback:"))
+	return writebackIn(b)
+}
+
+// writebackIn gives the bytes of the line Writeback of /proc/meminfo (proc_meminfo(5)); 0: there is none.
+func writebackIn(meminfo []byte) int64 {
+	_, rest, _ := bytes.Cut(meminfo, []byte("\nWriteback:"))
 	line, _, _ := bytes.Cut(rest, []byte(" kB\n"))
 	kib, _ := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
 	return kib << 10
