@@ -41,3 +41,33 @@ func TestNobodyWaitsForAnotherToAskForTheBacklog(t *testing.T) {
 		t.Error("the answer doesn't count")
 	}
 }
+
+// Writes go past the page cache if that is slow and the disk is faster.
+func TestThePaceOfWrites(t *testing.T) {
+	const fast, slow = slowCopy / 5, 3 * slowCopy
+	for _, c := range []struct {
+		through, past time.Duration // for a MiB; 0: none was written so
+		want          bool
+	}{
+		{0, 0, false}, {fast, 0, false}, {fast, fast / 2, false}, {slow, 0, true}, {slow, slow / 2, true}, {slow, 2 * slow, false},
+	} {
+		var p pace
+		for range 2 {
+			if c.through > 0 {
+				p.through.add(2<<20, 2*c.through)
+			}
+			if c.past > 0 {
+				p.past.add(1<<19, c.past/2)
+			}
+		}
+		if got := p.pastIsFaster(); got != c.want {
+			t.Errorf("%v through the page cache, %v past it: %t", c.through, c.past, got)
+		}
+	}
+	var a average
+	a.add(1<<20, 4*time.Millisecond)
+	a.add(1<<20, 8*time.Millisecond)
+	if want := average(5 * time.Millisecond); a != want {
+		t.Errorf("the average is %v, and not %v", time.Duration(a), time.Duration(want))
+	}
+}

@@ -50,6 +50,8 @@ type File struct {
 	direct *os.File
 	// indirect says that no write goes past the page cache, because one failed or too many were slow.
 	indirect bool
+	// pace is how long its writes take; guarded by writing.
+	pace pace
 	// slowness counts the direct writes that the readers of the window waited for, by slowWrite
 	// each, less the others.
 	slowness int
