@@ -24,7 +24,7 @@ func (f *File) writeAt(disk *os.File, p []byte, off int64) (n int, err error) {
 		}
 	}
 	if n == len(p) {
-		f.pace.past.add(n, time.Since(began))
+		f.pace.wentPast(n, time.Since(began))
 		return n, nil
 	}
 	more, err := disk.WriteAt(p[n:], off+int64(n))
@@ -37,18 +37,36 @@ func (f *File) writeAt(disk *os.File, p []byte, off int64) (n int, err error) {
 // pace is how long the writes of a file take. The writing turn guards it.
 type pace struct {
 	through average // the page cache
-	past    average // past it
+	past    average // past it; after fewer writes than pastTries, the least that one took
+	tried   int     // counts the writes past it
 }
+
+// pastTries is how many writes tell how fast the disk is. The first one opens the file once more, and
+// waits for the file system to get it ready.
+const pastTries = 4
 
 // slowCopy is the pace from which on the page cache is slow, for a MiB. It is five times what the copy
 // takes. A virtual machine takes 3.4 ms if it gets each new page of memory from its host, and a disk of
 // 1 GB/s takes 1 ms.
 const slowCopy = time.Millisecond
 
-// pastIsFaster says whether writes are faster past the page cache. If the page cache is slow, one write
-// tells how fast the disk is.
+// pastIsFaster says whether writes are faster past the page cache. If the page cache is slow, some
+// writes tell how fast the disk is.
 func (p *pace) pastIsFaster() bool {
-	return p.through >= average(slowCopy) && p.past < p.through
+	return p.through >= average(slowCopy) && (p.tried < pastTries || p.past < p.through)
+}
+
+// wentPast notes a write of n bytes past the page cache.
+func (p *pace) wentPast(n int, took time.Duration) {
+	least := p.past
+	if p.tried < pastTries {
+		p.past = 0
+	}
+	p.past.add(n, took)
+	if p.tried < pastTries && p.tried > 0 {
+		p.past = min(p.past, least)
+	}
+	p.tried++
 }
 
 // average is how long a MiB takes, in nanoseconds. The latest writes count most. 0: not known.

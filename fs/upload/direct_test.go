@@ -42,23 +42,31 @@ func TestNobodyWaitsForAnotherToAskForTheBacklog(t *testing.T) {
 	}
 }
 
-// Writes go past the page cache if that is slow and the disk is faster.
+// Writes go past the page cache if that is slow and the disk is faster. One slow write isn't enough to
+// call the disk slow.
 func TestThePaceOfWrites(t *testing.T) {
 	const fast, slow = slowCopy / 5, 3 * slowCopy
 	for _, c := range []struct {
-		through, past time.Duration // for a MiB; 0: none was written so
-		want          bool
+		through time.Duration   // for a MiB; 0: none was written so
+		past    []time.Duration // each write
+		want    bool
 	}{
-		{0, 0, false}, {fast, 0, false}, {fast, fast / 2, false}, {slow, 0, true}, {slow, slow / 2, true}, {slow, 2 * slow, false},
+		{0, nil, false},
+		{fast, nil, false},
+		{fast, []time.Duration{fast / 2, fast / 2, fast / 2, fast / 2, fast / 2}, false},
+		{slow, nil, true},
+		{slow, []time.Duration{9 * slow}, true},
+		{slow, []time.Duration{9 * slow, 9 * slow, 9 * slow}, true},
+		{slow, []time.Duration{9 * slow, 9 * slow, 9 * slow, 9 * slow}, false},
+		{slow, []time.Duration{9 * slow, slow / 2, 9 * slow, slow}, true},
+		{slow, []time.Duration{9 * slow, slow / 2, 9 * slow, slow, 9 * slow}, false},
 	} {
 		var p pace
-		for range 2 {
-			if c.through > 0 {
-				p.through.add(2<<20, 2*c.through)
-			}
-			if c.past > 0 {
-				p.past.add(1<<19, c.past/2)
-			}
+		for range 2 * min(1, c.through) {
+			p.through.add(2<<20, 2*c.through)
+		}
+		for _, took := range c.past {
+			p.wentPast(1<<19, took/2)
 		}
 		if got := p.pastIsFaster(); got != c.want {
 			t.Errorf("%v through the page cache, %v past it: %t", c.through, c.past, got)
