@@ -85,7 +85,7 @@ type Store struct {
 	indexing   sync.Mutex                // held while indexes are counted and trimmed; behind evicting
 	closedMore atomic.Bool               // files were closed while an eviction ran, and the store is beyond its bound
 	windows    windows                   // of cache files in memory
-	inLater    chan struct{}             // has one for each blob between enterLater and its leave; full: the next one waits
+	inLater    chan struct{}             // has one for each blob between enterLater and its leave; full: Adopt waits, Put is ErrBehind
 	evictions  atomic.Int64              // blobs that evictions unlinked
 	seen       atomic.Pointer[limitSeen] // the last limit; nil: none yet
 
