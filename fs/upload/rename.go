@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 )
 
 // move describes one rename(2) of a node.
@@ -69,7 +70,7 @@ func (r *Root) commitMoved(ctx context.Context, n Node) error {
 	switch n := n.(type) {
 	case *File:
 		n.anew()
-		if r.roleOf(n).kind == namedBlob && n.isWritten() {
+		if r.roleOf(n).kind == namedBlob && n.staysWritten(ctx) {
 			return nil // it may be half a blob, and its close pushes it
 		}
 		return r.commit(ctx, n)
@@ -79,6 +80,25 @@ func (r *Root) commitMoved(ctx context.Context, n Node) error {
 		return r.commitAll(ctx, n)
 	}
 	return nil
+}
+
+// releaseFor is how long a rename waits for a writer to be gone. The kernel tells of the last close
+// behind the program's back, so that the rename of a closed file may come before it.
+const releaseFor = 100 * time.Millisecond
+
+// staysWritten says whether a program has the file open for writing, and still has after releaseFor.
+func (f *File) staysWritten(ctx context.Context) bool {
+	for end := time.Now().Add(releaseFor); f.isWritten(); {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return true
+		}
+		if time.Now().After(end) {
+			return true
+		}
+	}
+	return false
 }
 
 // nodeAt gives the node with a name, or nil, and the role of its place.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/ocifs/ocifs/registry"
 	"github.com/ocifs/ocifs/registry/registrytest"
@@ -36,4 +37,24 @@ func TestARenameThatFailsIsNone(t *testing.T) {
 	b.ok(b.rename("model.tmp", "blobs/model"))
 	b.ok(b.rename("v1.tmp", "v1"))
 	b.pointsAt("v1", i.digest)
+}
+
+// The kernel may tell of the last close after the rename of a closed file. The rename pushes all the same.
+func TestARenameWaitsForTheLastClose(t *testing.T) {
+	b := newBench(t)
+	content := []byte("bytes")
+	h := b.create("model.tmp")
+	b.put(h, content, 0, len(content))
+	b.ok(h.Flush(t.Context()))
+	b.s.On("* *", registrytest.Refuse(http.StatusForbidden, "DENIED"))
+	released := make(chan struct{})
+	go func() {
+		defer close(released)
+		time.Sleep(releaseFor / 20)
+		h.Release()
+	}()
+	if err := b.rename("model.tmp", "blobs/model"); !errors.Is(err, registry.ErrDenied) {
+		t.Errorf("%v", err)
+	}
+	<-released
 }
