@@ -13,8 +13,8 @@ import (
 // Adopt moves a file from Staging into the store. The caller vouches for its digest,
 // and nobody may write to it any more. What the store has already is as good: the
 // file is removed then. An error leaves it where it is. The blob can be opened when Adopt returns.
-// It is synced and named later. If that fails, the file is removed. If 64 blobs wait for the disk,
-// Adopt waits for one of them.
+// A goroutine syncs the blob and names it later. If the sync or the naming fails, the file is removed.
+// Adopt waits if maxLater blobs wait for the disk, until one of them has its place.
 func (s *Store) Adopt(d digest.Digest, size int64, path string) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("adopt %q: %w", d, err)

@@ -24,7 +24,8 @@
 // are read from the file that is going to be renamed. Other processes find a small blob that was
 // put or adopted then, and hash it. A sync takes as long as the bytes of all large blobs that came
 // lately, on a slow disk. Close waits for all syncs, and Adopt waits while maxLater blobs have
-// theirs ahead of it; nobody else does. A crash at any
+// theirs ahead of it; nobody else does. Close names what was put or adopted before its sync: the
+// sentinel puts the blob in doubt, should the process end before. A crash at any
 // moment leaves a complete blob or a partial file. The directory isn't synced: a rename
 // that a power cut takes back is only a miss. So is what was put or adopted, if a crash comes before
 // its sync.

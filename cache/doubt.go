@@ -22,7 +22,7 @@ const (
 	backgroundShare = 4
 	// checkAtOnce is how large a blob is at most that Open itself hashes, in bytes: one in doubt, or
 	// one that has its laterName alone. Manifests are at most that, and it takes some milliseconds.
-	// Of a larger one in doubt Open says ErrUnchecked.
+	// Open says ErrUnchecked of a larger one in doubt.
 	checkAtOnce = 8 << 20
 	// othersEvery is how often a store looks whether another process is through with the
 	// sentinels that it took over.

@@ -107,7 +107,7 @@ func TestWhatHasComeOfADownloadIsntCountedTwice(t *testing.T) {
 	_ = o.f.Close()
 }
 
-// What is adopted is on the disk already, and nothing has to go for it that has room beside it.
+// An adopted file is on the disk already. No blob is evicted that has room beside it.
 func TestWhatIsAdoptedIsntCountedTwice(t *testing.T) {
 	s := open(t, disk(t, "32m"), Options{})
 	for i := range 8 {

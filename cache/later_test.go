@@ -30,7 +30,7 @@ func put(s *Store, d digest.Digest, b []byte) error {
 	}
 }
 
-// What was put is there at once, for Open, Get and another Put. It has its name when it is synced.
+// A blob that was put is there at once, for Open, Get and another Put. The blob has its name when it is synced.
 func TestPutDoesntWaitForTheDisk(t *testing.T) {
 	synced := unsynced(t)
 	s := open(t, t.TempDir(), Options{})
@@ -75,7 +75,7 @@ func TestPutDoesntWaitForTheDisk(t *testing.T) {
 	}
 }
 
-// So is what was adopted, and the file is no longer where it was.
+// A blob that was adopted is there at once, and its file is no longer where it was.
 func TestAdoptDoesntWaitForTheDisk(t *testing.T) {
 	synced := unsynced(t)
 	s := open(t, t.TempDir(), Options{})
@@ -221,7 +221,7 @@ func TestWhatWaitsForTheDiskIsNamedAtTheEnd(t *testing.T) {
 	holds(t, f, b)
 }
 
-// What is demoted while it waits for the disk goes first, as what is demoted in its place.
+// A blob that is demoted while it waits for the disk goes first, like one that is demoted in its place.
 func TestABlobThatIsDemotedBeforeItHasItsPlaceGoesFirst(t *testing.T) {
 	for name, keep := range map[string]func(s *Store, d digest.Digest, b []byte) error{
 		"put":     (*Store).Put,

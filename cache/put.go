@@ -9,7 +9,7 @@ import (
 // Put keeps b, which must have the digest d. It is for what is small; larger things come by Get. The
 // blob can be opened when Put returns. It is synced and named later. What is larger than the bound
 // isn't kept, nor is what the disk damages again and again: that is no error. Nobody waits for the disk
-// here: what comes while 64 blobs wait for it is ErrBehind.
+// here: what comes while maxLater blobs wait for it is ErrBehind.
 func (s *Store) Put(d digest.Digest, b []byte) error {
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
