@@ -39,7 +39,7 @@ func (in *Ingest) begin(f *os.File, coming func()) (*Attempt, error) {
 	}
 	a := &Attempt{in: in, file: f, come: sync.OnceFunc(coming), began: make(chan struct{}), size: in.blob.Size, claims: map[*claim]bool{}}
 	a.first = sync.OnceFunc(func() { close(a.began) })
-	a.hash.h = in.blob.Digest.Algorithm().Hash()
+	a.hash.h = newHash(in.blob.Digest.Algorithm())
 	end := a.size
 	if end < 0 {
 		end = math.MaxInt64
@@ -178,7 +178,7 @@ func (a *Attempt) bring(ctx context.Context, c *claim, fetch Fetch, length, end 
 			if err := a.in.o.Write(a.file, (*bp)[:n], at); err != nil {
 				return err
 			}
-			hashed := a.in.busy() && a.hash.take((*bp)[:n], at)
+			hashed := a.in.handsOver() && a.hash.take((*bp)[:n], at)
 			at += int64(n)
 			a.came(c, n, hashed)
 		}

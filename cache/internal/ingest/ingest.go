@@ -10,7 +10,7 @@
 // that the origin hasn't answered yet takes it over; one that reaches a part that comes is cut off.
 // So an origin that refuses parts, or has no time for them, sends nothing twice. The hash runs
 // behind the front and reads the file, so that bytes may come in any order; where many blobs come at
-// once, each fetch hashes what it brings (hasher.go). What an earlier ingest left is known by where
+// once, and lanes don't hash them together, each fetch hashes what it brings (hasher.go). What an earlier ingest left is known by where
 // the file has no holes; no record is kept.
 //
 // A blob that doesn't match is fetched once more from the start, by one connection, where
@@ -20,8 +20,8 @@
 //
 // Attempt.mu guards the gaps and the claims. The locks of signal, gate and meter are taken inside
 // it or alone. Nothing is waited for under any of them, and no function of the caller is
-// called under them. hasher.mu is a leaf. It is held while bytes are read and hashed, so a fetch only
-// tries it.
+// called under them. hasher.mu is held while bytes are read and hashed, and while those wait for
+// their turn in the lanes, so a fetch only tries it. Only the lock of the lanes is taken inside it.
 package ingest
 
 import (
@@ -36,6 +36,8 @@ import (
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/ocifs/ocifs/cache/internal/lanes"
 )
 
 // Errors of an ingest, for errors.Is.
@@ -107,9 +109,11 @@ func New(b Blob, o Options) *Ingest {
 	return &Ingest{blob: b, o: o}
 }
 
-// busy says whether the blobs that come keep all processors busy: as many come as there are
-// processors, and two at least.
-func (in *Ingest) busy() bool { return in.o.Coming.Load() >= int64(max(2, runtime.GOMAXPROCS(0))) }
+// handsOver says whether fetches hand their bytes over to be hashed, as hasher says: as many blobs come
+// as there are processors, and two at least.
+func (in *Ingest) handsOver() bool {
+	return !lanes.Usable() && in.o.Coming.Load() >= int64(max(2, runtime.GOMAXPROCS(0)))
+}
 
 // Done is how many bytes are in the file.
 func (in *Ingest) Done() int64 { return in.done.Load() }

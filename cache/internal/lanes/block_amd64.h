@@ -1,0 +1,78 @@
+// The part of the loop of sixteen and eight that follows the loads: it adds the block whose words are in
+// V8 to V23 to the states.
+
+	VMOVDQU32 (0*64)(DI), V0
+	VMOVDQU32 (1*64)(DI), V1
+	VMOVDQU32 (2*64)(DI), V2
+	VMOVDQU32 (3*64)(DI), V3
+	VMOVDQU32 (4*64)(DI), V4
+	VMOVDQU32 (5*64)(DI), V5
+	VMOVDQU32 (6*64)(DI), V6
+	VMOVDQU32 (7*64)(DI), V7
+
+	LEAQ ·constants(SB), BX
+	MOVQ $3, CX
+
+scheduled: // rounds 0 to 47, in three turns
+	ROUND(V0, V1, V2, V3, V4, V5, V6, V7, V8, 0)
+	NEXT(V8, V9, V17, V22)
+	ROUND(V7, V0, V1, V2, V3, V4, V5, V6, V9, 4)
+	NEXT(V9, V10, V18, V23)
+	ROUND(V6, V7, V0, V1, V2, V3, V4, V5, V10, 8)
+	NEXT(V10, V11, V19, V8)
+	ROUND(V5, V6, V7, V0, V1, V2, V3, V4, V11, 12)
+	NEXT(V11, V12, V20, V9)
+	ROUND(V4, V5, V6, V7, V0, V1, V2, V3, V12, 16)
+	NEXT(V12, V13, V21, V10)
+	ROUND(V3, V4, V5, V6, V7, V0, V1, V2, V13, 20)
+	NEXT(V13, V14, V22, V11)
+	ROUND(V2, V3, V4, V5, V6, V7, V0, V1, V14, 24)
+	NEXT(V14, V15, V23, V12)
+	ROUND(V1, V2, V3, V4, V5, V6, V7, V0, V15, 28)
+	NEXT(V15, V16, V8, V13)
+	ROUND(V0, V1, V2, V3, V4, V5, V6, V7, V16, 32)
+	NEXT(V16, V17, V9, V14)
+	ROUND(V7, V0, V1, V2, V3, V4, V5, V6, V17, 36)
+	NEXT(V17, V18, V10, V15)
+	ROUND(V6, V7, V0, V1, V2, V3, V4, V5, V18, 40)
+	NEXT(V18, V19, V11, V16)
+	ROUND(V5, V6, V7, V0, V1, V2, V3, V4, V19, 44)
+	NEXT(V19, V20, V12, V17)
+	ROUND(V4, V5, V6, V7, V0, V1, V2, V3, V20, 48)
+	NEXT(V20, V21, V13, V18)
+	ROUND(V3, V4, V5, V6, V7, V0, V1, V2, V21, 52)
+	NEXT(V21, V22, V14, V19)
+	ROUND(V2, V3, V4, V5, V6, V7, V0, V1, V22, 56)
+	NEXT(V22, V23, V15, V20)
+	ROUND(V1, V2, V3, V4, V5, V6, V7, V0, V23, 60)
+	NEXT(V23, V8, V16, V21)
+	ADDQ $64, BX
+	DECQ CX
+	JNZ  scheduled
+
+	// Rounds 48 to 63, which need no further words.
+	ROUND(V0, V1, V2, V3, V4, V5, V6, V7, V8, 0)
+	ROUND(V7, V0, V1, V2, V3, V4, V5, V6, V9, 4)
+	ROUND(V6, V7, V0, V1, V2, V3, V4, V5, V10, 8)
+	ROUND(V5, V6, V7, V0, V1, V2, V3, V4, V11, 12)
+	ROUND(V4, V5, V6, V7, V0, V1, V2, V3, V12, 16)
+	ROUND(V3, V4, V5, V6, V7, V0, V1, V2, V13, 20)
+	ROUND(V2, V3, V4, V5, V6, V7, V0, V1, V14, 24)
+	ROUND(V1, V2, V3, V4, V5, V6, V7, V0, V15, 28)
+	ROUND(V0, V1, V2, V3, V4, V5, V6, V7, V16, 32)
+	ROUND(V7, V0, V1, V2, V3, V4, V5, V6, V17, 36)
+	ROUND(V6, V7, V0, V1, V2, V3, V4, V5, V18, 40)
+	ROUND(V5, V6, V7, V0, V1, V2, V3, V4, V19, 44)
+	ROUND(V4, V5, V6, V7, V0, V1, V2, V3, V20, 48)
+	ROUND(V3, V4, V5, V6, V7, V0, V1, V2, V21, 52)
+	ROUND(V2, V3, V4, V5, V6, V7, V0, V1, V22, 56)
+	ROUND(V1, V2, V3, V4, V5, V6, V7, V0, V23, 60)
+
+	ADD(0, V0)
+	ADD(1, V1)
+	ADD(2, V2)
+	ADD(3, V3)
+	ADD(4, V4)
+	ADD(5, V5)
+	ADD(6, V6)
+	ADD(7, V7)
