@@ -41,6 +41,7 @@ func (b *bench) machine(ctx context.Context, s settings) []string {
 		fmt.Sprintf("a blob has %s; rounds: %d (cdn and push: %d), in each of which every program takes its turn; medians, and in spreads the least and the most of single rounds",
 			mebibytes(b.size), b.rounds, min(b.rounds, slowRounds)),
 		"registry, programs and ocifs share the cores and the disk; what the registry serves, and the cache file, are in the page cache for all",
+		"before each turn of the rows cold, cdn, image and push, twice the memory that it fills is used once and freed",
 		"the registry of the push row keeps its content " + where,
 	}
 }

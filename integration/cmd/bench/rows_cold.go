@@ -21,7 +21,7 @@ func (b *bench) cold(ctx context.Context) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &row{unit: rate(b.size), rounds: b.rounds, counted: true, bare: true}
+	r := &row{unit: rate(b.size), rounds: b.rounds, memory: 2 * b.size, counted: true, bare: true}
 	r.what = "a blob of " + mebibytes(b.size) + " that isn't cached: cat FILE >/dev/null, verified, against programs that write it to a file"
 	ours, peers := b.catBlob(b.server.Registry, i), b.fetchers(b.server.Registry, i)
 	r.ways = append([]*way{ours}, peers...)
@@ -39,7 +39,7 @@ func (b *bench) cdn(ctx context.Context) (*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &row{unit: rate(size), rounds: min(b.rounds, slowRounds), counted: true, bare: true}
+	r := &row{unit: rate(size), rounds: min(b.rounds, slowRounds), memory: 2 * size, counted: true, bare: true}
 	r.what = "the same for a blob of " + mebibytes(size) + " where one connection carries 40 MB/s"
 	ours, peers := b.catBlob(b.server.Slow, i), b.fetchers(b.server.Slow, i)
 	r.ways = append([]*way{ours}, peers...)
@@ -61,7 +61,7 @@ func (b *bench) layers(ctx context.Context) (*row, error) {
 	}
 	host := b.server.Registry
 	ref := host + "/" + i.repo + ":v1"
-	r := &row{unit: rate(b.size / imageLayers * imageLayers), rounds: b.rounds, counted: true}
+	r := &row{unit: rate(b.size / imageLayers * imageLayers), rounds: b.rounds, memory: 2 * b.size, counted: true}
 	r.what = "an image of 10 layers of " + mebibytes(b.size/imageLayers) + " that isn't cached, all read at once, against programs that pull it into a directory"
 	ours := b.ocifsWay("cat of all layers through ocifs", func(d *daemon, _ int) string {
 		return "cd " + quote(d.at(host, i.repo, "tags/v1/layers")) + " && pids= && for l in *; do cat $l >/dev/null & pids=\"$pids $!\"; done && for p in $pids; do wait $p || exit 1; done"

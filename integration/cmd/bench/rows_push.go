@@ -19,7 +19,7 @@ const pushRounds = 3
 // programs remember where a layer is, and have the registry copy it.
 func (b *bench) push(context.Context) (*row, error) {
 	host, dir := b.server.Push, filepath.Join(b.dir, "layout")
-	r := &row{unit: rate(b.size), rounds: min(b.rounds, pushRounds), counted: true}
+	r := &row{unit: rate(b.size), rounds: min(b.rounds, pushRounds), memory: 2 * b.size, counted: true}
 	r.what = "a blob of " + mebibytes(b.size) + " is pushed by cp, alone and in a layout, copying included; crane and skopeo push the layout"
 	var layer ocispec.Descriptor
 	file := func() string { return filepath.Join(dir, "blobs/sha256", layer.Digest.Encoded()) }

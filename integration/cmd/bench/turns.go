@@ -17,6 +17,7 @@ type row struct {
 	ways       []*way
 	goals      []goal
 	rounds     int
+	memory     int64            // bytes that are touched before each turn, as its way fills as many; 0: few
 	counted    bool             // requests and bytes are compared as well
 	bare       bool             // ocifs is given a digest alone, and has to ask for the size by HEAD
 	more       func() []verdict // on what isn't a time; may be nil
@@ -54,7 +55,7 @@ func (b *bench) turns(ctx context.Context, r *row) error {
 				continue
 			}
 			fmt.Fprintf(os.Stderr, "bench: %s, round %d of %d: %s\n", r.name, round+1, r.rounds, w.name)
-			if w.failed = b.turn(ctx, w, round); ctx.Err() != nil {
+			if w.failed = b.turn(ctx, w, round, r.memory); ctx.Err() != nil {
 				return ctx.Err()
 			}
 		}
@@ -62,7 +63,8 @@ func (b *bench) turns(ctx context.Context, r *row) error {
 	return nil
 }
 
-func (b *bench) turn(ctx context.Context, w *way, round int) (err error) {
+// turn measures a way once, after as many bytes of memory were touched.
+func (b *bench) turn(ctx context.Context, w *way, round int, memory int64) (err error) {
 	if w.after != nil {
 		defer func() { err = errors.Join(err, w.after(context.WithoutCancel(ctx))) }()
 	}
@@ -72,6 +74,11 @@ func (b *bench) turn(ctx context.Context, w *way, round int) (err error) {
 		}
 	}
 	unix.Sync()
+	if memory > 0 {
+		if err := touch(memory); err != nil {
+			return err
+		}
+	}
 	if err := b.server.reset(ctx); err != nil {
 		return err
 	}
