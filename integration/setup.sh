@@ -14,7 +14,7 @@ demo=("${base[@]}")
 [ "$(uname -s)" = Darwin ] || demo+=(busybox:busybox-static)
 # The race detector links C; the rest are registries, readers and writers to test
 # against.
-test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah rclone:rclone man:man-db)
+test=(gcc:gcc skopeo:skopeo umoci:umoci docker-registry:docker-registry rsync:rsync buildah:buildah podman:podman rclone:rclone man:man-db)
 # systemd-analyze reads the units that come along, and runs nothing. debootstrap makes a base system of
 # Debian, see setup_debian. rpm unpacks the .rpm.
 [ "$(uname -s)" = Darwin ] || test+=(systemd-analyze:systemd debootstrap:debootstrap rpm:rpm)
