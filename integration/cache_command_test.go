@@ -151,6 +151,11 @@ func TestCacheAfterAKill(t *testing.T) {
 	b.sh("mkdir %[1]s/upload/v2 && echo precious >%[1]s/upload/v2/index.json; echo work >%[1]s/upload/.kept; true", b.at(b.s, "team/other"))
 	b.s.Fault(registries.Fault{Path: "/blobs/uploads/", Status: 403})
 	b.run("echo model >" + b.at(b.s, "team/other/upload/blobs/model"))
+	file := b.cacheFile(b.layer.Digest.Encoded())
+	waitFor(t, "the blob has its place", func() bool {
+		_, err := os.Stat(file)
+		return err == nil
+	})
 	if err := b.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +163,6 @@ func TestCacheAfterAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.s.Heal()
-	file := b.cacheFile(b.layer.Digest.Encoded())
 	flipped := must(os.ReadFile(file))(t)
 	flipped[mib] ^= 1
 	if err := os.WriteFile(file, flipped, 0o600); err != nil {

@@ -194,7 +194,7 @@ func TestPushLeavesNothing(t *testing.T) {
 	up := m.at(s, testImage, "upload")
 	m.sh("cp %s %s/blobs/x && echo later > %s/not-pushed.tmp && rm %s/not-pushed.tmp", file, up, up, up)
 	m.leavesNothing()
-	cached := filepath.Join(m.Cache, "v1/blobs/sha256", d.Encoded()[:2], d.Encoded())
+	cached := m.cacheFile(d.Encoded())
 	m.sh("cmp %s %s", file, cached)
 	m.unmount()
 	m.sh("test -z \"$(find %s/v1/staging -mindepth 1)\"", m.Cache)
