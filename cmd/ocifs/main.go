@@ -29,14 +29,21 @@ var groups = []struct {
 func main() {
 	completeEnvironment()
 	ctx := takeSignals()
+	code := make(chan int)
+	go func() { code <- program(ctx) }() // elsewhere than on the thread for signals
+	os.Exit(<-code)
+}
+
+// program runs what the command line says, and gives the exit code.
+func program(ctx context.Context) (code int) {
 	if isMountHelper(os.Args[0]) {
-		os.Exit(mountHelper(ctx, os.Args[0], os.Args[1:]))
+		return mountHelper(ctx, os.Args[0], os.Args[1:])
 	}
 	err := run(ctx, rootCommand(), &checkedOutput{File: os.Stdout})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ocifs:", err)
 	}
-	os.Exit(exitCode(ctx, err))
+	return exitCode(ctx, err)
 }
 
 // run runs the command line. Text that couldn't be written to out is an error of the command.

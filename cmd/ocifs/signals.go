@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -55,6 +56,11 @@ type signals struct {
 
 // signalsKey is the key of *signals in the context of a command.
 type signalsKey struct{}
+
+// The first thread of the process is for signals: the main goroutine has it alone, and only waits there.
+// Linux hands a signal of the process to its first thread. If that thread is in a call to a file system that
+// hangs, the signal waits for the end of the call, and no other thread takes it.
+func init() { runtime.LockOSThread() }
 
 // takeSignals makes the context of the command, and takes over this process' signals for good.
 func takeSignals() context.Context {
