@@ -17,8 +17,9 @@ import (
 // One blob alone comes faster if another processor hashes it. Many blobs at once keep the processors
 // busy anyway. To read their bytes again, and to wake a goroutine for each piece, takes 3 to 11 percent of
 // the CPU time then (ten blobs at once on two processors). So fetches hand their bytes over while as
-// many blobs come as there are processors. Where lanes hash many blobs at once, they save more than
-// that, and followers gather for them as fetches can't. So there the follower hashes.
+// many blobs come as there are processors. Where lanes hash many blobs at once, they save more than that.
+// Followers read files, so that their writes meet in turns of lanes. Fetches wait for connections, and
+// their writes don't meet. So there the followers hash, once enough blobs come.
 type hasher struct {
 	mu sync.Mutex // guards h and at; held while bytes are read and hashed
 	h  hash.Hash

@@ -10,8 +10,8 @@
 // that the origin hasn't answered yet takes it over; one that reaches a part that comes is cut off.
 // So an origin that refuses parts, or has no time for them, sends nothing twice. The hash runs
 // behind the front and reads the file, so that bytes may come in any order; where many blobs come at
-// once, and lanes don't hash them together, each fetch hashes what it brings (hasher.go). What an earlier ingest left is known by where
-// the file has no holes; no record is kept.
+// once, and lanes don't hash them together, each fetch hashes what it brings (hasher.go). What an
+// earlier ingest left is known by where the file has no holes; no record is kept.
 //
 // A blob that doesn't match is fetched once more from the start, by one connection, where
 // the fault may be what was left, how the parts were put together, or the origin.
@@ -110,9 +110,10 @@ func New(b Blob, o Options) *Ingest {
 }
 
 // handsOver says whether fetches hand their bytes over to be hashed, as hasher says: as many blobs come
-// as there are processors, and two at least.
+// as there are processors, and two at least, but not so many that their followers share turns of lanes.
 func (in *Ingest) handsOver() bool {
-	return !lanes.Usable() && in.o.Coming.Load() >= int64(max(2, runtime.GOMAXPROCS(0)))
+	n := int(in.o.Coming.Load())
+	return n >= max(2, runtime.GOMAXPROCS(0)) && !lanes.Gather(n)
 }
 
 // Done is how many bytes are in the file.

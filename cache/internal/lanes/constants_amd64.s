@@ -1,3 +1,5 @@
+//go:build !boringcrypto
+
 #include "textflag.h"
 
 // func cpuid(leaf, sub uint32) (ebx uint32)

@@ -4,16 +4,16 @@
 // # Why
 //
 // SHA-256 is a chain: each block of 64 bytes needs the state that the block before it gave. A
-// processor with instructions for SHA-256 takes 1.8 GB/s of one blob. One without takes 0.25 GB/s, and
+// processor with instructions for SHA-256 takes 1.8 GB/s of one blob. One without takes 0.2 GB/s, and
 // then the hash is most of what the download of an image costs. But the layers of an image don't need
-// each other. A register of 512 bits holds one word of the state for 16 blobs (a lane each), and one
-// instruction does a step for all of them. 16 lanes take 1.5 GB/s together on such a processor, and 8
-// lanes in registers of 256 bits 1.2 GB/s.
+// each other. A register of 256 bits holds one word of the state for eight blobs (a lane each), and one
+// instruction does a step for all of them. Eight lanes take 1.1 GB/s together on such a processor.
+// Registers of 512 bits, for 16 lanes, take no more in the same time.
 //
 // # How
 //
-// A Write of some length waits for its turn. Those who wait for a turn at the same moment have it
-// together, in lanes. While they do, the next ones gather. Nobody waits for a time: if few blobs come,
+// A Write of at least minWrite bytes waits for a turn. The writes that wait at the same moment share
+// one turn, a lane each. Meanwhile the next ones gather. Nobody waits for a time: if few blobs come,
 // each is hashed alone.
 //
 // Goroutines that hash what a file has gather well. Those that hash what a connection brings don't: the
@@ -26,8 +26,9 @@
 // # Where
 //
 // On amd64 with AVX-512 and without the instructions for SHA-256. Everywhere else New gives the standard
-// library's hash. So it does if the first use doesn't give what the standard library gives, and in FIPS
-// 140-3 mode, whose users want the module that was validated.
+// library's hash. New gives it also if the first use finds that the lanes are wrong (right), in FIPS
+// 140-3 mode and in a build with GOEXPERIMENT=boringcrypto: their users want the module that was
+// validated.
 package lanes
 
 import (
@@ -38,46 +39,54 @@ import (
 	"encoding/binary"
 	"hash"
 	"runtime"
+	"slices"
 	"sync"
 )
 
 const (
-	// width is how many blobs are hashed at once at most.
-	width = 16
-	// least is how many blobs are hashed at once at least. Half of the lanes take as long as two blobs
-	// one after the other.
+	// width is the number of lanes.
+	width = 8
+	// least is the fewest writes that share a turn. A turn takes as long as two blobs one after the
+	// other, however many share it.
 	least = 3
 	// minWrite is the length of a write, in bytes, from which on it waits for a turn.
 	minWrite = 16 << 10
-	// maxWrite is how many bytes of a write are hashed in one turn. That takes 3 ms at most, in which
-	// the runtime can't preempt the goroutine.
+	// maxWrite is how many bytes of a write are hashed in one turn. Eight of these take 2 ms on a
+	// processor of 2 GHz.
 	maxWrite = 256 << 10
+	// pieceLen is how many bytes of each lane are hashed before the runtime may preempt the goroutine.
+	// Garbage collection waits for that.
+	pieceLen = 32 << 10
 )
 
-// New gives a SHA-256 hash. Other goroutines may write to other hashes meanwhile, and a Write waits some
-// milliseconds at most for those that it shares a turn with.
+// New gives a SHA-256 hash. Other goroutines may write to other hashes meanwhile. A Write waits for the
+// turns that others have.
 func New() hash.Hash {
 	if !Usable() {
 		return sha256.New()
 	}
-	return &laneHash{Hash: sha256.New(), turns: &all}
+	return newHash(&all)
 }
 
 // Usable says whether lanes are faster here, and right.
 var Usable = sync.OnceValue(func() bool { return capable() && !hasSHA() && !fips140.Enabled() && right() })
 
+// Gather says whether n blobs, each of which a goroutine hashes, share turns. Fewer are hashed alone,
+// each on a processor.
+func Gather(n int) bool { return Usable() && n >= runtime.GOMAXPROCS(0)+least }
+
 // right compares the lanes with the standard library.
 func right() bool {
-	b := make([]byte, 3*sha256.BlockSize+width)
+	const n = 3 * sha256.BlockSize
+	b := make([]byte, n+width)
 	for i := range b {
 		b[i] = byte(i * i)
 	}
 	var ws []*write
 	for i := range width {
-		ws = append(ws, &write{h: sha256.New(), p: b[i:][:3*sha256.BlockSize]})
+		ws = append(ws, &write{h: sha256.New(), p: b[i:][:n]})
 	}
-	// eight goes on from where sixteen ended.
-	if !together(ws) || !together(ws[:width/2]) || !together(ws[width/2:]) {
+	if !together(ws) || !together(ws) { // the second goes on from where the first ended
 		return false
 	}
 	for _, w := range ws {
@@ -95,7 +104,13 @@ func right() bool {
 type laneHash struct {
 	hash.Hash // the standard library's
 	turns     *turns
+	write     write
 	at        int // the bytes after the last whole block
+}
+
+func newHash(t *turns) *laneHash {
+	h := sha256.New()
+	return &laneHash{Hash: h, turns: t, write: write{h: h, turn: make(chan []*write, 1)}}
 }
 
 func (h *laneHash) Reset() {
@@ -109,8 +124,10 @@ func (h *laneHash) Write(p []byte) (int, error) {
 		p = h.alone(p, min(len(p), sha256.BlockSize-h.at))
 	}
 	for len(p) >= minWrite {
-		n := min(len(p), maxWrite) / sha256.BlockSize * sha256.BlockSize
-		p = p[h.turns.hash(h.Hash, p[:n]):]
+		h.write.p = p[:min(len(p), maxWrite)/sha256.BlockSize*sha256.BlockSize]
+		h.turns.hash(&h.write)
+		p = p[len(h.write.p):]
+		h.write.p = nil
 	}
 	h.alone(p, len(p))
 	return n, nil
@@ -128,73 +145,73 @@ var all turns
 
 // turns are the turns at hashing. The zero value is ready.
 type turns struct {
-	mu       sync.Mutex // guards the fields below; a leaf
-	waiting  []*write
-	alone    int // turns of one write each that are under way
-	together int // turns of lanes that are under way
+	mu      sync.Mutex // guards the fields below; a leaf
+	waiting []*write
+	single  int // turns of one write each that are under way
+	shared  int // turns of several writes that are under way
 }
 
 // write is whole blocks that wait for a turn.
 type write struct {
 	h    hash.Hash
 	p    []byte
-	turn chan []*write // gets the writes of a turn that the receiver runs; empty: another one ran it
+	turn chan []*write // gets the writes of a turn that the receiver runs; none: another one ran it
 }
 
-// hash adds the first bytes of p to h, and gives how many. p is whole blocks. So is what was hashed.
-func (t *turns) hash(h hash.Hash, p []byte) int {
-	w := &write{h, p, make(chan []*write, 1)}
+// hash hashes the first bytes of w, and cuts w to them. They are whole blocks.
+func (t *turns) hash(w *write) {
 	t.mu.Lock()
 	t.waiting = append(t.waiting, w)
 	t.mu.Unlock()
 	runtime.Gosched() // others that can run come to wait too, before this one holds the processor
 	t.mu.Lock()
-	t.give()
+	t.give(runtime.GOMAXPROCS(0))
 	t.mu.Unlock()
 	if turn := <-w.turn; len(turn) > 0 {
 		t.run(turn)
 	}
-	return len(w.p)
 }
 
-// give gives turns to those who wait, as many as there may be at once. mu is held.
-func (t *turns) give() {
-	processors := runtime.GOMAXPROCS(0)
+// give gives turns to those who wait, as many as there may be at once on so many processors. A second
+// shared turn has half of the lanes at least: with fewer it costs more than it brings. mu is held.
+func (t *turns) give(processors int) {
 	for {
 		n := min(len(t.waiting), width)
 		switch {
-		case n >= least && t.together < processors:
-			t.together++
-		case n > 0 && t.together == 0 && t.alone < processors:
+		case n >= least && t.shared == 0, n >= width/2 && t.shared < processors:
+			t.shared++
+		case n > 0 && t.shared == 0 && t.single < processors:
 			n = 1
-			t.alone++
+			t.single++
 		default:
 			return
 		}
-		turn := t.waiting[:n:n]
-		t.waiting = t.waiting[n:]
+		turn := slices.Clone(t.waiting[:n])
+		t.waiting = slices.Delete(t.waiting, 0, n)
 		turn[0].turn <- turn
 	}
 }
 
-// run has a turn, the first write of which is the caller's, and tells the others.
+// run hashes the writes of a turn. The caller owns the first one. The owners of the others are told, and
+// come to wait again before the next turn begins.
 func (t *turns) run(turn []*write) {
-	count := &t.together
+	count := &t.shared
 	if len(turn) == 1 {
-		count = &t.alone
+		count = &t.single
 	}
 	if len(turn) == 1 || !together(turn) {
 		for _, w := range turn {
 			w.h.Write(w.p)
 		}
 	}
-	t.mu.Lock()
-	*count--
-	t.give()
-	t.mu.Unlock()
 	for _, w := range turn[1:] {
 		w.turn <- nil
 	}
+	runtime.Gosched()
+	t.mu.Lock()
+	*count--
+	t.give(runtime.GOMAXPROCS(0))
+	t.mu.Unlock()
 }
 
 // states are the states of all lanes, word by word.
@@ -209,6 +226,12 @@ const (
 	stateSize   = stateLength + 8
 )
 
+// marshaler is the standard library's hash as together needs it.
+type marshaler interface {
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
 // together hashes writes, width of them at most, each up to the end of the shortest one. It cuts
 // them to what was hashed. If the processor can't, or the states aren't such as it knows, it does nothing
 // and gives false.
@@ -216,45 +239,51 @@ func together(ws []*write) bool {
 	if !capable() {
 		return false
 	}
-	var (
-		s        states
-		messages [width]*byte
-		saved    [width][]byte
-	)
+	var s states
+	saved := make([][stateSize]byte, len(ws))
 	n := len(ws[0].p)
 	for i, w := range ws {
-		m, ok := w.h.(encoding.BinaryMarshaler)
+		m, ok := w.h.(marshaler)
 		if !ok {
 			return false
 		}
-		b, err := m.MarshalBinary()
+		b, err := m.AppendBinary(saved[i][:0])
 		if err != nil || len(b) != stateSize {
 			return false
 		}
 		for word := range s {
 			s[word][i] = binary.BigEndian.Uint32(b[stateWords+4*word:])
 		}
-		saved[i], messages[i] = b, &w.p[0]
 		n = min(n, len(w.p))
 	}
-	for i := len(ws); i < width; i++ { // which nobody looks at
-		messages[i] = messages[0]
-	}
-	if len(ws) <= width/2 {
-		eight(&s, &messages, n/sha256.BlockSize)
-	} else {
-		sixteen(&s, &messages, n/sha256.BlockSize)
+	for at := 0; at < n; at += pieceLen {
+		piece(&s, ws, at, min(n, at+pieceLen))
 	}
 	for i, w := range ws {
-		b := saved[i]
+		b := saved[i][:]
 		for word := range s {
 			binary.BigEndian.PutUint32(b[stateWords+4*word:], s[word][i])
 		}
 		binary.BigEndian.PutUint64(b[stateLength:], binary.BigEndian.Uint64(b[stateLength:])+uint64(n))
-		if err := w.h.(encoding.BinaryUnmarshaler).UnmarshalBinary(b); err != nil {
-			panic(err) // it has just given these bytes, with other words
+		if err := w.h.(marshaler).UnmarshalBinary(b); err != nil {
+			if i == 0 {
+				return false
+			}
+			panic(err) // the first one took such bytes
 		}
 		w.p = w.p[:n]
 	}
 	return true
+}
+
+// piece adds the bytes from one offset to another to the states. The runtime can preempt the goroutine
+// where this function is called, but not in blocks.
+//
+//go:noinline
+func piece(s *states, ws []*write, from, to int) {
+	var messages [width]*byte
+	for i := range messages {
+		messages[i] = &ws[min(i, len(ws)-1)].p[from] // the states of lanes without a write are dropped
+	}
+	blocks(s, &messages, (to-from)/sha256.BlockSize)
 }

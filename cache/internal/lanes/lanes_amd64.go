@@ -1,8 +1,10 @@
+//go:build !boringcrypto
+
 package lanes
 
 import "golang.org/x/sys/cpu"
 
-// capable says whether the processor has what sixteen and eight need.
+// capable says whether the processor has what blocks needs.
 func capable() bool {
 	return cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL
 }
@@ -14,13 +16,7 @@ func hasSHA() bool { return cpuid(7, 0)&(1<<29) != 0 }
 // cpuid gives EBX of a leaf of CPUID.
 func cpuid(leaf, sub uint32) (ebx uint32)
 
-// sixteen adds blocks of 64 bytes to the states of all lanes, each from its message.
+// blocks adds n blocks of 64 bytes to the states of all lanes, each from its message.
 //
 //go:noescape
-func sixteen(s *states, messages *[width]*byte, blocks int)
-
-// eight does the same for the first half of the lanes. It takes six tenths of the time. The states of the
-// other lanes aren't changed.
-//
-//go:noescape
-func eight(s *states, messages *[width]*byte, blocks int)
+func blocks(s *states, messages *[width]*byte, n int)
