@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -47,16 +46,11 @@ func (b *bench) machine(ctx context.Context, s settings) []string {
 }
 
 func memTotal() string {
-	b, err := os.ReadFile("/proc/meminfo")
+	n, err := meminfo("MemTotal")
 	if err != nil {
 		return "memory unknown"
 	}
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	var kb int64
-	if _, err := fmt.Sscanf(string(line), "MemTotal: %d kB", &kb); err != nil {
-		return "memory unknown"
-	}
-	return fmt.Sprintf("%.0f GiB", float64(kb)/(1<<20))
+	return fmt.Sprintf("%.0f GiB", float64(n)/(1<<30))
 }
 
 func kernel() string {

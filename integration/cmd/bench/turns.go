@@ -17,7 +17,7 @@ type row struct {
 	ways       []*way
 	goals      []goal
 	rounds     int
-	memory     int64            // bytes that are touched before each turn, as its way fills as many; 0: few
+	memory     int64            // bytes of memory that are touched before each turn: twice what a turn fills; 0: none
 	counted    bool             // requests and bytes are compared as well
 	bare       bool             // ocifs is given a digest alone, and has to ask for the size by HEAD
 	more       func() []verdict // on what isn't a time; may be nil
@@ -63,7 +63,7 @@ func (b *bench) turns(ctx context.Context, r *row) error {
 	return nil
 }
 
-// turn measures a way once, after as many bytes of memory were touched.
+// turn measures a way once, after it has touched so many bytes of memory.
 func (b *bench) turn(ctx context.Context, w *way, round int, memory int64) (err error) {
 	if w.after != nil {
 		defer func() { err = errors.Join(err, w.after(context.WithoutCancel(ctx))) }()
