@@ -86,8 +86,10 @@ func right() bool {
 	for i := range width {
 		ws = append(ws, &write{h: sha256.New(), p: b[i:][:n]})
 	}
-	if !together(ws) || !together(ws) { // the second goes on from where the first ended
-		return false
+	for range 2 { // the second goes on from where the first ended
+		if !together(ws) {
+			return false
+		}
 	}
 	for _, w := range ws {
 		h := sha256.New()
